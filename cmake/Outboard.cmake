@@ -1,0 +1,47 @@
+# Helpers that every room's CMakeLists.txt uses.
+
+# Flags for all of Outboard's own code. Never -march=native: kernels for newer instruction sets are
+# separate files with their own flags, chosen at run time.
+add_library(outboard_flags INTERFACE)
+target_compile_options(outboard_flags INTERFACE -Wall -Wextra -Wshadow -Wpedantic -Werror)
+target_include_directories(outboard_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+if(OUTBOARD_SANITIZE)
+  add_compile_options(-fsanitize=${OUTBOARD_SANITIZE} -fno-sanitize-recover=all
+                      -fno-omit-frame-pointer -g)
+  add_link_options(-fsanitize=${OUTBOARD_SANITIZE})
+endif()
+if(OUTBOARD_FUZZ)
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
+
+# outboard_library(NAME SOURCES a.cpp ... DEPS lib ...): static library outboard_NAME.
+function(outboard_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_library(outboard_${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(outboard_${name} PUBLIC ${ARG_DEPS} PRIVATE $<BUILD_INTERFACE:outboard_flags>)
+  target_include_directories(outboard_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+endfunction()
+
+# outboard_test(NAME SOURCES a_test.cpp ... DEPS lib ...): GoogleTest program NAME_test; each of
+# its tests is one ctest entry.
+function(outboard_test name)
+  if(NOT OUTBOARD_TESTS)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name}_test ${ARG_SOURCES})
+  target_link_libraries(${name}_test PRIVATE ${ARG_DEPS} outboard_flags GTest::gtest GTest::gmock
+                                             GTest::gtest_main)
+  gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
+endfunction()
+
+# outboard_fuzzer(NAME SOURCES x_fuzz.cpp DEPS lib ...): libFuzzer program NAME_fuzz.
+function(outboard_fuzzer name)
+  if(NOT OUTBOARD_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  add_executable(${name}_fuzz ${ARG_SOURCES})
+  target_link_libraries(${name}_fuzz PRIVATE ${ARG_DEPS} outboard_flags)
+  target_link_options(${name}_fuzz PRIVATE -fsanitize=fuzzer)
+endfunction()

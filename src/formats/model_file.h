@@ -1,0 +1,66 @@
+// A model on disk, whatever its format: metadata and tensors by name.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "formats/metadata.h"
+#include "formats/tensor_type.h"
+
+namespace outboard::formats {
+
+struct Tensor {
+  std::string name;  // GGUF's names: "blk.0.attn_q.weight"
+  TensorType type = TensorType::F32;
+  // Row-major, outermost dimension first (the reverse of GGUF's `ne`): a linear layer's weight is
+  // [outputs, inputs]. Blocks run along the last dimension.
+  std::vector<int64_t> shape;
+  std::span<const std::byte> data;  // storage_bytes(type, elements()) bytes, owned by the Model
+
+  int64_t elements() const;
+  int64_t columns() const { return shape.empty() ? 1 : shape.back(); }
+  int64_t rows() const { return shape.empty() ? 1 : elements() / columns(); }
+};
+
+// Metadata and tensors, and whatever keeps their bytes alive (mapped files, converted buffers).
+// Movable. Reading is thread-safe.
+class Model {
+ public:
+  Metadata metadata;
+
+  // Throws Error when the name is taken.
+  void add(Tensor tensor);
+  void keep_alive(std::shared_ptr<const void> owner) { owners_.push_back(std::move(owner)); }
+
+  const std::vector<Tensor>& tensors() const { return tensors_; }
+  const Tensor* find(std::string_view name) const;  // null when absent
+  const Tensor& get(std::string_view name) const;   // throws Error when absent
+  size_t tensor_bytes() const;                      // sum over all tensors
+
+  // What the file is called in messages.
+  std::filesystem::path path;
+
+ private:
+  std::vector<Tensor> tensors_;
+  std::unordered_map<std::string, size_t> index_;
+  std::vector<std::shared_ptr<const void>> owners_;
+};
+
+// Opens a GGUF file (of a split set: any part, all are opened) or a Hugging Face folder with
+// config.json and safetensors. Tensors are mapped, not read. Every length and offset is checked
+// before use. Throws Error naming file, field and what was expected.
+//
+// A Hugging Face folder (llama, mistral, qwen2, qwen3, gemma3, gpt2) gives the same metadata keys
+// and tensor names as a GGUF file of that model, its tokenizer included (tokenizer.json,
+// tokenizer_config.json), except that llama's q and k rows keep the folder's order: the metadata key
+// "outboard.rope.neox" (bool, true) says so.
+Model open_model(const std::filesystem::path& path);
+
+}  // namespace outboard::formats

@@ -1,0 +1,42 @@
+// Progress of long work: a line on a terminal, silence in a pipe.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+namespace outboard {
+
+// Shows "label  42%  41.2 / 98.4 MB  12.3 MB/s" on stderr, rewritten in place, when stderr is a
+// terminal; prints nothing otherwise. One thread at a time.
+class Progress {
+ public:
+  // total: units of work in all, 0 when unknown. unit: "B" counts bytes (shown as KB, MB, GB);
+  // any other unit is shown as it is.
+  Progress(std::string label, uint64_t total, std::string unit = "B");
+  ~Progress();  // ends the line
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  void set_total(uint64_t total) { total_ = total; }
+  // done: units finished so far, of the total; redraws at most ten times a second.
+  void update(uint64_t done);
+
+ private:
+  void draw();
+
+  std::string label_;
+  std::string unit_;
+  uint64_t total_;
+  uint64_t done_ = 0;
+  uint64_t first_ = 0;
+  bool started_ = false;
+  bool terminal_;
+  std::chrono::steady_clock::time_point start_;
+  std::chrono::steady_clock::time_point drawn_;
+};
+
+// "98.4 MB": bytes in powers of 1000, three or four digits.
+std::string format_bytes(uint64_t bytes);
+
+}  // namespace outboard
