@@ -1,0 +1,109 @@
+// The CPU's kernels behind one table of functions a set of instructions, chosen at run time.
+//
+// Kernels are single-threaded and allocate nothing: the caller splits the work over its threads
+// and owns all memory. Float data is float32, row-major. Pointers to floats and packed activations
+// are 64-byte aligned at their start; weights are used as stored in the file and need no alignment.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "formats/tensor_type.h"
+
+namespace outboard::cpu {
+
+// A linear layer's weight as stored: rows = outputs, columns = inputs, blocks along the columns.
+struct Matrix {
+  formats::TensorType type = formats::TensorType::F32;
+  int64_t rows = 0;
+  int64_t columns = 0;
+  const std::byte* data = nullptr;
+};
+
+// How a weight type wants its input packed. Layers that share an input and a packing share the packed
+// activations: q, k and v; gate and up.
+enum class Packing : uint8_t {
+  kFloat,    // float32 as it is: for F32, F16, BF16 weights
+  kGrouped,  // integers with a float scale and a sum for each group of 32: for block formats
+};
+Packing packing_for(formats::TensorType weight);
+bool has_linear(formats::TensorType weight);  // every type but the plain integers and F64
+
+// Attention of a run of consecutive tokens of one sequence in one layer, for the query heads that
+// share one KV head. Token t of the run sits at position first_position + t and sees the positions
+// [max(0, p - window + 1), p] (all up to p when window is 0), whose keys and values are in the
+// pages already. Online softmax: the score matrix is never stored.
+struct AttentionRun {
+  const float* q = nullptr;    // token t, head h of the group: q + t * q_stride + h * head_dim
+  float* out = nullptr;        // same layout as q, with out_stride
+  int64_t q_stride = 0;        // in floats
+  int64_t out_stride = 0;      // in floats
+  int tokens = 0;              // tokens in this run
+  int group = 1;               // query heads that share this KV head
+  int key_dim = 0;             // a multiple of 8
+  int value_dim = 0;           // a multiple of 8
+  int first_position = 0;      // position of the run's first token
+  int window = 0;              // 0: no sliding window
+  float scale = 1;             // scores are scale * q.k
+  float softcap = 0;           // 0: none; else score = softcap * tanh(score / softcap)
+  bool causal = true;          // false: every token sees all `context` positions
+  int context = 0;             // positions present; used when not causal
+  // f16 pages: position p lies in page pages[p / page_tokens], at keys + page * key_page_stride +
+  // (p % page_tokens) * key_dim. (The pointers are already at this layer and KV head.)
+  const uint16_t* keys = nullptr;
+  const uint16_t* values = nullptr;
+  const int32_t* pages = nullptr;
+  int64_t key_page_stride = 0;    // in halves
+  int64_t value_page_stride = 0;  // in halves
+  int page_tokens = 0;
+};
+
+enum class Unary : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu };
+
+struct Kernels {
+  const char* name;  // "scalar", "avx2", "avx512", "neon"
+
+  // --- linear ---
+  // Bytes of one packed row of activations; rows are packed back to back, 64-byte aligned.
+  size_t (*packed_row_bytes)(Packing, int64_t columns);
+  // Packs `tokens` rows of x (x_stride floats apart) into out.
+  void (*pack)(Packing, const float* x, int64_t x_stride, int tokens, int64_t columns,
+               std::byte* out);
+  // y[t * y_stride + r] (+)= sum_c w[r, c] * x[t, c] (+ bias[r]) for r in [row_begin, row_end), all
+  // t. accumulate adds to what y holds (the residual). bias may be null. row_begin is a multiple of
+  // kRowTile, and so is row_end unless it is w.rows. scratch: linear_scratch_bytes(), one a thread.
+  void (*linear)(const Matrix& w, const std::byte* packed, int tokens, float* y, int64_t y_stride,
+                 int64_t row_begin, int64_t row_end, const float* bias, bool accumulate,
+                 std::byte* scratch);
+  size_t (*linear_scratch_bytes)(int64_t max_columns);
+
+  // --- attention ---
+  void (*attention)(const AttentionRun& run, std::byte* scratch);
+  size_t (*attention_scratch_bytes)(int group, int key_dim, int value_dim);
+
+  // --- rows ---
+  // out may equal x. weight and bias may be null (then 1 and 0).
+  void (*rms_norm)(const float* x, const float* weight, float eps, int64_t n, float* out);
+  void (*layer_norm)(const float* x, const float* weight, const float* bias, float eps, int64_t n,
+                     float* out);
+  // Rotates one head in place. cos/sin: `half` values each. neox: pairs (i, i + half); else pairs
+  // (2i, 2i + 1).
+  void (*rope)(float* x, const float* cos, const float* sin, int half, bool neox);
+  void (*unary)(Unary, const float* x, int64_t n, float* out);                       // out = f(x)
+  void (*gate)(Unary, const float* gate, const float* up, int64_t n, float* out);   // out = f(gate) * up
+  void (*add)(const float* a, const float* b, int64_t n, float* out);
+  void (*scale)(const float* x, float factor, int64_t n, float* out);
+  void (*softcap)(float* x, float cap, int64_t n);  // cap * tanh(x / cap), in place
+  void (*to_half)(const float* x, int64_t n, uint16_t* out);
+};
+
+constexpr int64_t kRowTile = 16;
+
+// The best table for this processor; the environment variable OUTBOARD_CPU (a table's name) forces
+// another, and throws Error if this processor lacks it.
+const Kernels& best_kernels();
+// Every table that this processor can run, for tests: all must agree.
+std::vector<const Kernels*> available_kernels();
+
+}  // namespace outboard::cpu
