@@ -21,8 +21,8 @@ struct Matrix {
   const std::byte* data = nullptr;
 };
 
-// How a weight type wants its input packed. Layers that share an input and a packing share the packed
-// activations: q, k and v; gate and up.
+// How a weight type wants its input packed. Layers that share an input and a packing share the
+// packed activations: q, k and v; gate and up.
 enum class Packing : uint8_t {
   kFloat,    // float32 as it is: for F32, F16, BF16 weights
   kGrouped,  // integers with a float scale and a sum for each group of 32: for block formats
@@ -35,20 +35,20 @@ bool has_linear(formats::TensorType weight);  // every type but the plain intege
 // [max(0, p - window + 1), p] (all up to p when window is 0), whose keys and values are in the
 // pages already. Online softmax: the score matrix is never stored.
 struct AttentionRun {
-  const float* q = nullptr;    // token t, head h of the group: q + t * q_stride + h * head_dim
-  float* out = nullptr;        // same layout as q, with out_stride
-  int64_t q_stride = 0;        // in floats
-  int64_t out_stride = 0;      // in floats
-  int tokens = 0;              // tokens in this run
-  int group = 1;               // query heads that share this KV head
-  int key_dim = 0;             // a multiple of 8
-  int value_dim = 0;           // a multiple of 8
-  int first_position = 0;      // position of the run's first token
-  int window = 0;              // 0: no sliding window
-  float scale = 1;             // scores are scale * q.k
-  float softcap = 0;           // 0: none; else score = softcap * tanh(score / softcap)
-  bool causal = true;          // false: every token sees all `context` positions
-  int context = 0;             // positions present; used when not causal
+  const float* q = nullptr;  // token t, head h of the group: q + t * q_stride + h * head_dim
+  float* out = nullptr;      // same layout as q, with out_stride
+  int64_t q_stride = 0;      // in floats
+  int64_t out_stride = 0;    // in floats
+  int tokens = 0;            // tokens in this run
+  int group = 1;             // query heads that share this KV head
+  int key_dim = 0;           // a multiple of 8
+  int value_dim = 0;         // a multiple of 8
+  int first_position = 0;    // position of the run's first token
+  int window = 0;            // 0: no sliding window
+  float scale = 1;           // scores are scale * q.k
+  float softcap = 0;         // 0: none; else score = softcap * tanh(score / softcap)
+  bool causal = true;        // false: every token sees all `context` positions
+  int context = 0;           // positions present; used when not causal
   // f16 pages: position p lies in page pages[p / page_tokens], at keys + page * key_page_stride +
   // (p % page_tokens) * key_dim. (The pointers are already at this layer and KV head.)
   const uint16_t* keys = nullptr;
@@ -90,8 +90,9 @@ struct Kernels {
   // Rotates one head in place. cos/sin: `half` values each. neox: pairs (i, i + half); else pairs
   // (2i, 2i + 1).
   void (*rope)(float* x, const float* cos, const float* sin, int half, bool neox);
-  void (*unary)(Unary, const float* x, int64_t n, float* out);                       // out = f(x)
-  void (*gate)(Unary, const float* gate, const float* up, int64_t n, float* out);   // out = f(gate) * up
+  void (*unary)(Unary, const float* x, int64_t n, float* out);  // out = f(x)
+  void (*gate)(Unary, const float* gate, const float* up, int64_t n,
+               float* out);  // out = f(gate) * up
   void (*add)(const float* a, const float* b, int64_t n, float* out);
   void (*scale)(const float* x, float factor, int64_t n, float* out);
   void (*softcap)(float* x, float cap, int64_t n);  // cap * tanh(x / cap), in place

@@ -1,0 +1,86 @@
+#include "devices/cpu/kernels/kernels.h"
+
+#include <cstdlib>
+#include <span>
+#include <string_view>
+
+#include "devices/cpu/kernels/tables.h"
+#include "formats/quantize.h"
+#include "support/error.h"
+
+namespace outboard::cpu {
+
+using formats::TensorType;
+
+Packing packing_for(TensorType weight) {
+  switch (weight) {
+    case TensorType::Q4_0:
+    case TensorType::Q4_1:
+    case TensorType::Q5_0:
+    case TensorType::Q5_1:
+    case TensorType::Q8_0:
+    case TensorType::Q4_K:
+    case TensorType::Q5_K:
+    case TensorType::Q6_K:
+    case TensorType::IQ4_NL:
+    case TensorType::MXFP4:
+      return Packing::kGrouped;
+    default:
+      return Packing::kFloat;
+  }
+}
+
+bool has_linear(TensorType weight) {
+  switch (weight) {
+    case TensorType::I8:
+    case TensorType::I16:
+    case TensorType::I32:
+    case TensorType::I64:
+    case TensorType::F64:
+    case TensorType::Q8_1:  // an activation format; files do not hold it
+      return false;
+    default:
+      return true;
+  }
+}
+
+BlockShape block_shape(TensorType type) {
+  const formats::TypeInfo& info = formats::type_info(type);
+  return {info.block_elements, info.block_bytes};
+}
+
+void decode(TensorType type, const std::byte* blocks, int64_t elements, float* out) {
+  formats::dequantize(type, blocks, std::span<float>(out, static_cast<size_t>(elements)));
+}
+
+std::vector<const Kernels*> available_kernels() {
+  std::vector<const Kernels*> tables = {&scalar_kernels()};
+  return tables;
+}
+
+namespace {
+
+const Kernels& choose() {
+  const std::vector<const Kernels*> tables = available_kernels();
+  const char* forced = std::getenv("OUTBOARD_CPU");
+  if (forced == nullptr || *forced == '\0') return *tables.back();
+  std::string names;
+  for (const Kernels* table : tables) {
+    if (std::string_view(table->name) == forced) return *table;
+    names += names.empty() ? "" : ", ";
+    names += table->name;
+  }
+  throw Error(fmt::format("environment: OUTBOARD_CPU: this processor has no kernels named \"{}\", "
+                          "expected one of: {}",
+                          forced, names),
+              "Unset OUTBOARD_CPU to use the best ones.");
+}
+
+}  // namespace
+
+const Kernels& best_kernels() {
+  static const Kernels& chosen = choose();
+  return chosen;
+}
+
+}  // namespace outboard::cpu

@@ -1,0 +1,29 @@
+// Inside the kernels only: one table a set of instructions, and what they share.
+//
+// Each set is compiled with its own flags, so nothing inline with external linkage may appear in
+// those files (the linker would keep one copy for all processors, perhaps the newest one's): their
+// code lives in unnamed namespaces and calls the plain functions below.
+#pragma once
+
+#include "devices/cpu/kernels/kernels.h"
+
+namespace outboard::cpu {
+
+const Kernels& scalar_kernels();
+#if defined(__x86_64__)
+const Kernels& avx2_kernels();
+const Kernels& avx512_kernels();
+#elif defined(__aarch64__)
+const Kernels& neon_kernels();
+#endif
+
+struct BlockShape {
+  int64_t elements;
+  size_t bytes;
+};
+BlockShape block_shape(formats::TensorType type);
+
+// Decodes `elements` values starting at `blocks`; both at a block's boundary.
+void decode(formats::TensorType type, const std::byte* blocks, int64_t elements, float* out);
+
+}  // namespace outboard::cpu
