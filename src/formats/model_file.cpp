@@ -1,0 +1,48 @@
+#include "formats/model_file.h"
+
+#include "formats/gguf.h"
+#include "support/error.h"
+
+namespace outboard::formats {
+
+int64_t Tensor::elements() const {
+  int64_t product = 1;
+  for (const int64_t size : shape) product *= size;
+  return product;
+}
+
+void Model::add(Tensor tensor) {
+  if (!index_.try_emplace(tensor.name, tensors_.size()).second) {
+    fail("tensor {}: found the name twice, expected it once", tensor.name);
+  }
+  tensors_.push_back(std::move(tensor));
+}
+
+const Tensor* Model::find(std::string_view name) const {
+  const auto place = index_.find(std::string(name));
+  return place == index_.end() ? nullptr : &tensors_[place->second];
+}
+
+const Tensor& Model::get(std::string_view name) const {
+  const Tensor* tensor = find(name);
+  if (tensor == nullptr) {
+    fail("{}: tensor {}: it is missing, expected it among the {} tensors", path.string(), name,
+         tensors_.size());
+  }
+  return *tensor;
+}
+
+size_t Model::tensor_bytes() const {
+  size_t sum = 0;
+  for (const Tensor& tensor : tensors_) sum += tensor.data.size();
+  return sum;
+}
+
+Model open_model(const std::filesystem::path& path) {
+  if (std::filesystem::is_directory(path)) {
+    fail("{}: found a folder, expected a GGUF file", path.string());
+  }
+  return open_gguf(path);
+}
+
+}  // namespace outboard::formats
