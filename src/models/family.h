@@ -1,0 +1,65 @@
+// What the families share: the numbers every decoder has, read and checked once.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "formats/model_file.h"
+#include "program/builder.h"
+#include "program/program.h"
+
+namespace outboard::models {
+
+// The metadata of a decoder-only transformer, keys "ARCH.block_count" and so on as llama.cpp writes
+// them. Every number is checked to be in a sane range before it is used.
+struct Hyperparameters {
+  int layers = 0;
+  int64_t width = 0;
+  int64_t context_length = 0;
+  int heads = 0;
+  int kv_heads = 0;
+  int key_dim = 0;
+  int value_dim = 0;
+  int rotary = 0;
+  float epsilon = 0;
+  float rope_base = 10000;
+  float rope_scale = 1;  // linear scaling: positions are divided by it
+  bool rope_neox = false;
+  int window = 0;  // sliding window in tokens, 0 for none
+};
+
+// Reads and checks; epsilon_key is "attention.layer_norm_rms_epsilon" or "..._epsilon". Options
+// that change the result and that no family implements (other rope scalings, ALiBi, soft caps ...)
+// are refused together in one Error.
+Hyperparameters read_hyperparameters(const formats::Metadata& metadata,
+                                     std::string_view epsilon_key);
+
+// The architecture's own key: key("x") is "llama.x".
+std::string arch_key(const formats::Metadata& metadata, std::string_view name);
+
+// The output matrix: output.weight, or the tied embedding table.
+program::WeightId output_weight(program::Builder& builder);
+
+// The end that all share: rows that want logits, final norm (RMS), output matrix.
+program::ValueId rms_logits(program::Builder& builder, program::ValueId x,
+                            const Hyperparameters& h);
+
+program::ValueId rms_norm(program::Builder& builder, std::string_view name, program::ValueId x,
+                          std::string_view tensor, float epsilon);
+
+// Experts run for each token; 0 for a dense model. Key "ARCH.expert_used_count".
+int read_experts_used(const formats::Metadata& metadata);
+
+// A gated feed-forward layer, "blk.LAYER.ffn_{gate,up,down}", or a mixture of such layers where
+// experts_used > 0 ("ffn_gate_inp" routes to "ffn_{gate,up,down}_exps"; arXiv:2401.04088).
+program::ValueId feed_forward(program::Builder& builder, program::ValueId x, int layer,
+                              program::Function function, int experts_used);
+
+// The families, one file each.
+program::Program build_gpt2(const formats::Model& model);
+program::Program build_llama(const formats::Model& model);   // Llama 1-3.2, Mistral, SmolLM2
+program::Program build_qwen(const formats::Model& model);    // Qwen 2, 2.5, 3 and Qwen 3 MoE
+program::Program build_gemma3(const formats::Model& model);  // text
+
+}  // namespace outboard::models

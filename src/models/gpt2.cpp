@@ -1,0 +1,50 @@
+// GPT-2 (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"), all sizes:
+// learned positions, layer norms with bias, one matrix for q, k and v.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "models/family.h"
+
+namespace outboard::models {
+
+using namespace program;  // NOLINT: a model file is written in the Program's words
+
+program::Program build_gpt2(const formats::Model& model) {
+  const Hyperparameters h = read_hyperparameters(model.metadata, "attention.layer_norm_epsilon");
+  Builder b(model, "gpt2");
+  const auto norm = [&](std::string_view what, ValueId x, const std::string& tensor) {
+    return b.op(what, LayerNorm{x, b.weight(tensor + ".weight"),
+                                b.optional_weight(tensor + ".bias"), h.epsilon});
+  };
+  ValueId x = b.op("positions", Embed{b.positions(), b.weight("position_embd.weight")});
+  x = b.op("embedding", Add{b.op("tokens", Embed{b.tokens(), b.weight("token_embd.weight")}), x});
+  for (int layer = 0; layer < h.layers; ++layer) {
+    b.scope(fmt::format("layer {}", layer));
+    const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", layer, part); };
+
+    const ValueId n = norm("attention norm", x, name("attn_norm"));
+    const ValueId qkv = b.linear("qkv", n, name("attn_qkv"));
+    const ValueId q = b.op("q", Slice{qkv, 0, h.width});
+    const ValueId k = b.op("k", Slice{qkv, h.width, h.width});
+    const ValueId v = b.op("v", Slice{qkv, 2 * h.width, h.width});
+    const StateId kv = b.kv_state(h.heads, h.key_dim, h.key_dim);
+    const float scale = 1.0F / std::sqrt(static_cast<float>(h.key_dim));
+    const ValueId a = b.op("attention", Attention{q, k, v, kv, h.heads, 0, scale, 0});
+    x = b.op("attention residual", Add{x, b.linear("attention output", a, name("attn_output"))});
+
+    const ValueId m = norm("feed-forward norm", x, name("ffn_norm"));
+    const ValueId up = b.linear("up", m, name("ffn_up"));
+    const ValueId f =
+        b.linear("down", b.op("activated", Activation{up, Function::kGeluTanh}), name("ffn_down"));
+    x = b.op("feed-forward residual", Add{x, f});
+  }
+  b.scope("");
+  x = b.op("rows", SelectRows{x});
+  x = norm("final norm", x, "output_norm");
+  const ValueId logits = b.op("logits", Linear{x, output_weight(b), kNone});
+  return b.finish(logits,
+                  std::min(h.context_length, b.weight_shape(b.weight("position_embd.weight"))[0]));
+}
+
+}  // namespace outboard::models

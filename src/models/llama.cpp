@@ -1,0 +1,48 @@
+// Llama (arXiv:2302.13971, 2307.09288, 2407.21783), Mistral (arXiv:2310.06825) and SmolLM2: one
+// architecture, "llama". Tensor names and metadata keys as llama.cpp writes them.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "models/family.h"
+
+namespace outboard::models {
+
+using namespace program;  // NOLINT: a model file is written in the Program's words
+
+program::Program build_llama(const formats::Model& model) {
+  const Hyperparameters h =
+      read_hyperparameters(model.metadata, "attention.layer_norm_rms_epsilon");
+  // GGUF's converter reorders q and k so that rotary pairs are neighbours; folders keep halves.
+  const bool neox = model.metadata.get_bool("outboard.rope.neox", false);
+
+  const int experts_used = read_experts_used(model.metadata);
+  Builder b(model, "llama");
+  ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("token_embd.weight")});
+  const WeightId factors = b.optional_weight("rope_freqs.weight");
+  for (int layer = 0; layer < h.layers; ++layer) {
+    b.scope(fmt::format("layer {}", layer));
+    const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", layer, part); };
+
+    const ValueId n = rms_norm(b, "attention norm", x, name("attn_norm"), h.epsilon);
+    ValueId q = b.linear("q", n, name("attn_q"));
+    ValueId k = b.linear("k", n, name("attn_k"));
+    const ValueId v = b.linear("v", n, name("attn_v"));
+    const auto rope = [&](std::string_view what, ValueId value) {
+      return b.op(what, Rope{value, h.key_dim, h.rotary, h.rope_base, h.rope_scale, factors, neox});
+    };
+    q = rope("q rope", q);
+    k = rope("k rope", k);
+    const StateId kv = b.kv_state(h.kv_heads, h.key_dim, h.value_dim);
+    const float scale = 1.0F / std::sqrt(static_cast<float>(h.key_dim));
+    const ValueId a = b.op("attention", Attention{q, k, v, kv, h.heads, h.window, scale, 0});
+    x = b.op("attention residual", Add{x, b.linear("attention output", a, name("attn_output"))});
+
+    const ValueId m = rms_norm(b, "feed-forward norm", x, name("ffn_norm"), h.epsilon);
+    const ValueId f = feed_forward(b, m, layer, Function::kSilu, experts_used);
+    x = b.op("feed-forward residual", Add{x, f});
+  }
+  return b.finish(rms_logits(b, x, h), h.context_length);
+}
+
+}  // namespace outboard::models

@@ -1,0 +1,48 @@
+// Qwen 2 and 2.5 (arXiv:2407.10671, 2412.15115): Llama's layer with biases on q, k and v.
+// Qwen 3 and Qwen 3 MoE (arXiv:2505.09388): no biases, q and k normalised per head.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "models/family.h"
+
+namespace outboard::models {
+
+using namespace program;  // NOLINT: a model file is written in the Program's words
+
+program::Program build_qwen(const formats::Model& model) {
+  const Hyperparameters h =
+      read_hyperparameters(model.metadata, "attention.layer_norm_rms_epsilon");
+  const std::string& architecture = model.metadata.get_string("general.architecture");
+  const bool head_norms = architecture != "qwen2";
+
+  const int experts_used = read_experts_used(model.metadata);
+  Builder b(model, architecture);
+  ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("token_embd.weight")});
+  for (int layer = 0; layer < h.layers; ++layer) {
+    b.scope(fmt::format("layer {}", layer));
+    const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", layer, part); };
+
+    const ValueId n = rms_norm(b, "attention norm", x, name("attn_norm"), h.epsilon);
+    ValueId q = b.linear("q", n, name("attn_q"));
+    ValueId k = b.linear("k", n, name("attn_k"));
+    const ValueId v = b.linear("v", n, name("attn_v"));
+    if (head_norms) {
+      q = rms_norm(b, "q norm", q, name("attn_q_norm"), h.epsilon);
+      k = rms_norm(b, "k norm", k, name("attn_k_norm"), h.epsilon);
+    }
+    q = b.op("q rope", Rope{q, h.key_dim, h.rotary, h.rope_base, h.rope_scale, kNone, true});
+    k = b.op("k rope", Rope{k, h.key_dim, h.rotary, h.rope_base, h.rope_scale, kNone, true});
+    const StateId kv = b.kv_state(h.kv_heads, h.key_dim, h.value_dim);
+    const float scale = 1.0F / std::sqrt(static_cast<float>(h.key_dim));
+    const ValueId a = b.op("attention", Attention{q, k, v, kv, h.heads, h.window, scale, 0});
+    x = b.op("attention residual", Add{x, b.linear("attention output", a, name("attn_output"))});
+
+    const ValueId m = rms_norm(b, "feed-forward norm", x, name("ffn_norm"), h.epsilon);
+    const ValueId f = feed_forward(b, m, layer, Function::kSilu, experts_used);
+    x = b.op("feed-forward residual", Add{x, f});
+  }
+  return b.finish(rms_logits(b, x, h), h.context_length);
+}
+
+}  // namespace outboard::models

@@ -1,0 +1,45 @@
+// Writes a Program op by op, checking shapes on the way.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "formats/model_file.h"
+#include "program/program.h"
+
+namespace outboard::program {
+
+// Each method appends one op and returns its output. Shapes are checked at once: an Error opens
+// with the op's name. Weights are looked up in the model by name.
+class Builder {
+ public:
+  // The model must outlive the builder.
+  Builder(const formats::Model& model, std::string architecture);
+
+  // Names the values that follow, for people: scope("layer 3").
+  void scope(std::string name) { scope_ = std::move(name); }
+
+  WeightId weight(std::string_view name);           // throws Error when the model lacks it
+  WeightId optional_weight(std::string_view name);  // kNone when the model lacks it
+  const std::vector<int64_t>& weight_shape(WeightId id) const {
+    return program_.weights.at(static_cast<size_t>(id)).shape;
+  }
+  StateId kv_state(int kv_heads, int key_dim, int value_dim);
+
+  ValueId tokens() const { return Program::kTokens; }
+  ValueId positions() const { return Program::kPositions; }
+  ValueId op(std::string_view name, OpKind kind);
+
+  // Linear with the model's "NAME.weight" and, where it has one, "NAME.bias".
+  ValueId linear(std::string_view value_name, ValueId x, std::string_view tensor);
+
+  // Verifies and hands over the Program.
+  Program finish(ValueId logits, int64_t context_length);
+
+ private:
+  const formats::Model& model_;
+  std::string scope_;
+  Program program_;
+};
+
+}  // namespace outboard::program

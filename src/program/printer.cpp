@@ -1,0 +1,94 @@
+#include <fmt/ranges.h>
+
+#include "program/program.h"
+
+namespace outboard::program {
+namespace {
+
+std::string attributes(const OpKind& kind) {
+  struct Visitor {
+    std::string operator()(const Embed& o) const {
+      return o.scale == 1 ? "" : fmt::format(" scale={}", o.scale);
+    }
+    std::string operator()(const RmsNorm& o) const {
+      return fmt::format(" group={} eps={}", o.group, o.epsilon);
+    }
+    std::string operator()(const LayerNorm& o) const { return fmt::format(" eps={}", o.epsilon); }
+    std::string operator()(const Linear&) const { return ""; }
+    std::string operator()(const Slice& o) const {
+      return fmt::format(" columns={}..{}", o.begin, o.begin + o.size);
+    }
+    std::string operator()(const Rope& o) const {
+      return fmt::format(" head_dim={} rotary={} base={}{} pairs={}", o.head_dim, o.rotary, o.base,
+                         o.scale == 1 ? "" : fmt::format(" scale={}", o.scale),
+                         o.neox ? "halves" : "neighbours");
+    }
+    std::string operator()(const Attention& o) const {
+      return fmt::format(" kv={} heads={} scale={:.6g}{}{}", o.state, o.heads, o.scale,
+                         o.window > 0 ? fmt::format(" window={}", o.window) : "",
+                         o.softcap > 0 ? fmt::format(" softcap={}", o.softcap) : "");
+    }
+    std::string operator()(const Gate& o) const { return fmt::format(" {}", name_of(o.function)); }
+    std::string operator()(const Activation& o) const {
+      return fmt::format(" {}", name_of(o.function));
+    }
+    std::string operator()(const Add&) const { return ""; }
+    std::string operator()(const Scale& o) const { return fmt::format(" factor={}", o.factor); }
+    std::string operator()(const Softcap& o) const { return fmt::format(" cap={}", o.cap); }
+    std::string operator()(const SelectRows&) const { return ""; }
+    std::string operator()(const Experts& o) const {
+      return fmt::format(" used={} {}{}", o.used, name_of(o.function),
+                         o.normalise ? " normalised" : "");
+    }
+  };
+  return std::visit(Visitor{}, kind);
+}
+
+}  // namespace
+
+std::string to_string(const std::vector<Dim>& shape) {
+  std::vector<std::string> dims;
+  dims.reserve(shape.size());
+  for (const Dim& dim : shape)
+    dims.push_back(dim.kind == Dim::kTokens ? "T"
+                   : dim.kind == Dim::kRows ? "R"
+                                            : fmt::format("{}", dim.size));
+  return fmt::format("[{}]", fmt::join(dims, ", "));
+}
+
+std::string to_string(const Program& program) {
+  std::string text = fmt::format(
+      "program {} \"{}\": width {}, vocabulary {}, context {}\n"
+      "  T = tokens in this step, R = rows that want logits\n",
+      program.architecture, program.name, program.width, program.vocabulary,
+      program.context_length);
+  for (size_t i = 0; i < program.states.size(); ++i) {
+    const KvState& s = program.states[i];
+    text += fmt::format("  kv {}: {} heads, keys {}, values {}\n", i, s.kv_heads, s.key_dim,
+                        s.value_dim);
+  }
+  for (const ValueId id : {Program::kTokens, Program::kPositions})
+    text += fmt::format("  %{} = {} : {}\n", id, program.values[static_cast<size_t>(id)].name,
+                        to_string(program.values[static_cast<size_t>(id)].shape));
+  for (const Op& op : program.ops) {
+    const auto out = static_cast<size_t>(op.out);
+    text += fmt::format("  %{} = {}", op.out, name_of(op.kind));
+    const char* separator = " ";
+    for (const ValueId id : inputs_of(op)) {
+      text += fmt::format("{}%{}", separator, id);
+      separator = ", ";
+    }
+    for (const WeightId id : weights_of(op)) {
+      const Weight& w = program.weights[static_cast<size_t>(id)];
+      text += fmt::format("{}{}[{}]:{}", separator, w.name, fmt::join(w.shape, ", "),
+                          formats::type_info(w.type).name);
+      separator = ", ";
+    }
+    text += fmt::format("{} : {}  # {}\n", attributes(op.kind),
+                        to_string(program.values[out].shape), program.values[out].name);
+  }
+  text += fmt::format("  logits %{}\n", program.logits);
+  return text;
+}
+
+}  // namespace outboard::program

@@ -1,0 +1,124 @@
+#include "program/program.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "formats/model_file.h"
+#include "program/builder.h"
+#include "support/error.h"
+
+namespace outboard::program {
+namespace {
+
+using formats::TensorType;
+using ::testing::HasSubstr;
+
+// A model with shapes only; a Program never looks at the bytes.
+formats::Model tiny_model() {
+  formats::Model model;
+  model.path = "tiny.gguf";
+  const auto add = [&](const char* name, std::vector<int64_t> shape) {
+    model.add({name, TensorType::F32, std::move(shape), {}});
+  };
+  add("embed.weight", {100, 32});
+  add("norm.weight", {32});
+  add("q.weight", {64, 32});
+  add("kv.weight", {16, 32});
+  add("wide.weight", {32, 48});
+  return model;
+}
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& e) {
+    return e.message();
+  }
+  return "no error";
+}
+
+TEST(Builder, InfersShapesAndPrints) {
+  const formats::Model model = tiny_model();
+  Builder b(model, "tiny");
+  ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("embed.weight")});
+  b.scope("layer 0");
+  x = b.op("norm", RmsNorm{x, b.weight("norm.weight"), 1e-5F, 32});
+  const ValueId q = b.linear("q", x, "q");
+  const ValueId kv = b.linear("kv", x, "kv");
+  const ValueId a = b.op("attention", Attention{q, kv, kv, b.kv_state(2, 8, 8), 8, 0, 0.35F, 0});
+  const ValueId rows = b.op("rows", SelectRows{a});
+  const ValueId half = b.op("half", Slice{rows, 0, 32});
+  const Program p = b.finish(b.op("logits", Linear{half, b.weight("embed.weight"), kNone}), 128);
+  EXPECT_EQ(p.vocabulary, 100);
+  EXPECT_EQ(p.kv_bytes_per_token(), 2u * (8 + 8) * 2);
+  const std::string text = to_string(p);
+  EXPECT_THAT(text, HasSubstr("= linear %3, q.weight[64, 32]:F32 : [T, 64]  # layer 0 q"));
+  EXPECT_THAT(text, HasSubstr("kv 0: 2 heads, keys 8, values 8"));
+  EXPECT_THAT(text, HasSubstr(": [R, 100]"));
+}
+
+TEST(Builder, NamesOpAndShapesThatDoNotFit) {
+  const formats::Model model = tiny_model();
+  Builder b(model, "tiny");
+  const ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("embed.weight")});
+  b.scope("layer 0");
+  EXPECT_EQ(message_of([&] { b.linear("down", x, "wide"); }),
+            "layer 0 down: [linear] weight wide.weight has shape [32, 48], expected [outputs, 32] "
+            "for an input [T, 32]");
+  EXPECT_THAT(message_of([&] { b.weight("missing.weight"); }), HasSubstr("missing.weight"));
+  EXPECT_THAT(message_of([&] { b.op("cut", Slice{x, 30, 10}); }), HasSubstr("[slice]"));
+  EXPECT_THAT(message_of([&] { b.op("norm", RmsNorm{x, kNone, 1e-5F, 5}); }),
+              HasSubstr("multiple of the group"));
+  EXPECT_THAT(message_of([&] { b.op("norm", Embed{x, b.weight("embed.weight")}); }),
+              HasSubstr("expected integers"));
+}
+
+class Verify : public ::testing::Test {
+ protected:
+  Verify() : model_(tiny_model()) {
+    Builder b(model_, "tiny");
+    const ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("embed.weight")});
+    const ValueId k = b.op("k", Slice{x, 0, 16});
+    const ValueId a = b.op("attention", Attention{x, k, k, b.kv_state(2, 8, 8), 4, 0, 1, 0});
+    const ValueId rows = b.op("rows", SelectRows{a});
+    program_ = b.finish(b.op("logits", Linear{rows, b.weight("embed.weight"), kNone}), 16);
+  }
+  formats::Model model_;
+  Program program_;
+};
+
+TEST_F(Verify, AcceptsWhatTheBuilderMade) { EXPECT_NO_THROW(verify(program_)); }
+
+TEST_F(Verify, RefusesUseBeforeDefinition) {
+  std::swap(program_.ops[0], program_.ops[1]);
+  EXPECT_THAT(message_of([&] { verify(program_); }), HasSubstr("before it is defined"));
+}
+
+TEST_F(Verify, RefusesWrongShape) {
+  program_.values[2].shape[1].size = 33;
+  EXPECT_THAT(message_of([&] { verify(program_); }),
+              HasSubstr("has shape [T, 33], expected [T, 32]"));
+}
+
+TEST_F(Verify, RefusesTwoWritersOfOneState) {
+  program_.values.push_back(program_.values[static_cast<size_t>(program_.ops[2].out)]);
+  Op again = program_.ops[2];
+  again.out = static_cast<ValueId>(program_.values.size() - 1);
+  program_.ops.insert(program_.ops.begin() + 3, again);
+  EXPECT_THAT(message_of([&] { verify(program_); }), HasSubstr("written by two ops"));
+}
+
+TEST_F(Verify, RefusesLogitsOfTheWrongShape) {
+  program_.logits = 2;
+  EXPECT_THAT(message_of([&] { verify(program_); }), HasSubstr("the logits are not [R, 100]"));
+}
+
+TEST_F(Verify, RefusesValuesThatDoNotExist) {
+  std::get<SelectRows>(program_.ops[3].kind).x = 99;
+  EXPECT_THAT(message_of([&] { verify(program_); }), HasSubstr("%99"));
+  std::get<SelectRows>(program_.ops[3].kind).x = -5;
+  EXPECT_THAT(message_of([&] { verify(program_); }), HasSubstr("%-5"));
+}
+
+}  // namespace
+}  // namespace outboard::program
