@@ -5,7 +5,9 @@
 
 namespace outboard {
 
-void Error::add_context(std::string_view outer) { message_ = fmt::format("{}: {}", outer, message_); }
+void Error::add_context(std::string_view outer) {
+  message_ = fmt::format("{}: {}", outer, message_);
+}
 
 Error system_error(std::string_view action, std::string_view path) {
   // generic_category().message() is thread-safe where strerror() is not.

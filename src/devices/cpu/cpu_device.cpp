@@ -1,0 +1,39 @@
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "devices/cpu/executable.h"
+#include "devices/device.h"
+
+namespace outboard::cpu {
+namespace {
+
+class CpuDevice final : public devices::Device {
+ public:
+  explicit CpuDevice(int threads) : team_(threads), kernels_(best_kernels()) {}
+
+  std::string description() const override {
+    return fmt::format("CPU, {} thread{}, {}", team_.size(), team_.size() == 1 ? "" : "s",
+                       kernels_.name);
+  }
+
+  std::unique_ptr<devices::Executable> compile(program::Program program,
+                                               std::shared_ptr<const formats::Model> model,
+                                               const devices::CompileOptions& options) override {
+    return std::make_unique<CpuExecutable>(std::move(program), std::move(model), options, team_,
+                                           kernels_);
+  }
+
+ private:
+  ThreadTeam team_;
+  const Kernels& kernels_;
+};
+
+}  // namespace
+}  // namespace outboard::cpu
+
+namespace outboard::devices {
+
+std::unique_ptr<Device> open_cpu(int threads) { return std::make_unique<cpu::CpuDevice>(threads); }
+
+}  // namespace outboard::devices

@@ -1,0 +1,262 @@
+#include "devices/cpu/executable.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "formats/quantize.h"
+#include "support/error.h"
+
+namespace outboard::cpu {
+
+using program::Attention;
+using program::Linear;
+using program::ValueId;
+using program::WeightId;
+
+namespace {
+
+// Attention scratch is sized for the widest group of heads; linear scratch for the longest row.
+size_t scratch_bytes(const program::Program& program, const Kernels& kernels) {
+  size_t bytes = 64;
+  int64_t columns = 0;
+  for (const program::Weight& weight : program.weights)
+    columns = std::max(columns, weight.shape.empty() ? 1 : weight.shape.back());
+  bytes = std::max(bytes, kernels.linear_scratch_bytes(columns));
+  for (const program::Op& op : program.ops)
+    if (const auto* a = std::get_if<Attention>(&op.kind)) {
+      const program::KvState& s = program.states[static_cast<size_t>(a->state)];
+      bytes = std::max(
+          bytes, kernels.attention_scratch_bytes(a->heads / s.kv_heads, s.key_dim, s.value_dim));
+    }
+  return (bytes + 4095) / 4096 * 4096;
+}
+
+}  // namespace
+
+CpuExecutable::CpuExecutable(program::Program program, std::shared_ptr<const formats::Model> model,
+                             const devices::CompileOptions& options, ThreadTeam& team,
+                             const Kernels& kernels)
+    : program_(std::move(program)),
+      model_(std::move(model)),
+      options_(options),
+      team_(team),
+      kernels_(kernels),
+      plan_(make_plan(program_, kernels, options.max_tokens, options.max_rows)),
+      state_(options.max_tokens, options.max_rows),
+      kv_(program_.states, options.pages, options.page_tokens),
+      arena_(plan_.arena_bytes),
+      scratch_bytes_(scratch_bytes(program_, kernels)),
+      floats_(program_.weights.size()),
+      sampler_(program_.vocabulary),
+      chosen_(static_cast<size_t>(options.max_tokens), -1) {
+  scratch_ = AlignedBuffer(scratch_bytes_ * static_cast<size_t>(team.size()));
+  build_phases();
+  next_ = std::vector<std::atomic<int>>(phases_.size());
+}
+
+devices::MemoryUse CpuExecutable::memory() const {
+  size_t buffers = arena_.size() + scratch_.size();
+  for (const AlignedBuffer& buffer : expert_buffers_) buffers += buffer.size();
+  for (const auto& weight : floats_)
+    if (weight) buffers += weight->size() * sizeof(float);
+  return {kv_.bytes(), buffers};
+}
+
+devices::Ticket CpuExecutable::submit(const devices::Step& step) {
+  state_.load(step, options_, program_.vocabulary);
+  for (const devices::PageCopy& copy : step.copies)
+    if (std::min(copy.from, copy.to) < 0 || std::max(copy.from, copy.to) >= options_.pages)
+      fail("step: copies page {} to {} of {}", copy.from, copy.to, options_.pages);
+  for (std::atomic<int>& next : next_) next.store(0, std::memory_order_relaxed);
+
+  const std::function<void(int)> body = [&](int thread) {
+    if (!step.copies.empty()) {
+      for (int s = thread; s < kv_.states(); s += team_.size())
+        for (const devices::PageCopy& copy : step.copies) kv_.copy_page(s, copy.from, copy.to);
+      team_.barrier();
+    }
+    for (size_t i = 0; i < phases_.size(); ++i) {
+      phases_[i](thread, next_[i]);
+      team_.barrier();
+    }
+  };
+  if (state_.tokens > 0) team_.run(body);
+
+  runs_ = step.runs.size();
+  int row = 0;
+  for (size_t i = 0; i < runs_; ++i) {
+    const devices::Run& run = step.runs[i];
+    if (run.logits == devices::Run::Logits::kAll) row += static_cast<int>(run.tokens.size());
+    if (run.logits == devices::Run::Logits::kLast) ++row;
+    chosen_[i] = run.sampling == nullptr
+                     ? -1
+                     : sampler_.choose(*run.sampling, {value(program_.logits, row - 1),
+                                                       static_cast<size_t>(program_.vocabulary)});
+  }
+  // Rows are padded to the alignment; the result is dense.
+  if (const auto vocabulary = static_cast<size_t>(program_.vocabulary);
+      stride(program_.logits) != program_.vocabulary)
+    for (int r = 1; r < state_.rows; ++r)
+      std::copy_n(value(program_.logits, r), vocabulary,
+                  value(program_.logits, 0) + r * program_.vocabulary);
+  return ++submitted_;
+}
+
+devices::StepResult CpuExecutable::wait(devices::Ticket ticket) {
+  if (ticket != submitted_) fail("wait: step {} is not the last one submitted", ticket);
+  const auto vocabulary = static_cast<size_t>(program_.vocabulary);
+  return {{value(program_.logits, 0), static_cast<size_t>(state_.rows) * vocabulary},
+          {chosen_.data(), runs_}};
+}
+
+Matrix CpuExecutable::matrix(WeightId id) const {
+  const program::Weight& weight = program_.weights[static_cast<size_t>(id)];
+  const formats::Tensor& tensor = model_->get(weight.name);
+  return {tensor.type, tensor.rows(), tensor.columns(), tensor.data.data()};
+}
+
+const float* CpuExecutable::floats(WeightId id) {
+  if (id == program::kNone) return nullptr;
+  auto& converted = floats_[static_cast<size_t>(id)];
+  if (!converted) {
+    const formats::Tensor& tensor = model_->get(program_.weights[static_cast<size_t>(id)].name);
+    converted = std::make_unique<std::vector<float>>(static_cast<size_t>(tensor.elements()));
+    formats::dequantize(tensor.type, tensor.data.data(), *converted);
+  }
+  return converted->data();
+}
+
+void CpuExecutable::build_phases() {
+  for (const PhasePlan& plan : plan_.phases) {
+    const program::Op& op = program_.ops[static_cast<size_t>(plan.items.front().op)];
+    switch (plan.kind) {
+      case PhasePlan::kTokenRows:
+      case PhasePlan::kLogitRows: {
+        std::vector<RowTask> tasks;
+        for (const Item& item : plan.items) tasks.push_back(row_task(item));
+        phases_.push_back(row_phase(std::move(tasks), plan.kind == PhasePlan::kTokenRows));
+        break;
+      }
+      case PhasePlan::kLinear:
+        phases_.push_back(linear_phase(plan));
+        break;
+      case PhasePlan::kAttention:
+        phases_.push_back(attention_phase(std::get<Attention>(op.kind), op.out));
+        break;
+      case PhasePlan::kExperts:
+        phases_.push_back(experts_phase(std::get<program::Experts>(op.kind), op.out));
+        break;
+    }
+  }
+  std::vector<RowTask> first;
+  for (const auto& table : rope_tables_) first.push_back(rope_table_task(*table));
+  if (!first.empty()) phases_.insert(phases_.begin(), row_phase(std::move(first), true));
+}
+
+CpuExecutable::Phase CpuExecutable::row_phase(std::vector<RowTask> tasks, bool token_rows) {
+  return [this, tasks = std::move(tasks), token_rows](int thread, std::atomic<int>&) {
+    const int64_t rows = token_rows ? state_.tokens : state_.rows;
+    const auto begin = static_cast<int>(rows * thread / team_.size());
+    const auto end = static_cast<int>(rows * (thread + 1) / team_.size());
+    if (begin < end)
+      for (const RowTask& task : tasks) task(begin, end);
+  };
+}
+
+CpuExecutable::Phase CpuExecutable::linear_phase(const PhasePlan& plan) {
+  struct Part {
+    Matrix weight;
+    const std::byte* packed;
+    ValueId out;
+    const float* bias;
+    bool accumulate;
+    bool logit_rows;
+    int first_tile;
+  };
+  std::vector<Part> parts;
+  int tiles = 0;
+  for (const Item& item : plan.items) {
+    const program::Op& op = program_.ops[static_cast<size_t>(item.op)];
+    const auto& linear = std::get<Linear>(op.kind);
+    Part part{};
+    part.weight = matrix(linear.weight);
+    if (!has_linear(part.weight.type))
+      fail("tensor {}: the CPU has no matrix product for type {}",
+           program_.weights[static_cast<size_t>(linear.weight)].name,
+           formats::type_info(part.weight.type).name);
+    part.packed =
+        arena_.data() + plan_.packed_place(linear.x, packing_for(part.weight.type)).offset;
+    part.out = op.out;
+    part.bias = floats(linear.bias);
+    part.accumulate = plan_.accumulates[static_cast<size_t>(item.op)];
+    part.logit_rows =
+        program_.values[static_cast<size_t>(op.out)].shape[0].kind == program::Dim::kRows;
+    part.first_tile = tiles;
+    tiles += static_cast<int>((part.weight.rows + kRowTile - 1) / kRowTile);
+    parts.push_back(part);
+  }
+  // Pieces small enough to even out threads that run at different speeds, large enough to stream.
+  const int piece = std::max(1, tiles / (team_.size() * 8));
+  return [this, parts = std::move(parts), tiles, piece](int thread, std::atomic<int>& next) {
+    std::byte* scratch = scratch_.data() + static_cast<size_t>(thread) * scratch_bytes_;
+    for (;;) {
+      const int begin = next.fetch_add(piece, std::memory_order_relaxed);
+      if (begin >= tiles) return;
+      const int end = std::min(begin + piece, tiles);
+      for (const Part& p : parts) {
+        const int part_tiles = static_cast<int>((p.weight.rows + kRowTile - 1) / kRowTile);
+        const int64_t first = std::max(begin, p.first_tile) - p.first_tile;
+        const int64_t last = std::min(end, p.first_tile + part_tiles) - p.first_tile;
+        const int rows = p.logit_rows ? state_.rows : state_.tokens;
+        if (first >= last || rows == 0) continue;
+        kernels_.linear(p.weight, p.packed, rows, value(p.out, 0), stride(p.out), first * kRowTile,
+                        std::min(last * kRowTile, p.weight.rows), p.bias, p.accumulate, scratch);
+      }
+    }
+  };
+}
+
+CpuExecutable::Phase CpuExecutable::attention_phase(const Attention& op, ValueId out) {
+  const program::KvState& kv = program_.states[static_cast<size_t>(op.state)];
+  const int group = op.heads / kv.kv_heads;
+  AttentionRun base;
+  base.q_stride = stride(op.q);
+  base.out_stride = stride(out);
+  base.key_dim = kv.key_dim;
+  base.value_dim = kv.value_dim;
+  base.window = op.window;
+  base.scale = op.scale;
+  base.softcap = op.softcap;
+  base.key_page_stride = kv_.key_page_stride(op.state);
+  base.value_page_stride = kv_.value_page_stride(op.state);
+  base.page_tokens = kv_.page_tokens();
+  return [this, op, out, base, group, kv_heads = kv.kv_heads](int thread, std::atomic<int>& next) {
+    const int tiles = static_cast<int>(state_.tiles.size());
+    // One item takes all query heads of a KV head, which share its keys; where that gives too few
+    // items to keep the threads busy, an item is a single query head.
+    const bool by_head = tiles * kv_heads < 4 * team_.size();
+    const int parts = by_head ? group : 1;
+    const int items = tiles * kv_heads * parts;
+    std::byte* scratch = scratch_.data() + static_cast<size_t>(thread) * scratch_bytes_;
+    for (int item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
+      // Later tiles of a prompt see more positions: take them first, so that no thread is left with
+      // the longest at the end.
+      const AttentionTile& tile =
+          state_.tiles[static_cast<size_t>(tiles - 1 - item / (kv_heads * parts))];
+      const int kv_head = item / parts % kv_heads;
+      const int head = kv_head * group + (by_head ? item % parts : 0);
+      AttentionRun run = base;
+      run.q = value(op.q, tile.first_token) + int64_t{head} * run.key_dim;
+      run.out = value(out, tile.first_token) + int64_t{head} * run.value_dim;
+      run.tokens = tile.tokens;
+      run.group = by_head ? 1 : group;
+      run.first_position = tile.first_position;
+      run.keys = kv_.keys(op.state, kv_head);
+      run.values = kv_.values(op.state, kv_head);
+      run.pages = tile.pages;
+      kernels_.attention(run, scratch);
+    }
+  };
+}
+
+}  // namespace outboard::cpu

@@ -1,0 +1,95 @@
+// A Program compiled for the CPU.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "devices/cpu/kernels/kernels.h"
+#include "devices/cpu/kv_cache.h"
+#include "devices/cpu/plan.h"
+#include "devices/cpu/step_state.h"
+#include "devices/device.h"
+#include "devices/sampler.h"
+#include "support/aligned_buffer.h"
+#include "support/thread_team.h"
+
+namespace outboard::cpu {
+
+class CpuExecutable final : public devices::Executable {
+ public:
+  CpuExecutable(program::Program program, std::shared_ptr<const formats::Model> model,
+                const devices::CompileOptions& options, ThreadTeam& team, const Kernels& kernels);
+
+  devices::Ticket submit(const devices::Step& step) override;
+  devices::StepResult wait(devices::Ticket ticket) override;
+  const devices::CompileOptions& options() const override { return options_; }
+  devices::MemoryUse memory() const override;
+
+ private:
+  // Work on rows [begin, end) of the step.
+  using RowTask = std::function<void(int begin, int end)>;
+  // One phase as thread `thread` runs it. `next` hands out work items.
+  using Phase = std::function<void(int thread, std::atomic<int>& next)>;
+
+  // One distinct set of rotary frequencies and the turns of this step's positions: a row a token,
+  // `half` cosines, then `half` sines.
+  struct RopeTable {
+    std::vector<double> frequencies;
+    std::vector<float> turns;
+  };
+
+  float* value(program::ValueId id, int64_t row) const {
+    const Place& place = plan_.places[static_cast<size_t>(id)];
+    return reinterpret_cast<float*>(arena_.data() + place.offset) + row * place.stride;
+  }
+  int64_t stride(program::ValueId id) const { return plan_.places[static_cast<size_t>(id)].stride; }
+  int64_t width(program::ValueId id) const {
+    return program_.values[static_cast<size_t>(id)].shape[1].size;
+  }
+  const std::vector<int32_t>& ids(program::ValueId id) const {
+    return id == program::Program::kPositions ? state_.positions : state_.ids;
+  }
+  Matrix matrix(program::WeightId id) const;
+  // A small weight as floats, converted once; null for kNone.
+  const float* floats(program::WeightId id);
+
+  void build_phases();
+  Phase row_phase(std::vector<RowTask> tasks, bool token_rows);
+  Phase linear_phase(const PhasePlan& plan);
+  Phase attention_phase(const program::Attention& op, program::ValueId out);
+  Phase experts_phase(const program::Experts& op, program::ValueId out);
+  RowTask row_task(const Item& item);
+  RowTask op_task(const program::Op& op);
+  RowTask embed_task(const program::Embed& op, program::ValueId out);
+  RowTask norm_task(const program::RmsNorm& op, program::ValueId out);
+  RowTask rope_task(const program::Rope& op, program::ValueId out);
+  const RopeTable& rope_table(const program::Rope& op);
+  RowTask rope_table_task(RopeTable& table);
+  RowTask pack_task(const Item& item);
+  RowTask kv_write_task(const program::Attention& op);
+
+  program::Program program_;
+  std::shared_ptr<const formats::Model> model_;
+  devices::CompileOptions options_;
+  ThreadTeam& team_;
+  const Kernels& kernels_;
+  Plan plan_;
+  StepState state_;
+  KvCache kv_;
+  AlignedBuffer arena_;
+  AlignedBuffer scratch_;  // scratch_bytes_ a thread
+  size_t scratch_bytes_ = 0;
+  std::vector<AlignedBuffer> expert_buffers_;
+  std::vector<std::unique_ptr<std::vector<float>>> floats_;  // by weight
+  std::vector<std::unique_ptr<RopeTable>> rope_tables_;
+  std::vector<Phase> phases_;
+  std::vector<std::atomic<int>> next_;  // one a phase
+  devices::Sampler sampler_;
+  std::vector<int32_t> chosen_;
+  devices::Ticket submitted_ = 0;
+  size_t runs_ = 0;
+};
+
+}  // namespace outboard::cpu

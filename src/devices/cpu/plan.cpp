@@ -1,0 +1,281 @@
+#include "devices/cpu/plan.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "support/error.h"
+
+namespace outboard::cpu {
+
+using program::Dim;
+using program::Op;
+using program::Program;
+using program::ValueId;
+
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+size_t align_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
+
+// Memory that one or more values share, with the phases in which it is alive.
+struct Storage {
+  size_t bytes = 0;
+  int first_phase = 0;
+  int last_phase = 0;
+  size_t offset = 0;
+};
+
+class Planner {
+ public:
+  Planner(const Program& program, const Kernels& kernels, int max_tokens, int max_rows)
+      : program_(program), kernels_(kernels), max_tokens_(max_tokens), max_rows_(max_rows) {}
+
+  Plan run() {
+    find_uses();
+    fuse_residuals();
+    form_phases();
+    place_values();
+    place_packed();
+    allocate();
+    return std::move(plan_);
+  }
+
+ private:
+  size_t index(ValueId id) const { return static_cast<size_t>(id); }
+  const Dim& rows_of(ValueId id) const { return program_.values[index(id)].shape[0]; }
+  size_t max_rows_of(ValueId id) const {
+    return static_cast<size_t>(rows_of(id).kind == Dim::kRows ? max_rows_ : max_tokens_);
+  }
+  int64_t width_of(ValueId id) const { return program_.values[index(id)].shape[1].size; }
+
+  void find_uses() {
+    const size_t n = program_.values.size();
+    defined_by_.assign(n, -1);
+    used_by_.assign(n, {});
+    for (size_t i = 0; i < program_.ops.size(); ++i) {
+      defined_by_[index(program_.ops[i].out)] = static_cast<int>(i);
+      for (const ValueId id : inputs_of(program_.ops[i]))
+        used_by_[index(id)].push_back(static_cast<int>(i));
+    }
+  }
+
+  // x = add(x, linear(y)): the linear layer adds to x where it lies, if nothing else reads the old
+  // x after it.
+  void fuse_residuals() {
+    plan_.accumulates.assign(program_.ops.size(), false);
+    plan_.fused.assign(program_.ops.size(), false);
+    alias_.assign(program_.values.size(), program::kNone);
+    for (size_t i = 0; i < program_.ops.size(); ++i) {
+      const Op& op = program_.ops[i];
+      if (const auto* slice = std::get_if<program::Slice>(&op.kind)) {
+        plan_.fused[i] = true;  // a view
+        alias_[index(op.out)] = slice->x;
+        sliced_.push_back(slice->x);
+        continue;
+      }
+      const auto* add = std::get_if<program::Add>(&op.kind);
+      if (add == nullptr) continue;
+      for (const auto& [residual, branch] :
+           {std::pair(add->a, add->b), std::pair(add->b, add->a)}) {
+        if (!can_accumulate(residual, branch, static_cast<int>(i))) continue;
+        plan_.accumulates[static_cast<size_t>(defined_by_[index(branch)])] = true;
+        plan_.fused[i] = true;
+        alias_[index(branch)] = residual;
+        alias_[index(op.out)] = residual;
+        break;
+      }
+    }
+  }
+
+  bool can_accumulate(ValueId residual, ValueId branch, int add) const {
+    const int linear = defined_by_[index(branch)];
+    if (linear < 0 ||
+        !std::holds_alternative<program::Linear>(program_.ops[static_cast<size_t>(linear)].kind))
+      return false;
+    if (used_by_[index(branch)].size() != 1 || branch == program_.logits) return false;
+    if (residual == program_.logits || residual == branch) return false;
+    const int defined = defined_by_[index(residual)];
+    if (defined < 0 || defined > linear) return false;
+    if (std::holds_alternative<program::Slice>(program_.ops[static_cast<size_t>(defined)].kind) ||
+        std::find(sliced_.begin(), sliced_.end(), residual) != sliced_.end())
+      return false;
+    // Readers of the old value must be done before the linear layer starts.
+    return std::all_of(used_by_[index(residual)].begin(), used_by_[index(residual)].end(),
+                       [&](int user) { return user < linear || user == add; });
+  }
+
+  PhasePlan& phase(PhasePlan::Kind kind) {
+    if (plan_.phases.empty() || plan_.phases.back().kind != kind || kind == PhasePlan::kAttention ||
+        kind == PhasePlan::kExperts)
+      plan_.phases.push_back({kind, {}});
+    return plan_.phases.back();
+  }
+
+  static PhasePlan::Kind row_phase(const Dim& rows) {
+    return rows.kind == Dim::kRows ? PhasePlan::kLogitRows : PhasePlan::kTokenRows;
+  }
+
+  void form_phases() {
+    op_phase_.assign(program_.ops.size(), -1);
+    for (size_t i = 0; i < program_.ops.size(); ++i) {
+      if (plan_.fused[i]) {
+        op_phase_[i] = static_cast<int>(plan_.phases.size()) - 1;
+        continue;
+      }
+      const Op& op = program_.ops[i];
+      const int op_index = static_cast<int>(i);
+      if (std::holds_alternative<program::Linear>(op.kind)) {
+        add_linear(op_index);
+      } else if (std::holds_alternative<program::Attention>(op.kind)) {
+        phase(PhasePlan::kTokenRows).items.push_back({Item::kKvWrite, op_index});
+        phase(PhasePlan::kAttention).items.push_back({Item::kOp, op_index});
+      } else if (std::holds_alternative<program::Experts>(op.kind)) {
+        phase(PhasePlan::kExperts).items.push_back({Item::kOp, op_index});
+      } else {
+        phase(row_phase(rows_of(op.out))).items.push_back({Item::kOp, op_index});
+      }
+      op_phase_[i] = static_cast<int>(plan_.phases.size()) - 1;
+    }
+  }
+
+  void add_linear(int op_index) {
+    const auto& linear =
+        std::get<program::Linear>(program_.ops[static_cast<size_t>(op_index)].kind);
+    const Packing packing = packing_for(program_.weights[static_cast<size_t>(linear.weight)].type);
+    const bool packed = packed_phase_.contains({linear.x, packing});
+    // A linear phase holds layers that are ready together: this one may join if its input was
+    // packed before the phase began.
+    if (!packed) {
+      phase(row_phase(rows_of(linear.x)))
+          .items.push_back({Item::kPack, op_index, linear.x, packing});
+      packed_phase_[{linear.x, packing}] = static_cast<int>(plan_.phases.size()) - 1;
+    }
+    phase(PhasePlan::kLinear).items.push_back({Item::kOp, op_index});
+  }
+
+  ValueId root(ValueId id) const {
+    while (alias_[index(id)] != program::kNone) id = alias_[index(id)];
+    return id;
+  }
+
+  void touch(Storage& storage, int phase_index) {
+    storage.first_phase = std::min(storage.first_phase, phase_index);
+    storage.last_phase = std::max(storage.last_phase, phase_index);
+  }
+
+  void place_values() {
+    const size_t n = program_.values.size();
+    storage_of_.assign(n, -1);
+    for (size_t v = 0; v < n; ++v) {
+      if (program_.values[v].type != program::ElementType::kFloat) continue;
+      const ValueId r = root(static_cast<ValueId>(v));
+      if (storage_of_[index(r)] < 0) {
+        storage_of_[index(r)] = static_cast<int>(storages_.size());
+        const int defined = op_phase_[static_cast<size_t>(defined_by_[index(r)])];
+        storages_.push_back(
+            {align_up(max_rows_of(r) * stride_of(r) * sizeof(float)), defined, defined});
+      }
+      storage_of_[v] = storage_of_[index(r)];
+      Storage& storage = storages_[static_cast<size_t>(storage_of_[v])];
+      touch(storage, op_phase_[static_cast<size_t>(defined_by_[v])]);
+      for (const int user : used_by_[v]) touch(storage, op_phase_[static_cast<size_t>(user)]);
+      if (static_cast<ValueId>(v) == program_.logits)
+        touch(storage, static_cast<int>(plan_.phases.size()));
+    }
+  }
+
+  size_t stride_of(ValueId id) const {
+    return align_up(static_cast<size_t>(width_of(id)) * sizeof(float)) / sizeof(float);
+  }
+
+  void place_packed() {
+    for (const auto& [key, first_phase] : packed_phase_) {
+      const auto& [value, packing] = key;
+      Storage storage;
+      storage.bytes =
+          align_up(max_rows_of(value) * kernels_.packed_row_bytes(packing, width_of(value)));
+      storage.first_phase = storage.last_phase = first_phase;
+      for (const int user : used_by_[index(value)]) {
+        const auto* linear =
+            std::get_if<program::Linear>(&program_.ops[static_cast<size_t>(user)].kind);
+        if (linear != nullptr) touch(storage, op_phase_[static_cast<size_t>(user)]);
+      }
+      plan_.packed.push_back({value, packing, storages_.size()});  // the offset comes below
+      storages_.push_back(storage);
+    }
+  }
+
+  // First fit: storages in order of size, each at the lowest offset free in all of its phases.
+  void allocate() {
+    std::vector<size_t> order(storages_.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::stable_sort(order.begin(), order.end(),
+                     [&](size_t a, size_t b) { return storages_[a].bytes > storages_[b].bytes; });
+    std::vector<size_t> placed;  // by offset
+    for (const size_t i : order) {
+      Storage& s = storages_[i];
+      size_t offset = 0;
+      for (const size_t j : placed) {
+        const Storage& other = storages_[j];
+        if (other.last_phase < s.first_phase || s.last_phase < other.first_phase) continue;
+        if (offset + s.bytes <= other.offset) break;
+        offset = std::max(offset, other.offset + other.bytes);
+      }
+      s.offset = offset;
+      placed.insert(std::upper_bound(placed.begin(), placed.end(), i,
+                                     [&](size_t a, size_t b) {
+                                       return storages_[a].offset < storages_[b].offset;
+                                     }),
+                    i);
+      plan_.arena_bytes = std::max(plan_.arena_bytes, offset + s.bytes);
+    }
+    plan_.places.resize(program_.values.size());
+    for (size_t v = 0; v < program_.values.size(); ++v) {
+      if (storage_of_[v] < 0) continue;
+      const ValueId r = root(static_cast<ValueId>(v));
+      size_t columns = 0;  // a slice starts inside its parent's row
+      for (auto id = static_cast<ValueId>(v); alias_[index(id)] != program::kNone;
+           id = alias_[index(id)])
+        if (const auto* slice = std::get_if<program::Slice>(
+                &program_.ops[static_cast<size_t>(defined_by_[index(id)])].kind))
+          columns += static_cast<size_t>(slice->begin);
+      plan_.places[v] = {
+          storages_[static_cast<size_t>(storage_of_[v])].offset + columns * sizeof(float),
+          static_cast<int64_t>(stride_of(r))};
+    }
+    for (PackedPlace& p : plan_.packed) p.offset = storages_[p.offset].offset;
+  }
+
+  const Program& program_;
+  const Kernels& kernels_;
+  int max_tokens_;
+  int max_rows_;
+  Plan plan_;
+  std::vector<int> defined_by_;            // op that defines a value, -1 for inputs
+  std::vector<std::vector<int>> used_by_;  // ops that read it
+  std::vector<ValueId> alias_;             // the value whose memory it shares
+  std::vector<ValueId> sliced_;
+  std::vector<int> op_phase_;
+  std::map<std::pair<ValueId, Packing>, int> packed_phase_;
+  std::vector<int> storage_of_;
+  std::vector<Storage> storages_;
+};
+
+}  // namespace
+
+const PackedPlace& Plan::packed_place(ValueId value, Packing packing) const {
+  const auto it = std::find_if(packed.begin(), packed.end(), [&](const PackedPlace& p) {
+    return p.value == value && p.packing == packing;
+  });
+  if (it == packed.end()) fail("plan: value %{} was never packed", value);
+  return *it;
+}
+
+Plan make_plan(const Program& program, const Kernels& kernels, int max_tokens, int max_rows) {
+  return Planner(program, kernels, max_tokens, max_rows).run();
+}
+
+}  // namespace outboard::cpu

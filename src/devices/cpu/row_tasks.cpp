@@ -1,0 +1,202 @@
+// The ops that work on one token at a time.
+#include <cmath>
+#include <cstring>
+#include <type_traits>
+
+#include "devices/cpu/executable.h"
+#include "formats/quantize.h"
+#include "support/error.h"
+
+namespace outboard::cpu {
+
+using program::ValueId;
+
+namespace {
+
+Unary unary_of(program::Function function) {
+  switch (function) {
+    case program::Function::kSilu:
+      return Unary::kSilu;
+    case program::Function::kGeluTanh:
+      return Unary::kGeluTanh;
+    case program::Function::kGeluErf:
+      return Unary::kGeluErf;
+    case program::Function::kRelu:
+      return Unary::kRelu;
+  }
+  return Unary::kRelu;
+}
+
+}  // namespace
+
+CpuExecutable::RowTask CpuExecutable::row_task(const Item& item) {
+  const program::Op& op = program_.ops[static_cast<size_t>(item.op)];
+  switch (item.kind) {
+    case Item::kPack:
+      return pack_task(item);
+    case Item::kKvWrite:
+      return kv_write_task(std::get<program::Attention>(op.kind));
+    case Item::kOp:
+      break;
+  }
+  return op_task(op);
+}
+
+CpuExecutable::RowTask CpuExecutable::op_task(const program::Op& op) {
+  const ValueId out = op.out;
+  return std::visit(
+      [&](const auto& o) -> RowTask {
+        using Kind = std::decay_t<decltype(o)>;
+        if constexpr (std::is_same_v<Kind, program::Embed>) {
+          return embed_task(o, out);
+        } else if constexpr (std::is_same_v<Kind, program::RmsNorm>) {
+          return norm_task(o, out);
+        } else if constexpr (std::is_same_v<Kind, program::LayerNorm>) {
+          return
+              [this, o, out, weight = floats(o.weight), bias = floats(o.bias)](int begin, int end) {
+                for (int row = begin; row < end; ++row)
+                  kernels_.layer_norm(value(o.x, row), weight, bias, o.epsilon, width(out),
+                                      value(out, row));
+              };
+        } else if constexpr (std::is_same_v<Kind, program::Rope>) {
+          return rope_task(o, out);
+        } else if constexpr (std::is_same_v<Kind, program::Gate>) {
+          return [this, o, out](int begin, int end) {
+            for (int row = begin; row < end; ++row)
+              kernels_.gate(unary_of(o.function), value(o.gate, row), value(o.up, row), width(out),
+                            value(out, row));
+          };
+        } else if constexpr (std::is_same_v<Kind, program::Activation>) {
+          return [this, o, out](int begin, int end) {
+            for (int row = begin; row < end; ++row)
+              kernels_.unary(unary_of(o.function), value(o.x, row), width(out), value(out, row));
+          };
+        } else if constexpr (std::is_same_v<Kind, program::Add>) {
+          return [this, o, out](int begin, int end) {
+            for (int row = begin; row < end; ++row)
+              kernels_.add(value(o.a, row), value(o.b, row), width(out), value(out, row));
+          };
+        } else if constexpr (std::is_same_v<Kind, program::Scale>) {
+          return [this, o, out](int begin, int end) {
+            for (int row = begin; row < end; ++row)
+              kernels_.scale(value(o.x, row), o.factor, width(out), value(out, row));
+          };
+        } else if constexpr (std::is_same_v<Kind, program::Softcap>) {
+          return [this, o, out](int begin, int end) {
+            for (int row = begin; row < end; ++row) {
+              std::copy_n(value(o.x, row), width(out), value(out, row));
+              kernels_.softcap(value(out, row), o.cap, width(out));
+            }
+          };
+        } else if constexpr (std::is_same_v<Kind, program::SelectRows>) {
+          return [this, o, out](int begin, int end) {
+            for (int row = begin; row < end; ++row)
+              std::copy_n(value(o.x, state_.row_token[static_cast<size_t>(row)]), width(out),
+                          value(out, row));
+          };
+        } else {
+          fail("[{}] is no row op", program::name_of(program::OpKind{o}));
+        }
+      },
+      op.kind);
+}
+
+CpuExecutable::RowTask CpuExecutable::embed_task(const program::Embed& op, ValueId out) {
+  const Matrix table = matrix(op.table);
+  const size_t row_bytes = formats::storage_bytes(table.type, table.columns);
+  return [this, op, out, table, row_bytes](int begin, int end) {
+    for (int row = begin; row < end; ++row) {
+      const auto id = static_cast<size_t>(ids(op.ids)[static_cast<size_t>(row)]);
+      float* to = value(out, row);
+      formats::dequantize(table.type, table.data + id * row_bytes,
+                          {to, static_cast<size_t>(table.columns)});
+      if (op.scale != 1) kernels_.scale(to, op.scale, table.columns, to);
+    }
+  };
+}
+
+CpuExecutable::RowTask CpuExecutable::norm_task(const program::RmsNorm& op, ValueId out) {
+  return [this, op, out, weight = floats(op.weight)](int begin, int end) {
+    for (int row = begin; row < end; ++row)
+      for (int64_t group = 0; group < width(out); group += op.group)
+        kernels_.rms_norm(value(op.x, row) + group, weight, op.epsilon, op.group,
+                          value(out, row) + group);
+  };
+}
+
+const CpuExecutable::RopeTable& CpuExecutable::rope_table(const program::Rope& op) {
+  const float* factors = floats(op.factors);
+  // Frequencies in double: at position 100,000 a float's rounding would turn the fast pairs
+  // visibly.
+  std::vector<double> frequencies(static_cast<size_t>(op.rotary / 2));
+  for (size_t i = 0; i < frequencies.size(); ++i)
+    frequencies[i] =
+        std::pow(static_cast<double>(op.base), -2.0 * static_cast<double>(i) / op.rotary) /
+        (op.scale * (factors != nullptr ? static_cast<double>(factors[i]) : 1.0));
+  for (const auto& table : rope_tables_)
+    if (table->frequencies == frequencies) return *table;
+  rope_tables_.push_back(std::make_unique<RopeTable>());
+  RopeTable& table = *rope_tables_.back();
+  table.turns.resize(static_cast<size_t>(options_.max_tokens) * 2 * frequencies.size());
+  table.frequencies = std::move(frequencies);
+  return table;
+}
+
+// The sines and cosines of this step's positions, once for all layers.
+CpuExecutable::RowTask CpuExecutable::rope_table_task(RopeTable& table) {
+  return [this, &table](int begin, int end) {
+    const size_t half = table.frequencies.size();
+    for (int row = begin; row < end; ++row) {
+      float* cosines = table.turns.data() + static_cast<size_t>(row) * 2 * half;
+      for (size_t i = 0; i < half; ++i) {
+        const double angle = state_.positions[static_cast<size_t>(row)] * table.frequencies[i];
+        cosines[i] = static_cast<float>(std::cos(angle));
+        cosines[half + i] = static_cast<float>(std::sin(angle));
+      }
+    }
+  };
+}
+
+CpuExecutable::RowTask CpuExecutable::rope_task(const program::Rope& op, ValueId out) {
+  return [this, op, out, &table = rope_table(op)](int begin, int end) {
+    const int half = op.rotary / 2;
+    for (int row = begin; row < end; ++row) {
+      const float* cosines =
+          table.turns.data() + static_cast<size_t>(row) * static_cast<size_t>(op.rotary);
+      float* to = value(out, row);
+      std::copy_n(value(op.x, row), width(out), to);
+      for (int64_t head = 0; head < width(out); head += op.head_dim)
+        kernels_.rope(to + head, cosines, cosines + half, half, op.neox);
+    }
+  };
+}
+
+CpuExecutable::RowTask CpuExecutable::pack_task(const Item& item) {
+  const int64_t columns = width(item.value);
+  const size_t row_bytes = kernels_.packed_row_bytes(item.packing, columns);
+  std::byte* packed = arena_.data() + plan_.packed_place(item.value, item.packing).offset;
+  return [this, item, columns, row_bytes, packed](int begin, int end) {
+    kernels_.pack(item.packing, value(item.value, begin), stride(item.value), end - begin, columns,
+                  packed + static_cast<size_t>(begin) * row_bytes);
+  };
+}
+
+CpuExecutable::RowTask CpuExecutable::kv_write_task(const program::Attention& op) {
+  const program::KvState& kv = program_.states[static_cast<size_t>(op.state)];
+  return [this, op, kv](int begin, int end) {
+    const int64_t key_stride = kv_.key_page_stride(op.state);
+    const int64_t value_stride = kv_.value_page_stride(op.state);
+    for (int row = begin; row < end; ++row) {
+      const int64_t page = state_.page[static_cast<size_t>(row)];
+      const int64_t slot = state_.slot[static_cast<size_t>(row)];
+      for (int head = 0; head < kv.kv_heads; ++head) {
+        kernels_.to_half(value(op.k, row) + int64_t{head} * kv.key_dim, kv.key_dim,
+                         kv_.keys(op.state, head) + page * key_stride + slot * kv.key_dim);
+        kernels_.to_half(value(op.v, row) + int64_t{head} * kv.value_dim, kv.value_dim,
+                         kv_.values(op.state, head) + page * value_stride + slot * kv.value_dim);
+      }
+    }
+  };
+}
+
+}  // namespace outboard::cpu

@@ -1,0 +1,102 @@
+// Devices run Programs. One interface for the CPU, the card and the simulated card.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "formats/model_file.h"
+#include "program/program.h"
+
+namespace outboard::devices {
+
+// How the next token of a run is chosen from its last row of logits: repetition penalty, then the
+// top_k best, then the smallest set whose probability reaches top_p, then those at least min_p
+// times as likely as the best, then the temperature, then a draw. Temperature 0 takes the best.
+struct Sampling {
+  float temperature = 0;
+  int top_k = 0;             // 0: all
+  float top_p = 1;           // 1: all
+  float min_p = 0;           // 0: all
+  float repeat_penalty = 1;  // logits of `recent` tokens are divided (positive) or multiplied by it
+  std::span<const int32_t> recent;
+  float random = 0;  // uniform in [0, 1)
+};
+
+// Consecutive tokens of one sequence in a Step.
+struct Run {
+  enum class Logits : uint8_t { kNone, kLast, kAll };
+
+  std::span<const int32_t> tokens;  // ids, each in [0, vocabulary)
+  int first_position = 0;           // position of tokens[0] in its sequence
+  // KV pages of the sequence, covering positions 0 to first_position + tokens.size() - 1; position
+  // p lies in pages[p / page_tokens].
+  std::span<const int32_t> pages;
+  Logits logits = Logits::kNone;       // which rows want logits
+  const Sampling* sampling = nullptr;  // choose a token from the last row; needs kLast or kAll
+};
+
+// Copies a whole KV page, all layers, before the step's tokens are computed.
+struct PageCopy {
+  int32_t from;
+  int32_t to;
+};
+
+// What changes from call to call. The spans must stay valid until the step has been waited for.
+// The runs hold at most max_tokens tokens and want at most max_rows rows in all.
+struct Step {
+  std::span<const Run> runs;
+  std::span<const PageCopy> copies;
+};
+
+// Valid until the next submit.
+struct StepResult {
+  std::span<const float> logits;    // [rows, vocabulary]: the rows that wanted logits, in order
+  std::span<const int32_t> tokens;  // one a run: the chosen token, or -1 where none was asked for
+};
+
+struct CompileOptions {
+  int max_tokens = 512;  // tokens a step
+  int max_rows = 64;     // rows of logits a step
+  int pages = 0;         // KV pages in all
+  int page_tokens = 32;  // positions a page
+};
+
+// Bytes that an Executable holds beyond the weights in their file.
+struct MemoryUse {
+  size_t kv = 0;       // KV pages
+  size_t buffers = 0;  // activations and scratch
+};
+
+using Ticket = uint64_t;
+
+// A Program made ready to run with its weights on one device. One thread at a time.
+class Executable {
+ public:
+  virtual ~Executable() = default;
+  // Starts a step; steps run in the order of submission. Throws Error when the step breaks the
+  // limits above (a caller's mistake).
+  virtual Ticket submit(const Step& step) = 0;
+  // Waits for a submitted step.
+  virtual StepResult wait(Ticket ticket) = 0;
+  virtual const CompileOptions& options() const = 0;
+  virtual MemoryUse memory() const = 0;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+  virtual std::string description() const = 0;  // "CPU, 2 threads, avx512"
+  // The model must be the one that the Program was built from. Throws Error when the device lacks
+  // something the Program needs, or memory.
+  virtual std::unique_ptr<Executable> compile(program::Program program,
+                                              std::shared_ptr<const formats::Model> model,
+                                              const CompileOptions& options) = 0;
+};
+
+// The processor this program runs on. threads 0 means one for each core.
+std::unique_ptr<Device> open_cpu(int threads);
+
+}  // namespace outboard::devices

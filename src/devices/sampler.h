@@ -1,0 +1,30 @@
+// Choosing a token from a row of logits on the host.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "devices/device.h"
+
+namespace outboard::devices {
+
+// Holds scratch memory for one vocabulary, so that choosing allocates nothing. One thread at a
+// time.
+class Sampler {
+ public:
+  explicit Sampler(int64_t vocabulary);
+
+  // The token that Sampling asks for. The row is changed by the repetition penalty.
+  int32_t choose(const Sampling& sampling, std::span<float> logits);
+
+ private:
+  struct Candidate {
+    float logit;
+    int32_t token;
+  };
+  std::vector<Candidate> candidates_;
+  std::vector<float> probabilities_;
+};
+
+}  // namespace outboard::devices
