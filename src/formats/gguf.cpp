@@ -216,15 +216,6 @@ void read_metadata(Reader& reader, size_t count, Metadata& metadata) {
   }
 }
 
-size_t read_alignment(const Metadata& metadata) {
-  const int64_t alignment = metadata.get_int(kGgufAlignmentKey, kGgufDefaultAlignment);
-  if (alignment <= 0 || alignment > (1 << 30) ||
-      !std::has_single_bit(static_cast<uint64_t>(alignment))) {
-    fail("metadata {}: found {}, expected a power of two up to 2^30", kGgufAlignmentKey, alignment);
-  }
-  return static_cast<size_t>(alignment);
-}
-
 std::vector<int64_t> read_shape(Reader& reader) {
   const auto dimensions = reader.number<uint32_t>("dimension count");
   if (dimensions > kMaxDimensions) {
@@ -317,6 +308,15 @@ uint32_t read_version(Reader& reader) {
 
 }  // namespace
 
+size_t gguf_alignment(const Metadata& metadata) {
+  const int64_t alignment = metadata.get_int(kGgufAlignmentKey, kGgufDefaultAlignment);
+  if (alignment <= 0 || alignment > (1 << 30) ||
+      !std::has_single_bit(static_cast<uint64_t>(alignment))) {
+    fail("metadata {}: found {}, expected a power of two up to 2^30", kGgufAlignmentKey, alignment);
+  }
+  return static_cast<size_t>(alignment);
+}
+
 bool looks_like_gguf(std::span<const std::byte> file) {
   return file.size() >= kMagic.size() &&
          std::memcmp(file.data(), kMagic.data(), kMagic.size()) == 0;
@@ -333,7 +333,7 @@ GgufHeader parse_gguf(std::span<const std::byte> file) {
   const size_t entry_count = reader.count("metadata count", kSmallestEntry);
   reader.check_count("tensor count", tensor_count, kSmallestTensor);
   read_metadata(reader, entry_count, header.metadata);
-  header.alignment = read_alignment(header.metadata);
+  header.alignment = gguf_alignment(header.metadata);
 
   reader.check_count("tensor count", tensor_count, kSmallestTensor);
   header.tensors.reserve(tensor_count);

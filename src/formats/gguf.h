@@ -63,6 +63,9 @@ struct GgufHeader {
 // found and what was expected; the caller adds the file's name.
 GgufHeader parse_gguf(std::span<const std::byte> file);
 
+// The alignment of tensor bytes that the metadata asks for. Throws Error unless a power of two.
+size_t gguf_alignment(const Metadata& metadata);
+
 // True when the bytes begin as a GGUF file does, whatever follows.
 bool looks_like_gguf(std::span<const std::byte> file);
 

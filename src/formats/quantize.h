@@ -22,8 +22,8 @@ void dequantize(TensorType type, const std::byte* blocks, std::span<float> out);
 // The same, rounded to half.
 void dequantize_half(TensorType type, const std::byte* blocks, std::span<uint16_t> out);
 
-// Encodes whole blocks: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K. Throws Error
-// for a type without an encoder.
+// Encodes whole blocks: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K. Throws
+// Error for a type without an encoder.
 void quantize(TensorType type, std::span<const float> values, std::byte* blocks);
 bool can_quantize(TensorType type);
 

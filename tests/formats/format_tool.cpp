@@ -9,21 +9,24 @@
 
 #include "formats/model_file.h"
 #include "formats/quantize.h"
+#include "formats/quantize_model.h"
 #include "support/error.h"
 
 namespace {
 
 using namespace outboard::formats;
+using nlohmann::json;
 using outboard::Error;
 using outboard::fail;
-using nlohmann::json;
 
 constexpr const char* kUsage =
     "format_tool dequantize TYPE IN OUT        blocks to float32\n"
     "format_tool dequantize-half TYPE IN OUT   blocks to float16\n"
     "format_tool quantize TYPE IN OUT          float32 to blocks\n"
     "format_tool dump MODEL                    metadata and tensors as JSON\n"
-    "format_tool tensor MODEL NAME OUT         one tensor's bytes\n";
+    "format_tool tensor MODEL NAME OUT         one tensor's bytes\n"
+    "format_tool types MODEL MIX               the type each tensor gets in a mix, as JSON\n"
+    "format_tool convert MODEL OUT MIX         the model as a GGUF file in a mix of types\n";
 
 std::vector<char> read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -114,6 +117,22 @@ void dump(const std::string& path) {
   std::cout << out.dump() << '\n';
 }
 
+Mix parse_mix(const std::string& name) {
+  const auto mix = mix_by_name(name);
+  if (!mix) fail("mix {}: unknown", name);
+  return *mix;
+}
+
+void print_types(const std::string& path, const std::string& mix) {
+  const Model model = open_model(path);
+  const std::vector<TensorType> types = choose_types(model, parse_mix(mix));
+  json out;
+  for (size_t i = 0; i < types.size(); ++i) {
+    out[model.tensors()[i].name] = type_info(types[i]).name;
+  }
+  std::cout << out.dump() << '\n';
+}
+
 int run(const std::vector<std::string>& args) {
   const auto is = [&](const char* command, size_t count) {
     return !args.empty() && args[0] == command && args.size() == count + 1;
@@ -130,6 +149,10 @@ int run(const std::vector<std::string>& args) {
     const Model model = open_model(args[1]);
     const Tensor& tensor = model.get(args[2]);
     write_file(args[3], tensor.data.data(), tensor.data.size());
+  } else if (is("types", 2)) {
+    print_types(args[1], args[2]);
+  } else if (is("convert", 3)) {
+    quantize_model(open_model(args[1]), args[2], parse_mix(args[3]));
   } else {
     std::cerr << kUsage;
     return 2;
