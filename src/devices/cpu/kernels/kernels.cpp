@@ -22,7 +22,10 @@ Packing packing_for(TensorType weight) {
     case TensorType::Q4_K:
     case TensorType::Q5_K:
     case TensorType::Q6_K:
+    case TensorType::Q2_K:
+    case TensorType::Q3_K:
     case TensorType::IQ4_NL:
+    case TensorType::IQ4_XS:
     case TensorType::MXFP4:
       return Packing::kGrouped;
     default:
@@ -55,6 +58,19 @@ void decode(TensorType type, const std::byte* blocks, int64_t elements, float* o
 
 std::vector<const Kernels*> available_kernels() {
   std::vector<const Kernels*> tables = {&scalar_kernels()};
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+      __builtin_cpu_supports("f16c")) {
+    tables.push_back(&avx2_kernels());
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vnni")) {
+      tables.push_back(&avx512_kernels());
+    }
+  }
+#elif defined(__aarch64__)
+  tables.push_back(&neon_kernels());
+#endif
   return tables;
 }
 
