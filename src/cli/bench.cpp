@@ -1,0 +1,152 @@
+// outboard bench: prompt and decode speed, with the bound that memory sets.
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <random>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "program/cost.h"
+#include "support/bandwidth.h"
+#include "support/error.h"
+#include "support/machine.h"
+#include "support/progress.h"
+
+namespace outboard::cli {
+namespace {
+
+struct BenchOptions {
+  ModelOptions model;
+  int prompt = 512;
+  int decode = 128;
+  int repetitions = 3;
+  bool json = false;
+};
+
+struct Row {
+  std::string test;
+  std::vector<double> rates;   // tokens/s, one a repetition
+  double bytes_per_token = 0;  // read from memory; 0 where it does not bound the speed
+
+  double mean() const {
+    return std::accumulate(rates.begin(), rates.end(), 0.0) / static_cast<double>(rates.size());
+  }
+  double deviation() const {
+    if (rates.size() < 2) return 0;
+    double squares = 0;
+    for (const double rate : rates) squares += (rate - mean()) * (rate - mean());
+    return std::sqrt(squares / static_cast<double>(rates.size() - 1));
+  }
+};
+
+engine::Completion measure(const std::shared_ptr<engine::Model>& model, int prompt, int decode,
+                           unsigned seed) {
+  engine::SessionOptions options;
+  options.context = prompt + decode + 1;
+  options.prefix_cache = false;
+  engine::Session session(model, options);
+  std::mt19937 random(seed);
+  engine::Request request;
+  for (int i = 0; i < prompt; ++i)
+    request.prompt.push_back(static_cast<int32_t>(random() % model->tokenizer().vocabulary_size()));
+  request.max_tokens = decode;
+  request.temperature = 0;
+  request.ignore_end_of_text = true;
+  return session.generate(std::move(request));
+}
+
+void bench(const BenchOptions& options) {
+  const auto model = load(options.model);
+  const program::Program& program = model->program();
+  if (options.prompt + options.decode + 1 > program.context_length)
+    fail("bench: {} + {} tokens do not fit the model's context of {}", options.prompt,
+         options.decode, program.context_length);
+  Progress bar("bench", static_cast<uint64_t>(options.repetitions) * 2 + 2, "runs");
+  measure(model, std::min(options.prompt, 64), 2, 0);  // brings the weights into memory
+  bar.update(1);
+  Row prompt{fmt::format("prompt {}", options.prompt), {}};
+  Row decode{fmt::format("decode {}", options.decode), {}};
+  decode.bytes_per_token = static_cast<double>(program::weight_bytes_per_token(program) +
+                                               program::kv_bytes_read(program, options.decode / 2));
+  uint64_t done = 1;
+  for (int i = 0; i < options.repetitions; ++i) {
+    const auto seed = static_cast<unsigned>(i + 1);
+    if (options.prompt > 0)
+      prompt.rates.push_back(options.prompt /
+                             measure(model, options.prompt, 1, seed).prompt_seconds);
+    bar.update(++done);
+    if (options.decode > 0) {
+      // The token that the prompt's step gives comes free; the clock runs from there.
+      const engine::Completion c = measure(model, 1, options.decode + 1, seed);
+      decode.rates.push_back(per_second(c.decoded_tokens, c.decode_seconds));
+    }
+    bar.update(++done);
+  }
+  ThreadTeam team(options.model.threads);
+  const double bandwidth = measure_read_bandwidth(team);
+  bar.update(++done);
+
+  std::vector<Row> rows;
+  if (options.prompt > 0) rows.push_back(prompt);
+  if (options.decode > 0) rows.push_back(decode);
+  if (options.json) {
+    nlohmann::ordered_json json = {{"model", program.name},
+                                   {"architecture", program.architecture},
+                                   {"parameters", program::parameters(program)},
+                                   {"tensor_bytes", model->file().tensor_bytes()},
+                                   {"device", model->device().description()},
+                                   {"processor", processor_name()},
+                                   {"threads", team.size()},
+                                   {"read_bandwidth_bytes_per_second", bandwidth},
+                                   {"peak_memory_bytes", peak_memory()}};
+    for (const Row& row : rows)
+      json["tests"].push_back(
+          {{"test", row.test},
+           {"tokens_per_second", row.mean()},
+           {"deviation", row.deviation()},
+           {"rates", row.rates},
+           {"bytes_per_token", row.bytes_per_token},
+           {"bandwidth_fraction", row.bytes_per_token * row.mean() / bandwidth}});
+    return print(json.dump(2) + "\n");
+  }
+  std::string out =
+      fmt::format("{} ({}), {:.1f} M parameters, {}\n{} ({}), reads {}/s\n\n", program.name,
+                  program.architecture, static_cast<double>(program::parameters(program)) / 1e6,
+                  format_bytes(model->file().tensor_bytes()), model->device().description(),
+                  processor_name(), format_bytes(static_cast<uint64_t>(bandwidth)));
+  out += fmt::format("| {:<12} | {:>20} | {:>12} | {:>11} |\n", "test", "tokens/s", "read a token",
+                     "bandwidth");
+  out += "| ------------ | -------------------: | -----------: | ----------: |\n";
+  for (const Row& row : rows)
+    out += fmt::format(
+        "| {:<12} | {:>20} | {:>12} | {:>11} |\n", row.test,
+        fmt::format("{:.2f} ± {:.2f}", row.mean(), row.deviation()),
+        row.bytes_per_token > 0 ? format_bytes(static_cast<uint64_t>(row.bytes_per_token)) : "",
+        row.bytes_per_token > 0
+            ? fmt::format("{:.0f}%", 100 * row.bytes_per_token * row.mean() / bandwidth)
+            : "");
+  print(out);
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app) {
+  auto options = std::make_shared<BenchOptions>();
+  CLI::App* command = app.add_subcommand("bench", "Measure prompt and decode speed");
+  add_model_options(*command, options->model);
+  command->remove_option(command->get_option("--ctx"));
+  command->add_option("-p,--prompt", options->prompt, "tokens of the prompt test; 0: none")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  command->add_option("-n,--decode", options->decode, "tokens of the decode test; 0: none")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
+  command->add_option("-r,--repetitions", options->repetitions, "repetitions of each test")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  command->add_flag("--json", options->json, "the result as JSON");
+  command->footer("Example: outboard bench smollm2 -p 512 -n 128 -t 2");
+  command->callback([options] { bench(*options); });
+}
+
+}  // namespace outboard::cli

@@ -1,0 +1,19 @@
+// The subcommands: each adds itself to the program's command line; its callback does the work and
+// throws Error when that fails.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace outboard::cli {
+
+void add_run(CLI::App& app);
+void add_chat(CLI::App& app);
+void add_pull(CLI::App& app);
+void add_list(CLI::App& app);
+void add_inspect(CLI::App& app);
+void add_tokenize(CLI::App& app);
+void add_perplexity(CLI::App& app);
+void add_bench(CLI::App& app);
+void add_quantize(CLI::App& app);
+
+}  // namespace outboard::cli

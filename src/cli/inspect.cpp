@@ -1,0 +1,162 @@
+// outboard inspect: what is in a model file.
+#include <fmt/ranges.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "hub/hub.h"
+#include "models/models.h"
+#include "program/cost.h"
+#include "support/error.h"
+#include "support/progress.h"
+
+namespace outboard::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct InspectOptions {
+  std::string model;
+  bool json = false;
+  bool program = false;
+};
+
+Json to_json(const formats::MetadataValue& value);
+
+Json to_json(const formats::MetadataArray& array) {
+  return std::visit(
+      [](const auto& values) {
+        Json list = Json::array();
+        for (const auto& value : values) {
+          if constexpr (std::is_same_v<std::decay_t<decltype(value)>, formats::MetadataArray>) {
+            list.push_back(to_json(value));
+          } else {
+            list.push_back(value);
+          }
+        }
+        return list;
+      },
+      array.values);
+}
+
+Json to_json(const formats::MetadataValue& value) {
+  return std::visit(
+      [](const auto& v) -> Json {
+        if constexpr (std::is_same_v<std::decay_t<decltype(v)>, formats::MetadataArray>) {
+          return to_json(v);
+        } else {
+          return v;
+        }
+      },
+      value);
+}
+
+// One line: long texts and arrays are cut.
+std::string preview(const formats::MetadataValue& value) {
+  constexpr size_t kMost = 100;
+  const auto* array = std::get_if<formats::MetadataArray>(&value);
+  std::string text;
+  if (array != nullptr && array->size() > 6) {
+    text = fmt::format("{} entries", array->size());
+  } else {
+    text = to_json(value).dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
+  if (text.size() > kMost) {
+    size_t cut = kMost;
+    while (cut > 0 && (static_cast<unsigned char>(text[cut]) & 0xC0U) == 0x80U) --cut;
+    text = fmt::format("{}... ({} characters)", text.substr(0, cut), text.size());
+  }
+  return text;
+}
+
+// Memory by context length: weights, keys and values. Powers of two up to what the model can take.
+std::vector<std::pair<int64_t, size_t>> memory_table(const program::Program& program) {
+  std::vector<std::pair<int64_t, size_t>> table;
+  for (int64_t context = 1024; context < program.context_length; context *= 4)
+    table.emplace_back(context, program::kv_bytes(program, context));
+  table.emplace_back(program.context_length, program::kv_bytes(program, program.context_length));
+  return table;
+}
+
+// A file of a family that Outboard can't run is still worth showing.
+std::optional<program::Program> try_build(const formats::Model& model, std::string& why) {
+  try {
+    return models::build_program(model);
+  } catch (const Error& e) {
+    why = e.hint().empty() ? e.message() : e.message() + " " + e.hint();
+    return std::nullopt;
+  }
+}
+
+void print_json(const formats::Model& model, const std::optional<program::Program>& program,
+                const std::string& why) {
+  Json json;
+  json["path"] = model.path.string();
+  for (const auto& [key, value] : model.metadata.entries()) json["metadata"][key] = to_json(value);
+  json["tensors"] = Json::array();
+  for (const formats::Tensor& tensor : model.tensors())
+    json["tensors"].push_back({{"name", tensor.name},
+                               {"type", formats::type_info(tensor.type).name},
+                               {"shape", tensor.shape},
+                               {"bytes", tensor.data.size()}});
+  json["tensor_bytes"] = model.tensor_bytes();
+  if (program) {
+    json["parameters"] = program::parameters(*program);
+    json["weight_bytes_per_token"] = program::weight_bytes_per_token(*program);
+    for (const auto& [context, bytes] : memory_table(*program))
+      json["memory"].push_back({{"context", context},
+                                {"kv_bytes", bytes},
+                                {"total_bytes", bytes + model.tensor_bytes()}});
+  } else {
+    json["not_runnable"] = why;
+  }
+  print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+}
+
+void print_text(const formats::Model& model, const std::optional<program::Program>& program,
+                const std::string& why) {
+  std::string out = fmt::format("{}\n\nMetadata\n", model.path.string());
+  for (const auto& [key, value] : model.metadata.entries())
+    out += fmt::format("  {:<44} {}\n", key, preview(value));
+  out += fmt::format("\nTensors ({}, {})\n", model.tensors().size(),
+                     format_bytes(model.tensor_bytes()));
+  for (const formats::Tensor& tensor : model.tensors())
+    out += fmt::format("  {:<36} {:<8} {:>10}  [{}]\n", tensor.name,
+                       formats::type_info(tensor.type).name, format_bytes(tensor.data.size()),
+                       fmt::join(tensor.shape, ", "));
+  if (program) {
+    out += fmt::format("\n{:.1f} million parameters; a token reads {} of weights\n",
+                       static_cast<double>(program::parameters(*program)) / 1e6,
+                       format_bytes(program::weight_bytes_per_token(*program)));
+    out += "\nMemory by context length\n";
+    for (const auto& [context, bytes] : memory_table(*program))
+      out += fmt::format("  {:>8} tokens: {:>9} of keys and values, {:>9} with the weights\n",
+                         context, format_bytes(bytes), format_bytes(bytes + model.tensor_bytes()));
+  } else {
+    out += fmt::format("\nOutboard can't run this model: {}\n", why);
+  }
+  print(out);
+}
+
+void inspect(const InspectOptions& options) {
+  const formats::Model model = formats::open_model(hub::find_model(options.model));
+  if (options.program) return print(program::to_string(models::build_program(model)));
+  std::string why;
+  const std::optional<program::Program> program = try_build(model, why);
+  options.json ? print_json(model, program, why) : print_text(model, program, why);
+}
+
+}  // namespace
+
+void add_inspect(CLI::App& app) {
+  auto options = std::make_shared<InspectOptions>();
+  CLI::App* command = app.add_subcommand("inspect", "Show metadata, tensors and memory of a model");
+  command->add_option("FILE", options->model, "model file, folder or pulled name")->required();
+  command->add_flag("--json", options->json, "everything as JSON");
+  command->add_flag("--program", options->program, "the forward pass as text");
+  command->footer("Example: outboard inspect smollm2 --program | head -20");
+  command->callback([options] { inspect(*options); });
+}
+
+}  // namespace outboard::cli

@@ -1,0 +1,60 @@
+// outboard: language models on the GPU outside your Mac.
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "cli/commands.h"
+#include "support/error.h"
+
+namespace {
+
+int run(int argc, char** argv) {
+  CLI::App app(
+      "Outboard runs language models on the GPU outside your Mac, or on the CPU.\n"
+      "MODEL is a file, a Hugging Face folder, or a name that `outboard list` shows.",
+      "outboard");
+  app.set_version_flag("--version", OUTBOARD_VERSION);
+  app.require_subcommand(1);
+  app.footer(
+      "Example: outboard run smollm2 -p \"Why is the sky blue?\"\n"
+      "`outboard COMMAND --help` says more about each.");
+  using namespace outboard::cli;  // NOLINT: the list below reads as the help does
+  add_run(app);
+  add_chat(app);
+  add_pull(app);
+  add_list(app);
+  add_inspect(app);
+  add_tokenize(app);
+  add_perplexity(app);
+  add_bench(app);
+  add_quantize(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& e) {  // --help, --version
+    return app.exit(e);
+  } catch (const CLI::ParseError& e) {
+    std::fprintf(stderr, "outboard: %s\n", e.what());
+    std::fputs("Run `outboard --help` for the commands and their options.\n", stderr);
+    return 1;
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // A reader that goes away (| head) ends output with an error that is reported, not a signal.
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    return run(argc, argv);
+  } catch (const outboard::Error& e) {
+    std::fprintf(stderr, "outboard: %s\n", e.what());
+    if (!e.hint().empty()) std::fprintf(stderr, "%s\n", e.hint().c_str());
+  } catch (const std::bad_alloc&) {
+    std::fputs("outboard: out of memory\n", stderr);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "outboard: %s\n", e.what());
+  }
+  return 1;
+}

@@ -1,0 +1,105 @@
+// outboard run: one answer.
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "support/error.h"
+
+namespace outboard::cli {
+namespace {
+
+struct RunOptions {
+  ModelOptions model;
+  SamplingOptions sampling;
+  std::string prompt;
+  std::string file;
+  std::string system;
+  bool raw = false;
+  bool json = false;
+};
+
+nlohmann::ordered_json to_json(const engine::Model& model, const engine::Completion& c) {
+  return {
+      {"model", model.program().name},
+      {"text", c.text},
+      {"tokens", c.tokens},
+      {"finish", engine::name_of(c.finish)},
+      {"stop_string", c.stop_string},
+      {"seed", c.seed},
+      {"prompt_tokens", c.prompt_tokens},
+      {"cached_tokens", c.cached_tokens},
+      {"answer_tokens", c.tokens.size()},
+      {"prompt_seconds", c.prompt_seconds},
+      {"answer_seconds", c.decode_seconds},
+      {"prompt_tokens_per_second", per_second(c.prompt_tokens - c.cached_tokens, c.prompt_seconds)},
+      {"answer_tokens_per_second", per_second(c.decoded_tokens, c.decode_seconds)}};
+}
+
+void run(const RunOptions& options) {
+  if (options.prompt.empty() && options.file.empty())
+    throw Error("run: no prompt", "Give one with -p TEXT, or -f FILE (- for standard input).");
+  std::string prompt = options.prompt;
+  if (!options.file.empty()) {
+    const std::string text = read_text(options.file);
+    prompt = prompt.empty() ? text : prompt + "\n\n" + text;
+  }
+  const auto model = load(options.model);
+  engine::Request request;
+  if (options.raw) {
+    if (!options.system.empty())
+      throw Error("run: --system has no meaning with --raw", "Leave one of them out.");
+    request.prompt = model->tokenizer().encode(prompt, true, true);
+  } else if (!model->has_chat_template()) {
+    // A base model: it continues the text.
+    if (!options.system.empty())
+      throw Error("run: this model has no chat template, so --system can't be given to it",
+                  "Put the instruction into the prompt, or use an instruct model.");
+    request.prompt = model->tokenizer().encode(prompt, true, false);
+  } else {
+    std::vector<text::Message> messages;
+    if (!options.system.empty()) messages.push_back({"system", options.system});
+    messages.push_back({"user", prompt});
+    request.prompt = model->chat_tokens(messages);
+  }
+  apply(options.sampling, request);
+  engine::SessionOptions session_options;
+  session_options.context = options.model.context;
+  engine::Session session(model, session_options);
+  const InterruptGuard guard;
+  request.cancel = &InterruptGuard::flag();
+  if (!options.json) request.on_text = [](std::string_view text) { print(text); };
+  const engine::Completion c = session.generate(std::move(request));
+  if (options.json) {
+    // Text of a token that is no valid UTF-8 has become U+FFFD already.
+    print(to_json(*model, c).dump(2) + "\n");
+    return;
+  }
+  print("\n");
+  if (c.finish == engine::Finish::kContextFull)
+    fmt::print(
+        stderr,
+        "outboard: the context of {} tokens is full, the answer ends here. Use a larger --ctx "
+        "(this model can take {}).\n",
+        session.context(), model->program().context_length);
+  fmt::print(stderr, "[{}: {}]\n", model->device().description(), speed_line(c));
+}
+
+}  // namespace
+
+void add_run(CLI::App& app) {
+  auto options = std::make_shared<RunOptions>();
+  CLI::App* command = app.add_subcommand("run", "Answer one prompt");
+  add_model_options(*command, options->model);
+  command->add_option("-p,--prompt", options->prompt, "the prompt");
+  command->add_option("-f,--file", options->file,
+                      "read the prompt from a file; - for standard input");
+  command->add_option("--system", options->system, "system message");
+  command->add_flag("--raw", options->raw, "no chat template: continue the text as it is");
+  command->add_flag("--json", options->json,
+                    "print text, token ids, finish reason, counts, timings");
+  add_sampling_options(*command, options->sampling);
+  command->footer("Example: outboard run smollm2 -p \"Name three rivers.\" --temp 0 -n 64");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace outboard::cli

@@ -1,0 +1,102 @@
+#include "devices/sampler.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+#include <random>
+
+namespace outboard::devices {
+namespace {
+
+// How often each token is chosen in n draws spread evenly over [0, 1).
+std::map<int32_t, int> draw(const std::vector<float>& logits, Sampling sampling, int n = 10000) {
+  Sampler sampler(static_cast<int64_t>(logits.size()));
+  std::map<int32_t, int> counts;
+  for (int i = 0; i < n; ++i) {
+    std::vector<float> row = logits;
+    sampling.random = (static_cast<float>(i) + 0.5F) / static_cast<float>(n);
+    ++counts[sampler.choose(sampling, row)];
+  }
+  return counts;
+}
+
+Sampling hot() {
+  Sampling sampling;
+  sampling.temperature = 1;
+  return sampling;
+}
+
+const std::vector<float> kLogits = {std::log(0.1F), std::log(0.4F), std::log(0.2F), std::log(0.3F)};
+
+TEST(Sampler, GreedyTakesTheFirstOfTheBest) {
+  Sampler sampler(1000);
+  std::vector<float> row(1000, 0.0F);
+  row[517] = row[800] = 3;
+  EXPECT_EQ(sampler.choose({}, row), 517);
+}
+
+TEST(Sampler, GreedySurvivesNaN) {
+  Sampler sampler(4);
+  std::vector<float> row = {NAN, 1, NAN, 2};
+  EXPECT_EQ(sampler.choose({}, row), 3);
+  std::vector<float> all(4, NAN);
+  EXPECT_EQ(sampler.choose({}, all), 0);
+}
+
+TEST(Sampler, DrawsByProbability) {
+  const auto counts = draw(kLogits, hot());
+  EXPECT_NEAR(counts.at(0), 1000, 2);
+  EXPECT_NEAR(counts.at(1), 4000, 2);
+  EXPECT_NEAR(counts.at(2), 2000, 2);
+  EXPECT_NEAR(counts.at(3), 3000, 2);
+}
+
+TEST(Sampler, TopKKeepsTheBest) {
+  Sampling sampling = hot();
+  sampling.top_k = 2;
+  const auto counts = draw(kLogits, sampling);
+  EXPECT_EQ(counts.size(), 2u);
+  EXPECT_NEAR(counts.at(1), 10000 * 4 / 7, 2);
+  EXPECT_NEAR(counts.at(3), 10000 * 3 / 7, 2);
+}
+
+TEST(Sampler, TopPKeepsTheFewestThatReachIt) {
+  Sampling sampling = hot();
+  sampling.top_p = 0.65F;  // 0.4 + 0.3
+  EXPECT_EQ(draw(kLogits, sampling).size(), 2u);
+  sampling.top_p = 0.75F;
+  EXPECT_EQ(draw(kLogits, sampling).size(), 3u);
+  sampling.top_p = 0;
+  EXPECT_EQ(draw(kLogits, sampling).size(), 1u);
+}
+
+TEST(Sampler, MinPDropsTheUnlikely) {
+  Sampling sampling = hot();
+  sampling.min_p = 0.6F;  // of 0.4: 0.24
+  EXPECT_EQ(draw(kLogits, sampling).size(), 2u);
+}
+
+TEST(Sampler, TemperatureComesAfterTheFilters) {
+  Sampling sampling = hot();
+  sampling.temperature = 0.5F;
+  const auto counts = draw(kLogits, sampling);  // squares: 1, 16, 4, 9 of 30
+  EXPECT_NEAR(counts.at(1), 10000 * 16 / 30, 2);
+  EXPECT_NEAR(counts.at(0), 10000 / 30, 2);
+}
+
+TEST(Sampler, RepeatPenaltyCountsATokenOnce) {
+  Sampler sampler(3);
+  const std::vector<int32_t> recent = {0, 0, 0, 1};
+  Sampling sampling;
+  sampling.repeat_penalty = 2;
+  sampling.recent = recent;
+  std::vector<float> row = {4, -1, 1.9F};
+  EXPECT_EQ(sampler.choose(sampling, row), 0);  // 4 / 2, not 4 / 8
+  EXPECT_FLOAT_EQ(row[0], 2);
+  EXPECT_FLOAT_EQ(row[1], -2);
+  EXPECT_FLOAT_EQ(row[2], 1.9F);
+}
+
+}  // namespace
+}  // namespace outboard::devices

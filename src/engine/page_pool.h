@@ -1,0 +1,60 @@
+// KV pages, counted by reference and shared between sequences that begin alike.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "devices/device.h"
+
+namespace outboard::engine {
+
+// The pages form a tree: a node is a page with the tokens whose keys and values it holds, and its
+// path from the root spells the beginning of a text. A sequence holds references to the nodes of
+// its path and owns the page it is writing. Pages that no sequence refers to stay in the tree as a
+// cache, and the ones used longest ago are taken when a page is needed.
+class PagePool {
+ public:
+  PagePool(int pages, int page_tokens, bool cache);
+  ~PagePool();
+
+  // A sequence's hold on pages.
+  class Lease {
+   public:
+    std::span<const int32_t> pages() const { return pages_; }
+
+   private:
+    friend class PagePool;
+    std::vector<int32_t> pages_;            // in order of position
+    std::vector<struct PageNode*> shared_;  // nodes of the first pages; the rest is owned
+    std::vector<int32_t> tokens_;           // all tokens whose keys and values are computed
+  };
+
+  // Starts a sequence: finds how much of the prompt is in the tree already, at most `limit` tokens.
+  // Where the match ends inside a page, that page is copied: the copy is appended to `copies` and
+  // must be in the next step. Returns the tokens that need not be computed.
+  int begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
+            std::vector<devices::PageCopy>& copies);
+  // Makes room for `tokens` positions in all. The pool is sized so that this succeeds for as many
+  // sequences as the session allows; throws Error otherwise.
+  void reserve(Lease& lease, size_t tokens);
+  // Tells that these tokens' keys and values are computed now; full pages enter the tree.
+  void commit(Lease& lease, std::span<const int32_t> tokens);
+  // Ends a sequence.
+  void end(Lease& lease);
+
+  int free_pages() const { return static_cast<int>(free_.size()); }
+
+ private:
+  int32_t take_page();
+  void share_full_pages(Lease& lease);
+
+  int page_tokens_;
+  bool cache_;
+  uint64_t clock_ = 0;
+  std::vector<int32_t> free_;
+  std::unique_ptr<PageNode> root_;
+};
+
+}  // namespace outboard::engine

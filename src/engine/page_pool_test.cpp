@@ -1,0 +1,145 @@
+#include "engine/page_pool.h"
+
+#include <gtest/gtest.h>
+
+#include <numeric>
+#include <set>
+
+#include "support/error.h"
+
+namespace outboard::engine {
+namespace {
+
+std::vector<int32_t> sequence(int first, int count) {
+  std::vector<int32_t> tokens(static_cast<size_t>(count));
+  std::iota(tokens.begin(), tokens.end(), first);
+  return tokens;
+}
+
+// Runs a whole sequence through the pool; returns the tokens it did not have to compute.
+int run(PagePool& pool, PagePool::Lease& lease, const std::vector<int32_t>& tokens,
+        std::vector<devices::PageCopy>& copies) {
+  const int known = pool.begin(lease, tokens, tokens.size() - 1, copies);
+  pool.reserve(lease, tokens.size());
+  pool.commit(lease, std::span(tokens).subspan(static_cast<size_t>(known)));
+  return known;
+}
+
+class PagePoolTest : public ::testing::Test {
+ protected:
+  PagePool pool_{8, 4, true};
+  std::vector<devices::PageCopy> copies_;
+};
+
+TEST_F(PagePoolTest, SharesWholePagesWhileBothRun) {
+  PagePool::Lease a;
+  PagePool::Lease b;
+  EXPECT_EQ(run(pool_, a, sequence(0, 10), copies_), 0);
+  EXPECT_EQ(run(pool_, b, sequence(0, 10), copies_), 8);
+  ASSERT_EQ(a.pages().size(), 3u);
+  ASSERT_EQ(b.pages().size(), 3u);
+  EXPECT_EQ(a.pages()[0], b.pages()[0]);
+  EXPECT_EQ(a.pages()[1], b.pages()[1]);
+  EXPECT_NE(a.pages()[2], b.pages()[2]);  // both write to it
+  EXPECT_EQ(pool_.free_pages(), 4);
+}
+
+TEST_F(PagePoolTest, ContinuesAFinishedSequenceInsideAPage) {
+  PagePool::Lease a;
+  run(pool_, a, sequence(0, 10), copies_);
+  pool_.end(a);
+  PagePool::Lease b;
+  EXPECT_EQ(run(pool_, b, sequence(0, 16), copies_), 10);
+  ASSERT_EQ(copies_.size(), 1u);
+  EXPECT_EQ(copies_[0].to, b.pages()[2]);
+}
+
+TEST_F(PagePoolTest, LeavesTheLastTokenToCompute) {
+  PagePool::Lease a;
+  run(pool_, a, sequence(0, 8), copies_);
+  pool_.end(a);
+  PagePool::Lease b;
+  EXPECT_EQ(run(pool_, b, sequence(0, 8), copies_), 7);
+}
+
+TEST_F(PagePoolTest, SharesUpToTheDifference) {
+  PagePool::Lease a;
+  run(pool_, a, sequence(0, 12), copies_);
+  pool_.end(a);
+  std::vector<int32_t> other = sequence(0, 12);
+  other[6] = 99;
+  PagePool::Lease b;
+  EXPECT_EQ(run(pool_, b, other, copies_), 6);
+}
+
+TEST_F(PagePoolTest, TwoWhoComputeTheSameKeepOnePage) {
+  PagePool::Lease a;
+  PagePool::Lease b;
+  const auto tokens = sequence(0, 8);
+  // Both begin before either has computed anything.
+  pool_.begin(a, tokens, 7, copies_);
+  pool_.begin(b, tokens, 7, copies_);
+  pool_.reserve(a, 8);
+  pool_.reserve(b, 8);
+  pool_.commit(a, tokens);
+  pool_.commit(b, tokens);
+  EXPECT_EQ(std::vector(a.pages().begin(), a.pages().end()),
+            std::vector(b.pages().begin(), b.pages().end()));
+  EXPECT_EQ(pool_.free_pages(), 6);
+}
+
+TEST_F(PagePoolTest, EvictsWhatWasUsedLongestAgo) {
+  PagePool::Lease lease;
+  run(pool_, lease, sequence(0, 16), copies_);
+  pool_.end(lease);
+  run(pool_, lease, sequence(100, 16), copies_);
+  pool_.end(lease);
+  run(pool_, lease, sequence(0, 16), copies_);  // used again
+  pool_.end(lease);
+  run(pool_, lease, sequence(200, 12), copies_);  // needs three pages
+  pool_.end(lease);
+  copies_.clear();
+  EXPECT_EQ(run(pool_, lease, sequence(0, 17), copies_), 16);
+  pool_.end(lease);
+  EXPECT_LT(run(pool_, lease, sequence(100, 16), copies_), 12);
+  pool_.end(lease);
+}
+
+TEST_F(PagePoolTest, RefusesWhenAllPagesAreHeld) {
+  PagePool::Lease a;
+  pool_.begin(a, sequence(0, 4), 3, copies_);
+  EXPECT_THROW(pool_.reserve(a, 33), Error);
+}
+
+TEST_F(PagePoolTest, NeverGivesOnePageToTwoWriters) {
+  // Many short sequences with common beginnings; three at a time.
+  std::vector<PagePool::Lease> leases(2);
+  for (int round = 0; round < 200; ++round) {
+    PagePool::Lease& lease = leases[static_cast<size_t>(round % 2)];
+    pool_.end(lease);
+    std::vector<int32_t> tokens = sequence(0, 5 + round % 11);
+    tokens[static_cast<size_t>(round % 5)] += round % 3;
+    copies_.clear();
+    run(pool_, lease, tokens, copies_);
+    std::set<int32_t> pages(lease.pages().begin(), lease.pages().end());
+    EXPECT_EQ(pages.size(), lease.pages().size());
+    const PagePool::Lease& other = leases[static_cast<size_t>(1 - round % 2)];
+    // The last page is written by its sequence alone unless it is full.
+    if (tokens.size() % 4 != 0 && !other.pages().empty())
+      EXPECT_EQ(std::ranges::count(other.pages(), lease.pages().back()), 0) << round;
+  }
+}
+
+TEST(PagePoolWithoutCache, ForgetsEverything) {
+  PagePool pool(4, 4, false);
+  PagePool::Lease lease;
+  std::vector<devices::PageCopy> copies;
+  run(pool, lease, sequence(0, 10), copies);
+  pool.end(lease);
+  EXPECT_EQ(run(pool, lease, sequence(0, 10), copies), 0);
+  pool.end(lease);
+  EXPECT_EQ(pool.free_pages(), 4);
+}
+
+}  // namespace
+}  // namespace outboard::engine

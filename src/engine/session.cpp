@@ -1,0 +1,327 @@
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <random>
+#include <utility>
+
+#include "engine/engine.h"
+#include "engine/page_pool.h"
+#include "engine/stop_filter.h"
+#include "support/error.h"
+#include "text/stream_decoder.h"
+
+namespace outboard::engine {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int kPageTokens = 32;
+// Where the person asks for no context: enough for long conversations, little enough that the keys
+// and values of an 8B model (1 GB) fit beside it.
+constexpr int64_t kDefaultContext = 8192;
+
+double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+// One request on its way.
+struct Sequence {
+  Sequence(SequenceId sequence_id, Request r, const text::Tokenizer& tokenizer)
+      : id(sequence_id), request(std::move(r)), decoder(tokenizer), stops(request.stop) {
+    completion.seed = request.seed ? *request.seed : std::random_device{}();
+    completion.prompt_tokens = static_cast<int>(request.prompt.size());
+    random.seed(completion.seed);
+    tokens = request.prompt;
+  }
+
+  SequenceId id;
+  Request request;
+  PagePool::Lease lease;
+  text::StreamDecoder decoder;
+  StopFilter stops;
+  std::mt19937_64 random;
+  devices::Sampling sampling;
+  std::vector<int32_t> tokens;  // prompt and answer
+  size_t computed = 0;          // tokens whose keys and values are in pages
+  size_t in_step = 0;           // tokens of this sequence in the step under way
+  bool started = false;
+  bool finished = false;
+  Completion completion;
+  Clock::time_point start;
+  Clock::time_point first_token;
+};
+
+SessionOptions complete(SessionOptions options, const program::Program& program) {
+  if (options.context < 0 || options.max_sequences < 1 || options.max_step_tokens < 1)
+    fail("session: context {}, {} sequences, {} tokens a step: expected positive numbers",
+         options.context, options.max_sequences, options.max_step_tokens);
+  if (options.context == 0)
+    options.context = static_cast<int>(std::min(program.context_length, kDefaultContext));
+  if (options.context > program.context_length)
+    throw Error(fmt::format("a context of {} positions was asked for, but {} was trained for {}",
+                            options.context, program.name, program.context_length),
+                fmt::format("Use --ctx {} or less.", program.context_length));
+  // A step longer than the context can't happen; smaller buffers.
+  options.max_step_tokens =
+      std::max(options.max_sequences, std::min(options.max_step_tokens, options.context));
+  options.max_rows = std::max(options.max_rows, options.max_sequences);
+  return options;
+}
+
+int pages_for(const SessionOptions& options) {
+  return (options.context + kPageTokens - 1) / kPageTokens * options.max_sequences;
+}
+
+}  // namespace
+
+std::string_view name_of(Finish finish) {
+  switch (finish) {
+    case Finish::kEndOfText:
+      return "stop";
+    case Finish::kStopString:
+      return "stop_string";
+    case Finish::kLength:
+      return "length";
+    case Finish::kContextFull:
+      return "context_full";
+    case Finish::kCancelled:
+      return "cancelled";
+  }
+  return "?";
+}
+
+struct Session::State {
+  State(std::shared_ptr<Model> m, const SessionOptions& o)
+      : model(std::move(m)),
+        options(complete(o, model->program())),
+        pool(pages_for(options), kPageTokens, options.prefix_cache) {
+    devices::CompileOptions compile;
+    compile.max_tokens = options.max_step_tokens;
+    compile.max_rows = options.max_rows;
+    compile.pages = pages_for(options);
+    compile.page_tokens = kPageTokens;
+    executable = model->device().compile(model->program(), model->shared_file(), compile);
+    runs.reserve(static_cast<size_t>(options.max_sequences));
+    in_step.reserve(static_cast<size_t>(options.max_sequences));
+  }
+
+  void cancel_requested();
+  void admit();
+  void plan_runs();
+  void add_run(Sequence& sequence, size_t count);
+  void take_token(Sequence& sequence, int32_t token);
+  void finish(Sequence& sequence, Finish reason);
+
+  std::shared_ptr<Model> model;
+  SessionOptions options;
+  std::unique_ptr<devices::Executable> executable;
+  PagePool pool;
+  SequenceId next_id = 1;
+  std::deque<std::unique_ptr<Sequence>> waiting;
+  std::vector<std::unique_ptr<Sequence>> active;
+  std::vector<std::pair<SequenceId, Completion>> done;
+  // The step under way; kept to reuse memory.
+  std::vector<devices::Run> runs;
+  std::vector<Sequence*> in_step;
+  std::vector<devices::PageCopy> copies;
+};
+
+Session::Session(std::shared_ptr<Model> model, const SessionOptions& options)
+    : state_(std::make_unique<State>(std::move(model), options)) {}
+
+Session::~Session() = default;
+
+int Session::context() const { return state_->options.context; }
+
+devices::MemoryUse Session::memory() const { return state_->executable->memory(); }
+
+SequenceId Session::add(Request request) {
+  State& s = *state_;
+  if (request.prompt.empty()) fail("the prompt is empty: it needs at least one token");
+  if (request.prompt.size() >= static_cast<size_t>(s.options.context))
+    throw Error(fmt::format("the prompt has {} tokens, but the context holds {}",
+                            request.prompt.size(), s.options.context),
+                s.options.context < s.model->program().context_length
+                    ? fmt::format("Shorten it, or use --ctx (the model can take {}).",
+                                  s.model->program().context_length)
+                    : "Shorten it.");
+  const SequenceId id = s.next_id++;
+  s.waiting.push_back(std::make_unique<Sequence>(id, std::move(request), s.model->tokenizer()));
+  return id;
+}
+
+bool Session::step() {
+  State& s = *state_;
+  s.cancel_requested();
+  s.admit();
+  s.plan_runs();
+  if (s.runs.empty()) return !s.waiting.empty();
+  const devices::StepResult result = s.executable->wait(s.executable->submit({s.runs, s.copies}));
+  s.copies.clear();
+  for (size_t i = 0; i < s.in_step.size(); ++i) {
+    Sequence& sequence = *s.in_step[i];
+    s.pool.commit(sequence.lease,
+                  std::span(sequence.tokens).subspan(sequence.computed, sequence.in_step));
+    sequence.computed += sequence.in_step;
+    if (result.tokens[i] >= 0) s.take_token(sequence, result.tokens[i]);
+  }
+  for (auto& sequence : s.active)
+    if (sequence->finished) s.done.emplace_back(sequence->id, std::move(sequence->completion));
+  std::erase_if(s.active, [](const auto& sequence) { return sequence->finished; });
+  return !s.active.empty() || !s.waiting.empty();
+}
+
+std::optional<Completion> Session::take(SequenceId id) {
+  State& s = *state_;
+  const auto it = std::ranges::find(s.done, id, &std::pair<SequenceId, Completion>::first);
+  if (it == s.done.end()) return std::nullopt;
+  Completion completion = std::move(it->second);
+  s.done.erase(it);
+  return completion;
+}
+
+Completion Session::generate(Request request) {
+  const SequenceId id = add(std::move(request));
+  for (;;) {
+    const bool more = step();
+    if (std::optional<Completion> completion = take(id)) return std::move(*completion);
+    if (!more) fail("session: the sequence was lost");  // our own bug
+  }
+}
+
+void Session::evaluate(std::span<const int32_t> tokens,
+                       const std::function<void(size_t, std::span<const float>)>& rows) {
+  State& s = *state_;
+  if (tokens.size() > static_cast<size_t>(s.options.context))
+    fail("{} tokens do not fit a context of {}", tokens.size(), s.options.context);
+  const auto chunk = static_cast<size_t>(std::min(s.options.max_rows, s.options.max_step_tokens));
+  PagePool::Lease lease;
+  std::vector<devices::PageCopy> none;
+  s.pool.begin(lease, {}, 0, none);
+  s.pool.reserve(lease, tokens.size());
+  for (size_t first = 0; first < tokens.size(); first += chunk) {
+    const auto part = tokens.subspan(first, std::min(chunk, tokens.size() - first));
+    const devices::Run run{part, static_cast<int>(first), lease.pages(), devices::Run::Logits::kAll,
+                           nullptr};
+    const devices::StepResult result = s.executable->wait(s.executable->submit({{&run, 1}, {}}));
+    rows(first, result.logits);
+  }
+  s.pool.end(lease);
+}
+
+void Session::State::cancel_requested() {
+  const auto cancelled = [](const Sequence& sequence) {
+    return sequence.request.cancel != nullptr && sequence.request.cancel->load();
+  };
+  for (auto& sequence : active)
+    if (cancelled(*sequence)) {
+      finish(*sequence, Finish::kCancelled);
+      done.emplace_back(sequence->id, std::move(sequence->completion));
+    }
+  std::erase_if(active, [](const auto& sequence) { return sequence->finished; });
+  for (auto& sequence : waiting)
+    if (cancelled(*sequence)) {
+      finish(*sequence, Finish::kCancelled);
+      done.emplace_back(sequence->id, std::move(sequence->completion));
+    }
+  std::erase_if(waiting, [](const auto& sequence) { return sequence->finished; });
+}
+
+void Session::State::admit() {
+  while (!waiting.empty() && active.size() < static_cast<size_t>(options.max_sequences)) {
+    Sequence& sequence = *waiting.front();
+    // The last token of the prompt is computed in any case: its logits are wanted.
+    sequence.computed = static_cast<size_t>(
+        pool.begin(sequence.lease, sequence.tokens, sequence.tokens.size() - 1, copies));
+    sequence.completion.cached_tokens = static_cast<int>(sequence.computed);
+    active.push_back(std::move(waiting.front()));
+    waiting.pop_front();
+  }
+}
+
+void Session::State::plan_runs() {
+  runs.clear();
+  in_step.clear();
+  auto budget = static_cast<size_t>(options.max_step_tokens);
+  // Answers first, so that a long prompt does not hold them up; then prompts in order of arrival.
+  for (const bool answering : {true, false})
+    for (auto& sequence : active) {
+      const size_t left = sequence->tokens.size() - sequence->computed;
+      if ((left == 1) != answering || budget == 0) continue;
+      const size_t count = std::min(left, budget);
+      budget -= count;
+      add_run(*sequence, count);
+    }
+}
+
+void Session::State::add_run(Sequence& sequence, size_t count) {
+  if (!sequence.started) {
+    sequence.started = true;
+    sequence.start = Clock::now();
+  }
+  sequence.in_step = count;
+  pool.reserve(sequence.lease, sequence.computed + count);
+  devices::Run run;
+  run.tokens = std::span(sequence.tokens).subspan(sequence.computed, count);
+  run.first_position = static_cast<int>(sequence.computed);
+  run.pages = sequence.lease.pages();
+  if (sequence.computed + count == sequence.tokens.size()) {
+    const Request& r = sequence.request;
+    const auto recent =
+        std::min(sequence.tokens.size(), static_cast<size_t>(std::max(0, r.repeat_last)));
+    // 24 bits: every value is a float below 1.
+    const float random = static_cast<float>(sequence.random() >> 40) * 0x1p-24F;
+    sequence.sampling = {r.temperature, r.top_k,          r.top_p,
+                         r.min_p,       r.repeat_penalty, std::span(sequence.tokens).last(recent),
+                         random};
+    run.logits = devices::Run::Logits::kLast;
+    run.sampling = &sequence.sampling;
+  }
+  runs.push_back(run);
+  in_step.push_back(&sequence);
+}
+
+void Session::State::take_token(Sequence& sequence, int32_t token) {
+  const auto now = Clock::now();
+  Completion& c = sequence.completion;
+  if (sequence.tokens.size() == sequence.request.prompt.size()) {
+    sequence.first_token = now;
+    c.prompt_seconds = seconds(now - sequence.start);
+  } else {
+    c.decode_seconds = seconds(now - sequence.first_token);
+    ++c.decoded_tokens;
+  }
+  if (model->tokenizer().is_end_of_generation(token) && !sequence.request.ignore_end_of_text)
+    return finish(sequence, Finish::kEndOfText);
+
+  if (sequence.request.max_tokens == 0) return finish(sequence, Finish::kLength);
+  sequence.tokens.push_back(token);
+  c.tokens.push_back(token);
+  const std::string text = sequence.stops.feed(sequence.decoder.feed(token));
+  if (!text.empty()) {
+    c.text += text;
+    if (sequence.request.on_text) sequence.request.on_text(text);
+  }
+  if (sequence.stops.stopped()) return finish(sequence, Finish::kStopString);
+  if (sequence.request.max_tokens >= 0 &&
+      c.tokens.size() >= static_cast<size_t>(sequence.request.max_tokens))
+    return finish(sequence, Finish::kLength);
+  if (sequence.tokens.size() >= static_cast<size_t>(options.context))
+    return finish(sequence, Finish::kContextFull);
+}
+
+void Session::State::finish(Sequence& sequence, Finish reason) {
+  Completion& c = sequence.completion;
+  c.finish = reason;
+  c.stop_string = sequence.stops.met();
+  if (reason != Finish::kStopString) {
+    std::string text = sequence.stops.feed(sequence.decoder.flush());
+    text += sequence.stops.flush();
+    if (!text.empty()) {
+      c.text += text;
+      if (sequence.request.on_text) sequence.request.on_text(text);
+    }
+  }
+  pool.end(sequence.lease);
+  sequence.finished = true;
+}
+
+}  // namespace outboard::engine

@@ -1,0 +1,79 @@
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <system_error>
+
+#include "hub/hub.h"
+#include "support/error.h"
+
+namespace outboard::hub {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+bool is_model_folder(const fs::path& path) {
+  return fs::is_directory(path) && fs::exists(path / "config.json");
+}
+
+// Parts after the first of a split file are shown with the first.
+bool is_later_part(const std::string& stem) {
+  const size_t of = stem.rfind("-of-");
+  return of != std::string::npos && of >= 6 && stem.substr(of - 6, 6) != "-00001";
+}
+
+}  // namespace
+
+fs::path model_folder() {
+  if (const char* folder = std::getenv("OUTBOARD_MODELS"); folder != nullptr && *folder != '\0')
+    return folder;
+  const char* home = std::getenv("HOME");
+#if defined(__APPLE__)
+  if (home != nullptr) return fs::path(home) / "Library/Caches/outboard/models";
+#else
+  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0')
+    return fs::path(cache) / "outboard/models";
+  if (home != nullptr) return fs::path(home) / ".cache/outboard/models";
+#endif
+  throw Error("no folder for models: neither OUTBOARD_MODELS nor HOME is set",
+              "Set OUTBOARD_MODELS to a folder.");
+}
+
+fs::path find_model(const std::string& model) {
+  std::error_code ignored;  // a path that can't be looked at does not exist for us
+  if (fs::exists(model, ignored)) return model;
+  const fs::path folder = model_folder();
+  if (model.find('/') == std::string::npos)
+    for (const char* suffix : {".gguf", ""})
+      if (fs::path path = folder / (model + suffix); fs::exists(path, ignored)) return path;
+  std::vector<std::string> names;
+  for (const Installed& m : installed()) names.push_back(m.name);
+  std::string hint = names.empty() ? "No models have been pulled yet."
+                                   : fmt::format("Pulled models: {}.", fmt::join(names, ", "));
+  const auto known = catalog();
+  if (std::ranges::any_of(known, [&](const CatalogEntry& e) { return e.name == model; }))
+    hint = fmt::format("`outboard pull {}` gets it.", model);
+  throw Error(fmt::format("{}: no such file, folder or pulled model", model), hint);
+}
+
+std::vector<Installed> installed() {
+  std::vector<Installed> models;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(model_folder(), error)) {
+    const fs::path& path = entry.path();
+    const std::string stem = path.stem().string();
+    if (path.extension() == ".gguf" && entry.is_regular_file() && !is_later_part(stem))
+      models.push_back({stem, path, entry.file_size()});
+    if (is_model_folder(path)) {
+      uint64_t bytes = 0;
+      for (const auto& file : fs::directory_iterator(path))
+        if (file.is_regular_file()) bytes += file.file_size();
+      models.push_back({path.filename().string(), path, bytes});
+    }
+  }
+  std::ranges::sort(models, {}, &Installed::name);
+  return models;
+}
+
+}  // namespace outboard::hub

@@ -1,0 +1,25 @@
+// What running a Program costs, counted from its ops.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "program/program.h"
+
+namespace outboard::program {
+
+// Elements of all weights.
+int64_t parameters(const Program& program);
+
+// Bytes of weights that one token of one sequence reads: whole matrices, one row of embedding
+// tables, the chosen experts only.
+size_t weight_bytes_per_token(const Program& program);
+
+// Bytes of keys and values for `context` positions, in half precision.
+size_t kv_bytes(const Program& program, int64_t context);
+
+// Bytes of keys and values that a token at position `context` reads; layers with a sliding window
+// read no more than that.
+size_t kv_bytes_read(const Program& program, int64_t context);
+
+}  // namespace outboard::program
