@@ -23,6 +23,7 @@ using formats::TensorType;
 constexpr int kGroup = 32;       // columns that share a scale
 constexpr int kTokenTile = 12;   // tokens whose sums fit in registers
 constexpr int kFusedTokens = 4;  // up to here weights go from the file straight to the sums
+constexpr size_t kNearTileBytes = 12 << 10;
 constexpr size_t kPanelBytes = 256 << 10;  // unpacked weights that stay in the second-level cache
 
 // A group of packed activations.
@@ -143,31 +144,48 @@ struct Output {
 
 // --- few tokens: straight from the file ---
 
-template <typename Format, int T>
+// Fetches part `index` of `parts` of a tile's next block.
+template <size_t kBytes, size_t kParts, bool kNear>
+OUTBOARD_INLINE void prefetch(const uint8_t* block, size_t index) {
+  constexpr size_t kLines = (kBytes * kRowTile / kParts + 63) / 64;
+  const auto* at = reinterpret_cast<const char*>(block) + index * (kBytes * kRowTile / kParts);
+  OUTBOARD_UNROLL
+  for (size_t line = 0; line < kLines; ++line) {
+    _mm_prefetch(at + 64 * line, kNear ? _MM_HINT_T0 : _MM_HINT_T1);
+  }
+}
+
+template <typename Format, int T, bool kNear>
 void fused_tile(const uint8_t* tile, size_t stride, int64_t blocks, const std::byte* packed,
                 size_t packed_stride, int64_t row, const Output& out, size_t ahead) {
-  constexpr size_t kLines = (Format::kBytes * kRowTile + 63) / 64;
   __m512 sums[T];
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) sums[t] = _mm512_setzero_ps();
   const uint8_t* next = tile + ahead;  // the tile's bytes lie together; fetch the next tile's
   for (int64_t b = 0; b < blocks; ++b) {
-    OUTBOARD_UNROLL
-    for (size_t line = 0; line < kLines; ++line) {
-      _mm_prefetch(reinterpret_cast<const char*>(next + 64 * line), _MM_HINT_T0);
-    }
-    next += Format::kBytes * kRowTile;
     const std::byte* x = packed + static_cast<size_t>(b * Format::kGroups) * sizeof(PackedGroup);
-    Format::for_each_group(tile + static_cast<size_t>(b) * Format::kBytes, stride,
-                           [&](int group, const Weights& w, const Scales<Format::kHalves>& s)
-                               __attribute__((always_inline)) {
-                                 add_group<T>(w, s,
-                                              x + static_cast<size_t>(group) * sizeof(PackedGroup),
-                                              packed_stride, sums);
-                               });
+    Format::for_each_group(
+        tile + static_cast<size_t>(b) * Format::kBytes, stride,
+        [&](int group, const Weights& w, const Scales<Format::kHalves>& s)
+            __attribute__((always_inline)) {
+              prefetch<Format::kBytes, Format::kGroups, kNear>(next, static_cast<size_t>(group));
+              add_group<T>(w, s, x + static_cast<size_t>(group) * sizeof(PackedGroup),
+                           packed_stride, sums);
+            });
+    next += Format::kBytes * kRowTile;
   }
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) out.put(t, row, sums[t]);
+}
+
+template <typename Format, bool kNear>
+void fused_tokens(const uint8_t* tile, size_t stride, int64_t blocks, const std::byte* packed,
+                  size_t packed_stride, int tokens, int64_t row, const Output& out, size_t ahead) {
+  const auto kernel = tokens == 1   ? fused_tile<Format, 1, kNear>
+                      : tokens == 2 ? fused_tile<Format, 2, kNear>
+                      : tokens == 3 ? fused_tile<Format, 3, kNear>
+                                    : fused_tile<Format, 4, kNear>;
+  kernel(tile, stride, blocks, packed, packed_stride, row, out, ahead);
 }
 
 // --- many tokens: unpacked once, used for all ---
@@ -267,19 +285,10 @@ void run(const Job& job, Output out) {
     for (int64_t row = job.row_begin; row < job.row_end; row += kRowTile) {
       const uint8_t* tile = tile_at(row);
       const size_t ahead = row + 2 * kRowTile <= job.row_end ? kRowTile * stride : 0;
-      switch (job.tokens) {
-        case 1:
-          fused_tile<Format, 1>(tile, stride, blocks, job.packed, packed_stride, row, out, ahead);
-          break;
-        case 2:
-          fused_tile<Format, 2>(tile, stride, blocks, job.packed, packed_stride, row, out, ahead);
-          break;
-        case 3:
-          fused_tile<Format, 3>(tile, stride, blocks, job.packed, packed_stride, row, out, ahead);
-          break;
-        default:
-          fused_tile<Format, 4>(tile, stride, blocks, job.packed, packed_stride, row, out, ahead);
-      }
+      // Two tiles in the first-level cache, or the next one only in the second.
+      const auto kernel = stride * kRowTile <= kNearTileBytes ? fused_tokens<Format, true>
+                                                              : fused_tokens<Format, false>;
+      kernel(tile, stride, blocks, job.packed, packed_stride, job.tokens, row, out, ahead);
     }
     return;
   }
