@@ -15,9 +15,8 @@ namespace outboard::formats {
 struct MetadataArray;
 
 // GGUF's value types. A GGUF u8 stays a u8: writers keep what readers found.
-using MetadataValue =
-    std::variant<uint8_t, int8_t, uint16_t, int16_t, uint32_t, int32_t, float, bool, std::string,
-                 uint64_t, int64_t, double, MetadataArray>;
+using MetadataValue = std::variant<uint8_t, int8_t, uint16_t, int16_t, uint32_t, int32_t, float,
+                                   bool, std::string, uint64_t, int64_t, double, MetadataArray>;
 
 // One element type an array; nested arrays are std::vector<MetadataArray>.
 struct MetadataArray {

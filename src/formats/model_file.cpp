@@ -1,6 +1,7 @@
 #include "formats/model_file.h"
 
 #include "formats/gguf.h"
+#include "formats/hf_folder.h"
 #include "support/error.h"
 
 namespace outboard::formats {
@@ -39,9 +40,7 @@ size_t Model::tensor_bytes() const {
 }
 
 Model open_model(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path)) {
-    fail("{}: found a folder, expected a GGUF file", path.string());
-  }
+  if (std::filesystem::is_directory(path)) return open_hf_folder(path);
   return open_gguf(path);
 }
 

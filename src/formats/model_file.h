@@ -59,8 +59,8 @@ class Model {
 //
 // A Hugging Face folder (llama, mistral, qwen2, qwen3, gemma3, gpt2) gives the same metadata keys
 // and tensor names as a GGUF file of that model, its tokenizer included (tokenizer.json,
-// tokenizer_config.json), except that llama's q and k rows keep the folder's order: the metadata key
-// "outboard.rope.neox" (bool, true) says so.
+// tokenizer_config.json), except that llama's q and k rows keep the folder's order: the metadata
+// key "outboard.rope.neox" (bool, true) says so.
 Model open_model(const std::filesystem::path& path);
 
 }  // namespace outboard::formats

@@ -1,0 +1,13 @@
+// Hugging Face folders. Internal to formats; use open_model().
+#pragma once
+
+#include <filesystem>
+
+#include "formats/model_file.h"
+
+namespace outboard::formats {
+
+// See open_model().
+Model open_hf_folder(const std::filesystem::path& folder);
+
+}  // namespace outboard::formats

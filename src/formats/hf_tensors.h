@@ -1,0 +1,25 @@
+// A Hugging Face folder's tensors under GGUF's names. Internal to formats; use open_model().
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "formats/hf_config.h"
+#include "formats/model_file.h"
+
+namespace outboard::formats {
+
+// The GGUF name of a folder's tensor. Nothing for tensors that a text model does not need: masks,
+// rotary tables, vision towers. Throws Error for a name that no supported model has.
+std::optional<std::string> gguf_tensor_name(HfFamily family, std::string_view name);
+
+// Maps the folder's safetensors files and adds their tensors: matrices as stored (GPT-2's
+// transposed), vectors as float32 (Gemma's norms plus 1), Gemma's embedding cut to `tokens` rows;
+// an output matrix equal to the embedding by config is left out; rope_freqs.weight is added where
+// the config scales the rotation. Throws Error naming file and tensor.
+void add_hf_tensors(Model& model, const std::filesystem::path& folder, const HfConfig& config,
+                    int64_t tokens);
+
+}  // namespace outboard::formats

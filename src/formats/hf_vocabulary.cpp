@@ -1,0 +1,323 @@
+#include "formats/hf_vocabulary.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstring>
+#include <unordered_map>
+
+#include "support/error.h"
+
+namespace outboard::formats {
+namespace {
+
+constexpr std::string_view kSpaceMark = "\xe2\x96\x81";  // U+2581, SentencePiece's space
+constexpr std::string_view kByteSpace = "\xc4\xa0";      // U+0120, byte-level BPE's space
+
+std::string replace_all(std::string text, std::string_view from, std::string_view to) {
+  for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
+    text.replace(at, from.size(), to);
+  }
+  return text;
+}
+
+bool is_byte_token(std::string_view text) {
+  return text.size() == 6 && text.starts_with("<0x") && text[5] == '>' &&
+         std::isxdigit(static_cast<unsigned char>(text[3])) != 0 &&
+         std::isxdigit(static_cast<unsigned char>(text[4])) != 0;
+}
+
+const Json& model_of(const Json& tokenizer) {
+  const Json* model = json_field(tokenizer, "model");
+  if (model == nullptr) fail("model: it is missing");
+  return *model;
+}
+
+const Json& vocab_of(const Json& tokenizer) {
+  const Json* vocab = json_field(model_of(tokenizer), "vocab");
+  if (vocab == nullptr || !vocab->is_object()) fail("model.vocab: expected an object");
+  return *vocab;
+}
+
+void read_vocab(const Json& tokenizer, Vocabulary& vocabulary) {
+  for (const auto& [text, id] : vocab_of(tokenizer).items()) {
+    if (!id.is_number_unsigned() || id.get<uint64_t>() > INT64_MAX) {
+      fail("model.vocab: token \"{}\": expected an id of at least 0", text);
+    }
+    vocabulary.set(id.get<int64_t>(), text, TokenKind::kNormal);
+  }
+}
+
+// Calls body(left, right) for each merge: "a b" in older files, ["a", "b"] in newer ones.
+template <typename Body>
+void each_merge(const Json& tokenizer, Body body) {
+  const Json* merges = json_field(model_of(tokenizer), "merges");
+  if (merges == nullptr || !merges->is_array() || merges->empty()) {
+    fail("model.merges: expected a list of merges");
+  }
+  for (size_t i = 0; i < merges->size(); ++i) {
+    const Json& merge = (*merges)[i];
+    if (merge.is_string()) {
+      const auto text = merge.get<std::string>();
+      const size_t space = text.find(' ', 1);  // a part is never empty, but may begin with a space
+      if (space != std::string::npos && space + 1 < text.size()) {
+        body(text.substr(0, space), text.substr(space + 1));
+        continue;
+      }
+    } else if (merge.is_array() && merge.size() == 2 && merge[0].is_string() &&
+               merge[1].is_string()) {
+      body(merge[0].get<std::string>(), merge[1].get<std::string>());
+      continue;
+    }
+    fail("model.merges: element {}: expected two tokens", i);
+  }
+}
+
+// A reader of protocol buffers, as far as tokenizer.model needs it.
+class Protobuf {
+ public:
+  explicit Protobuf(std::string_view bytes) : bytes_(bytes) {}
+
+  bool at_end() const { return bytes_.empty(); }
+  // The next field's number; its value is in text (length-delimited), or number.
+  uint64_t next() {
+    const uint64_t tag = varint();
+    text = {};
+    number = 0;
+    switch (tag & 7) {
+      case 0:
+        number = varint();
+        break;
+      case 1:
+        text = take(8);
+        break;
+      case 2:
+        text = take(varint());
+        break;
+      case 5:
+        text = take(4);
+        break;
+      default:
+        fail("found wire type {}, expected a SentencePiece model", tag & 7);
+    }
+    return tag >> 3;
+  }
+
+  std::string_view text;
+  uint64_t number = 0;
+
+ private:
+  uint64_t varint() {
+    uint64_t value = 0;
+    for (int shift = 0; shift < 64; shift += 7) {
+      const auto byte = static_cast<unsigned char>(take(1)[0]);
+      value |= static_cast<uint64_t>(byte & 127) << shift;
+      if (byte < 128) return value;
+    }
+    fail("found a number of more than 64 bits, expected a SentencePiece model");
+  }
+  std::string_view take(uint64_t count) {
+    if (count > bytes_.size()) {
+      fail("the file ends after {} of {} bytes", bytes_.size(), count);
+    }
+    const std::string_view taken = bytes_.substr(0, count);
+    bytes_.remove_prefix(count);
+    return taken;
+  }
+
+  std::string_view bytes_;
+};
+
+void read_piece(std::string_view bytes, int64_t id, Vocabulary& vocabulary) {
+  std::string text;
+  float score = 0;
+  uint64_t type = 1;
+  for (Protobuf piece(bytes); !piece.at_end();) {
+    const uint64_t field = piece.next();
+    if (field == 1) text = piece.text;
+    if (field == 2 && piece.text.size() == sizeof(score)) {
+      std::memcpy(&score, piece.text.data(), sizeof(score));
+    }
+    if (field == 3) type = piece.number;
+  }
+  // SentencePiece's types are GGUF's.
+  if (type < 1 || type > 6) fail("piece {}: type: found {}, expected 1 to 6", id, type);
+  vocabulary.set(id, std::move(text), static_cast<TokenKind>(type));
+  vocabulary.scores[static_cast<size_t>(id)] = score;
+}
+
+bool is_model_unigram(std::string_view trainer_spec) {
+  constexpr uint64_t kModelType = 3;
+  constexpr uint64_t kUnigram = 1;
+  uint64_t type = kUnigram;  // the default
+  for (Protobuf fields(trainer_spec); !fields.at_end();) {
+    if (fields.next() == kModelType) type = fields.number;
+  }
+  return type == kUnigram;
+}
+
+}  // namespace
+
+Vocabulary::Vocabulary(int64_t size) {
+  for (int64_t id = 0; id < size; ++id) tokens.push_back(fmt::format("[PAD{}]", id));
+  kinds.assign(tokens.size(), TokenKind::kUnused);
+}
+
+void Vocabulary::set(int64_t id, std::string text, TokenKind kind) {
+  if (id < 0 || id >= size()) {
+    fail("token \"{}\": found id {}, expected less than config.json's vocab_size {}", text, id,
+         size());
+  }
+  tokens[static_cast<size_t>(id)] = std::move(text);
+  kinds[static_cast<size_t>(id)] = kind;
+}
+
+bool looks_special(std::string_view token) {
+  return token == "<pad>" || token == "<mask>" || token == "<2mass>" || token == "[@BOS@]" ||
+         (token.starts_with("<|") && token.ends_with("|>")) ||
+         (token.starts_with("<\xef\xbd\x9c") && token.ends_with("\xef\xbd\x9c>")) ||
+         (token.starts_with("<unused") && token.ends_with(">"));
+}
+
+void read_sentencepiece(std::string_view file, Vocabulary& vocabulary, bool& unigram) {
+  constexpr uint64_t kPieces = 1;
+  constexpr uint64_t kTrainerSpec = 2;
+  vocabulary.scores.assign(vocabulary.tokens.size(), -10000.0f);
+  unigram = true;
+  int64_t id = 0;
+  for (Protobuf model(file); !model.at_end();) {
+    const uint64_t field = model.next();
+    if (field == kPieces) {
+      // Pieces beyond the model's rows exist (Gemma); no token of the model means them.
+      if (id < vocabulary.size()) read_piece(model.text, id, vocabulary);
+      ++id;
+    } else if (field == kTrainerSpec) {
+      unigram = is_model_unigram(model.text);
+    }
+  }
+  if (id == 0) fail("found no pieces, expected a SentencePiece model");
+}
+
+void read_byte_level_bpe(const Json& tokenizer, Vocabulary& vocabulary) {
+  read_vocab(tokenizer, vocabulary);
+  each_merge(tokenizer, [&](const std::string& left, const std::string& right) {
+    vocabulary.merges.push_back(replace_all(left, " ", kByteSpace) + ' ' +
+                                replace_all(right, " ", kByteSpace));
+  });
+}
+
+void read_character_bpe(const Json& tokenizer, Vocabulary& vocabulary) {
+  read_vocab(tokenizer, vocabulary);
+  const auto unknown = json_string(model_of(tokenizer), "unk_token");
+  std::unordered_map<std::string_view, size_t> ids;
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    ids.emplace(vocabulary.tokens[id], id);
+    if (vocabulary.kinds[id] == TokenKind::kUnused) continue;
+    if (is_byte_token(vocabulary.tokens[id])) vocabulary.kinds[id] = TokenKind::kByte;
+    if (vocabulary.tokens[id] == unknown) vocabulary.kinds[id] = TokenKind::kUnknown;
+  }
+  // SentencePiece scores its nth merged token -n; several merges may make one token, and the first
+  // is the one that counts. Single characters are below all of them.
+  vocabulary.scores.assign(vocabulary.tokens.size(), 0.0f);
+  std::vector<bool> merged(vocabulary.tokens.size());
+  float score = 0;
+  each_merge(tokenizer, [&](const std::string& left, const std::string& right) {
+    const auto place = ids.find(left + right);
+    if (place == ids.end()) fail("model.merges: \"{}{}\" is no token", left, right);
+    if (merged[place->second]) return;
+    merged[place->second] = true;
+    vocabulary.scores[place->second] = score;
+    score -= 1;
+  });
+  for (size_t id = 0; id < vocabulary.tokens.size(); ++id) {
+    if (merged[id]) continue;
+    if (vocabulary.kinds[id] == TokenKind::kNormal) vocabulary.scores[id] = score;
+    if (vocabulary.kinds[id] == TokenKind::kUnused) vocabulary.scores[id] = -10000.0f;
+  }
+}
+
+void add_added_tokens(const Json& tokens, bool sentencepiece, Vocabulary& vocabulary) {
+  for (const auto& [key, token] : tokens.items()) {
+    auto id = json_int(token, "id");
+    if (!id) {  // tokenizer_config.json has the id as the key
+      int64_t number = 0;
+      const auto parsed = std::from_chars(key.data(), key.data() + key.size(), number);
+      if (parsed.ec != std::errc() || parsed.ptr != key.data() + key.size()) {
+        fail("added token {}: id: it is missing", key);
+      }
+      id = number;
+    }
+    auto text = json_string(token, "content");
+    if (!text) fail("added token {}: content: it is missing", *id);
+    // Embeddings are sometimes padded less than the tokenizer; such a token can't be used.
+    if (*id >= vocabulary.size()) continue;
+    if (*id < 0) fail("added token \"{}\": found id {}", *text, *id);
+    const bool special = json_bool(token, "special").value_or(false) || looks_special(*text);
+    const TokenKind old = vocabulary.kinds[static_cast<size_t>(*id)];
+    TokenKind kind = special ? TokenKind::kControl : TokenKind::kUserDefined;
+    if (sentencepiece && old == TokenKind::kUnknown) kind = old;
+    // User tokens are matched in the text before spaces are marked.
+    if (!special) text = replace_all(*text, kSpaceMark, " ");
+    vocabulary.set(*id, *text, kind);
+    if (!vocabulary.scores.empty()) vocabulary.scores[static_cast<size_t>(*id)] = -1000.0f;
+  }
+}
+
+namespace {
+
+void collect(const Json& step, std::vector<const Json*>& steps) {
+  const Json* inner = json_field(step, "pretokenizers");
+  if (inner == nullptr || !inner->is_array()) {
+    steps.push_back(&step);
+    return;
+  }
+  for (const Json& each : *inner) collect(each, steps);
+}
+
+// The pattern of a Split step, "" for other steps.
+std::string split_pattern(const Json& step) {
+  const Json* pattern = json_field(step, "pattern");
+  if (pattern == nullptr) return {};
+  return json_string(*pattern, "Regex").value_or(json_string(*pattern, "String").value_or(""));
+}
+
+struct NamedPattern {
+  std::string_view name;
+  std::string_view pattern;
+};
+
+// Patterns of the families' tokenizer.json files.
+constexpr NamedPattern kPatterns[] = {
+    {"llama-bpe",
+     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+    {"qwen2",
+     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+    {"tekken",
+     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
+};
+
+}  // namespace
+
+std::string pre_tokenizer_name(const Json& tokenizer) {
+  const Json* root = json_field(tokenizer, "pre_tokenizer");
+  if (root == nullptr) fail("pre_tokenizer: it is missing");
+  std::vector<const Json*> steps;
+  collect(*root, steps);
+  bool digits = false;
+  std::string pattern;
+  for (const Json* step : steps) {
+    const std::string type = json_string(*step, "type").value_or("");
+    if (type == "Digits") digits = json_bool(*step, "individual_digits").value_or(false);
+    if (type == "Split") pattern = split_pattern(*step);
+    if (type != "Digits" && type != "Split" && type != "ByteLevel") {
+      fail("pre_tokenizer: found the step \"{}\", expected Split, Digits and ByteLevel", type);
+    }
+  }
+  if (pattern.empty()) return digits ? "smollm" : "gpt-2";
+  for (const NamedPattern& known : kPatterns) {
+    if (pattern == known.pattern) return std::string(known.name);
+  }
+  throw Error(fmt::format("pre_tokenizer: found the pattern {}, which is not known", pattern),
+              "Known are those of GPT-2, Llama 3, Qwen 2, SmolLM and Mistral's Tekken.");
+}
+
+}  // namespace outboard::formats

@@ -1,0 +1,106 @@
+#include "formats/json_file.h"
+
+#include <string>
+#include <unordered_set>
+#include <vector>
+
+#include "support/error.h"
+#include "support/mapped_file.h"
+
+namespace outboard::formats {
+namespace {
+
+constexpr size_t kMaxFileBytes = size_t{1} << 30;
+
+// For messages: short whatever the value holds.
+std::string shown(const Json& value) {
+  if (value.is_object()) return fmt::format("an object of {}", value.size());
+  if (value.is_array()) return fmt::format("an array of {}", value.size());
+  std::string text = value.dump(-1, ' ', true);
+  if (text.size() > 60) text = text.substr(0, 60) + "...";
+  return text;
+}
+
+[[noreturn]] void wrong(std::string_view key, const Json& value, std::string_view wanted) {
+  fail("{}: found {}, expected {}", key, shown(value), wanted);
+}
+
+}  // namespace
+
+Json parse_json(std::string_view text, int max_depth) {
+  // One set of keys for each object that is open.
+  std::vector<std::unordered_set<std::string>> open;
+  const auto check = [&](int depth, Json::parse_event_t event, Json& value) {
+    using Event = Json::parse_event_t;
+    if (depth > max_depth) fail("JSON: found nesting deeper than {}", max_depth);
+    if (event == Event::object_start) {
+      open.emplace_back();
+    } else if (event == Event::object_end) {
+      open.pop_back();
+    } else if (event == Event::key && !open.back().insert(value.get<std::string>()).second) {
+      fail("JSON: found the key {} twice in one object", shown(value));
+    }
+    return true;
+  };
+  try {
+    return Json::parse(text, check);
+  } catch (const Json::exception& error) {
+    fail("JSON: {}", error.what());
+  }
+}
+
+Json read_json(const std::filesystem::path& path) {
+  const MappedFile file(path);
+  const std::span<const std::byte> bytes = file.bytes();
+  try {
+    if (bytes.size() > kMaxFileBytes) {
+      fail("found {} bytes, expected at most {}", bytes.size(), kMaxFileBytes);
+    }
+    return parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  } catch (Error& error) {
+    error.add_context(path.string());
+    throw;
+  }
+}
+
+Json read_json_if_present(const std::filesystem::path& path) {
+  return std::filesystem::exists(path) ? read_json(path) : Json::object();
+}
+
+const Json* json_field(const Json& object, std::string_view key) {
+  if (!object.is_object()) return nullptr;
+  const auto place = object.find(std::string(key));
+  return place == object.end() || place->is_null() ? nullptr : &*place;
+}
+
+std::optional<int64_t> json_int(const Json& object, std::string_view key) {
+  const Json* value = json_field(object, key);
+  if (value == nullptr) return std::nullopt;
+  const bool fits = value->is_number_integer() &&
+                    !(value->is_number_unsigned() && value->get<uint64_t>() > INT64_MAX);
+  if (!fits) wrong(key, *value, "an integer");
+  return value->get<int64_t>();
+}
+
+std::optional<double> json_number(const Json& object, std::string_view key) {
+  const Json* value = json_field(object, key);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_number()) wrong(key, *value, "a number");
+  return value->get<double>();
+}
+
+std::optional<bool> json_bool(const Json& object, std::string_view key) {
+  const Json* value = json_field(object, key);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_boolean()) wrong(key, *value, "true or false");
+  return value->get<bool>();
+}
+
+std::optional<std::string> json_string(const Json& object, std::string_view key) {
+  const Json* value = json_field(object, key);
+  if (value == nullptr) return std::nullopt;
+  if (!value->is_string()) wrong(key, *value, "a string");
+  return value->get<std::string>();
+}
+
+}  // namespace outboard::formats
