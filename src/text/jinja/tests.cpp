@@ -1,0 +1,117 @@
+// The tests: value is NAME.
+#include <algorithm>
+#include <array>
+
+#include "text/jinja/arguments.h"
+#include "text/jinja/interpreter.h"
+#include "text/jinja/python_text.h"
+
+namespace outboard::text::jinja {
+namespace {
+
+using Input = const Value&;
+using Given = const Arguments&;
+
+int64_t integer_of(Input value) {
+  if (value.is_undefined()) throw Error(value.undefined_message());
+  if (!value.is_integral()) fail("an integer is needed, not {}", value.type_name());
+  return value.integer();
+}
+
+bool divisible(Interpreter&, Input value, Given arguments) {
+  const int64_t by = integer_of(needed_argument(arguments, 0, "num"));
+  if (by == 0) fail("integer modulo by zero");
+  return by == -1 || integer_of(value) % by == 0;
+}
+
+template <int kSign, bool kOrEqual>
+bool ordered(Interpreter&, Input value, Given arguments) {
+  const int order = compare(value, needed_argument(arguments, 0, "other"));
+  return order * kSign > 0 || (kOrEqual && order == 0);
+}
+
+struct Entry {
+  std::string_view name;
+  Test test;
+};
+
+const std::array kTests = {
+    Entry{"defined", [](Interpreter&, Input v, Given) { return !v.is_undefined(); }},
+    Entry{"undefined", [](Interpreter&, Input v, Given) { return v.is_undefined(); }},
+    Entry{"none", [](Interpreter&, Input v, Given) { return v.is_none(); }},
+    Entry{"boolean", [](Interpreter&, Input v, Given) { return v.is_bool(); }},
+    Entry{"true", [](Interpreter&, Input v, Given) { return v.is_bool() && v.boolean(); }},
+    Entry{"false", [](Interpreter&, Input v, Given) { return v.is_bool() && !v.boolean(); }},
+    Entry{"integer", [](Interpreter&, Input v, Given) { return v.is_int(); }},
+    Entry{"float", [](Interpreter&, Input v, Given) { return v.is_float(); }},
+    Entry{"number", [](Interpreter&, Input v, Given) { return v.is_number(); }},
+    Entry{"string", [](Interpreter&, Input v, Given) { return v.is_string(); }},
+    Entry{"mapping", [](Interpreter&, Input v, Given) { return v.is_dict(); }},
+    Entry{"sequence",
+          [](Interpreter&, Input v, Given) {
+            return v.is_string() || v.is_dict() || v.is_undefined() ||
+                   (v.is_list() && v.list().kind != List::Kind::kGenerator);
+          }},
+    Entry{"iterable",
+          [](Interpreter&, Input v, Given) {
+            return v.is_string() || v.is_dict() || v.is_list() || v.is_undefined();
+          }},
+    Entry{"callable", [](Interpreter&, Input v, Given) { return v.is_callable(); }},
+    Entry{"odd", [](Interpreter&, Input v, Given) { return integer_of(v) % 2 != 0; }},
+    Entry{"even", [](Interpreter&, Input v, Given) { return integer_of(v) % 2 == 0; }},
+    Entry{"divisibleby", divisible},
+    Entry{"in",
+          [](Interpreter&, Input v, Given a) { return contains(needed_argument(a, 0, "seq"), v); }},
+    Entry{"sameas",
+          [](Interpreter&, Input v, Given a) {
+            const Value& other = needed_argument(a, 0, "other");
+            if (v.identity() != nullptr) return v.identity() == other.identity();
+            return v.type_name() == other.type_name() && equal(v, other);
+          }},
+    Entry{"escaped", [](Interpreter&, Input, Given) { return false; }},
+    Entry{"lower",
+          [](Interpreter&, Input v, Given) {
+            const std::string text = to_text(v);
+            return to_lower(text) == text && to_upper(text) != text;
+          }},
+    Entry{"upper",
+          [](Interpreter&, Input v, Given) {
+            const std::string text = to_text(v);
+            return to_upper(text) == text && to_lower(text) != text;
+          }},
+    Entry{"filter", [](Interpreter&, Input v,
+                       Given) { return v.is_string() && find_filter(v.string()) != nullptr; }},
+    Entry{"test", [](Interpreter&, Input v,
+                     Given) { return v.is_string() && find_test(v.string()) != nullptr; }},
+    Entry{"eq",
+          [](Interpreter&, Input v, Given a) { return equal(v, needed_argument(a, 0, "other")); }},
+    Entry{"ne",
+          [](Interpreter&, Input v, Given a) { return !equal(v, needed_argument(a, 0, "other")); }},
+    Entry{"lt", ordered<-1, false>},
+    Entry{"le", ordered<-1, true>},
+    Entry{"gt", ordered<1, false>},
+    Entry{"ge", ordered<1, true>},
+};
+
+constexpr std::array<std::pair<std::string_view, std::string_view>, 9> kAliases = {
+    {{"==", "eq"},
+     {"equalto", "eq"},
+     {"!=", "ne"},
+     {"<", "lt"},
+     {"lessthan", "lt"},
+     {"<=", "le"},
+     {">", "gt"},
+     {"greaterthan", "gt"},
+     {">=", "ge"}}};
+
+}  // namespace
+
+Test find_test(std::string_view name) {
+  for (const auto& [alias, real] : kAliases)
+    if (alias == name) name = real;
+  for (const Entry& entry : kTests)
+    if (entry.name == name) return entry.test;
+  return nullptr;
+}
+
+}  // namespace outboard::text::jinja
