@@ -4,6 +4,7 @@
 #include <cstring>
 #include <set>
 #include <string_view>
+#include <tuple>
 
 #include "formats/json_file.h"
 #include "support/error.h"
@@ -144,8 +145,8 @@ std::vector<SafeTensor> parse_safetensors(std::span<const std::byte> file) {
       throw;
     }
   }
-  std::stable_sort(tensors.begin(), tensors.end(), [](const SafeTensor& a, const SafeTensor& b) {
-    return a.offset != b.offset ? a.offset < b.offset : a.bytes < b.bytes;
+  std::sort(tensors.begin(), tensors.end(), [](const SafeTensor& a, const SafeTensor& b) {
+    return std::tie(a.offset, a.bytes, a.name) < std::tie(b.offset, b.bytes, b.name);
   });
   check_layout(tensors, data_bytes);
   for (SafeTensor& tensor : tensors) tensor.offset += data_offset;
