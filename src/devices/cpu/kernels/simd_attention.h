@@ -13,7 +13,7 @@ namespace outboard::cpu {
 namespace {
 
 constexpr int kBlock = 64;         // positions
-constexpr int kQueryRows = 64;     // queries at a time, at least a token's
+constexpr int kQueryRows = 60;     // queries at a time, at least a token's
 constexpr int kColumnVectors = 4;  // of a product's register block
 
 int round_to_lanes(int n) { return (n + kLanes - 1) / kLanes * kLanes; }
@@ -61,13 +61,29 @@ size_t attention_scratch_bytes(int group, int key_dim, int value_dim) {
   return bytes;
 }
 
-OUTBOARD_INLINE const uint16_t* key_at(const AttentionRun& run, int position) {
-  return run.keys + run.pages[position / run.page_tokens] * run.key_page_stride +
-         static_cast<int64_t>(position % run.page_tokens) * run.key_dim;
-}
-OUTBOARD_INLINE const uint16_t* value_at(const AttentionRun& run, int position) {
-  return run.values + run.pages[position / run.page_tokens] * run.value_page_stride +
-         static_cast<int64_t>(position % run.page_tokens) * run.value_dim;
+// Where the rows of a block's positions [begin, end) lie; those outside repeat the nearest, so that
+// a few at a time can be read without a check.
+void find_rows(const AttentionRun& run, int first, int begin, int end, const uint16_t** keys,
+               const uint16_t** values) {
+  int page = (first + begin) / run.page_tokens;
+  int slot = (first + begin) % run.page_tokens;
+  for (int i = begin; i < end; ++i) {
+    keys[i] = run.keys + run.pages[page] * run.key_page_stride + int64_t{slot} * run.key_dim;
+    values[i] =
+        run.values + run.pages[page] * run.value_page_stride + int64_t{slot} * run.value_dim;
+    if (++slot == run.page_tokens) {
+      slot = 0;
+      ++page;
+    }
+  }
+  for (int i = 0; i < begin; ++i) {
+    keys[i] = keys[begin];
+    values[i] = values[begin];
+  }
+  for (int i = end; i < kBlock; ++i) {
+    keys[i] = keys[end - 1];
+    values[i] = values[end - 1];
+  }
 }
 OUTBOARD_INLINE int first_seen(const AttentionRun& run, int token) {
   const int end = run.first_position + token + 1;
@@ -82,29 +98,25 @@ OUTBOARD_INLINE Vec half_lanes(const uint16_t* row, int at, int dim) {
 
 // --- many queries ---
 
-// keys[d * kBlock + i] = key d of position first + i for i in [skip, count), else zero.
-void transpose_keys(const AttentionRun& run, int first, int skip, int count, float* keys) {
+// keys[d * kBlock + i] = element d of row i.
+void transpose_keys(const uint16_t* const* rows, int dim, float* keys) {
   for (int i = 0; i < kBlock; i += kLanes) {
-    for (int d = 0; d < run.key_dim; d += kLanes) {
+    for (int d = 0; d < dim; d += kLanes) {
       Vec tile[kLanes];
-      for (int lane = 0; lane < kLanes; ++lane) {
-        tile[lane] = i + lane >= skip && i + lane < count
-                         ? half_lanes(key_at(run, first + i + lane), d, run.key_dim)
-                         : all(0.0F);
-      }
+      OUTBOARD_UNROLL
+      for (int lane = 0; lane < kLanes; ++lane) tile[lane] = half_lanes(rows[i + lane], d, dim);
       transpose_tile(tile);
+      OUTBOARD_UNROLL
       for (int lane = 0; lane < kLanes; ++lane) store(keys + (d + lane) * kBlock + i, tile[lane]);
     }
   }
 }
 
-void widen_values(const AttentionRun& run, int first, int skip, int count, float* values) {
-  const int width = round_to_lanes(run.value_dim);
+void widen_values(const uint16_t* const* rows, int dim, float* values) {
+  const int width = round_to_lanes(dim);
   for (int i = 0; i < kBlock; ++i) {
     for (int d = 0; d < width; d += kLanes) {
-      store(values + i * width + d, i >= skip && i < count
-                                        ? half_lanes(value_at(run, first + i), d, run.value_dim)
-                                        : all(0.0F));
+      store(values + i * width + d, half_lanes(rows[i], d, dim));
     }
   }
 }
@@ -157,64 +169,94 @@ OUTBOARD_INLINE void product_columns(int depth, A a, const float* b, int width, 
 template <typename A, typename Finish>
 OUTBOARD_INLINE void product_rows(int rows, int depth, A a, const float* b, int width,
                                   Finish finish) {
-  int row = 0;
-  for (; row + kProductRows <= rows; row += kProductRows) {
+  for (int row = 0; row < rows; row += kProductRows) {
+    // The last block repeats its last row, and drops the results.
     product_columns<kProductRows>(
-        depth, [&](int r) { return a(row + r); }, b, width,
-        [&](int r, int c, Vec sum) { finish(row + r, c, sum); });
-  }
-  for (; row < rows; ++row) {
-    product_columns<1>(
-        depth, [&](int) { return a(row); }, b, width,
-        [&](int, int c, Vec sum) { finish(row, c, sum); });
+        depth, [&](int r) { return a(row + r < rows ? row + r : rows - 1); }, b, width,
+        [&](int r, int c, Vec sum) {
+          if (row + r < rows) finish(row + r, c, sum);
+        });
   }
 }
 
 // --- one token ---
 
-// Scores and sums of up to four heads, reading keys and values where they are.
-constexpr int kDirectHeads = 4;
+// Scores and sums of a few heads, reading keys and values where they are.
 
+// Four positions from i.
 template <int H>
-void direct_scores(const AttentionRun& run, const float* q, int first, int count, float* scores) {
-  for (int i = 0; i < count; ++i) {
-    const uint16_t* key = key_at(run, first + i);
-    Vec sums[H];
-    for (int h = 0; h < H; ++h) sums[h] = all(0.0F);
-    int d = 0;
-    for (; d + kLanes <= run.key_dim; d += kLanes) {
-      const Vec k = load_half(key + d);
+void direct_scores(const uint16_t* const* keys, int i, const float* q, int dim, float* scores) {
+  Vec sums[H][4];
+  OUTBOARD_UNROLL
+  for (int h = 0; h < H; ++h) {
+    OUTBOARD_UNROLL
+    for (int k = 0; k < 4; ++k) sums[h][k] = all(0.0F);
+  }
+  int d = 0;
+  for (; d + kLanes <= dim; d += kLanes) {
+    OUTBOARD_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      const Vec key = load_half(keys[i + k] + d);
       OUTBOARD_UNROLL
-      for (int h = 0; h < H; ++h) sums[h] = fma(k, load(q + h * run.key_dim + d), sums[h]);
+      for (int h = 0; h < H; ++h) sums[h][k] = fma(key, load(q + h * dim + d), sums[h][k]);
     }
-    if (d < run.key_dim) {
-      const int64_t left = run.key_dim - d;
-      const Vec k = load_half_part(key + d, left);
+  }
+  if (d < dim) {
+    const int64_t left = dim - d;
+    OUTBOARD_UNROLL
+    for (int k = 0; k < 4; ++k) {
+      const Vec key = load_half_part(keys[i + k] + d, left);
       OUTBOARD_UNROLL
       for (int h = 0; h < H; ++h) {
-        sums[h] = fma(k, load_part(q + h * run.key_dim + d, left), sums[h]);
+        sums[h][k] = fma(key, load_part(q + h * dim + d, left), sums[h][k]);
       }
     }
+  }
+  OUTBOARD_UNROLL
+  for (int h = 0; h < H; ++h) {
+    sum_lanes(sums[h][0], sums[h][1], sums[h][2], sums[h][3], scores + h * kBlock + i);
+  }
+}
+
+template <int H, int V>
+OUTBOARD_INLINE void direct_sums(const uint16_t* const* values, int begin, int end, int d, int dim,
+                                 const float* weights, const float* shrink, float* sums) {
+  const int width = round_to_lanes(dim);
+  Vec acc[H][V];
+  OUTBOARD_UNROLL
+  for (int h = 0; h < H; ++h) {
     OUTBOARD_UNROLL
-    for (int h = 0; h < H; ++h) scores[h * kBlock + i] = sum_lanes(sums[h]);
+    for (int v = 0; v < V; ++v) {
+      acc[h][v] = mul(load(sums + h * width + d + v * kLanes), all(shrink[h]));
+    }
+  }
+  for (int i = begin; i < end; ++i) {
+    OUTBOARD_UNROLL
+    for (int v = 0; v < V; ++v) {
+      const Vec value =
+          V > 1 ? load_half(values[i] + d + v * kLanes) : half_lanes(values[i], d, dim);
+      OUTBOARD_UNROLL
+      for (int h = 0; h < H; ++h) {
+        acc[h][v] = fma(value, all(weights[h * kBlock + i]), acc[h][v]);
+      }
+    }
+  }
+  OUTBOARD_UNROLL
+  for (int h = 0; h < H; ++h) {
+    OUTBOARD_UNROLL
+    for (int v = 0; v < V; ++v) store(sums + h * width + d + v * kLanes, acc[h][v]);
   }
 }
 
 template <int H>
-void direct_sums(const AttentionRun& run, const float* weights, const float* shrink, int first,
-                 int count, float* sums) {
-  const int width = round_to_lanes(run.value_dim);
-  for (int d = 0; d < run.value_dim; d += kLanes) {
-    Vec acc[H];
-    OUTBOARD_UNROLL
-    for (int h = 0; h < H; ++h) acc[h] = mul(load(sums + h * width + d), all(shrink[h]));
-    for (int i = 0; i < count; ++i) {
-      const Vec v = half_lanes(value_at(run, first + i), d, run.value_dim);
-      OUTBOARD_UNROLL
-      for (int h = 0; h < H; ++h) acc[h] = fma(v, all(weights[h * kBlock + i]), acc[h]);
-    }
-    OUTBOARD_UNROLL
-    for (int h = 0; h < H; ++h) store(sums + h * width + d, acc[h]);
+void direct_sums(const uint16_t* const* values, int begin, int end, int dim, const float* weights,
+                 const float* shrink, float* sums) {
+  int d = 0;
+  for (; d + 4 * kLanes <= dim; d += 4 * kLanes) {
+    direct_sums<H, 4>(values, begin, end, d, dim, weights, shrink, sums);
+  }
+  for (; d < dim; d += kLanes) {
+    direct_sums<H, 1>(values, begin, end, d, dim, weights, shrink, sums);
   }
 }
 
@@ -222,59 +264,74 @@ void direct_sums(const AttentionRun& run, const float* weights, const float* shr
 template <typename Body>
 OUTBOARD_INLINE void by_heads(int group, Body body) {
   int head = 0;
-  while (group - head >= kDirectHeads) {
+  for (; group - head >= kDirectHeads; head += kDirectHeads) {
     body.template operator()<kDirectHeads>(head);
-    head += kDirectHeads;
   }
-  if (group - head == 3) return body.template operator()<3>(head);
-  if (group - head == 2) return body.template operator()<2>(head);
+  if constexpr (kDirectHeads > 3) {
+    if (group - head == 3) return body.template operator()<3>(head);
+  }
+  if constexpr (kDirectHeads > 2) {
+    if (group - head == 2) return body.template operator()<2>(head);
+  }
   if (group - head == 1) return body.template operator()<1>(head);
 }
 
 // --- both ---
 
-// Scores of one query over [begin, end) of the block to weights, under the new maximum.
+// Scores of one query over [begin, end) of the block to weights, under the new maximum; zero
+// outside.
 void weigh(const AttentionRun& run, int begin, int end, float* row, float* top, float* total,
            float* shrink) {
+  constexpr int kVectors = kBlock / kLanes;
+  *shrink = 1;
   if (begin >= end) {
     for (int i = 0; i < kBlock; ++i) row[i] = 0;
-    *shrink = 1;
     return;
   }
   const float lowest = -__builtin_inff();
-  for (int i = 0; i < begin; ++i) row[i] = lowest;
-  for (int i = end; i < kBlock; ++i) row[i] = lowest;
-  Vec largest = all(lowest);
-  for (int i = 0; i < kBlock; i += kLanes) {
-    Vec s = mul(load(row + i), all(run.scale));
-    if (run.softcap > 0) {
+  Vec scores[kVectors];
+  OUTBOARD_UNROLL
+  for (int v = 0; v < kVectors; ++v) scores[v] = mul(load(row + v * kLanes), all(run.scale));
+  if (run.softcap > 0) {
+    for (Vec& s : scores) {
       s = mul(hyperbolic_tangent(mul(s, all(1.0F / run.softcap))), all(run.softcap));
     }
-    store(row + i, s);
-    largest = larger(largest, s);
   }
-  // A masked score that went through scale and cap may be anything: take it out again.
-  if (begin > 0 || end < kBlock) {
+  const bool whole = begin == 0 && end == kBlock;
+  if (!whole) {
+    for (int v = 0; v < kVectors; ++v) store(row + v * kLanes, scores[v]);
     for (int i = 0; i < begin; ++i) row[i] = lowest;
     for (int i = end; i < kBlock; ++i) row[i] = lowest;
-    largest = all(lowest);
-    for (int i = 0; i < kBlock; i += kLanes) largest = larger(largest, load(row + i));
+    for (int v = 0; v < kVectors; ++v) scores[v] = load(row + v * kLanes);
   }
+  Vec largest = scores[0];
+  OUTBOARD_UNROLL
+  for (int v = 1; v < kVectors; ++v) largest = larger(largest, scores[v]);
   const float block_top = max_lanes(largest);
-  const float new_top = block_top > *top ? block_top : *top;
-  float old_part[kLanes];
-  store(old_part, exponential(all(*top - new_top)));
-  *shrink = *top == lowest ? 0.0F : old_part[0];
-  Vec sum = all(0.0F);
-  for (int i = 0; i < kBlock; i += kLanes) {
-    const Vec w = exponential(sub(load(row + i), all(new_top)));
-    store(row + i, w);
+  if (block_top > *top) {
+    if (*top == lowest) {
+      *shrink = 0;
+    } else {
+      float lanes[kLanes];
+      store(lanes, exponential(all(*top - block_top)));
+      *shrink = lanes[0];
+    }
+    *top = block_top;
   }
-  for (int i = 0; i < begin; ++i) row[i] = 0;
-  for (int i = end; i < kBlock; ++i) row[i] = 0;
-  for (int i = 0; i < kBlock; i += kLanes) sum = add(sum, load(row + i));
+  OUTBOARD_UNROLL
+  for (int v = 0; v < kVectors; ++v) {
+    scores[v] = exponential(sub(scores[v], all(*top)));
+    store(row + v * kLanes, scores[v]);
+  }
+  if (!whole) {
+    for (int i = 0; i < begin; ++i) row[i] = 0;
+    for (int i = end; i < kBlock; ++i) row[i] = 0;
+    for (int v = 0; v < kVectors; ++v) scores[v] = load(row + v * kLanes);
+  }
+  Vec sum = scores[0];
+  OUTBOARD_UNROLL
+  for (int v = 1; v < kVectors; ++v) sum = add(sum, scores[v]);
   *total = *total * *shrink + sum_lanes(sum);
-  *top = new_top;
 }
 
 // Tokens [token, token + tokens) of the run.
@@ -296,13 +353,17 @@ void attention_tile(const AttentionRun& run, int token, int tokens, const Attent
     const bool direct = tokens == 1;
     // Positions before the window of the first token may have left their pages.
     const int skip = first_seen(run, token) > first ? first_seen(run, token) - first : 0;
+    const uint16_t* keys[kBlock];
+    const uint16_t* values[kBlock];
+    find_rows(run, first, skip, count, keys, values);
     if (direct) {
       by_heads(run.group, [&]<int H>(int head) {
-        direct_scores<H>(run, query(head), first + skip, count - skip,
-                         s.weights + head * kBlock + skip);
+        for (int i = skip / 4 * 4; i < count; i += 4) {
+          direct_scores<H>(keys, i, query(head), run.key_dim, s.weights + head * kBlock);
+        }
       });
     } else {
-      transpose_keys(run, first, skip, count, s.keys);
+      transpose_keys(keys, run.key_dim, s.keys);
       product_rows(queries, run.key_dim, query, s.keys, kBlock,
                    [&](int row, int c, Vec sum) { store(s.weights + row * kBlock + c, sum); });
     }
@@ -315,11 +376,11 @@ void attention_tile(const AttentionRun& run, int token, int tokens, const Attent
     }
     if (direct) {
       by_heads(run.group, [&]<int H>(int head) {
-        direct_sums<H>(run, s.weights + head * kBlock + skip, s.shrink + head, first + skip,
-                       count - skip, s.sums + head * width);
+        direct_sums<H>(values, skip, count, run.value_dim, s.weights + head * kBlock,
+                       s.shrink + head, s.sums + head * width);
       });
     } else {
-      widen_values(run, first, skip, count, s.values);
+      widen_values(values, run.value_dim, s.values);
       product_rows(
           queries, count, [&](int row) { return s.weights + row * kBlock; }, s.values, width,
           [&](int row, int c, Vec sum) {

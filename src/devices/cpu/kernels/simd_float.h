@@ -88,7 +88,10 @@ OUTBOARD_INLINE void float_tile(const std::byte* w, size_t w_stride, const std::
     for (int t = 0; t < T; ++t) inputs[t] = load(input(t, c));
     OUTBOARD_UNROLL
     for (int r = 0; r < R; ++r) {
-      if (ahead != 0) __builtin_prefetch(reinterpret_cast<const std::byte*>(weight(r, c)) + ahead);
+      // Into the second level: it can wait for more lines than the first.
+      if (ahead != 0) {
+        __builtin_prefetch(reinterpret_cast<const std::byte*>(weight(r, c)) + ahead, 0, 2);
+      }
       const Vec v = Read::whole(weight(r, c));
       OUTBOARD_UNROLL
       for (int t = 0; t < T; ++t) sums[r][t] = fma(v, inputs[t], sums[r][t]);
@@ -107,9 +110,14 @@ OUTBOARD_INLINE void float_tile(const std::byte* w, size_t w_stride, const std::
     }
   }
   OUTBOARD_UNROLL
-  for (int r = 0; r < R; ++r) {
-    OUTBOARD_UNROLL
-    for (int t = 0; t < T; ++t) out.put(token + t, row + r, sum_lanes(sums[r][t]));
+  for (int t = 0; t < T; ++t) {
+    if constexpr (R == 4) {
+      float four[4];
+      sum_lanes(sums[0][t], sums[1][t], sums[2][t], sums[3][t], four);
+      for (int r = 0; r < R; ++r) out.put(token + t, row + r, four[r]);
+    } else {
+      for (int r = 0; r < R; ++r) out.put(token + t, row + r, sum_lanes(sums[r][t]));
+    }
   }
 }
 
@@ -180,7 +188,7 @@ void float_linear(const Matrix& w, const std::byte* packed, int tokens, float* y
   const size_t x_stride = float_row_bytes(w.columns);
   const FloatOutput out{y, y_stride, bias, accumulate};
   const std::byte* first = w.data + static_cast<size_t>(row_begin) * stride;
-  const size_t ahead = kTileRows * stride;
+  const size_t ahead = 2 * kTileRows * stride;
 
   if (w.type == TensorType::F32) {
     return float_tokens<ReadF32>(first, stride, packed, x_stride, w.columns, tokens, row_begin,

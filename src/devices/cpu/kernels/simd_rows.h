@@ -89,9 +89,18 @@ OUTBOARD_INLINE void for_vectors(int64_t n, Body body) {
 float root(float x) { return __builtin_sqrtf(x); }
 
 void rms_norm(const float* x, const float* weight, float eps, int64_t n, float* out) {
-  Vec squares = all(0.0F);
-  for_vectors(n, [&](auto get, auto) {
-    const Vec v = get(x);
+  Vec parts[4] = {all(0.0F), all(0.0F), all(0.0F), all(0.0F)};
+  int64_t done = 0;
+  for (; done + 4 * kLanes <= n; done += 4 * kLanes) {
+    OUTBOARD_UNROLL
+    for (int i = 0; i < 4; ++i) {
+      const Vec v = load(x + done + i * kLanes);
+      parts[i] = fma(v, v, parts[i]);
+    }
+  }
+  Vec squares = add(add(parts[0], parts[1]), add(parts[2], parts[3]));
+  for_vectors(n - done, [&](auto get, auto) {
+    const Vec v = get(x + done);
     squares = fma(v, v, squares);
   });
   const Vec factor = all(1.0F / root(sum_lanes(squares) / static_cast<float>(n) + eps));

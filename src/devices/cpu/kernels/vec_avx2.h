@@ -16,6 +16,7 @@ constexpr int kLanes = 8;
 constexpr int kTileRows = 4;  // 12 sums and a few inputs in 16 registers
 constexpr int kTileTokens = 3;
 constexpr int kProductRows = 3;
+constexpr int kDirectHeads = 2;
 
 OUTBOARD_INLINE __m256i first_lanes(int64_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
@@ -85,10 +86,18 @@ OUTBOARD_INLINE Vec with_sign_of(Vec positive, Vec sign) {
 OUTBOARD_INLINE Vec select_less(Vec a, Vec b, Vec x, Vec y) {
   return _mm256_blendv_ps(y, x, _mm256_cmp_ps(a, b, _CMP_LT_OQ));
 }
+OUTBOARD_INLINE __m128 fold(Vec v) {
+  return _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+}
 OUTBOARD_INLINE float sum_lanes(Vec v) {
-  __m128 quarter = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
-  quarter = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
-  return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
+  v = _mm256_add_ps(v, _mm256_permute_ps(v, 0x0E));
+  return _mm_cvtss_f32(fold(_mm256_add_ps(v, _mm256_permute_ps(v, 0x01))));
+}
+OUTBOARD_INLINE void sum_lanes(Vec v0, Vec v1, Vec v2, Vec v3, float* out) {
+  const Vec a = _mm256_add_ps(_mm256_unpacklo_ps(v0, v1), _mm256_unpackhi_ps(v0, v1));
+  const Vec b = _mm256_add_ps(_mm256_unpacklo_ps(v2, v3), _mm256_unpackhi_ps(v2, v3));
+  _mm_storeu_ps(out,
+                fold(_mm256_add_ps(_mm256_shuffle_ps(a, b, 0x44), _mm256_shuffle_ps(a, b, 0xEE))));
 }
 OUTBOARD_INLINE float max_lanes(Vec v) {
   __m128 quarter = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));

@@ -14,6 +14,7 @@ using Vec = __m512;
 constexpr int kLanes = 16;
 constexpr int kTileRows = 4;     // the float GEMM's block of outputs, rows x tokens, that
 constexpr int kTileTokens = 6;   // keeps its sums in registers
+constexpr int kDirectHeads = 4;  // heads that share a read of a key, times 4 positions
 constexpr int kProductRows = 6;  // the same for attention: rows x 4 vectors
 
 OUTBOARD_INLINE __mmask16 first_lanes(int64_t n) { return static_cast<__mmask16>((1U << n) - 1); }
@@ -77,12 +78,21 @@ OUTBOARD_INLINE Vec with_sign_of(Vec positive, Vec sign) {
 OUTBOARD_INLINE Vec select_less(Vec a, Vec b, Vec x, Vec y) {
   return _mm512_mask_mov_ps(y, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), x);
 }
-// Sums lanes i and i + kLanes / 2, and so on down to one: the order is part of the result.
-OUTBOARD_INLINE float sum_lanes(Vec v) {
+// Sums of all lanes, always in the same order: the order is part of a result.
+OUTBOARD_INLINE __m128 fold(Vec v) {
   const __m256 half = _mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1));
-  __m128 quarter = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
-  quarter = _mm_add_ps(quarter, _mm_movehl_ps(quarter, quarter));
-  return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
+  return _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
+}
+OUTBOARD_INLINE float sum_lanes(Vec v) {
+  v = _mm512_add_ps(v, _mm512_permute_ps(v, 0x0E));
+  return _mm_cvtss_f32(fold(_mm512_add_ps(v, _mm512_permute_ps(v, 0x01))));
+}
+// out[i] = sum_lanes(v[i]), the same bits.
+OUTBOARD_INLINE void sum_lanes(Vec v0, Vec v1, Vec v2, Vec v3, float* out) {
+  const Vec a = _mm512_add_ps(_mm512_unpacklo_ps(v0, v1), _mm512_unpackhi_ps(v0, v1));
+  const Vec b = _mm512_add_ps(_mm512_unpacklo_ps(v2, v3), _mm512_unpackhi_ps(v2, v3));
+  _mm_storeu_ps(out,
+                fold(_mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xEE))));
 }
 // Exchanges rows and columns of kLanes x kLanes.
 OUTBOARD_INLINE void transpose_tile(Vec (&v)[kLanes]) {
