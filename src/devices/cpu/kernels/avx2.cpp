@@ -7,6 +7,7 @@
 #include "devices/cpu/kernels/tables.h"
 #include "devices/cpu/kernels/vec_avx2.h"
 #include "devices/cpu/kernels/simd_rows.h"
+#include "devices/cpu/kernels/simd_blocks.h"
 #include "devices/cpu/kernels/simd_float.h"
 #include "devices/cpu/kernels/simd_attention.h"
 // clang-format on

@@ -4,6 +4,20 @@
 #include "devices/cpu/kernels/tables.h"
 #include "devices/cpu/kernels/vec_avx512.h"
 #include "devices/cpu/kernels/simd_rows.h"
+
+namespace outboard::cpu {
+namespace {
+
+// Block formats go to avx512_grouped.cpp; the rare ones are decoded by formats/.
+bool decode_fast(formats::TensorType, const std::byte*, int64_t, float*) { return false; }
+template <typename Put>
+bool block_linear(const Matrix&, const float*, size_t, int, int64_t, int64_t, Put) {
+  return false;
+}
+
+}  // namespace
+}  // namespace outboard::cpu
+
 #include "devices/cpu/kernels/simd_float.h"
 #include "devices/cpu/kernels/simd_attention.h"
 // clang-format on

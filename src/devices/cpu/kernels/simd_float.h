@@ -1,4 +1,5 @@
-// Linear layers in float32 over the vector type of a vec_*.h, which is included before this file.
+// Linear layers in float32 over the vector type of a vec_*.h, which is included before this file,
+// as is simd_blocks.h or a stand-in for its decode_fast() and block_linear().
 //
 // Columns lie in lanes: an output is the sum of kLanes partial sums over its columns, added in one
 // fixed order at the end, so it is the same bits whatever the number of tokens and the split of
@@ -176,7 +177,7 @@ void decode_row(TensorType type, const std::byte* from, int64_t n, float* to) {
     case TensorType::BF16:
       return widen<ReadBf16>(from, n, to);
     default:
-      return decode(type, from, n, to);
+      if (!decode_fast(type, from, n, to)) decode(type, from, n, to);
   }
 }
 
@@ -193,6 +194,11 @@ void float_linear(const Matrix& w, const std::byte* packed, int tokens, float* y
   if (w.type == TensorType::F32) {
     return float_tokens<ReadF32>(first, stride, packed, x_stride, w.columns, tokens, row_begin,
                                  row_end, out, ahead);
+  }
+  const auto put = [&](int64_t token, int64_t row, float sum) { out.put(token, row, sum); };
+  if (block_linear(w, reinterpret_cast<const float*>(packed), x_stride / sizeof(float), tokens,
+                   row_begin, row_end, put)) {
+    return;
   }
   if (tokens <= kDirectTokens && w.type == TensorType::F16) {
     return float_tokens<ReadF16>(first, stride, packed, x_stride, w.columns, tokens, row_begin,

@@ -63,6 +63,12 @@ OUTBOARD_INLINE Vec load_bfloat_part(const uint16_t* p, int64_t n) {
   return bfloat_bits(first_halves(p, n));
 }
 
+OUTBOARD_INLINE float half_to_float(uint16_t bits) { return _cvtsh_ss(bits); }
+OUTBOARD_INLINE Vec bytes_to_float(const uint8_t* p) {  // kLanes unsigned bytes
+  return _mm256_cvtepi32_ps(
+      _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
+}
+
 OUTBOARD_INLINE Vec all(float x) { return _mm256_set1_ps(x); }
 OUTBOARD_INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 OUTBOARD_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
