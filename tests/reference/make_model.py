@@ -105,7 +105,9 @@ def make(family, out, kind="F32", seed=1, like=None):
     def vector(name, n, around=1.0, spread=0.2):
         writer.add_tensor(name, (around + spread * random.standard_normal(n)).astype(np.float32))
 
-    matrix("token_embd.weight", vocabulary, width, scale=0.5)
+    # Gemma multiplies embeddings by sqrt(width); tied to the output, larger ones would leave no doubt
+    # about any token, and nothing to compare.
+    matrix("token_embd.weight", vocabulary, width, scale=0.15 if arch == "gemma3" else 0.5)
     if arch == "gpt2":
         writer.add_layer_norm_eps(1e-5)
         matrix("position_embd.weight", context, width, scale=0.1)

@@ -1,0 +1,186 @@
+#include "models/tiny_model.h"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <random>
+
+#include "formats/gguf_writer.h"
+
+namespace outboard::models {
+namespace {
+
+using formats::MetadataArray;
+
+constexpr uint32_t kWidth = 64;
+constexpr uint32_t kHeads = 4;
+constexpr uint32_t kHeadDim = 16;
+constexpr uint32_t kHidden = 96;
+constexpr uint32_t kLayers = 2;
+constexpr uint32_t kContext = 512;
+constexpr uint32_t kVocabulary = 260;
+constexpr uint32_t kExperts = 4;
+
+class Maker {
+ public:
+  Maker(std::string architecture, unsigned seed)
+      : architecture_(std::move(architecture)), random_(seed) {
+    model_.path = "tiny-" + architecture_ + ".gguf";
+  }
+
+  formats::Model make() {
+    metadata();
+    tokenizer();
+    tensors();
+    return std::move(model_);
+  }
+
+ private:
+  bool is(const char* name) const { return architecture_ == name; }
+  uint32_t kv_heads() const { return is("gpt2") ? kHeads : 2; }
+
+  void set(const std::string& name, formats::MetadataValue value) {
+    model_.metadata.set(architecture_ + "." + name, std::move(value));
+  }
+
+  void metadata() {
+    model_.metadata.set("general.architecture", architecture_);
+    model_.metadata.set("general.name", "tiny " + architecture_);
+    set("block_count", kLayers);
+    set("embedding_length", kWidth);
+    set("context_length", kContext);
+    set("feed_forward_length", kHidden);
+    set("attention.head_count", kHeads);
+    set("attention.head_count_kv", kv_heads());
+    set(is("gpt2") ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 1e-5F);
+    if (is("gemma3")) set("attention.sliding_window", uint32_t{40});
+    if (is("qwen3moe")) {
+      set("expert_count", kExperts);
+      set("expert_used_count", uint32_t{2});
+    }
+  }
+
+  // GPT-2's spelling of the 256 bytes, then four more tokens.
+  void tokenizer() {
+    std::vector<std::string> tokens;
+    const auto utf8 = [](int c) {
+      std::string s;
+      if (c < 0x80) {
+        s += static_cast<char>(c);
+      } else {
+        s += static_cast<char>(0xC0 | (c >> 6));
+        s += static_cast<char>(0x80 | (c & 0x3F));
+      }
+      return s;
+    };
+    int extra = 256;
+    for (int byte = 0; byte < 256; ++byte) {
+      const bool printable =
+          (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+      tokens.push_back(utf8(printable ? byte : extra++));
+    }
+    tokens.insert(tokens.end(), {"th", "he", "in", "<end>"});
+    std::vector<int32_t> types(kVocabulary, 1);
+    types.back() = 3;  // a control token
+    model_.metadata.set("tokenizer.ggml.model", std::string("gpt2"));
+    model_.metadata.set("tokenizer.ggml.pre", std::string("gpt-2"));
+    model_.metadata.set("tokenizer.ggml.tokens", MetadataArray{tokens});
+    model_.metadata.set("tokenizer.ggml.token_type", MetadataArray{types});
+    model_.metadata.set("tokenizer.ggml.merges",
+                        MetadataArray{std::vector<std::string>{"t h", "h e", "i n"}});
+    model_.metadata.set("tokenizer.ggml.eos_token_id", kVocabulary - 1);
+  }
+
+  void add(const std::string& name, std::vector<int64_t> shape, float scale, float around = 0) {
+    const auto count = static_cast<size_t>(
+        std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()));
+    const auto values = std::make_shared<std::vector<float>>(count);
+    std::normal_distribution<float> normal;
+    for (float& value : *values) value = around + scale * normal(random_);
+    model_.add(
+        {name, formats::TensorType::F32, std::move(shape), std::as_bytes(std::span(*values))});
+    model_.keep_alive(values);
+  }
+  void matrix(const std::string& name, int64_t rows, int64_t columns) {
+    add(name, {rows, columns}, 1 / std::sqrt(static_cast<float>(columns)));
+  }
+  void norm(const std::string& name, int64_t size) {
+    add(name + ".weight", {size}, 0.1F, 1);
+    if (is("gpt2")) add(name + ".bias", {size}, 0.1F);
+  }
+
+  void tensors() {
+    add("token_embd.weight", {kVocabulary, kWidth}, is("gemma3") ? 0.15F : 0.5F);
+    if (is("gpt2")) add("position_embd.weight", {kContext, kWidth}, 0.1F);
+    for (uint32_t layer = 0; layer < kLayers; ++layer) this->layer(fmt::format("blk.{}.", layer));
+    norm("output_norm", kWidth);
+    // Not tied: a random model with tied embeddings repeats its last token for ever.
+    add("output.weight", {kVocabulary, kWidth}, 0.25F);
+  }
+
+  void layer(const std::string& p) {
+    norm(p + "attn_norm", kWidth);
+    norm(p + "ffn_norm", kWidth);
+    if (is("gemma3")) {
+      norm(p + "post_attention_norm", kWidth);
+      norm(p + "post_ffw_norm", kWidth);
+    }
+    if (is("gemma3") || is("qwen3") || is("qwen3moe")) {
+      norm(p + "attn_q_norm", kHeadDim);
+      norm(p + "attn_k_norm", kHeadDim);
+    }
+    if (is("gpt2")) {
+      matrix(p + "attn_qkv.weight", int64_t{3} * kWidth, kWidth);
+      add(p + "attn_qkv.bias", {int64_t{3} * kWidth}, 0.1F);
+    } else {
+      for (const auto& [part, heads] :
+           {std::pair("q", kHeads), {"k", kv_heads()}, {"v", kv_heads()}}) {
+        matrix(fmt::format("{}attn_{}.weight", p, part), int64_t{heads} * kHeadDim, kWidth);
+        if (is("qwen2"))
+          add(fmt::format("{}attn_{}.bias", p, part), {int64_t{heads} * kHeadDim}, 0.1F);
+      }
+    }
+    matrix(p + "attn_output.weight", kWidth, kWidth);
+    if (is("qwen3moe")) {
+      add(p + "ffn_gate_inp.weight", {kExperts, kWidth}, 0.3F);
+      add(p + "ffn_gate_exps.weight", {kExperts, kHidden, kWidth}, 0.125F);
+      add(p + "ffn_up_exps.weight", {kExperts, kHidden, kWidth}, 0.125F);
+      add(p + "ffn_down_exps.weight", {kExperts, kWidth, kHidden}, 0.1F);
+      return;
+    }
+    if (!is("gpt2")) matrix(p + "ffn_gate.weight", kHidden, kWidth);
+    matrix(p + "ffn_up.weight", kHidden, kWidth);
+    matrix(p + "ffn_down.weight", kWidth, kHidden);
+    if (is("gpt2")) {
+      add(p + "attn_output.bias", {kWidth}, 0.1F);
+      add(p + "ffn_up.bias", {kHidden}, 0.1F);
+      add(p + "ffn_down.bias", {kWidth}, 0.1F);
+    }
+  }
+
+  std::string architecture_;
+  std::mt19937 random_;
+  formats::Model model_;
+};
+
+}  // namespace
+
+formats::Model tiny_model(const std::string& architecture, unsigned seed) {
+  return Maker(architecture, seed).make();
+}
+
+void write_tiny_model(const std::filesystem::path& path, const std::string& architecture,
+                      unsigned seed) {
+  const formats::Model model = tiny_model(architecture, seed);
+  std::vector<formats::TensorPlan> plans;
+  for (const formats::Tensor& t : model.tensors()) plans.push_back({t.name, t.type, t.shape});
+  formats::GgufWriter writer(path, model.metadata, plans);
+  for (const formats::Tensor& t : model.tensors()) writer.append(t.data);
+  writer.finish();
+}
+
+}  // namespace outboard::models
