@@ -111,7 +111,7 @@ struct FilterCall final : Expression {
   Value apply(Interpreter& interpreter, const Value& input) const;
   ExpressionPtr input;  // null in a filter block
   std::string name;
-  Filter filter = nullptr;
+  Filter filter = nullptr;  // null: unknown, an error only when it is used
   CallArguments arguments;
 };
 
@@ -119,7 +119,8 @@ struct TestCall final : Expression {
   using Expression::Expression;
   Value evaluate(Interpreter& interpreter) const override;
   ExpressionPtr input;
-  Test test = nullptr;
+  std::string name;
+  Test test = nullptr;  // null: unknown, an error only when it is used
   CallArguments arguments;
   bool negated = false;
 };

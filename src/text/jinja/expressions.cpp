@@ -141,6 +141,7 @@ Value Call::evaluate(Interpreter& interpreter) const {
 
 Value FilterCall::apply(Interpreter& interpreter, const Value& value) const {
   interpreter.step(line);
+  if (filter == nullptr) fail("unknown filter \"{}\"", name);
   return filter(interpreter, value, arguments.evaluate(interpreter));
 }
 
@@ -151,6 +152,7 @@ Value FilterCall::evaluate(Interpreter& interpreter) const {
 Value TestCall::evaluate(Interpreter& interpreter) const {
   interpreter.step(line);
   const Value value = input->evaluate(interpreter);
+  if (test == nullptr) fail("unknown test \"{}\"", name);
   return Value(test(interpreter, value, arguments.evaluate(interpreter)) != negated);
 }
 

@@ -190,6 +190,7 @@ Value sum(Interpreter& interpreter, const Value& value, Given arguments) {
 
 Value map(Interpreter& interpreter, const Value& value, Given arguments) {
   Values results;
+  if (!value.truth()) return make_list({}, List::Kind::kGenerator);  // also 0 and False
   const Value* attribute = nullptr;
   const Value* fallback = nullptr;
   for (const auto& [name, given] : arguments.named) {
@@ -226,6 +227,7 @@ Value choose(Interpreter& interpreter, const Value& value, Given arguments, bool
   }
   const Arguments rest = rest_arguments(arguments, first_argument + 1);
   Values kept;
+  if (!value.truth()) return make_list({}, List::Kind::kGenerator);  // also 0 and False
   for (const Value& item : iterate(interpreter, value)) {
     const Value subject =
         attribute != nullptr ? attribute_path(interpreter, item, *attribute) : item;

@@ -179,6 +179,8 @@ const std::array kStringMethods = {
           [](Interpreter&, const Value& s, Given) { return Value(python_title(s.string())); }},
     Entry{"capitalize",
           [](Interpreter&, const Value& s, Given) { return Value(capitalize(s.string())); }},
+    Entry{"swapcase",
+          [](Interpreter&, const Value& s, Given) { return Value(swap_case(s.string())); }},
     Entry{"strip",
           [](Interpreter&, const Value& s, Given a) { return stripped(s, a, Side::kBoth); }},
     Entry{"lstrip",

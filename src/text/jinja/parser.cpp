@@ -708,7 +708,6 @@ class Parser {
     auto node = std::make_unique<FilterCall>(at);
     node->name = dotted_name();
     node->filter = find_filter(node->name);
-    if (node->filter == nullptr) fail("line {}: unknown filter \"{}\"", at, node->name);
     int deepest = input == nullptr ? 0 : input->depth;
     node->input = std::move(input);
     if (is_operator("(")) deepest = std::max(deepest, call_arguments(node->arguments));
@@ -724,7 +723,7 @@ class Parser {
     node->negated = skip_name("not");
     const std::string name = dotted_name();
     node->test = find_test(name);
-    if (node->test == nullptr) fail("line {}: unknown test \"{}\"", at, name);
+    node->name = name;
     int deepest = input->depth;
     node->input = std::move(input);
     const Kind kind = token().kind;

@@ -112,6 +112,14 @@ std::string capitalize(std::string_view text) {
   return result;
 }
 
+std::string swap_case(std::string_view text) {
+  std::string result;
+  each_character(text, [&](char32_t code, size_t, size_t) {
+    append_utf8(lower(code) != code ? lower(code) : upper(code), result);
+  });
+  return result;
+}
+
 std::string python_title(std::string_view text) {
   std::string result;
   bool after_cased = false;

@@ -23,6 +23,7 @@ std::vector<size_t> character_offsets(std::string_view text);
 std::string to_upper(std::string_view text);
 std::string to_lower(std::string_view text);
 std::string capitalize(std::string_view text);
+std::string swap_case(std::string_view text);
 std::string python_title(std::string_view text);  // str.title
 std::string jinja_title(std::string_view text);   // the filter: words begin after space ( [ { < -
 

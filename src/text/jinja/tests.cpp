@@ -18,6 +18,13 @@ int64_t integer_of(Input value) {
   return value.integer();
 }
 
+// value % 2, which for a float may be neither 0 nor 1.
+double parity(Interpreter& interpreter, Input value) {
+  if (value.is_undefined()) throw Error(value.undefined_message());
+  if (!value.is_number()) fail("a number is needed, not {}", value.type_name());
+  return apply_operator(interpreter, "%", value, Value(int64_t{2})).number();
+}
+
 bool divisible(Interpreter&, Input value, Given arguments) {
   const int64_t by = integer_of(needed_argument(arguments, 0, "num"));
   if (by == 0) fail("integer modulo by zero");
@@ -57,8 +64,8 @@ const std::array kTests = {
             return v.is_string() || v.is_dict() || v.is_list() || v.is_undefined();
           }},
     Entry{"callable", [](Interpreter&, Input v, Given) { return v.is_callable(); }},
-    Entry{"odd", [](Interpreter&, Input v, Given) { return integer_of(v) % 2 != 0; }},
-    Entry{"even", [](Interpreter&, Input v, Given) { return integer_of(v) % 2 == 0; }},
+    Entry{"odd", [](Interpreter& i, Input v, Given) { return parity(i, v) == 1; }},
+    Entry{"even", [](Interpreter& i, Input v, Given) { return parity(i, v) == 0; }},
     Entry{"divisibleby", divisible},
     Entry{"in",
           [](Interpreter&, Input v, Given a) { return contains(needed_argument(a, 0, "seq"), v); }},
