@@ -1,0 +1,112 @@
+#include "formats/hf_vocabulary.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+
+#include "formats/hf_tensors.h"
+#include "support/error.h"
+
+namespace outboard::formats {
+namespace {
+
+
+// A length-delimited field of a protocol buffer (shorter than 128 bytes).
+std::string field(int number, const std::string& bytes) {
+  return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())} + bytes;
+}
+
+std::string piece(const std::string& text, float score, char type) {
+  std::string number(sizeof(score), '\0');
+  std::memcpy(number.data(), &score, sizeof(score));
+  return field(1, field(1, text) + std::string{2 << 3 | 5} + number + std::string{3 << 3, type});
+}
+
+std::string sentencepiece_model() {
+  return piece("<unk>", 0, 2) + piece("<s>", 0, 3) + piece("ab", -1.5f, 1) +
+         field(2, std::string{3 << 3, 2});  // trainer_spec.model_type: BPE
+}
+
+TEST(SentencePiece, ReadsPieces) {
+  Vocabulary vocabulary(5);
+  bool unigram = true;
+  read_sentencepiece(sentencepiece_model(), vocabulary, unigram);
+  EXPECT_FALSE(unigram);
+  EXPECT_THAT(vocabulary.tokens, testing::ElementsAre("<unk>", "<s>", "ab", "[PAD3]", "[PAD4]"));
+  EXPECT_THAT(vocabulary.kinds,
+              testing::ElementsAre(TokenKind::kUnknown, TokenKind::kControl, TokenKind::kNormal,
+                                   TokenKind::kUnused, TokenKind::kUnused));
+  EXPECT_EQ(vocabulary.scores[2], -1.5f);
+}
+
+TEST(SentencePiece, WithoutATypeItIsUnigram) {
+  Vocabulary vocabulary(1);
+  bool unigram = false;
+  read_sentencepiece(piece("a", 0, 1), vocabulary, unigram);
+  EXPECT_TRUE(unigram);
+}
+
+TEST(SentencePieceErrors, TruncatedOrFlippedNeverReadsOutside) {
+  const std::string good = sentencepiece_model();
+  const auto try_it = [](const std::string& file) {
+    Vocabulary vocabulary(5);
+    bool unigram = false;
+    try {
+      // A copy of its own size, so that the sanitizers see every byte read past it.
+      const std::vector<char> exact(file.begin(), file.end());
+      read_sentencepiece({exact.data(), exact.size()}, vocabulary, unigram);
+    } catch (const Error&) {  // the other allowed outcome
+    }
+    EXPECT_EQ(vocabulary.size(), 5);
+  };
+  for (size_t length = 0; length < good.size(); ++length) try_it(good.substr(0, length));
+  for (size_t bit = 0; bit < good.size() * 8; ++bit) {
+    std::string flipped = good;
+    flipped[bit / 8] = static_cast<char>(flipped[bit / 8] ^ (1 << (bit % 8)));
+    try_it(flipped);
+  }
+}
+
+TEST(SentencePieceErrors, LongNumbersAndLengths) {
+  Vocabulary vocabulary(1);
+  bool unigram = false;
+  EXPECT_THROW(read_sentencepiece(std::string(20, '\xff'), vocabulary, unigram), Error);
+  EXPECT_THROW(read_sentencepiece("\x0a\xff\xff\xff\xff\x7f", vocabulary, unigram), Error);
+  EXPECT_THROW(read_sentencepiece("", vocabulary, unigram), Error);
+}
+
+TEST(Json, RefusesWhatIsNotPlain) {
+  EXPECT_THROW(parse_json("{\"a\": 1,}"), Error);
+  EXPECT_THROW(parse_json("\"\xff\""), Error);
+  EXPECT_THROW(parse_json(""), Error);
+  EXPECT_THROW(parse_json(std::string(100000, '[')), Error);
+  EXPECT_THROW(parse_json("{\"a\":{\"b\":1},\"a\":2}"), Error);
+  // The same key in different objects is fine.
+  EXPECT_EQ(parse_json("[{\"a\":1},{\"a\":{\"a\":2}}]").size(), 2u);
+}
+
+TEST(HfTensorNames, UnknownNamesAreRefused) {
+  for (const char* name :
+       {"", "x", "model.layers", "model.layers.0", "model.layers.x.mlp.up_proj.weight",
+        "model.layers.99999999999.mlp.up_proj.weight", "model.norm.other",
+        "model.layers.0.mlp.odd_proj.weight"}) {
+    EXPECT_THROW(gguf_tensor_name(HfFamily::kLlama, name), Error) << name;
+  }
+  EXPECT_EQ(gguf_tensor_name(HfFamily::kLlama, "model.layers.12.mlp.up_proj.weight"),
+            "blk.12.ffn_up.weight");
+  EXPECT_EQ(gguf_tensor_name(HfFamily::kGemma3, "language_model.model.norm.weight"),
+            "output_norm.weight");
+  EXPECT_EQ(gguf_tensor_name(HfFamily::kGemma3, "vision_tower.x.weight"), std::nullopt);
+  EXPECT_EQ(gguf_tensor_name(HfFamily::kGpt2, "transformer.h.3.attn.bias"), std::nullopt);
+}
+
+TEST(LooksSpecial, Texts) {
+  for (const char* text : {"<|x|>", "<pad>", "<unused12>"})
+    EXPECT_TRUE(looks_special(text)) << text;
+  for (const char* text : {"<x>", "pad", "<|x>", ""}) EXPECT_FALSE(looks_special(text)) << text;
+}
+
+}  // namespace
+}  // namespace outboard::formats
