@@ -59,6 +59,9 @@ Program Builder::finish(ValueId logits, int64_t context_length) {
   program_.context_length = context_length;
   const auto& shape = program_.values.at(static_cast<size_t>(logits)).shape;
   program_.vocabulary = shape.back().size;
+  // The first op is an embedding; its width is the width of the residual stream.
+  program_.width =
+      program_.values.at(static_cast<size_t>(program_.ops.front().out)).shape.back().size;
   verify(program_);
   return std::move(program_);
 }

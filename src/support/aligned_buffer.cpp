@@ -15,9 +15,6 @@ AlignedBuffer::AlignedBuffer(size_t bytes) : AlignedBuffer() {
   if (memory == MAP_FAILED)  // NOLINT: the macro casts an integer
     throw Error(fmt::format("the system has no {} of memory left", format_bytes(bytes)),
                 "Use a smaller --ctx, or a smaller model.");
-#if defined(MADV_HUGEPAGE)
-  ::madvise(memory, bytes, MADV_HUGEPAGE);  // a hint; failing it costs nothing but speed
-#endif
   memory_ = std::unique_ptr<std::byte, Unmap>(static_cast<std::byte*>(memory), Unmap{bytes});
 }
 

@@ -69,12 +69,8 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
       fail("step: copies page {} to {} of {}", copy.from, copy.to, options_.pages);
   for (std::atomic<int>& next : next_) next.store(0, std::memory_order_relaxed);
 
+  for (const devices::PageCopy& copy : step.copies) kv_.copy_page(copy.from, copy.to);
   const std::function<void(int)> body = [&](int thread) {
-    if (!step.copies.empty()) {
-      for (int s = thread; s < kv_.states(); s += team_.size())
-        for (const devices::PageCopy& copy : step.copies) kv_.copy_page(s, copy.from, copy.to);
-      team_.barrier();
-    }
     for (size_t i = 0; i < phases_.size(); ++i) {
       phases_[i](thread, next_[i]);
       team_.barrier();
@@ -227,8 +223,7 @@ CpuExecutable::Phase CpuExecutable::attention_phase(const Attention& op, ValueId
   base.window = op.window;
   base.scale = op.scale;
   base.softcap = op.softcap;
-  base.key_page_stride = kv_.key_page_stride(op.state);
-  base.value_page_stride = kv_.value_page_stride(op.state);
+  base.key_page_stride = base.value_page_stride = kv_.page_stride();
   base.page_tokens = kv_.page_tokens();
   return [this, op, out, base, group, kv_heads = kv.kv_heads](int thread, std::atomic<int>& next) {
     const int tiles = static_cast<int>(state_.tiles.size());

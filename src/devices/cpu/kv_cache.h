@@ -18,23 +18,22 @@ class KvCache {
 
   uint16_t* keys(int state, int kv_head) const;
   uint16_t* values(int state, int kv_head) const;
-  int64_t key_page_stride(int state) const;    // in halves
-  int64_t value_page_stride(int state) const;  // in halves
+  int64_t page_stride() const { return page_halves_; }  // in halves, from page to page
   int page_tokens() const { return page_tokens_; }
-  int states() const { return static_cast<int>(layers_.size()); }
 
-  void copy_page(int state, int32_t from, int32_t to) const;
+  void copy_page(int32_t from, int32_t to) const;
   size_t bytes() const { return memory_.size(); }
 
  private:
   struct Layer {
     program::KvState state;
-    size_t keys;  // offsets into memory_ in halves
-    size_t values;
+    int64_t keys;  // offsets into a page in halves
+    int64_t values;
   };
   uint16_t* base() const { return reinterpret_cast<uint16_t*>(memory_.data()); }
 
   int page_tokens_;
+  int64_t page_halves_ = 0;
   std::vector<Layer> layers_;
   AlignedBuffer memory_;
 };

@@ -184,16 +184,14 @@ CpuExecutable::RowTask CpuExecutable::pack_task(const Item& item) {
 CpuExecutable::RowTask CpuExecutable::kv_write_task(const program::Attention& op) {
   const program::KvState& kv = program_.states[static_cast<size_t>(op.state)];
   return [this, op, kv](int begin, int end) {
-    const int64_t key_stride = kv_.key_page_stride(op.state);
-    const int64_t value_stride = kv_.value_page_stride(op.state);
     for (int row = begin; row < end; ++row) {
-      const int64_t page = state_.page[static_cast<size_t>(row)];
+      const int64_t page = state_.page[static_cast<size_t>(row)] * kv_.page_stride();
       const int64_t slot = state_.slot[static_cast<size_t>(row)];
       for (int head = 0; head < kv.kv_heads; ++head) {
         kernels_.to_half(value(op.k, row) + int64_t{head} * kv.key_dim, kv.key_dim,
-                         kv_.keys(op.state, head) + page * key_stride + slot * kv.key_dim);
+                         kv_.keys(op.state, head) + page + slot * kv.key_dim);
         kernels_.to_half(value(op.v, row) + int64_t{head} * kv.value_dim, kv.value_dim,
-                         kv_.values(op.state, head) + page * value_stride + slot * kv.value_dim);
+                         kv_.values(op.state, head) + page + slot * kv.value_dim);
       }
     }
   };
