@@ -100,13 +100,25 @@ Value items(Interpreter& interpreter, const Value& value, Given) {
   return make_list(std::move(pairs), List::Kind::kGenerator);
 }
 
+// A stable merge sort. Not the standard one: NaN makes an order that std::sort may not be given.
 template <typename Less>
 void checked_sort(Interpreter& interpreter, Values& values, Less less) {
-  // n log n comparisons, each of which may walk a string.
-  uint64_t steps = values.size();
-  for (size_t n = values.size(); n > 1; n /= 2) steps += values.size() / 4;
-  interpreter.spend_steps(steps);
-  std::stable_sort(values.begin(), values.end(), less);
+  Values merged(values.size());
+  for (size_t width = 1; width < values.size(); width *= 2) {
+    interpreter.spend_steps(values.size());
+    for (size_t begin = 0; begin < values.size(); begin += 2 * width) {
+      const size_t middle = std::min(begin + width, values.size());
+      const size_t end = std::min(begin + 2 * width, values.size());
+      size_t left = begin;
+      size_t right = middle;
+      for (size_t to = begin; to < end; ++to) {
+        const bool take_right =
+            left == middle || (right < end && less(values[right], values[left]));
+        merged[to] = values[take_right ? right++ : left++];
+      }
+    }
+    values.swap(merged);
+  }
 }
 
 Value dictsort(Interpreter& interpreter, const Value& value, Given arguments) {

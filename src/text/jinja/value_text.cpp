@@ -196,8 +196,8 @@ class JsonWriter {
       std::vector<std::pair<std::string, const Value*>> items;
       for (const auto& [key, item] : value.dict().items) items.emplace_back(json_key(key), &item);
       if (style_.sort_keys)
-        std::stable_sort(items.begin(), items.end(),
-                         [](const auto& a, const auto& b) { return a.first < b.first; });
+        std::sort(items.begin(), items.end(),
+                  [](const auto& a, const auto& b) { return a.first < b.first; });
       write_items('{', '}', items.size(), level, [&](size_t i) {
         append_json_string(items[i].first, style_.ensure_ascii, out);
         out += style_.key_separator;
