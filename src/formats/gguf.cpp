@@ -323,7 +323,10 @@ bool looks_like_gguf(std::span<const std::byte> file) {
 }
 
 GgufHeader parse_gguf(std::span<const std::byte> file) {
-  if (!looks_like_gguf(file)) fail("magic: expected the file to begin with \"GGUF\"");
+  if (!looks_like_gguf(file)) {
+    throw Error("magic: expected the file to begin with \"GGUF\"",
+                "A model is a GGUF file, or a Hugging Face folder with config.json.");
+  }
   Reader reader(file);
   reader.take(kMagic.size(), "magic");
 

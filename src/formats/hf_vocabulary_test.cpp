@@ -12,7 +12,6 @@
 namespace outboard::formats {
 namespace {
 
-
 // A length-delimited field of a protocol buffer (shorter than 128 bytes).
 std::string field(int number, const std::string& bytes) {
   return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(bytes.size())} + bytes;
