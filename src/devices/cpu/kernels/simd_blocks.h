@@ -1,8 +1,7 @@
 // The common block formats over the vector type of a vec_*.h, for processors whose table works in
-// floats. A group of 32 is unpacked to bytes with plain loops that the compiler vectorizes, then
-// widened: value = scale * byte + minimum, with a scale and a minimum for each 16 columns. With one
-// or two tokens the values go straight to the sums, in the order that simd_float.h adds them.
-// Layouts: formats/blocks.h.
+// floats. A group of 32 is unpacked to bytes, then widened: value = scale * byte + minimum, with a
+// scale and a minimum for each 16 columns. With one or two tokens the values go straight to the
+// sums, in the order that simd_float.h adds them. Layouts: formats/blocks.h.
 #pragma once
 
 #include <cstring>
@@ -34,16 +33,31 @@ OUTBOARD_INLINE float half_at(const uint8_t* p) {
   std::memcpy(&bits, p, sizeof(bits));
   return half_to_float(bits);
 }
-OUTBOARD_INLINE void unpack_nibbles(const uint8_t* from, uint8_t* q) {
-  for (int i = 0; i < 16; ++i) {
-    q[i] = from[i] & 15;
-    q[i + 16] = from[i] >> 4;
-  }
+// Sixteen bytes, with the compilers' own vector arithmetic: plain loops over bytes end up scalar.
+using Bytes = uint8_t __attribute__((vector_size(16)));
+OUTBOARD_INLINE Bytes load_bytes(const uint8_t* p) {
+  Bytes b;
+  std::memcpy(&b, p, sizeof(b));
+  return b;
 }
+OUTBOARD_INLINE void store_bytes(uint8_t* p, Bytes b) { std::memcpy(p, &b, sizeof(b)); }
+
+OUTBOARD_INLINE void unpack_nibbles(const uint8_t* from, uint8_t* q) {
+  const Bytes b = load_bytes(from);
+  store_bytes(q, b & 15);
+  store_bytes(q + 16, b >> 4);
+}
+// Adds 16 to q[i] where bit i of the four bytes is set.
 OUTBOARD_INLINE void add_fifth_bits(const uint8_t* from, uint8_t* q) {
-  uint32_t bits;
-  std::memcpy(&bits, from, sizeof(bits));
-  for (int i = 0; i < kGroup; ++i) q[i] |= static_cast<uint8_t>(((bits >> i) & 1) << 4);
+  const Bytes mask = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
+  for (int part = 0; part < 2; ++part) {
+    const uint64_t spread[2] = {from[2 * part] * 0x0101010101010101U,
+                                from[2 * part + 1] * 0x0101010101010101U};
+    Bytes bits;
+    std::memcpy(&bits, spread, sizeof(bits));
+    const Bytes set = reinterpret_cast<Bytes>((bits & mask) == mask);
+    store_bytes(q + 16 * part, load_bytes(q + 16 * part) | (set & 16));
+  }
 }
 
 // Each: unpack(block, group) of a block of kBytes with kGroups groups.
@@ -87,7 +101,8 @@ struct BlockQ8_0 {
   static constexpr int kGroups = 1;
   static constexpr size_t kBytes = 34;
   static OUTBOARD_INLINE void unpack(const uint8_t* p, int, Unpacked& u) {
-    for (int i = 0; i < kGroup; ++i) u.q[i] = p[2 + i] ^ 128;
+    store_bytes(u.q, load_bytes(p + 2) ^ 128);
+    store_bytes(u.q + 16, load_bytes(p + 18) ^ 128);
     const float d = half_at(p);
     u.set(d, -128 * d);
   }
@@ -109,7 +124,9 @@ struct BlockQ4K {
   static OUTBOARD_INLINE void unpack(const uint8_t* p, int g, Unpacked& u) {
     const uint8_t* q = p + 16 + 32 * (g / 2);
     const int shift = 4 * (g & 1);
-    for (int i = 0; i < kGroup; ++i) u.q[i] = (q[i] >> shift) & 15;
+    for (int i = 0; i < kGroup; i += 16) {
+      store_bytes(u.q + i, (load_bytes(q + i) >> static_cast<uint8_t>(shift)) & 15);
+    }
     k_scales(p, g, u);
   }
 };
@@ -120,8 +137,10 @@ struct BlockQ5K {
     const uint8_t* fifth = p + 16;
     const uint8_t* q = p + 48 + 32 * (g / 2);
     const int shift = 4 * (g & 1);
-    for (int i = 0; i < kGroup; ++i) {
-      u.q[i] = static_cast<uint8_t>(((q[i] >> shift) & 15) | (((fifth[i] >> g) & 1) << 4));
+    for (int i = 0; i < kGroup; i += 16) {
+      const Bytes low = (load_bytes(q + i) >> static_cast<uint8_t>(shift)) & 15;
+      const Bytes top = (load_bytes(fifth + i) >> static_cast<uint8_t>(g)) & 1;
+      store_bytes(u.q + i, low | (top << 4));
     }
     k_scales(p, g, u);
   }
@@ -135,8 +154,10 @@ struct BlockQ6K {
     const uint8_t* low = p + 64 * half + 32 * (k & 1);
     const uint8_t* top = p + 128 + 32 * half;
     const int shift = 4 * (k / 2);
-    for (int i = 0; i < kGroup; ++i) {
-      u.q[i] = static_cast<uint8_t>(((low[i] >> shift) & 15) | (((top[i] >> (2 * k)) & 3) << 4));
+    for (int i = 0; i < kGroup; i += 16) {
+      const Bytes four = (load_bytes(low + i) >> static_cast<uint8_t>(shift)) & 15;
+      const Bytes two = (load_bytes(top + i) >> static_cast<uint8_t>(2 * k)) & 3;
+      store_bytes(u.q + i, four | (two << 4));
     }
     const float d = half_at(p + 208);
     for (int i = 0; i < 2; ++i) {
