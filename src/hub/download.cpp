@@ -95,11 +95,6 @@ size_t on_data(char* data, size_t size, size_t count, void* user) {
     t.begun = true;
     curl_easy_getinfo(t.curl, CURLINFO_RESPONSE_CODE, &t.status);
     if (t.status >= 400) return 0;  // an error page is no model
-    // 200 to a request for the rest: the server sends all of it again.
-    if (t.offset > 0 && t.status == 200) {
-      t.file->truncate();
-      t.offset = 0;
-    }
     curl_off_t length = -1;
     curl_easy_getinfo(t.curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
     if (length > 0) t.progress->set_total(t.offset + static_cast<uint64_t>(length));
@@ -190,7 +185,14 @@ void download(const std::string& url, const fs::path& destination, std::string s
     set(CURLOPT_XOAUTH2_BEARER, token);
   }
 
-  const CURLcode code = curl_easy_perform(curl.get());
+  CURLcode code = curl_easy_perform(curl.get());
+  if (code == CURLE_RANGE_ERROR) {  // the server can't continue a file: all of it again
+    part.truncate();
+    transfer.offset = 0;
+    transfer.begun = false;
+    set(CURLOPT_RESUME_FROM_LARGE, curl_off_t{0});
+    code = curl_easy_perform(curl.get());
+  }
   curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &transfer.status);
   if (transfer.disk_error) {
     errno = transfer.disk_errno;

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "models/family.h"
+#include "support/error.h"
 
 namespace outboard::models {
 
@@ -14,16 +15,19 @@ program::Program build_gemma3(const formats::Model& model) {
   const Hyperparameters h =
       read_hyperparameters(model.metadata, "attention.layer_norm_rms_epsilon");
   const formats::Metadata& metadata = model.metadata;
-  // Every sixth layer is global. Local layers turn at base 10,000 and are never scaled. Both are
-  // fixed in the family (GGUF files of it need not carry them).
-  constexpr int kPattern = 6;
+  // Every sixth layer is global. Local layers turn at base 10,000 and are never scaled. GGUF files
+  // carry these facts of the family only where they differ.
+  const int64_t pattern =
+      metadata.get_int(arch_key(metadata, "attention.sliding_window_pattern"), 6);
+  if (pattern < 1) fail("{}: {}", arch_key(metadata, "attention.sliding_window_pattern"), pattern);
   const auto local_base =
       static_cast<float>(metadata.get_float(arch_key(metadata, "rope.freq_base_swa"), 10000));
   // Scores are scaled by the head's width, except in the 27B (62 layers), which takes width /
   // heads.
   const auto scale_base = h.layers == 62 ? static_cast<float>(h.width) / static_cast<float>(h.heads)
                                          : static_cast<float>(h.key_dim);
-  const float scale = 1.0F / std::sqrt(scale_base);
+  const auto scale = static_cast<float>(
+      metadata.get_float(arch_key(metadata, "attention.scale"), 1.0F / std::sqrt(scale_base)));
 
   Builder b(model, "gemma3");
   ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("token_embd.weight"),
@@ -31,7 +35,7 @@ program::Program build_gemma3(const formats::Model& model) {
   for (int layer = 0; layer < h.layers; ++layer) {
     b.scope(fmt::format("layer {}", layer));
     const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", layer, part); };
-    const bool global = (layer + 1) % kPattern == 0;
+    const bool global = (layer + 1) % pattern == 0;
     const float base = global ? h.rope_base : local_base;
     const float rope_scale = global ? h.rope_scale : 1;
 
