@@ -33,7 +33,7 @@ OUTBOARD_INLINE void store_part(float* p, Vec v, int64_t n) {
 }
 OUTBOARD_INLINE __m128i first_halves(const uint16_t* p, int64_t n) {
   uint16_t copy[8] = {};
-  std::memcpy(copy, p, static_cast<size_t>(n) * sizeof(uint16_t));
+  std::memcpy(copy, reinterpret_cast<const char*>(p), static_cast<size_t>(n) * sizeof(uint16_t));
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(copy));
 }
 OUTBOARD_INLINE Vec load_half(const uint16_t* p) {

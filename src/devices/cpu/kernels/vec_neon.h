@@ -22,7 +22,7 @@ OUTBOARD_INLINE Vec load(const float* p) { return vld1q_f32(p); }
 OUTBOARD_INLINE void store(float* p, Vec v) { vst1q_f32(p, v); }
 OUTBOARD_INLINE Vec load_part(const float* p, int64_t n) {
   float copy[4] = {};
-  std::memcpy(copy, p, static_cast<size_t>(n) * sizeof(float));
+  std::memcpy(copy, reinterpret_cast<const char*>(p), static_cast<size_t>(n) * sizeof(float));
   return vld1q_f32(copy);
 }
 OUTBOARD_INLINE void store_part(float* p, Vec v, int64_t n) {
@@ -32,7 +32,7 @@ OUTBOARD_INLINE void store_part(float* p, Vec v, int64_t n) {
 }
 OUTBOARD_INLINE uint16x4_t first_halves(const uint16_t* p, int64_t n) {
   uint16_t copy[4] = {};
-  std::memcpy(copy, p, static_cast<size_t>(n) * sizeof(uint16_t));
+  std::memcpy(copy, reinterpret_cast<const char*>(p), static_cast<size_t>(n) * sizeof(uint16_t));
   return vld1_u16(copy);
 }
 OUTBOARD_INLINE Vec load_half(const uint16_t* p) {
