@@ -1,4 +1,5 @@
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "reference"))
+for folder in ("reference", "formats"):
+    sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / folder))
