@@ -52,10 +52,10 @@ class SentencePieceUnigram final : public SentencePieceTokenizer {
     };
     std::vector<Best> best(normal.size() + 1);
     best[0].begin = 0;
-    const auto offer = [&](size_t begin, size_t end, int32_t id, double score) {
-      const double total = score + best[begin].score;
+    const auto offer = [&](size_t begin, size_t end, int32_t id, float score) {
+      const float total = score + best[begin].score;
       if (best[end].begin == kNever || total > best[end].score)
-        best[end] = {static_cast<float>(total), id, static_cast<uint32_t>(begin)};
+        best[end] = {total, id, static_cast<uint32_t>(begin)};
     };
     for (size_t at = 0; at < normal.size();) {
       const size_t character = std::max<size_t>(1, decode_character(normal, at).length);
@@ -109,9 +109,9 @@ class SentencePieceUnigram final : public SentencePieceTokenizer {
   }
 
   // A user-defined token always wins over the ways to spell it.
-  double score(int32_t id, size_t length) const {
+  float score(int32_t id, size_t length) const {
     if (vocabulary().type(id) == TokenType::kUserDefined)
-      return static_cast<double>(static_cast<float>(length) * most_likely_) - 0.1;
+      return static_cast<float>(static_cast<float>(length) * most_likely_ - 0.1);
     return vocabulary().score(id);
   }
 

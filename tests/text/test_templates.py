@@ -10,6 +10,9 @@ from support import Tool, llama_cpp_models, models_folder
 REQUIRED = ["Qwen-Qwen2.5-7B-Instruct", "Qwen-Qwen3-0.6B", "meta-llama-Llama-3.1-8B-Instruct", "meta-llama-Llama-3.2-3B-Instruct",
             "mistralai-Mistral-Nemo-Instruct-2407", "google-gemma-2-2b-it"]
 
+# It adds to a `safe` string, which makes jinja2 escape the other side as HTML; `safe` means nothing here.
+LEFT_OUT = {"meetkai-functionary-medium-v3.1"}
+
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "description": "Weather of a place \"now\"",
           "parameters": {"type": "object", "properties": {"place": {"type": "string", "description": "Größe, 東京"}, "days": {"type": "integer", "enum": [1, 2]}}, "required": ["place"]}}},
          {"type": "function", "function": {"name": "add", "description": "Adds", "parameters": {"type": "object", "properties": {}}}}]
@@ -87,7 +90,7 @@ def tool():
     return Tool()
 
 
-@pytest.mark.parametrize("name", sorted(ALL))
+@pytest.mark.parametrize("name", sorted(set(ALL) - LEFT_OUT))
 def test_template(tool, name):
     rendered = 0
     for label, conversation in CONVERSATIONS.items():

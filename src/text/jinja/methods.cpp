@@ -165,6 +165,39 @@ Value partitioned(const Value& self, Given arguments, bool from_right) {
   return make_list(std::move(parts), List::Kind::kTuple);
 }
 
+// str.format with {}, {0} and {name}; no format specifications.
+Value formatted(Interpreter& interpreter, const Value& self, Given arguments) {
+  const std::string& pattern = self.string();
+  std::string text;
+  size_t next = 0;
+  for (size_t i = 0; i < pattern.size(); ++i) {
+    const char c = pattern[i];
+    if ((c == '{' || c == '}') && i + 1 < pattern.size() && pattern[i + 1] == c) {
+      text.push_back(c);
+      ++i;
+      continue;
+    }
+    if (c == '}') fail("Single '}}' encountered in format string");
+    if (c != '{') {
+      text.push_back(c);
+      continue;
+    }
+    const size_t end = pattern.find('}', i);
+    if (end == std::string::npos) fail("expected '}}' before end of string");
+    const std::string field = pattern.substr(i + 1, end - i - 1);
+    const bool number = !field.empty() && field.size() < 6 &&
+                        field.find_first_not_of("0123456789") == std::string::npos;
+    if (field.find_first_of(".[:!") != std::string::npos)
+      fail("format field \"{}\" is not supported", field);
+    constexpr size_t kNamed = ~size_t{0};
+    const size_t position = field.empty() ? next++ : number ? std::stoul(field) : kNamed;
+    text += text_of(interpreter, needed_argument(arguments, position, field));
+    i = end;
+  }
+  interpreter.spend_bytes(text.size());
+  return Value(std::move(text));
+}
+
 struct Entry {
   std::string_view name;
   Method method;
@@ -210,6 +243,7 @@ const std::array kStringMethods = {
           }},
     Entry{"replace", replaced},
     Entry{"join", joined},
+    Entry{"format", formatted},
     Entry{"find", [](Interpreter&, const Value& s, Given a) { return found(s, a, false, false); }},
     Entry{"rfind", [](Interpreter&, const Value& s, Given a) { return found(s, a, true, false); }},
     Entry{"index", [](Interpreter&, const Value& s, Given a) { return found(s, a, false, true); }},

@@ -327,14 +327,15 @@ class Parser {
 
   // --- expressions
 
+  // Takes a reference, so that the children may be named through the pointer given away.
   template <typename T>
-  std::unique_ptr<T> sized(std::unique_ptr<T> node,
+  std::unique_ptr<T> sized(std::unique_ptr<T>&& node,
                            std::initializer_list<const Expression*> children) {
     for (const Expression* child : children)
       if (child != nullptr) node->depth = std::max(node->depth, child->depth + 1);
     if (node->depth > kDeepestNode)
       fail("line {}: expression nested more than {} deep", node->line, kDeepestNode);
-    return node;
+    return std::move(node);
   }
 
   // One expression, or several with commas: a tuple.
