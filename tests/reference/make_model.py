@@ -92,15 +92,15 @@ def make(family, out, kind="F32", seed=1, like=None):
     def matrix(name, *shape, scale=None):
         rows, columns = int(np.prod(shape[:-1])), shape[-1]
         scale = columns**-0.5 if scale is None else scale
-        # Large matrices repeat one block of rows: generation time and memory stay small.
-        block = random.standard_normal((min(rows, 4096), columns), dtype=np.float32) * np.float32(scale)
-        data = np.concatenate([block] * (rows // len(block)) + [block[: rows % len(block)]])
-        data = data.reshape(shape)
         use = quantized if columns % gguf.GGML_QUANT_SIZES[quantized][0] == 0 else gguf.GGMLQuantizationType.F32
-        if use == gguf.GGMLQuantizationType.F32:
-            writer.add_tensor(name, data)
-        else:
-            writer.add_tensor(name, gguf.quants.quantize(data, use), raw_dtype=use)
+        # Large matrices repeat one block of rows, so that an 8B model is written in minutes.
+        block = random.standard_normal((min(rows, 4096 if rows > 40000 else 512), columns), dtype=np.float32)
+        block *= np.float32(scale)
+        if use != gguf.GGMLQuantizationType.F32:
+            block = gguf.quants.quantize(block, use)
+        data = np.concatenate([block] * (rows // len(block)) + [block[: rows % len(block)]])
+        data = data.reshape(*shape[:-1], -1)
+        writer.add_tensor(name, data, raw_dtype=use)
 
     def vector(name, n, around=1.0, spread=0.2):
         writer.add_tensor(name, (around + spread * random.standard_normal(n)).astype(np.float32))
