@@ -212,8 +212,10 @@ class Planner {
   void allocate() {
     std::vector<size_t> order(storages_.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::stable_sort(order.begin(), order.end(),
-                     [&](size_t a, size_t b) { return storages_[a].bytes > storages_[b].bytes; });
+    // Equal sizes in order of creation: the plan is the same on every system.
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      return std::pair(storages_[b].bytes, a) < std::pair(storages_[a].bytes, b);
+    });
     std::vector<size_t> placed;  // by offset
     for (const size_t i : order) {
       Storage& s = storages_[i];
