@@ -22,8 +22,8 @@ struct Message {
 };
 
 struct ChatOptions {
-  bool add_generation_prompt = true;  // end with the opening of the assistant's turn
-  nlohmann::ordered_json tools;       // null: none; otherwise a list of function descriptions
+  bool add_generation_prompt = true;       // end with the opening of the assistant's turn
+  nlohmann::ordered_json tools = nullptr;  // null: none; otherwise a list of function descriptions
   // More variables for the template, for example {"enable_thinking": false}.
   nlohmann::ordered_json variables = nlohmann::ordered_json::object();
 };
