@@ -129,6 +129,7 @@ void CpuExecutable::build_phases() {
       case PhasePlan::kTokenRows:
       case PhasePlan::kLogitRows: {
         std::vector<RowTask> tasks;
+        tasks.reserve(plan.items.size());
         for (const Item& item : plan.items) tasks.push_back(row_task(item));
         phases_.push_back(row_phase(std::move(tasks), plan.kind == PhasePlan::kTokenRows));
         break;
@@ -145,6 +146,7 @@ void CpuExecutable::build_phases() {
     }
   }
   std::vector<RowTask> first;
+  first.reserve(rope_tables_.size());
   for (const auto& table : rope_tables_) first.push_back(rope_table_task(*table));
   if (!first.empty()) phases_.insert(phases_.begin(), row_phase(std::move(first), true));
 }

@@ -112,7 +112,7 @@ OUTBOARD_INLINE void add_group(const Weights& w, const Scales<kHalves>& s, const
     constexpr int kColumns = 8 / kHalves;
     __m512i integers[T];
     integer_sums<T, kColumns>(w.column + half * kColumns, packed, stride,
-                              static_cast<size_t>(half * 4 * kColumns), integers);
+                              static_cast<size_t>(half) * 4 * kColumns, integers);
     const size_t sum_at = kHalves == 1 ? offsetof(PackedGroup, total)
                                        : offsetof(PackedGroup, sum) + sizeof(float) * half;
     OUTBOARD_UNROLL

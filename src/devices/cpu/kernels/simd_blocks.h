@@ -243,10 +243,9 @@ void block_rows(const Matrix& w, const float* x, size_t x_stride, int64_t begin,
     for (int t = 0; t < T; ++t) {
       for (int r = 0; r < R; ++r) put(t, row + r, sums[t][r]);
     }
-    row += R;
   };
-  while (row + 4 <= end) tile.template operator()<4>();
-  while (row < end) tile.template operator()<1>();
+  for (; row + 4 <= end; row += 4) tile.template operator()<4>();
+  for (; row < end; ++row) tile.template operator()<1>();
 }
 
 // Calls use.operator()<Block>() for a type that has one here.
