@@ -79,7 +79,8 @@ void decode(const BlockQ6_K& block, float* out) {
     const int low_shift = 4 * ((row % 4) / 2);
     const int high_shift = 2 * (row % 4);
     for (int i = 0; i < 32; ++i) {
-      const float scale = d * static_cast<float>(block.scales[2 * row + i / 16]);
+      const int group = 2 * row + i / 16;
+      const float scale = d * static_cast<float>(block.scales[group]);
       const int q = ((ql[i] >> low_shift) & 15) | (((qh[i] >> high_shift) & 3) << 4);
       *out++ = scale * static_cast<float>(q - 32);
     }

@@ -116,7 +116,7 @@ class Adder {
   void add_tensor(const SafeTensor& source, std::span<const std::byte> data) {
     const auto name = gguf_tensor_name(config_.family, source.name);
     if (!name || (*name == "output.weight" && config_.tied_embeddings)) return;
-    if (!is_float(source.type)) {
+    if (!source.type || !is_float(source.type)) {
       fail("dtype: found {}, expected F32, F16 or BF16", source.dtype);
     }
     if (source.shape.empty() || source.shape.size() > 2 || source.bytes == 0) {

@@ -134,6 +134,7 @@ class Reader {
       metadata_.set("tokenizer.ggml.scores", MetadataArray{vocabulary_.scores});
     }
     std::vector<int32_t> kinds;
+    kinds.reserve(vocabulary_.kinds.size());
     for (const TokenKind kind : vocabulary_.kinds) kinds.push_back(static_cast<int32_t>(kind));
     metadata_.set("tokenizer.ggml.token_type", MetadataArray{std::move(kinds)});
     if (!vocabulary_.merges.empty()) {
