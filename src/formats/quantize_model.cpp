@@ -143,6 +143,7 @@ uint64_t quantize_model(const Model& model, const std::filesystem::path& out, Mi
                         const QuantizeOptions& options) {
   const std::vector<TensorType> types = choose_types(model, mix);
   std::vector<TensorPlan> plans;
+  plans.reserve(types.size());
   for (size_t i = 0; i < types.size(); ++i) {
     plans.push_back({model.tensors()[i].name, types[i], model.tensors()[i].shape});
   }
