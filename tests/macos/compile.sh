@@ -1,9 +1,7 @@
 #!/usr/bin/env bash
 # compile.sh PYTHON: compiles every source file that a Mac builds for arm64 macOS, with the compiler,
 # the C++ library and the system headers of the Python package ziglang. Nothing is linked or run.
-# The other libraries' headers are this machine's: they hold the same declarations on 64-bit systems.
-# Files that include none of those libraries' machine-dependent parts lose nothing by that; fmt is
-# compiled as headers alone.
+# The other libraries' headers are this machine's; fmt is compiled as headers alone.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -28,20 +26,22 @@ export ZIG_LOCAL_CACHE_DIR=$out/cache ZIG_GLOBAL_CACHE_DIR=$out/cache
 flags=(-target aarch64-macos -std=c++20 -O1 -fPIC -Wall -Wextra -Wshadow -Wpedantic -Werror
   -isystem "$include" -I "$root/src" -DFMT_HEADER_ONLY -DPCRE2_STATIC -DUTF8PROC_STATIC
   -DOUTBOARD_VERSION='"0"')
-compile() {  # FILE: one object, its messages on failure
-  local file=$1 object=$out/objects/${1//\//_}.o
-  if ! "$python" -m ziglang c++ "${flags[@]}" -c "$root/$file" -o "$object" >"$object.log" 2>&1; then
-    printf '%s does not compile for macOS:\n' "$file"
-    cat "$object.log"
-    return 1
-  fi
+compile() {  # FILE: one object; on failure its messages and a file that marks the failure
+  local object=$out/objects/${1//\//_}.o
+  "$python" -m ziglang c++ "${flags[@]}" -c "$root/$1" -o "$object" >"$object.log" 2>&1 && return
+  touch "$object.failed"
+  { printf '%s does not compile for macOS:\n' "$1"; cat "$object.log"; }
 }
 
 cd "$root"
-failed=0 count=0
-while read -r file; do
-  count=$((count + 1))
-  compile "$file" || failed=$((failed + 1))
-done < <(git ls-files 'src/*.cpp' | grep -v -E '_test\.cpp$|_fuzz\.cpp$|/avx')
-echo "$count files for arm64 macOS, $failed failed"
-[[ $failed == 0 && $count -gt 0 ]]
+mapfile -t files < <(git ls-files 'src/*.cpp' | grep -v -E '_test\.cpp$|_fuzz\.cpp$|/avx')
+running=0
+for file in "${files[@]}"; do
+  if [[ $running -ge $(nproc) ]]; then wait -n || true; running=$((running - 1)); fi
+  compile "$file" &
+  running=$((running + 1))
+done
+wait
+failed=$(find "$out/objects" -name '*.failed' | wc -l)
+echo "${#files[@]} files compiled for arm64 macOS, $failed failed"
+[[ $failed == 0 && ${#files[@]} -gt 0 ]]
