@@ -1,4 +1,5 @@
 // outboard bench: prompt and decode speed, with the bound that memory sets.
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -62,7 +63,7 @@ void bench(const BenchOptions& options) {
     fail("bench: {} + {} tokens do not fit the model's context of {}", options.prompt,
          options.decode, program.context_length);
   Progress bar("bench", static_cast<uint64_t>(options.repetitions) * 2 + 2, "runs");
-  measure(model, std::min(options.prompt, 64), 2, 0);  // brings the weights into memory
+  measure(model, std::clamp(options.prompt, 1, 64), 2, 0);  // brings the weights into memory
   bar.update(1);
   Row prompt{fmt::format("prompt {}", options.prompt), {}};
   Row decode{fmt::format("decode {}", options.decode), {}};

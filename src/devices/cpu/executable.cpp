@@ -193,9 +193,14 @@ CpuExecutable::Phase CpuExecutable::linear_phase(const PhasePlan& plan) {
     tiles += static_cast<int>((part.weight.rows + kRowTile - 1) / kRowTile);
     parts.push_back(part);
   }
-  // Pieces small enough to even out threads that run at different speeds, large enough to stream.
-  const int piece = std::max(1, tiles / (team_.size() * 8));
-  return [this, parts = std::move(parts), tiles, piece](int thread, std::atomic<int>& next) {
+  // Prompts: pieces small enough to even out threads that run at different speeds. Decoding waits
+  // for memory, which streams best in one long run a thread.
+  const int small_piece = std::max(1, tiles / (team_.size() * 8));
+  const int large_piece = (tiles + team_.size() - 1) / team_.size();
+  return [this, parts = std::move(parts), tiles, small_piece, large_piece](int thread,
+                                                                           std::atomic<int>& next) {
+    constexpr int kFewTokens = 4;
+    const int piece = state_.tokens <= kFewTokens ? large_piece : small_piece;
     std::byte* scratch = scratch_.data() + static_cast<size_t>(thread) * scratch_bytes_;
     for (;;) {
       const int begin = next.fetch_add(piece, std::memory_order_relaxed);
