@@ -103,7 +103,7 @@ std::string compose(std::string_view text) {
     const utf8proc_ssize_t length =
         utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(part.data()),
                      static_cast<utf8proc_ssize_t>(part.size()), &result,
-                     // flags of a C library: NOLINTNEXTLINE(*-EnumCastOutOfRange)
+                     // flags of a C library: NOLINTNEXTLINE(*EnumCastOutOfRange)
                      static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
     const std::unique_ptr<utf8proc_uint8_t, decltype(&std::free)> owner(result, &std::free);
     if (length < 0) fail("text can not be normalised: {}", utf8proc_errmsg(length));
