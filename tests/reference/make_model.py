@@ -105,9 +105,7 @@ def make(family, out, kind="F32", seed=1, like=None):
     def vector(name, n, around=1.0, spread=0.2):
         writer.add_tensor(name, (around + spread * random.standard_normal(n)).astype(np.float32))
 
-    # Gemma multiplies embeddings by sqrt(width); tied to the output, larger ones would leave no doubt
-    # about any token, and nothing to compare.
-    matrix("token_embd.weight", vocabulary, width, scale=0.15 if arch == "gemma3" else 0.5)
+    matrix("token_embd.weight", vocabulary, width, scale=0.5)
     if arch == "gpt2":
         writer.add_layer_norm_eps(1e-5)
         matrix("position_embd.weight", context, width, scale=0.1)
@@ -170,8 +168,10 @@ def make(family, out, kind="F32", seed=1, like=None):
     vector("output_norm.weight", width)
     if arch == "gpt2":
         vector("output_norm.bias", width, 0)
-    if family in ("llama-small", "llama31-small", "qwen2-small", "llama-3.1-8b"):
-        matrix("output.weight", vocabulary, width, scale=3 * width**-0.5)  # the others are tied
+    # The others are tied. Gemma's files are too, but it multiplies embeddings by sqrt(width): with random
+    # weights a tied output would leave no doubt about any token, and nothing to compare.
+    if family in ("llama-small", "llama31-small", "qwen2-small", "gemma3-small", "llama-3.1-8b"):
+        matrix("output.weight", vocabulary, width, scale=3 * width**-0.5)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
