@@ -170,7 +170,7 @@ def make(family, out, kind="F32", seed=1, like=None):
         vector("output_norm.bias", width, 0)
     # The others are tied. Gemma's files are too, but it multiplies embeddings by sqrt(width): with random
     # weights a tied output would leave no doubt about any token, and nothing to compare.
-    if family in ("llama-small", "llama31-small", "qwen2-small", "gemma3-small", "llama-3.1-8b"):
+    if family in ("llama-small", "llama31-small", "mistral-small", "qwen2-small", "gemma3-small", "llama-3.1-8b"):
         matrix("output.weight", vocabulary, width, scale=3 * width**-0.5)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
