@@ -33,6 +33,11 @@ struct ChatOptions {
   std::string system;
 };
 
+// An error that the conversation outlives.
+void report(const Error& e) {
+  fmt::print(stderr, "{}\n{}{}", e.message(), e.hint(), e.hint().empty() ? "" : "\n");
+}
+
 // Lines with editing and history on a terminal, plain lines otherwise.
 class LineReader {
  public:
@@ -96,7 +101,7 @@ class Chat {
         try {
           command(*line);
         } catch (const Error& e) {  // a wrong file name must not end the conversation
-          fmt::print(stderr, "{}\n{}{}", e.message(), e.hint(), e.hint().empty() ? "" : "\n");
+          report(e);
         }
         continue;
       }
@@ -147,7 +152,7 @@ class Chat {
     } catch (const Error& e) {
       // The message that can't be answered is taken back; the conversation goes on.
       messages_.pop_back();
-      fmt::print(stderr, "{}\n{}{}", e.message(), e.hint(), e.hint().empty() ? "" : "\n");
+      report(e);
       if (e.message().find("context") != std::string::npos) explain_full_context();
     }
   }
