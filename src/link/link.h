@@ -1,0 +1,57 @@
+// pci::Link of the design: the few calls through which anyone reaches a card. Everything above this
+// line (driver) and below it (sockets, the simulated card) meets here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace outboard::link {
+
+// A base address register as the host sees it: where it was put on the bus, and how long it is.
+struct Bar {
+  uint64_t address = 0;  // bus address; 0: not assigned
+  uint64_t size = 0;     // bytes; 0: no such BAR
+};
+
+// A run of system memory as the card addresses it.
+struct Segment {
+  uint64_t address = 0;  // bus address
+  uint64_t size = 0;     // bytes
+};
+
+// System memory that the card may read and write. Unshared when destroyed, where the link can.
+class SharedMemory {
+ public:
+  virtual ~SharedMemory() = default;
+  virtual uint64_t size() const = 0;
+  virtual const std::vector<Segment>& segments() const = 0;  // in order, covering size() bytes
+  // Host pointer, or null where the memory lies on another machine (TCP).
+  virtual std::byte* host() = 0;
+  // REQUIRES: offset + bytes.size() <= size(). Over TCP a read is a round trip, a write one message.
+  virtual void read(uint64_t offset, std::span<std::byte> bytes) = 0;
+  virtual void write(uint64_t offset, std::span<const std::byte> bytes) = 0;
+};
+
+// A PCI function. Calls throw outboard::Error when the other side refuses or is gone. One thread at
+// a time.
+class Link {
+ public:
+  virtual ~Link() = default;
+  virtual std::string name() const = 0;  // "tinygpu:/path", "remote:host:port", "simulated"
+  // size: 1, 2 or 4 bytes; offset: into configuration space (4096 bytes).
+  virtual uint32_t config_read(uint32_t offset, uint32_t size) = 0;
+  virtual void config_write(uint32_t offset, uint32_t value, uint32_t size) = 0;
+  virtual Bar bar(int index) = 0;
+  // Reads are a round trip; writes are not acknowledged. 32-bit accesses for aligned 4-byte spans.
+  virtual void read(int bar, uint64_t offset, std::span<std::byte> bytes) = 0;
+  virtual void write(int bar, uint64_t offset, std::span<const std::byte> bytes) = 0;
+  virtual std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) = 0;
+  virtual void reset() = 0;            // function level reset, else hot reset
+  virtual void resize_bar(int index) = 0;
+};
+
+}  // namespace outboard::link

@@ -1,0 +1,70 @@
+// Stream sockets, the one place that knows the operating system's calls for them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace outboard::link {
+
+// An open socket; closed when destroyed.
+class Socket {
+ public:
+  Socket() = default;
+  explicit Socket(int descriptor) : descriptor_(descriptor) {}
+  ~Socket();
+  Socket(Socket&& other) noexcept;
+  Socket& operator=(Socket&& other) noexcept;
+
+  bool is_open() const { return descriptor_ >= 0; }
+  int descriptor() const { return descriptor_; }
+
+  // Exactly bytes.size() bytes; false when the other side closed first or the connection failed.
+  bool receive(std::span<std::byte> bytes);
+  // One receive call: how many bytes came (0: closed or failed). At most bytes.size().
+  size_t receive_some(std::span<std::byte> bytes);
+  bool send(std::span<const std::byte> bytes);
+  // Sends the bytes with a file descriptor attached (unix sockets only).
+  bool send_with_descriptor(std::span<const std::byte> bytes, int descriptor);
+  // Wakes a thread that is receiving; it sees the connection as closed.
+  void shut_down();
+  void set_buffers(int bytes);
+
+ private:
+  int descriptor_ = -1;
+};
+
+// A listening socket. Throws Error naming the address when it cannot be had.
+class Listener {
+ public:
+  // A file that is there already is replaced when nobody listens behind it, else refused.
+  static Listener unix_socket(const std::string& path);
+  // port 0: any free one.
+  static Listener tcp(const std::string& host, uint16_t port);
+  ~Listener();
+  Listener(Listener&& other) noexcept;
+  Listener& operator=(Listener&&) = delete;
+
+  // Waits for a client; a closed Socket when shut_down() was called.
+  Socket accept();
+  void shut_down();
+  uint16_t port() const { return port_; }
+
+ private:
+  Listener(Socket socket, std::string path, uint16_t port);
+
+  Socket socket_;
+  std::string path_;  // removed when destroyed
+  uint16_t port_ = 0;
+};
+
+// "host:port" or ":port" or "port" or "host"; throws Error for a port that is no number.
+struct HostPort {
+  std::string host;
+  uint16_t port;
+};
+HostPort parse_host_port(std::string_view text, uint16_t default_port);
+
+}  // namespace outboard::link
