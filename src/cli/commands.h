@@ -15,5 +15,6 @@ void add_tokenize(CLI::App& app);
 void add_perplexity(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_quantize(CLI::App& app);
+void add_sim(CLI::App& app);
 
 }  // namespace outboard::cli

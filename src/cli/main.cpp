@@ -29,6 +29,7 @@ int run(int argc, char** argv) {
   add_perplexity(app);
   add_bench(app);
   add_quantize(app);
+  add_sim(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {  // --help, --version

@@ -4,6 +4,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -121,7 +122,10 @@ Listener::Listener(Socket socket, std::string path, uint16_t port)
     : socket_(std::move(socket)), path_(std::move(path)), port_(port) {}
 
 Listener::Listener(Listener&& other) noexcept
-    : socket_(std::move(other.socket_)), path_(std::exchange(other.path_, {})), port_(other.port_) {}
+    : socket_(std::move(other.socket_)),
+      path_(std::exchange(other.path_, {})),
+      port_(other.port_),
+      closed_(std::move(other.closed_)) {}
 
 Listener::~Listener() {
   if (!path_.empty()) ::unlink(path_.c_str());
@@ -183,7 +187,11 @@ Listener Listener::tcp(const std::string& host, uint16_t port) {
 }
 
 Socket Listener::accept() {
-  for (;;) {
+  // Closing a listening socket wakes accept() on some systems only, so we look now and then.
+  constexpr int kLookMilliseconds = 100;
+  while (!*closed_) {
+    pollfd wait{socket_.descriptor(), POLLIN, 0};
+    if (::poll(&wait, 1, kLookMilliseconds) <= 0) continue;
     const int client = ::accept(socket_.descriptor(), nullptr, nullptr);
     if (client >= 0) {
       const int on = 1;
@@ -194,11 +202,12 @@ Socket Listener::accept() {
 #endif
       return Socket(client);
     }
-    if (errno != EINTR && errno != ECONNABORTED) return Socket();
+    if (errno != EINTR && errno != ECONNABORTED) break;
   }
+  return Socket();
 }
 
-void Listener::shut_down() { socket_.shut_down(); }
+void Listener::shut_down() { *closed_ = true; }
 
 HostPort parse_host_port(std::string_view text, uint16_t default_port) {
   HostPort out{std::string(text), default_port};

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <atomic>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -58,6 +60,7 @@ class Listener {
   Socket socket_;
   std::string path_;  // removed when destroyed
   uint16_t port_ = 0;
+  std::unique_ptr<std::atomic<bool>> closed_ = std::make_unique<std::atomic<bool>>(false);
 };
 
 // "host:port" or ":port" or "port" or "host"; throws Error for a port that is no number.

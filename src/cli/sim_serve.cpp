@@ -1,0 +1,236 @@
+// outboard sim serve: the simulated card behind a socket.
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "cli/options.h"
+#include "cli/sim.h"
+#include "simulator/card.h"
+#include "simulator/server/server.h"
+#include "support/error.h"
+
+namespace outboard::cli {
+namespace {
+
+struct ServeOptions {
+  std::string socket;
+  std::string tcp;
+  std::string bar = "32G";
+  std::string vram = "24G";
+  std::string faults;
+  std::string trace;
+  std::string strict = "on";
+  uint64_t seed = 1;
+  unsigned threads = 0;
+  bool once = false;
+  bool json = false;
+};
+
+// A file that lines are written to, by one thread at a time.
+class TraceFile {
+ public:
+  explicit TraceFile(const std::string& path) : file_(std::fopen(path.c_str(), "w"), &std::fclose) {
+    if (!file_) throw system_error("open", path);
+  }
+  void line(const std::string& text) {
+    std::fputs(text.c_str(), file_.get());
+    std::fputc('\n', file_.get());
+  }
+  void flush() { std::fflush(file_.get()); }
+
+ private:
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
+};
+
+// Ctrl-C and SIGTERM end the server in order: the signals are blocked everywhere and one thread
+// waits for them.
+class StopOnSignal {
+ public:
+  StopOnSignal() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGTERM);
+    sigaddset(&signals_, SIGUSR1);  // ends the waiting thread
+    pthread_sigmask(SIG_BLOCK, &signals_, &before_);
+  }
+  ~StopOnSignal() {
+    if (thread_.joinable()) {
+      pthread_kill(thread_.native_handle(), SIGUSR1);
+      thread_.join();
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  StopOnSignal(const StopOnSignal&) = delete;
+  StopOnSignal& operator=(const StopOnSignal&) = delete;
+  void watch(simulator::Server& server) {
+    thread_ = std::thread([this, &server] {
+      int number = 0;
+      if (sigwait(&signals_, &number) == 0 && number != SIGUSR1) server.stop();
+    });
+  }
+
+ private:
+  sigset_t signals_{};
+  sigset_t before_{};
+  std::thread thread_;
+};
+
+nlohmann::json counters_json(const simulator::CardCounters& c) {
+  nlohmann::json mmio = nlohmann::json::object();
+  for (int bar = 0; bar < 6; ++bar) {
+    if (c.mmio_reads[bar] + c.mmio_writes[bar] == 0) continue;
+    mmio[std::to_string(bar)] = {{"reads", c.mmio_reads[bar]},
+                                 {"read_bytes", c.mmio_read_bytes[bar]},
+                                 {"writes", c.mmio_writes[bar]},
+                                 {"write_bytes", c.mmio_write_bytes[bar]}};
+  }
+  const auto& k = c.compute;
+  return {{"link",
+           {{"config_reads", c.config_reads},
+            {"config_writes", c.config_writes},
+            {"bar", mmio},
+            {"doorbells", c.doorbells},
+            {"shared_regions", c.shared_regions},
+            {"shared_bytes", c.shared_bytes},
+            {"resets", c.resets}}},
+          {"dma", {{"read_bytes", c.dma_read_bytes}, {"write_bytes", c.dma_write_bytes}}},
+          {"engines",
+           {{"pm4_packets", c.pm4_packets},
+            {"sdma_packets", c.sdma_packets},
+            {"aql_packets", c.aql_packets},
+            {"sdma_bytes", c.sdma_bytes},
+            {"interrupts", c.interrupts},
+            {"page_faults", c.page_faults},
+            {"page_walks", c.page_walks},
+            {"tlb_invalidates", c.tlb_invalidates}}},
+          {"compute", compute_json(k)}};
+}
+
+void report(const simulator::Card& card, const ServeOptions& options) {
+  const auto events = card.events();
+  const auto violations = card.violations();
+  static constexpr const char* kKinds[] = {"driver error", "not simulated", "fault", "note"};
+  if (options.json) {
+    nlohmann::json out = counters_json(card.counters());
+    for (const auto& event : events) {
+      out["events"].push_back({{"kind", kKinds[static_cast<size_t>(event.kind)]},
+                               {"where", event.where},
+                               {"text", event.text}});
+    }
+    for (const auto& violation : violations) {
+      out["violations"].push_back({{"rule", violation.rule}, {"text", violation.text()}});
+    }
+    out["violation_count"] = card.violation_count();
+    print(out.dump(2) + "\n");
+    return;
+  }
+  print("Counted:\n" + counters_json(card.counters()).dump(2) + "\n");
+  for (const auto& event : events) {
+    print(fmt::format("{}: {}: {}\n", kKinds[static_cast<size_t>(event.kind)], event.where, event.text));
+  }
+  for (const auto& violation : violations) print("broken rule: " + violation.text() + "\n");
+  const uint64_t count = card.violation_count();
+  if (count > violations.size()) print(fmt::format("and {} more\n", count - violations.size()));
+  if (count == 0) print("No rule of the compute units was broken.\n");
+}
+
+void serve(const ServeOptions& options) {
+  if (options.socket.empty() == options.tcp.empty()) {
+    throw Error("sim serve: say where: --socket PATH or --tcp HOST:PORT, one of them",
+                "For example: outboard sim serve --tcp 127.0.0.1:6667");
+  }
+  StopOnSignal signals;
+  simulator::CardOptions card_options;
+  card_options.bar0_bytes = parse_bytes(options.bar);
+  card_options.vram_bytes = parse_bytes(options.vram);
+  card_options.seed = options.seed;
+  card_options.threads = options.threads;
+  card_options.strict = options.strict == "on";
+  if (!options.faults.empty()) {
+    card_options.faults = simulator::FaultPlan::parse(read_text(options.faults), options.faults);
+  }
+  std::unique_ptr<TraceFile> trace;
+  simulator::ServerOptions server_options;
+  if (!options.trace.empty()) {
+    trace = std::make_unique<TraceFile>(options.trace);
+    server_options.trace = [&trace](const std::string& text) { trace->line(text); };
+  }
+  server_options.once = options.once;
+  server_options.say = [&trace](const std::string& text) {
+    if (trace) trace->flush();
+    std::fprintf(stderr, "%s\n", text.c_str());
+  };
+  server_options.dialect =
+      options.tcp.empty() ? simulator::Dialect::kTinyGpu : simulator::Dialect::kRemote;
+  const link::HostPort address = link::parse_host_port(options.tcp, link::protocol::kRemotePort);
+  link::Listener listener = options.tcp.empty()
+                                ? link::Listener::unix_socket(options.socket)
+                                : link::Listener::tcp(address.host, address.port);
+  simulator::Card card(card_options);
+  simulator::Server server(card, std::move(listener), server_options);
+  signals.watch(server);
+  const std::string host = address.host.empty() ? "127.0.0.1" : address.host;
+  const std::string where = options.tcp.empty() ? options.socket : fmt::format("{}:{}", host, server.port());
+  std::fprintf(stderr, "A simulated RX 7900 XTX listens on %s. Connect with:\n", where.c_str());
+  if (options.tcp.empty()) {
+    std::fprintf(stderr, "  APL_REMOTE_SOCK=%s DEV=PCI+AMD:LLVM python3 your_tinygrad_program.py\n",
+                 where.c_str());
+  } else {
+    std::fprintf(stderr, "  REMOTE=%s DEV=PCI+AMD:LLVM python3 your_tinygrad_program.py\n", where.c_str());
+  }
+  std::fprintf(stderr, "Ctrl-C ends it and prints what was counted.\n");
+  server.run();
+  card.settle();
+  report(card, options);
+}
+
+}  // namespace
+
+uint64_t parse_bytes(const std::string& text) {
+  size_t end = 0;
+  uint64_t number = 0;
+  try {
+    number = std::stoull(text, &end);
+  } catch (const std::exception&) {  // no digits, or too many: reported below
+    end = std::string::npos;
+  }
+  uint64_t unit = 1;
+  if (end != std::string::npos && end + 1 == text.size()) {
+    const std::string_view units = "KMGT";
+    const size_t which = units.find(static_cast<char>(std::toupper(static_cast<unsigned char>(text[end]))));
+    if (which != std::string_view::npos) {
+      unit = uint64_t{1} << (10 * (which + 1));
+      ++end;
+    }
+  }
+  if (end != text.size() || text.empty() || text[0] == '-' || number > (UINT64_MAX / unit)) {
+    throw Error(fmt::format("\"{}\" is no size", text), "Write 256M, 24G or a number of bytes.");
+  }
+  return number * unit;
+}
+
+void add_sim_serve(CLI::App& sim) {
+  auto options = std::make_shared<ServeOptions>();
+  CLI::App* command = sim.add_subcommand(
+      "serve", "Serves a simulated card to any client of TinyGPU.app or tinygrad's remote server");
+  command->add_option("--socket", options->socket,
+                      "Unix socket: TinyGPU.app's protocol, shared memory by descriptor");
+  command->add_option("--tcp", options->tcp, "HOST:PORT: tinygrad's remote protocol (port 0: any)");
+  command->add_option("--bar", options->bar, "Size of BAR 0: 256M, or up to 32G (default 32G)");
+  command->add_option("--vram", options->vram, "Video memory (default 24G; memory is used as touched)");
+  command->add_option("--seed", options->seed, "Page addresses and what memory holds at power-on");
+  command->add_option("--faults", options->faults, "JSON file of faults to inject")
+      ->type_name("FILE");
+  command->add_option("--trace", options->trace, "Writes a line for each request")->type_name("FILE");
+  command->add_option("--strict", options->strict, "on: report broken rules (default); off: faster")
+      ->check(CLI::IsMember({"on", "off"}));
+  command->add_option("-t,--threads", options->threads, "Host threads (default: all cores)");
+  command->add_flag("--once", options->once, "End when the first client has gone");
+  command->add_flag("--json", options->json, "What was counted, as JSON on standard output");
+  command->callback([options] { serve(*options); });
+}
+
+}  // namespace outboard::cli
