@@ -59,6 +59,8 @@ FORMAT_MASK = {"kSop1": 0xFF800000, "kSop2": 0xC0000000, "kSopk": 0xF0000000, "k
                "kVop3p": 0xFF000000, "kVinterp": 0xFF000000, "kLdsDirect": 0xFF000000,
                "kFlat": 0xFC030000, "kGlobal": 0xFC030000, "kScratch": 0xFC030000}
 
+BUFFERS = ("kMubuf", "kMtbuf", "kMimg")
+
 # A literal constant always follows these.
 LITERAL_OPS = {"V_FMAMK_F32", "V_FMAAK_F32", "V_FMAMK_F16", "V_FMAAK_F16", "S_SETREG_IMM32_B32"}
 
@@ -174,6 +176,10 @@ def roles(fmt, name, operands, e32):
     return result
 
 
+def vgpr_only(operands):
+    return "src0" in operands and operands["src0"][2].name in ("OPR_VGPR", "OPR_SRC_VGPR")
+
+
 def collect():
     """Rows of every format: dicts with format, number, name, roles, refused, op_sel, flags."""
     candidates = []
@@ -192,6 +198,7 @@ def collect():
             first = word | number << shift
             words = [first, *more] + ([0x3F123456] if name in LITERAL_OPS else [])
             candidates.append(dict(format=fmt, number=number, name=name, words=words,
+                                   vgpr_source=vgpr_only(OPERANDS.get(op, {})),
                                    roles=roles(fmt, name, OPERANDS.get(op, {}),
                                                e32.get(name) if fmt.startswith("kVop") else None)))
     # GWS instructions exist with the gds bit only; a few VOP1 take no scalar source.
@@ -235,6 +242,10 @@ def probe_bits(rows):
             where.append((row, bit))
     for (row, bit), line in zip(where, llvm(cases)):
         if line is None:
+            # LLVM 19 lets 16-bit operands of the short encodings name v0 to v127 only; the
+            # hardware takes bit 7 as the half of the register.
+            if row["format"] in ("kVop1", "kVop2") and bit in (16, 24):
+                continue
             row["refused"] |= 1 << bit
         elif row["format"] in ("kVop3", "kVop3Sd", "kVinterp") and 11 <= bit <= 14:
             if line != row["line"]:
@@ -255,6 +266,8 @@ def probe_dpp(rows):
 
 def row_flags(r):
     flags = []
+    if r["format"] == "kVop1" and r["vgpr_source"]:
+        flags.append("kVectorSource")
     if r["name"] in LITERAL_OPS:
         flags.append("kTakesLiteral")
     if r.get("dpp16"):
@@ -263,6 +276,10 @@ def row_flags(r):
         flags.append("kHasDpp8")
     if r.get("gds"):
         flags.append("kGdsOnly")
+    if r["format"] in BUFFERS and ("STORE" in r["name"] or "ATOMIC" in r["name"]):
+        flags.append("kAtomic" if "ATOMIC" in r["name"] else "kStore")
+    if r["format"] in ("kFlat", "kGlobal", "kScratch") and "ATOMIC" in r["name"]:
+        flags.append("kAtomic")
     if r["format"] in ("kVop1", "kVop3") and r["name"] in ("V_READFIRSTLANE_B32", "V_READLANE_B32"):
         flags.append("kScalarDestination")
     if r["format"] == "kVop3" and r["name"].startswith("V_CMP_"):

@@ -16,18 +16,21 @@ struct Role {
   uint8_t dwords = 0;
 };
 
-enum RowFlag : uint8_t {
+enum RowFlag : uint16_t {
   kHasDpp16 = 1,
   kHasDpp8 = 2,
   kTakesLiteral = 4,       // a literal always follows
   kScalarDestination = 8,  // of a vector instruction: an SGPR or lane mask
   kGdsOnly = 16,           // global wave sync
+  kVectorSource = 32,      // src0 must be a VGPR
+  kStore = 64,             // buffers: vdata is read, not written
+  kAtomic = 128,           // memory: data is read, and written when glc asks for it
 };
 
 struct Row {
   uint16_t number;  // opcode field
   Opcode op;
-  uint8_t flags;
+  uint16_t flags;
   // Vector: vdst, sdst, src0, src1, src2. SOP: sdst, -, ssrc0, ssrc1. SMEM: sdata, -, sbase,
   // soffset. DS: vdst, -, addr, data0, data1. FLAT family: vdst, -, addr, data, saddr. Buffers:
   // vdata (both ways), -, vaddr, -, srsrc.

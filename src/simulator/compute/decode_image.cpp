@@ -1,0 +1,117 @@
+// MIMG: graphics, decoded and disassembled only.
+#include <algorithm>
+#include <string>
+
+#include "simulator/compute/decode_parts.h"
+#include "simulator/compute/encodings.h"
+#include "simulator/compute/operands.h"
+
+namespace outboard::simulator::compute {
+namespace {
+
+// Address dwords of an image instruction. Guide, 9.? "Image VGPR usage": an optional packed offset,
+// bias and depth reference, then derivatives, then coordinates with slice, and level of detail,
+// clamp or mip; a16 packs bias, coordinates and what follows them in pairs, and g16 the
+// derivatives.
+struct Dimension {
+  int coordinates;  // slice, face and sample index included
+  int derivatives;  // each of d/dx and d/dy
+};
+constexpr Dimension kDimensions[8] = {{1, 1}, {2, 2}, {3, 3}, {3, 2},
+                                      {2, 1}, {3, 2}, {3, 2}, {4, 2}};
+
+bool has(std::string_view name, std::string_view part) {
+  return name.find(part) != std::string_view::npos;
+}
+
+int address_dwords(std::string_view name, const Instruction::Image& image) {
+  const Dimension& dimension = kDimensions[image.dim];
+  const auto packed = [](int count, bool pairs) { return pairs ? (count + 1) / 2 : count; };
+  if (has(name, "get_resinfo")) return 1;
+  const bool samples = has(name, "sample") || has(name, "gather4") || has(name, "get_lod");
+  if (!samples) {
+    return packed(dimension.coordinates + (has(name, "_mip") ? 1 : 0), image.a16);
+  }
+  const std::string padded = std::string(name) + "_";
+  int dwords = 0, body = dimension.coordinates;
+  if (has(padded, "_o_")) ++dwords;
+  if (has(padded, "_b_")) ++dwords;
+  if (has(padded, "_c_")) ++dwords;
+  if (has(padded, "_d_")) {
+    const bool g16 = has(padded, "_g16_") || image.a16;
+    dwords += 2 * packed(dimension.derivatives, g16);
+  }
+  if (has(padded, "_l_") || has(padded, "_cl_")) ++body;
+  return dwords + packed(body, image.a16);
+}
+
+int data_dwords(std::string_view name, const Instruction& in) {
+  int count = 0;
+  for (int bit = 0; bit < 4; ++bit) count += in.image.dmask >> bit & 1;
+  if (has(name, "atomic")) return (in.image.dmask & 0xc) != 0 || has(name, "cmpswap") ? 2 : 1;
+  if (has(name, "gather4") || has(name, "msaa_load")) count = 4;
+  if (count == 0) count = 1;
+  if (in.image.d16) count = (count + 1) / 2;
+  return count + (in.tfe || in.image.lwe ? 1 : 0);
+}
+
+}  // namespace
+
+bool decode_image(std::span<const uint32_t> words, uint64_t bits, Instruction& out) {
+  using namespace encoding::mimg;
+  const isa::Row* row = find_row(Format::kMimg, kOp(bits));
+  if (!begin(row, Format::kMimg, bits & 0xffffffff, out)) return false;
+  const std::string_view name = mnemonic(out.op);
+  const bool rays = has(name, "intersect_ray");
+  out.image.dmask = static_cast<uint8_t>(kDmask(bits));
+  out.image.dim = static_cast<uint8_t>(kDim(bits));
+  out.image.unnormalized = kUnrm(bits) != 0;
+  out.image.nsa = kNsa(bits) != 0;
+  out.image.r128 = kR128(bits) != 0;
+  out.image.a16 = kA16(bits) != 0;
+  out.image.d16 = kD16(bits) != 0;
+  out.image.lwe = kLwe(bits) != 0;
+  out.glc = kGlc(bits) != 0;
+  out.slc = kSlc(bits) != 0;
+  out.dlc = kDlc(bits) != 0;
+  out.tfe = kTfe(bits) != 0;
+  const auto resource = static_cast<uint16_t>(kSrsrc(bits) * 4);
+  const uint8_t resource_dwords = rays || out.image.r128 ? 4 : 8;
+  if (!scalar_register(resource,
+                       {resource_dwords == 4 ? Type::kB128 : Type::kB256, resource_dwords},
+                       out.source[0])) {
+    return false;
+  }
+  if (has(name, "sample") || has(name, "gather4") || has(name, "get_lod")) {
+    const auto sampler = static_cast<uint16_t>(kSsamp(bits) * 4);
+    if (!scalar_register(sampler, {Type::kB128, 4}, out.source[1])) return false;
+  }
+  const int data = rays ? 4 : data_dwords(name, out);
+  const isa::Role data_role{Type::kB32, static_cast<uint8_t>(data)};
+  const bool stores = (row->flags & (isa::kStore | isa::kAtomic)) != 0;
+  Operand& data_operand = stores ? out.source[2] : out.destination[0];
+  if (!stores) out.destinations = 1;
+  if (!vector_register(static_cast<uint16_t>(kVdata(bits)), data_role, data_operand)) return false;
+  const int address = address_dwords(name, out.image);
+  constexpr int kFirst = 3;
+  if (!out.image.nsa) {
+    out.sources = kFirst + 1;
+    return vector_register(static_cast<uint16_t>(kVaddr(bits)),
+                           {Type::kB32, static_cast<uint8_t>(address)}, out.source[kFirst]);
+  }
+  if (words.size() < 3) return false;
+  out.size = 12;
+  constexpr int kSeparate = 5;  // the last one names all the rest
+  for (int i = 0; i < std::min(address, kSeparate); ++i) {
+    const uint32_t vgpr = i == 0 ? kVaddr(bits) : words[2] >> 8 * (i - 1) & 0xff;
+    const int dwords = i == kSeparate - 1 ? address - i : 1;
+    out.sources = static_cast<uint8_t>(kFirst + i + 1);
+    if (!vector_register(static_cast<uint16_t>(vgpr), {Type::kB32, static_cast<uint8_t>(dwords)},
+                         out.source[kFirst + i])) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace outboard::simulator::compute
