@@ -25,11 +25,13 @@ const isa::Row* row_of(const Instruction& in) {
 std::string name_text(const Instruction& in) {
   const std::string name(mnemonic(in.op));
   const bool dpp = in.dpp != Instruction::Dpp::kNone;
+  if (in.op == Opcode::kVMovB16) return dpp ? name + "_dpp" : name + "_e32";
+  if (in.op == Opcode::kVNop || in.op == Opcode::kVPipeflush) return name;
   switch (in.format) {
     case Format::kVop1:
     case Format::kVop2:
     case Format::kVopc:
-      if (dpp) return name + "_dpp";
+      if (dpp) return in.format == Format::kVopc ? name : name + "_dpp";
       return has_row(Format::kVop3, in.op) || has_row(Format::kVop3Sd, in.op) ? name + "_e32"
                                                                               : name;
     case Format::kVop3:
@@ -84,14 +86,15 @@ std::string modified_text(const Operand& operand, uint32_t literal) {
   return operand.negate ? "-" + text : text;
 }
 
-std::string sopp_text(const Instruction& in, uint64_t address) {
+// LLVM writes what would be an inline integer in decimal.
+std::string mixed_text(uint16_t field) {
+  constexpr uint16_t kLastDecimal = 64;
+  return field <= kLastDecimal ? std::to_string(field) : hex_text(field);
+}
+
+std::string sopp_text(const Instruction& in) {
   Writer out{std::string(mnemonic(in.op))};
   const uint16_t field = in.simm16;
-  constexpr uint16_t kWidestDecimal = 64;  // LLVM: inline integers in decimal
-  const auto mixed = [&] {
-    return field <= kWidestDecimal ? std::to_string(field) : hex_text(field);
-  };
-  (void)address;
   switch (in.op) {
     case Opcode::kSDelayAlu:
       return out.operand(delay_alu_text(field)).text();
@@ -131,7 +134,7 @@ std::string sopp_text(const Instruction& in, uint64_t address) {
     case Opcode::kSCbranchCdbgsysAndUser:
       return out.operand(std::to_string(field)).text();
     default:
-      return out.operand(mixed()).text();
+      return out.operand(mixed_text(field)).text();
   }
 }
 
@@ -147,7 +150,9 @@ std::string sopk_text(const Instruction& in) {
     case Opcode::kSSetregB32:
       return out.operand(hwreg_text(in.simm16)).operand(name).text();
     case Opcode::kSSetregImm32B32:
-      return out.operand(hwreg_text(in.simm16)).operand(hex_text(in.literal_value)).text();
+      return out.operand(hwreg_text(in.simm16))
+          .operand(literal_text(in.literal_value, Type::kB32))
+          .text();
     case Opcode::kSCallB64:
     case Opcode::kSSubvectorLoopBegin:
     case Opcode::kSSubvectorLoopEnd:
@@ -171,7 +176,7 @@ std::string smem_text(const Instruction& in) {
   Writer out{std::string(mnemonic(in.op))};
   if (in.sources == 0) return out.text();
   if (in.destinations != 0) out.operand(operand_text(in.destination[0], 0));
-  if (in.destinations == 0) out.operand(std::to_string(in.simm16));  // s_atc_probe
+  if (in.destinations == 0) out.operand(mixed_text(in.simm16));  // s_atc_probe
   out.operand(operand_text(in.source[0], 0));
   if (in.sources == 2) {
     out.operand(operand_text(in.source[1], 0));
@@ -185,6 +190,13 @@ std::string smem_text(const Instruction& in) {
 const char* omod_name(uint8_t omod) {
   constexpr const char* kNames[] = {"", " mul:2", " mul:4", " div:2"};
   return kNames[omod];
+}
+
+// The constant of fmamk and fmaak, always all of it.
+bool is_always_literal(const Operand& operand, Opcode op, int index) {
+  if (op == Opcode::kVFmamkF32 || op == Opcode::kVFmamkF16) return index == 1;
+  return (op == Opcode::kVFmaakF32 || op == Opcode::kVFmaakF16) && index == 2 &&
+         operand.code == code::kLiteral;
 }
 
 // The accumulator is the destination; it is not written again.
@@ -217,7 +229,8 @@ std::string vop_text(const Instruction& in) {
   for (int i = 0; i < written_sources(in); ++i) {
     Operand s = in.source[i];
     if (is_long && !halves) s.high = false;
-    std::string text = half(s, operand_text(s, in.literal_value));
+    std::string text = is_always_literal(s, in.op, i) ? hex_text(in.literal_value)
+                                                      : half(s, operand_text(s, in.literal_value));
     if (s.absolute) text = "|" + text + "|";
     out.operand(s.negate ? "-" + text : text);
   }
@@ -292,7 +305,9 @@ std::string dual_text(const Instruction& in, Opcode op, int half) {
   const bool third = op == Opcode::kVFmaakF32 || op == Opcode::kVFmamkF32;
   for (int i = 0; i < (third ? 3 : 2); ++i) {
     const Operand& s = in.source[half * 3 + i];
-    if (s.dwords != 0) out.operand(operand_text(s, in.literal_value));
+    if (s.dwords == 0) continue;
+    out.operand(is_always_literal(s, op, i) ? hex_text(in.literal_value)
+                                            : operand_text(s, in.literal_value));
   }
   return out.text();
 }
@@ -415,10 +430,10 @@ std::string ldsdir_text(const Instruction& in) {
 
 }  // namespace
 
-std::string disassemble(const Instruction& in, uint64_t address) {
+std::string disassemble(const Instruction& in, [[maybe_unused]] uint64_t address) {
   switch (in.format) {
     case Format::kSopp:
-      return in.op == Opcode::kInvalid ? "invalid" : sopp_text(in, address);
+      return in.op == Opcode::kInvalid ? "invalid" : sopp_text(in);
     case Format::kSopk:
       return sopk_text(in);
     case Format::kSop1:

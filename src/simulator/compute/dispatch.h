@@ -26,6 +26,8 @@ struct Dispatch {
   uint64_t scratch_base = 0;         // COMPUTE_DISPATCH_SCRATCH_BASE << 8
   uint32_t scratch_bytes_per_wave = 0;  // COMPUTE_TMPRING_SIZE.WAVESIZE in bytes
   uint32_t scratch_waves = 0;           // COMPUTE_TMPRING_SIZE.WAVES
+  // SH_MEM_BASES: where FLAT addresses mean LDS and scratch; 4 GiB each.
+  uint64_t shared_base = uint64_t{1} << 48, private_base = uint64_t{2} << 48;
   uint32_t vmid = 0;
   uint64_t id = 0;                   // counts dispatches; names this one in reports
   std::string name;                  // kernel, when known; else "program at 0x..."
@@ -84,8 +86,8 @@ struct Options {
   size_t violation_limit = 64;     // further ones are counted, not kept
 };
 
-class MemoryOrder;   // simulator/strict/memory_order.h: who wrote what, seen across dispatches
-class CacheModel;    // simulator/compute/cache_model.h: GL2 and Infinity Cache contents
+class MemoryOrder;  // memory_order.h: who wrote what, seen across dispatches
+class CacheModel;   // cache_model.h: GL2 and Infinity Cache contents
 
 // The compute units of one card, or of none (host memory). Keeps decoded programs and caches
 // between dispatches. One dispatch at a time.
@@ -105,12 +107,14 @@ class ComputeUnits {
   // Stops a running dispatch from another thread (queue reset).
   void cancel();
 
-  const Counters& counters() const;
   const std::vector<Violation>& violations() const;
   uint64_t violation_count() const;
-  CacheModel& caches();
-  // Optional; asked on every global access in strict mode.
-  void set_memory_order(MemoryOrder* order);
+  // The command processor tells them what it does to caches; used only when run() does not run.
+  // Null when not strict, or without a cache model.
+  MemoryOrder* order();
+  CacheModel* caches();
+  // Written-back lines and the like are counted here too.
+  Counters& counters();
 
  private:
   struct State;

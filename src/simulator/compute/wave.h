@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "simulator/compute/dispatch.h"
 #include "simulator/compute/instruction.h"
 
 namespace outboard::simulator::compute {
@@ -25,9 +26,10 @@ struct Workgroup;
 using Handler = void (*)(Wave& wave, const Op& op);
 
 // What an instruction counts as.
+// (kNone: not counted, the simulator's own.)
 enum class Class : uint8_t {
   kSalu, kSmem, kValu, kTranscendental, kDot, kWmma, kLds, kVmemLoad, kVmemStore, kVmemAtomic,
-  kScratch, kBranch, kBarrier, kWaitcnt, kOther, kCount,
+  kScratch, kBranch, kBarrier, kWaitcnt, kOther, kNone, kCount,
 };
 
 // The executable form: what the handler needs at once, prepared when a page of code is decoded.
@@ -62,14 +64,17 @@ enum class WaveStatus : uint8_t { kRunning, kAtBarrier, kDone };
 
 struct Wave {
   // Scalar registers by operand code (instruction.h): 0..105 SGPRs, VCC, TTMP, [124] null (always
-  // zero), M0, EXEC. Wave32 keeps vcc_hi as an ordinary register; exec_hi is zero.
-  std::array<uint32_t, 128> sgpr{};
+  // zero), M0, EXEC. Wave32 keeps vcc_hi as an ordinary register; exec_hi is zero. A few more, so
+  // that an operand of several registers at the end stays inside.
+  std::array<uint32_t, 144> sgpr{};
   bool scc = false;
   bool wave64 = false;
   Mode mode;
 
-  // Vector registers: bank 0 is lanes 0..31, bank 1 lanes 32..63 (wave64 only). Allocated by the
-  // workgroup; register numbers are below vgpr_count (checked when code is decoded or run).
+  // Vector registers: bank 0 is lanes 0..31, bank 1 lanes 32..63 (wave64 only). kVgprs of them lie
+  // there whatever the dispatch allocates, so that no instruction leaves them; vgpr_count is what
+  // it may use.
+  static constexpr size_t kVgprs = 256 + 16;
   std::array<VectorRegister*, 2> bank{};
   int vgpr_count = 0;
 
@@ -81,6 +86,7 @@ struct Wave {
   uint32_t index = 0;              // in its workgroup
   WaveStatus status = WaveStatus::kRunning;
   uint64_t executed = 0;           // instructions
+  uint64_t slice_end = 0;          // value of `executed` at which another wave gets its turn
   std::array<uint64_t, static_cast<size_t>(Class::kCount)> counts{};
   uint64_t valu_lanes = 0;
 
@@ -114,9 +120,19 @@ struct Wave {
   uint32_t read_scalar(const Operand& operand) const;
   uint64_t read_scalar64(const Operand& operand) const;
 
+  // Which piece of the dispatch's scratch memory is the wave's.
+  uint32_t scratch_slot() const;
+
   // Stops the wave, and with it the dispatch (illegal instruction, fault, trap).
-  void stop(uint8_t why, std::string message, uint64_t address = 0);
-  uint64_t pc_of(const Op& op) const { return page_address + static_cast<uint64_t>(&op - page) * 4; }
+  void stop(Stop why, std::string message, uint64_t address = 0);
+  // Address of the next instruction, and of the one that is executing.
+  uint64_t next_pc() const { return page_address + static_cast<uint64_t>(next - page) * 4; }
+  uint64_t pc_of(const Op& op) const { return next_pc() - op.dwords * 4U; }
+  // Continues at another address; stops the wave when no code can be had there.
+  void jump(uint64_t address);
 };
+
+// In strict mode: code changed in memory and no instruction-cache invalidate followed.
+void report_stale_code(Wave& wave, uint64_t address);
 
 }  // namespace outboard::simulator::compute

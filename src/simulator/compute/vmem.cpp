@@ -1,0 +1,436 @@
+// FLAT, GLOBAL and SCRATCH. Guide: section 11 (flat memory instructions).
+#include "simulator/compute/vmem.h"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cstring>
+#include <string_view>
+
+#include "simulator/compute/handlers.h"
+#include "simulator/compute/strict.h"
+#include "simulator/compute/worker.h"
+#include "support/error.h"
+
+namespace outboard::simulator::compute {
+namespace {
+
+constexpr uint32_t kFull = 0xffffffff;
+
+template <typename F>
+void for_lanes(uint32_t mask, F&& body) {
+  for (uint32_t left = mask; left != 0; left &= left - 1) body(std::countr_zero(left));
+}
+
+void violation(Wave& wave, const Op& op, uint64_t address, std::string_view what) {
+  wave.stop(Stop::kMemoryViolation,
+            fmt::format("{} at {:#x} by {} at {:#x}", what, address,
+                        disassemble(*op.instruction, wave.pc_of(op)), wave.pc_of(op)),
+            address);
+}
+
+// Lines that the lanes touch, into the workgroup's log. Lanes mostly stand close together, so the
+// lines are gathered as bits of a window first.
+void log_lines(Workgroup& workgroup, const LaneAddresses& a, uint32_t mask, uint32_t bytes, bool write,
+               bool system, uint64_t low, uint64_t high) {
+  const uint64_t first = low >> LineLog::kLineShift;
+  const uint64_t last = (high + bytes - 1) >> LineLog::kLineShift;
+  const auto log = [&](uint64_t line) {
+    if (write) {
+      workgroup.lines.write(line, system);
+    } else {
+      workgroup.lines.read(line, system);
+    }
+  };
+  if (last - first < 64) {
+    uint64_t window = 0;
+    for_lanes(mask, [&](int lane) {
+      window |= uint64_t{1} << ((a.at[lane] >> LineLog::kLineShift) - first);
+      window |= uint64_t{1} << (((a.at[lane] + bytes - 1) >> LineLog::kLineShift) - first);
+    });
+    for (; window != 0; window &= window - 1) log(first + std::countr_zero(window));
+    return;
+  }
+  uint64_t before = ~uint64_t{0};
+  for_lanes(mask, [&](int lane) {
+    const uint64_t end = (a.at[lane] + bytes - 1) >> LineLog::kLineShift;
+    for (uint64_t line = a.at[lane] >> LineLog::kLineShift; line <= end; ++line) {
+      if (line != before) log(line);
+      before = line;
+    }
+  });
+}
+
+template <typename Word>
+Word exchange(std::byte* host, const MemoryOp& memory, Word data, Word compare) {
+  std::atomic_ref<Word> word(*reinterpret_cast<Word*>(host));
+  Word old = word.load(std::memory_order_relaxed);
+  for (;;) {
+    const Word next =
+        static_cast<Word>(apply_atomic(memory.atomic, sizeof(Word) == 8, old, data, compare));
+    if (word.compare_exchange_weak(old, next, std::memory_order_acq_rel)) return old;
+  }
+}
+
+void lane_atomic(Wave& wave, const MemoryOp& memory, int bank, int lane, std::byte* host, int data,
+                 int result) {
+  VectorRegister* v = wave.bank[bank];
+  if (memory.bytes == 8) {
+    const auto read = [&](int r) {
+      return v[r].lane[lane] | static_cast<uint64_t>(v[r + 1].lane[lane]) << 32;
+    };
+    const bool compares = memory.atomic == Atomic::kCompareSwap;
+    const uint64_t old = exchange<uint64_t>(host, memory, read(data), compares ? read(data + 2) : 0);
+    if (result < 0) return;
+    v[result].lane[lane] = static_cast<uint32_t>(old);
+    v[result + 1].lane[lane] = static_cast<uint32_t>(old >> 32);
+    return;
+  }
+  const bool compares = memory.atomic == Atomic::kCompareSwap || memory.atomic == Atomic::kCompareSwapF;
+  const uint32_t old = exchange<uint32_t>(host, memory, v[data].lane[lane],
+                                          compares ? v[data + 1].lane[lane] : 0);
+  if (result >= 0) v[result].lane[lane] = old;
+}
+
+// Whole dwords for all lanes of `mask`, from memory that one range covers.
+template <int kDwords>
+void load_dwords(VectorRegister* to, const LaneAddresses& a, uint32_t mask, const Tlb::Range& range) {
+  if (mask == kFull) {
+    for (int lane = 0; lane < 32; ++lane) {
+      uint32_t data[kDwords];
+      std::memcpy(data, range.at(a.at[lane]), sizeof(data));
+      for (int d = 0; d < kDwords; ++d) to[d].lane[lane] = data[d];
+    }
+    return;
+  }
+  for_lanes(mask, [&](int lane) {
+    uint32_t data[kDwords];
+    std::memcpy(data, range.at(a.at[lane]), sizeof(data));
+    for (int d = 0; d < kDwords; ++d) to[d].lane[lane] = data[d];
+  });
+}
+
+template <int kDwords>
+void store_dwords(const VectorRegister* from, const LaneAddresses& a, uint32_t mask,
+                  const Tlb::Range& range) {
+  for_lanes(mask, [&](int lane) {
+    uint32_t data[kDwords];
+    for (int d = 0; d < kDwords; ++d) data[d] = from[d].lane[lane];
+    std::memcpy(range.at(a.at[lane]), data, sizeof(data));
+  });
+}
+
+// One lane, whatever the size, on host memory that holds it whole.
+void lane_access(Wave& wave, const MemoryOp& memory, int bank, int lane, std::byte* host, int data,
+                 int result) {
+  switch (memory.kind) {
+    case MemoryOp::Kind::kLoad: {
+      std::array<uint32_t, 4> loaded{};
+      std::memcpy(loaded.data(), host, memory.bytes);
+      put_loaded(wave, memory, bank, lane, result, loaded);
+      return;
+    }
+    case MemoryOp::Kind::kStore: {
+      const std::array<uint32_t, 4> stored = take_stored(wave, memory, bank, lane, data);
+      std::memcpy(host, stored.data(), memory.bytes);
+      return;
+    }
+    case MemoryOp::Kind::kAtomic: lane_atomic(wave, memory, bank, lane, host, data, result); return;
+  }
+}
+
+// A lane whose bytes lie in two ranges, byte by byte. Atomics never do: they are aligned.
+bool lane_across(Wave& wave, const MemoryOp& memory, int bank, int lane, uint64_t address, int data,
+                 int result) {
+  Worker& worker = *wave.workgroup->worker;
+  std::array<uint32_t, 4> words{};
+  if (memory.kind == MemoryOp::Kind::kLoad) {
+    if (!worker.read(address, words.data(), memory.bytes)) return false;
+    put_loaded(wave, memory, bank, lane, result, words);
+    return true;
+  }
+  words = take_stored(wave, memory, bank, lane, data);
+  return worker.write(address, words.data(), memory.bytes);
+}
+
+bool fast_path(Wave& wave, const MemoryOp& memory, int bank, const LaneAddresses& a, uint32_t mask,
+               const Tlb::Range& range, int data, int result) {
+  if (memory.half || memory.bytes < 4) return false;
+  VectorRegister* v = wave.bank[bank];
+  if (memory.kind == MemoryOp::Kind::kLoad) {
+    switch (memory.bytes) {
+      case 4: load_dwords<1>(v + result, a, mask, range); return true;
+      case 8: load_dwords<2>(v + result, a, mask, range); return true;
+      case 12: load_dwords<3>(v + result, a, mask, range); return true;
+      case 16: load_dwords<4>(v + result, a, mask, range); return true;
+      default: return false;
+    }
+  }
+  if (memory.kind == MemoryOp::Kind::kStore) {
+    switch (memory.bytes) {
+      case 4: store_dwords<1>(v + data, a, mask, range); return true;
+      case 8: store_dwords<2>(v + data, a, mask, range); return true;
+      case 12: store_dwords<3>(v + data, a, mask, range); return true;
+      case 16: store_dwords<4>(v + data, a, mask, range); return true;
+      default: return false;
+    }
+  }
+  return false;
+}
+
+void count(Workgroup& workgroup, const MemoryOp& memory, bool system, uint32_t lanes) {
+  if (!system) return;
+  const uint64_t bytes = uint64_t{memory.bytes} * lanes;
+  if (memory.kind != MemoryOp::Kind::kStore) workgroup.counters.system_read_bytes += bytes;
+  if (memory.kind != MemoryOp::Kind::kLoad) workgroup.counters.system_write_bytes += bytes;
+}
+
+int vgpr_or_none(const Operand& operand) { return operand.dwords == 0 ? -1 : operand.vgpr(); }
+
+int data_register(const Instruction& i) { return vgpr_or_none(i.source[1]); }
+int result_register(const Instruction& i) {
+  return i.destinations == 0 ? -1 : vgpr_or_none(i.destination[0]);
+}
+
+const MemoryOp& memory_of(const Op& op) { return *static_cast<const MemoryOp*>(op.body); }
+
+LaneAddresses global_addresses(const Wave& wave, const Instruction& i, int bank) {
+  LaneAddresses out;
+  out.mask = wave.exec(bank);
+  const VectorRegister* v = wave.bank[bank] + i.source[0].vgpr();
+  const Operand& scalar = i.source[2];
+  const uint64_t offset = static_cast<uint64_t>(static_cast<int64_t>(i.offset));
+  if (scalar.dwords != 0) {
+    const uint64_t base = wave.read_scalar64(scalar) + offset;
+    for (int lane = 0; lane < 32; ++lane) out.at[lane] = base + v[0].lane[lane];
+  } else {
+    for (int lane = 0; lane < 32; ++lane) {
+      out.at[lane] = (v[0].lane[lane] | static_cast<uint64_t>(v[1].lane[lane]) << 32) + offset;
+    }
+  }
+  return out;
+}
+
+void run_global(Wave& wave, const Op& op) {
+  const Instruction& i = *op.instruction;
+  for (int bank = 0; bank < wave.banks(); ++bank) {
+    if (wave.exec(bank) == 0) continue;
+    access_global(wave, op, memory_of(op), bank, global_addresses(wave, i, bank), 0, data_register(i),
+                  result_register(i));
+  }
+}
+
+// Memory by thread: base + lane * 4 (GLOBAL_LOAD_ADDTID_B32).
+void run_global_addtid(Wave& wave, const Op& op) {
+  const Instruction& i = *op.instruction;
+  uint64_t base = static_cast<uint64_t>(static_cast<int64_t>(i.offset));
+  if (i.source[2].dwords != 0) base += wave.read_scalar64(i.source[2]);
+  for (int bank = 0; bank < wave.banks(); ++bank) {
+    LaneAddresses a;
+    a.mask = wave.exec(bank);
+    for (int lane = 0; lane < 32; ++lane) a.at[lane] = base + static_cast<uint64_t>(bank * 32 + lane) * 4;
+    access_global(wave, op, memory_of(op), bank, a, 0, data_register(i), result_register(i));
+  }
+}
+
+void run_scratch(Wave& wave, const Op& op) {
+  const Instruction& i = *op.instruction;
+  const Operand& scalar = i.source[2];
+  const uint64_t base = static_cast<uint64_t>(static_cast<int64_t>(i.offset)) +
+                        (scalar.dwords != 0 ? wave.read_scalar(scalar) : 0);
+  for (int bank = 0; bank < wave.banks(); ++bank) {
+    LaneAddresses a;
+    a.mask = wave.exec(bank);
+    if (a.mask == 0) continue;
+    const bool vector = i.source[0].dwords != 0;
+    for (int lane = 0; lane < 32; ++lane) {
+      const uint64_t own = vector ? wave.bank[bank][i.source[0].vgpr()].lane[lane] : 0;
+      a.at[lane] = (base + own) & 0xffffffff;
+    }
+    access_scratch(wave, op, memory_of(op), bank, a, data_register(i), result_register(i));
+  }
+}
+
+// FLAT: the aperture that an address lies in decides lane by lane.
+void run_flat(Wave& wave, const Op& op) {
+  const Instruction& i = *op.instruction;
+  const Dispatch& dispatch = *wave.workgroup->dispatch;
+  const MemoryOp& memory = memory_of(op);
+  for (int bank = 0; bank < wave.banks(); ++bank) {
+    LaneAddresses all = global_addresses(wave, i, bank);
+    LaneAddresses lds = all, scratch = all;
+    lds.mask = scratch.mask = 0;
+    for_lanes(all.mask, [&](int lane) {
+      const uint64_t upper = all.at[lane] >> 32;
+      if (upper == dispatch.shared_base >> 32) lds.mask |= 1U << lane;
+      if (upper == dispatch.private_base >> 32) scratch.mask |= 1U << lane;
+      lds.at[lane] = scratch.at[lane] = all.at[lane] & 0xffffffff;
+    });
+    all.mask &= ~(lds.mask | scratch.mask);
+    const int data = data_register(i), result = result_register(i);
+    if (all.mask != 0) access_global(wave, op, memory, bank, all, 0, data, result);
+    if (lds.mask != 0) {
+      const int compare = memory.kind == MemoryOp::Kind::kAtomic ? data + memory.bytes / 4 : -1;
+      access_lds(wave, op, memory, bank, lds, data, compare, result);
+    }
+    if (scratch.mask != 0) access_scratch(wave, op, memory, bank, scratch, data, result);
+  }
+}
+
+Class class_of(const MemoryOp& memory) {
+  switch (memory.kind) {
+    case MemoryOp::Kind::kLoad: return Class::kVmemLoad;
+    case MemoryOp::Kind::kStore: return Class::kVmemStore;
+    case MemoryOp::Kind::kAtomic: return Class::kVmemAtomic;
+  }
+  return Class::kOther;
+}
+
+bool prepare_with(Op& op, std::string_view name, std::string_view prefix, Handler run) {
+  if (!name.starts_with(prefix)) return false;
+  const MemoryOp* memory = find_memory_op(name.substr(prefix.size()));
+  if (memory == nullptr) return false;
+  op.run = run;
+  op.body = memory;
+  op.type = class_of(*memory);
+  return true;
+}
+
+}  // namespace
+
+void put_loaded(Wave& wave, const MemoryOp& memory, int bank, int lane, int first,
+                const std::array<uint32_t, 4>& data) {
+  VectorRegister* v = wave.bank[bank] + first;
+  uint32_t value = data[0];
+  if (memory.bytes == 1 && memory.sign) value = static_cast<uint32_t>(static_cast<int8_t>(value));
+  if (memory.bytes == 2 && memory.sign) value = static_cast<uint32_t>(static_cast<int16_t>(value));
+  if (memory.half) {
+    uint32_t& reg = v[0].lane[lane];
+    reg = memory.high ? (reg & 0xffff) | value << 16 : (reg & 0xffff0000) | (value & 0xffff);
+    return;
+  }
+  v[0].lane[lane] = value;
+  for (int d = 1; d < memory.bytes / 4; ++d) v[d].lane[lane] = data[d];
+}
+
+std::array<uint32_t, 4> take_stored(const Wave& wave, const MemoryOp& memory, int bank, int lane,
+                                    int first) {
+  const VectorRegister* v = wave.bank[bank] + first;
+  std::array<uint32_t, 4> out{};
+  out[0] = memory.high ? v[0].lane[lane] >> 16 : v[0].lane[lane];
+  for (int d = 1; d < memory.bytes / 4; ++d) out[d] = v[d].lane[lane];
+  return out;
+}
+
+void access_global(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
+                   const LaneAddresses& a, uint32_t zero, int data, int result) {
+  Workgroup& workgroup = *wave.workgroup;
+  Worker& worker = *workgroup.worker;
+  const uint32_t mask = a.mask & ~zero;
+  if ((a.mask & zero) != 0 && result >= 0) {
+    for_lanes(a.mask & zero, [&](int lane) { put_loaded(wave, memory, bank, lane, result, {}); });
+  }
+  if (mask == 0) return;
+  const bool writes = memory.kind != MemoryOp::Kind::kLoad;
+  const bool atomic = memory.kind == MemoryOp::Kind::kAtomic;
+  uint64_t low = ~uint64_t{0}, high = 0;
+  for_lanes(mask, [&](int lane) {
+    low = std::min(low, a.at[lane]);
+    high = std::max(high, a.at[lane]);
+  });
+  if (workgroup.strict) {
+    workgroup.strict->global_access(wave, op, a.at.data(), mask, memory.bytes, writes, atomic);
+  }
+  const Tlb::Range* range = worker.tlb.find(low, writes ? Access::kWrite : Access::kRead);
+  if (range == nullptr) return violation(wave, op, low, writes ? "write" : "read");
+  if (range->covers(low, high - low + memory.bytes) &&
+      fast_path(wave, memory, bank, a, mask, *range, data, result)) {
+    log_lines(workgroup, a, mask, memory.bytes, writes, range->system, low, high);
+    count(workgroup, memory, range->system, static_cast<uint32_t>(std::popcount(mask)));
+    return;
+  }
+  bool system = false;
+  for_lanes(mask, [&](int lane) {
+    if (wave.status == WaveStatus::kDone) return;
+    const uint64_t address = a.at[lane];
+    if (atomic && address % memory.bytes != 0) return violation(wave, op, address, "misaligned atomic");
+    const Tlb::Range* own = worker.tlb.find(address, writes ? Access::kWrite : Access::kRead);
+    if (own == nullptr) return violation(wave, op, address, writes ? "write" : "read");
+    system = own->system;
+    count(workgroup, memory, system, 1);
+    if (own->covers(address, memory.bytes)) {
+      lane_access(wave, memory, bank, lane, own->at(address), data, result);
+    } else if (!lane_across(wave, memory, bank, lane, address, data, result)) {
+      violation(wave, op, address + memory.bytes - 1, writes ? "write" : "read");
+    }
+  });
+  log_lines(workgroup, a, mask, memory.bytes, writes, system, low, high);
+}
+
+void access_scratch(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
+                    const LaneAddresses& offsets, int data, int result) {
+  Workgroup& workgroup = *wave.workgroup;
+  const Dispatch& dispatch = *workgroup.dispatch;
+  const uint64_t lanes = wave.wave64 ? 64 : 32;
+  const uint64_t own_bytes = dispatch.scratch_bytes_per_wave / lanes;
+  const uint64_t base = dispatch.scratch_base +
+                        static_cast<uint64_t>(wave.scratch_slot()) * dispatch.scratch_bytes_per_wave;
+  const bool writes = memory.kind != MemoryOp::Kind::kLoad;
+  for_lanes(offsets.mask, [&](int lane) {
+    if (wave.status == WaveStatus::kDone) return;
+    const uint64_t offset = offsets.at[lane];
+    if (offset > own_bytes || memory.bytes > own_bytes - offset) {
+      return violation(wave, op, offset,
+                       fmt::format("scratch {} beyond the {} bytes of lane {}",
+                                   writes ? "write" : "read", own_bytes, lane));
+    }
+    // Dwords of neighbouring lanes lie side by side (swizzled), so a lane's dwords are apart.
+    const auto place = [&](uint64_t byte) {
+      return base + byte / 4 * 4 * lanes + static_cast<uint64_t>(bank * 32 + lane) * 4 + byte % 4;
+    };
+    std::array<uint32_t, 4> words{};
+    auto* bytes = reinterpret_cast<std::byte*>(words.data());
+    bool good = true;
+    if (memory.kind == MemoryOp::Kind::kAtomic) {
+      const Tlb::Range* range = workgroup.worker->tlb.find(place(offset), Access::kWrite);
+      if (range == nullptr || memory.bytes != 4 || offset % 4 != 0) return violation(wave, op, offset, "scratch atomic");
+      lane_access(wave, memory, bank, lane, range->at(place(offset)), data, result);
+      return;
+    }
+    if (writes) words = take_stored(wave, memory, bank, lane, data);
+    for (uint64_t done = 0; done < memory.bytes && good;) {
+      const uint64_t piece = std::min<uint64_t>(4 - (offset + done) % 4, memory.bytes - done);
+      const uint64_t address = place(offset + done);
+      good = writes ? workgroup.worker->write(address, bytes + done, piece)
+                    : workgroup.worker->read(address, bytes + done, piece);
+      if (writes) {
+        workgroup.lines.write(address >> LineLog::kLineShift, false);
+      } else {
+        workgroup.lines.read(address >> LineLog::kLineShift, false);
+      }
+      done += piece;
+    }
+    if (!good) return violation(wave, op, place(offset), "scratch");
+    if (!writes) put_loaded(wave, memory, bank, lane, result, words);
+  });
+}
+
+bool prepare_vector_memory(Op& op, const Instruction& instruction) {
+  const std::string_view name = mnemonic(instruction.op);
+  switch (instruction.format) {
+    case Format::kGlobal:
+      if (name == "global_load_addtid_b32") return prepare_with(op, "global_load_b32", "global_", run_global_addtid);
+      if (name == "global_store_addtid_b32") return prepare_with(op, "global_store_b32", "global_", run_global_addtid);
+      return prepare_with(op, name, "global_", run_global);
+    case Format::kFlat: return prepare_with(op, name, "flat_", run_flat);
+    case Format::kScratch:
+      if (!prepare_with(op, name, "scratch_", run_scratch)) return false;
+      op.type = Class::kScratch;
+      return true;
+    case Format::kMubuf:
+    case Format::kMtbuf: return prepare_buffer(op, instruction);
+    default: return false;
+  }
+}
+
+}  // namespace outboard::simulator::compute

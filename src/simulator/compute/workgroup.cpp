@@ -1,0 +1,199 @@
+#include "simulator/compute/workgroup.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "simulator/compute/strict.h"
+#include "support/error.h"
+
+namespace outboard::simulator::compute {
+namespace {
+
+// What registers and LDS hold before anybody writes them: nothing that computes well.
+constexpr uint32_t kGarbage = 0xdeadbeef;
+constexpr int kGarbageByte = 0xdb;
+
+uint32_t bits(uint32_t word, int low, int width) { return word >> low & ((1U << width) - 1); }
+
+int vgprs_of(const Dispatch& d) {
+  // GRANULATED_WORKITEM_VGPR_COUNT: registers in units of 8 (wave32) or 4 (wave64), less one.
+  return static_cast<int>(bits(d.pgm_rsrc1, 0, 6) + 1) * (d.wave32 ? 8 : 4);
+}
+
+Mode mode_of(const Dispatch& d) {
+  Mode mode;
+  mode.round = static_cast<uint8_t>(bits(d.pgm_rsrc1, 12, 4));
+  mode.denorm = static_cast<uint8_t>(bits(d.pgm_rsrc1, 16, 4));
+  mode.dx10_clamp = bits(d.pgm_rsrc1, 21, 1) != 0;
+  mode.ieee = bits(d.pgm_rsrc1, 23, 1) != 0;
+  return mode;
+}
+
+void set_sgprs(Wave& wave, const Dispatch& d, const Workgroup& workgroup, uint32_t waves) {
+  const uint32_t user = std::min<uint32_t>(bits(d.pgm_rsrc2, 1, 5), 16);
+  uint16_t next = 0;
+  for (uint32_t i = 0; i < user; ++i) wave.sgpr[next++] = d.user_data[i];
+  for (int axis = 0; axis < 3; ++axis) {
+    if (bits(d.pgm_rsrc2, 7 + axis, 1) != 0) {
+      wave.sgpr[next++] = workgroup.id[static_cast<size_t>(axis)];
+    }
+  }
+  // TG_SIZE_EN: number of waves, and whether it is the first of them.
+  if (bits(d.pgm_rsrc2, 10, 1) != 0) {
+    wave.sgpr[next++] = waves | static_cast<uint32_t>(wave.index == 0) << 31;
+  }
+}
+
+// Work-item ids, packed into v0: x [9:0], y [19:10], z [29:20].
+void set_ids(Wave& wave, const Dispatch& d, uint32_t first_thread, uint32_t threads) {
+  const uint32_t components = bits(d.pgm_rsrc2, 11, 2);
+  const uint32_t lanes = d.wave32 ? 32 : 64;
+  const uint32_t sx = d.workgroup_size[0], sy = d.workgroup_size[1];
+  uint64_t exec = 0;
+  for (uint32_t lane = 0; lane < lanes; ++lane) {
+    const uint32_t t = first_thread + lane;
+    if (t >= threads) break;
+    exec |= uint64_t{1} << lane;
+    uint32_t id = t % sx;
+    if (components >= 1) id |= t / sx % sy << 10;
+    if (components >= 2) id |= t / sx / sy << 20;
+    if (wave.vgpr_count > 0) wave.bank[lane / 32][0].lane[lane % 32] = id;
+  }
+  wave.set_exec(exec);
+}
+
+// The inner loop: everything that the simulator does happens in op.run.
+template <bool kStrict>
+void run_wave(Wave& wave, Strict* strict) {
+  while (wave.status == WaveStatus::kRunning && wave.executed < wave.slice_end) {
+    const Op& op = *wave.next;
+    wave.next += op.dwords;
+    ++wave.executed;
+    ++wave.counts[static_cast<size_t>(op.type)];
+    if (op.type >= Class::kValu && op.type <= Class::kWmma) {
+      wave.valu_lanes += static_cast<uint64_t>(std::popcount(wave.exec64()));
+    }
+    if constexpr (kStrict) strict->before(wave, op);
+    op.run(wave, op);
+    if constexpr (kStrict) strict->after(wave, op);
+  }
+}
+
+void add_counts(Workgroup& workgroup) {
+  Counters& c = workgroup.counters;
+  for (const Wave& wave : workgroup.waves) {
+    const auto of = [&](Class type) { return wave.counts[static_cast<size_t>(type)]; };
+    ++c.waves;
+    c.salu += of(Class::kSalu);
+    c.smem += of(Class::kSmem);
+    c.valu += of(Class::kValu);
+    c.transcendental += of(Class::kTranscendental);
+    c.dot += of(Class::kDot);
+    c.wmma += of(Class::kWmma);
+    c.lds += of(Class::kLds);
+    c.vmem_load += of(Class::kVmemLoad);
+    c.vmem_store += of(Class::kVmemStore);
+    c.vmem_atomic += of(Class::kVmemAtomic);
+    c.scratch += of(Class::kScratch);
+    c.branch += of(Class::kBranch);
+    c.barrier += of(Class::kBarrier);
+    c.waitcnt += of(Class::kWaitcnt);
+    c.other += of(Class::kOther);
+    c.valu_lanes += wave.valu_lanes;
+  }
+  ++c.workgroups;
+}
+
+}  // namespace
+
+void begin_workgroup(Workgroup& workgroup, const Dispatch& d, uint32_t index, uint32_t slot) {
+  workgroup.dispatch = &d;
+  workgroup.index = index;
+  workgroup.slot = slot;
+  workgroup.id = {d.start[0] + index % d.workgroups[0], d.start[1] + index / d.workgroups[0] % d.workgroups[1],
+                  d.start[2] + index / d.workgroups[0] / d.workgroups[1]};
+  workgroup.counters = {};
+  workgroup.violations.clear();
+  workgroup.violation_count = 0;
+  workgroup.done = false;
+  workgroup.lines.clear();
+
+  const uint32_t lanes = d.wave32 ? 32 : 64;
+  const uint32_t threads = d.workgroup_size[0] * d.workgroup_size[1] * d.workgroup_size[2];
+  const uint32_t waves = (threads + lanes - 1) / lanes;
+  const int vgprs = vgprs_of(d);
+  const size_t banks = d.wave32 ? 1 : 2;
+  // LDS_SIZE counts 128 dwords (rsrc2, bits 23:15).
+  workgroup.lds.resize(size_t{bits(d.pgm_rsrc2, 15, 9)} * 512);
+  std::fill(workgroup.lds.begin(), workgroup.lds.end(), static_cast<std::byte>(kGarbageByte));
+  workgroup.registers.resize(size_t{waves} * banks * Wave::kVgprs);
+  workgroup.waves.assign(waves, Wave());
+  workgroup.initial_sgprs =
+      static_cast<int>(std::min<uint32_t>(bits(d.pgm_rsrc2, 1, 5), 16) + bits(d.pgm_rsrc2, 7, 1) +
+                       bits(d.pgm_rsrc2, 8, 1) + bits(d.pgm_rsrc2, 9, 1) + bits(d.pgm_rsrc2, 10, 1));
+  for (uint32_t w = 0; w < waves; ++w) {
+    Wave& wave = workgroup.waves[w];
+    wave.workgroup = &workgroup;
+    wave.index = w;
+    wave.wave64 = !d.wave32;
+    wave.vgpr_count = vgprs;
+    wave.mode = mode_of(d);
+    for (size_t b = 0; b < banks; ++b) {
+      wave.bank[b] = &workgroup.registers[(w * banks + b) * Wave::kVgprs];
+      std::fill_n(wave.bank[b]->lane.data(), static_cast<size_t>(vgprs) * 32, kGarbage);
+    }
+    std::fill(wave.sgpr.begin(), wave.sgpr.begin() + code::kNull, kGarbage);
+    wave.sgpr[code::kNull] = 0;
+    set_sgprs(wave, d, workgroup, waves);
+    set_ids(wave, d, w * lanes, threads);
+    wave.jump(d.program);
+  }
+  if (workgroup.worker->shared->options->strict) {
+    if (!workgroup.strict) workgroup.strict = std::make_unique<Strict>(workgroup);
+    workgroup.strict->begin();
+  }
+}
+
+void run_workgroup(Workgroup& workgroup, uint64_t slice) {
+  const Options& options = *workgroup.worker->shared->options;
+  bool used_up = false;
+  while (!used_up && !workgroup.worker->shared->stopping.load(std::memory_order_relaxed)) {
+    size_t running = 0, at_barrier = 0;
+    for (Wave& wave : workgroup.waves) {
+      if (wave.status == WaveStatus::kRunning) {
+        wave.slice_end = wave.executed + slice;
+        if (workgroup.strict) {
+          run_wave<true>(wave, workgroup.strict.get());
+        } else {
+          run_wave<false>(wave, nullptr);
+        }
+        used_up |= wave.status == WaveStatus::kRunning;
+        if (options.instruction_limit != 0 && wave.executed > options.instruction_limit) {
+          wave.stop(Stop::kHang, fmt::format("still running after {} instructions, at {:#x}",
+                                             wave.executed, wave.next_pc()));
+        }
+      }
+      running += wave.status == WaveStatus::kRunning ? 1 : 0;
+      at_barrier += wave.status == WaveStatus::kAtBarrier ? 1 : 0;
+    }
+    if (running == 0 && at_barrier == 0) {
+      add_counts(workgroup);
+      workgroup.done = true;
+      return;
+    }
+    if (running == 0) {  // those that ended do not count
+      if (workgroup.strict) workgroup.strict->barrier();
+      for (Wave& wave : workgroup.waves) {
+        if (wave.status == WaveStatus::kAtBarrier) wave.status = WaveStatus::kRunning;
+      }
+    }
+  }
+}
+
+void end_workgroup(Workgroup& workgroup) {
+  add_counts(workgroup);
+  workgroup.done = true;
+}
+
+}  // namespace outboard::simulator::compute
