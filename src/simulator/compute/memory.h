@@ -24,6 +24,8 @@ class Memory {
   // Translates one address. A fault is recorded by the implementation (protection fault registers,
   // interrupt) when `host` is null.
   virtual Translation translate(uint64_t address, Access access) = 0;
+  // Addresses that agree in all but these low bits share a translation.
+  virtual uint64_t page_bytes() const { return 4096; }
 };
 
 }  // namespace outboard::simulator::compute

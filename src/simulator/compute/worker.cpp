@@ -8,8 +8,8 @@ namespace outboard::simulator::compute {
 void Tlb::flush() { std::fill(slots_.begin(), slots_.end(), Range()); }
 
 const Tlb::Range* Tlb::fill(uint64_t address, Access access) {
-  constexpr uint64_t kPage = 4096;
-  const uint64_t start = address / kPage * kPage;
+  const uint64_t page = memory_.page_bytes();
+  const uint64_t start = address / page * page;
   const Translation found = memory_.translate(start, access);
   if (found.host == nullptr || found.bytes <= address - start) return nullptr;
   if (access == Access::kWrite && !found.writable) return nullptr;

@@ -1,0 +1,70 @@
+// Code objects as clang writes them for gfx1100: an ELF file with kernels, their descriptors and
+// what they want as arguments. Source: LLVM's AMDGPU usage guide, "ELF Code Object" and "Code Object
+// V5 Metadata".
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "simulator/compute/dispatch.h"
+
+namespace outboard::simulator::compute {
+
+// One argument of a kernel, from the metadata.
+struct KernelArgument {
+  std::string name;
+  std::string kind;  // "global_buffer", "by_value", "hidden_block_count_x", ...
+  uint32_t offset = 0, size = 0;
+};
+
+struct Kernel {
+  std::string name;
+  uint64_t entry = 0;         // of the first instruction, in the image
+  uint32_t lds_bytes = 0;     // fixed part
+  uint32_t scratch_bytes = 0;  // a lane
+  uint32_t kernarg_bytes = 0;
+  uint32_t pgm_rsrc1 = 0, pgm_rsrc2 = 0, pgm_rsrc3 = 0;
+  uint16_t properties = 0;    // kernel_code_properties
+  std::vector<KernelArgument> arguments;
+};
+
+// A loaded code object. Its image can be placed anywhere aligned to 4096 bytes; relocations are
+// relative and already applied.
+struct CodeObject {
+  std::vector<std::byte> image;
+  std::vector<Kernel> kernels;
+
+  // Throws Error naming `source` for anything that is no code object of gfx1100.
+  static CodeObject parse(std::span<const std::byte> file, std::string_view source);
+  // Throws Error listing the kernels when there is none of that name. Empty: the only one.
+  const Kernel& kernel(std::string_view name) const;
+};
+
+// What a launch adds to a kernel.
+struct Launch {
+  uint64_t image_address = 0;      // where the code object's image lies
+  std::array<uint32_t, 3> workgroups{1, 1, 1};
+  std::array<uint32_t, 3> workgroup_size{1, 1, 1};
+  uint64_t kernarg_address = 0;
+  uint64_t dispatch_packet_address = 0;  // 64 bytes, filled in by fill_dispatch_packet()
+  uint32_t dynamic_lds_bytes = 0;
+  uint64_t scratch_address = 0;          // for `scratch_waves` waves
+  uint32_t scratch_waves = 0;
+};
+
+// Registers and user SGPRs for a launch, as a command processor would set them up.
+Dispatch make_dispatch(const Kernel& kernel, const Launch& launch);
+// Writes the values that the compiler's hidden arguments ask for (block counts, group sizes, ...).
+void fill_hidden_arguments(const Kernel& kernel, const Launch& launch, std::span<std::byte> kernargs);
+// The HSA packet that kernels may read sizes from (64 bytes).
+void fill_dispatch_packet(const Kernel& kernel, const Launch& launch, std::span<std::byte> packet);
+// Bytes of scratch memory a wave needs.
+uint32_t scratch_bytes_per_wave(const Kernel& kernel);
+bool uses_wave32(const Kernel& kernel);
+
+}  // namespace outboard::simulator::compute
