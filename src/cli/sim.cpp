@@ -1,7 +1,10 @@
 // outboard sim: the simulated RX 7900 XTX and its compute units.
 #include "cli/sim.h"
 
+#include <cctype>
+
 #include "cli/commands.h"
+#include "support/error.h"
 
 namespace outboard::cli {
 
@@ -9,6 +12,66 @@ void add_sim(CLI::App& app) {
   CLI::App* sim = app.add_subcommand("sim", "The simulated RX 7900 XTX: serve it, run kernels on it");
   sim->require_subcommand(1);
   add_sim_serve(*sim);
+  add_sim_run(*sim);
+  add_sim_disasm(*sim);
+}
+
+uint64_t parse_bytes(const std::string& text) {
+  size_t end = 0;
+  uint64_t number = 0;
+  try {
+    number = std::stoull(text, &end);
+  } catch (const std::exception&) {  // no digits, or too many: reported below
+    end = std::string::npos;
+  }
+  uint64_t unit = 1;
+  if (end != std::string::npos && end + 1 == text.size()) {
+    constexpr std::string_view kUnits = "KMGT";
+    const auto letter = static_cast<char>(std::toupper(static_cast<unsigned char>(text[end])));
+    const size_t which = kUnits.find(letter);
+    if (which != std::string_view::npos) {
+      unit = uint64_t{1} << (10 * (which + 1));
+      ++end;
+    }
+  }
+  if (end != text.size() || text.empty() || text[0] == '-' || number > UINT64_MAX / unit) {
+    throw Error(fmt::format("\"{}\" is no size", text), "Write 256M, 24G or a number of bytes.");
+  }
+  return number * unit;
+}
+
+nlohmann::ordered_json compute_json(const simulator::compute::Counters& c) {
+  return {{"dispatches", c.dispatches},
+          {"workgroups", c.workgroups},
+          {"waves", c.waves},
+          {"instructions",
+           {{"all", c.instructions()},
+            {"valu", c.valu},
+            {"transcendental", c.transcendental},
+            {"dot", c.dot},
+            {"wmma", c.wmma},
+            {"salu", c.salu},
+            {"smem", c.smem},
+            {"lds", c.lds},
+            {"vmem_load", c.vmem_load},
+            {"vmem_store", c.vmem_store},
+            {"vmem_atomic", c.vmem_atomic},
+            {"scratch", c.scratch},
+            {"branch", c.branch},
+            {"barrier", c.barrier},
+            {"waitcnt", c.waitcnt},
+            {"other", c.other}}},
+          {"valu_lanes", c.valu_lanes},
+          {"lds_bytes", c.lds_bytes},
+          {"lds_bank_conflicts", c.lds_bank_conflicts},
+          {"gl2_reads", c.gl2_reads},
+          {"gl2_writes", c.gl2_writes},
+          {"gl2_read_misses", c.gl2_read_misses},
+          {"gl2_miss_bytes", c.gl2_miss_bytes},
+          {"vram_read_bytes", c.vram_read_bytes},
+          {"vram_write_bytes", c.vram_write_bytes},
+          {"system_read_bytes", c.system_read_bytes},
+          {"system_write_bytes", c.system_write_bytes}};
 }
 
 }  // namespace outboard::cli

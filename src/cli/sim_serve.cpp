@@ -8,6 +8,7 @@
 
 #include "cli/options.h"
 #include "cli/sim.h"
+#include "link/protocol.h"
 #include "simulator/card.h"
 #include "simulator/server/server.h"
 #include "support/error.h"
@@ -78,8 +79,8 @@ class StopOnSignal {
   std::thread thread_;
 };
 
-nlohmann::json counters_json(const simulator::CardCounters& c) {
-  nlohmann::json mmio = nlohmann::json::object();
+nlohmann::ordered_json counters_json(const simulator::CardCounters& c) {
+  nlohmann::ordered_json mmio = nlohmann::ordered_json::object();
   for (int bar = 0; bar < 6; ++bar) {
     if (c.mmio_reads[bar] + c.mmio_writes[bar] == 0) continue;
     mmio[std::to_string(bar)] = {{"reads", c.mmio_reads[bar]},
@@ -114,7 +115,7 @@ void report(const simulator::Card& card, const ServeOptions& options) {
   const auto violations = card.violations();
   static constexpr const char* kKinds[] = {"driver error", "not simulated", "fault", "note"};
   if (options.json) {
-    nlohmann::json out = counters_json(card.counters());
+    nlohmann::ordered_json out = counters_json(card.counters());
     for (const auto& event : events) {
       out["events"].push_back({{"kind", kKinds[static_cast<size_t>(event.kind)]},
                                {"where", event.where},
@@ -188,29 +189,6 @@ void serve(const ServeOptions& options) {
 }
 
 }  // namespace
-
-uint64_t parse_bytes(const std::string& text) {
-  size_t end = 0;
-  uint64_t number = 0;
-  try {
-    number = std::stoull(text, &end);
-  } catch (const std::exception&) {  // no digits, or too many: reported below
-    end = std::string::npos;
-  }
-  uint64_t unit = 1;
-  if (end != std::string::npos && end + 1 == text.size()) {
-    const std::string_view units = "KMGT";
-    const size_t which = units.find(static_cast<char>(std::toupper(static_cast<unsigned char>(text[end]))));
-    if (which != std::string_view::npos) {
-      unit = uint64_t{1} << (10 * (which + 1));
-      ++end;
-    }
-  }
-  if (end != text.size() || text.empty() || text[0] == '-' || number > (UINT64_MAX / unit)) {
-    throw Error(fmt::format("\"{}\" is no size", text), "Write 256M, 24G or a number of bytes.");
-  }
-  return number * unit;
-}
 
 void add_sim_serve(CLI::App& sim) {
   auto options = std::make_shared<ServeOptions>();

@@ -188,23 +188,35 @@ Kernel read_kernel(const File& file, const CodeObject& object, std::string name,
   return kernel;
 }
 
-void read_kernels(const File& file, const std::vector<SectionHeader>& sections, CodeObject& out) {
-  constexpr std::string_view kSuffix = ".kd";
+template <typename F>
+void for_symbols(const File& file, const std::vector<SectionHeader>& sections, F&& body) {
   for (const SectionHeader& section : sections) {
     if (section.type != kDynamicSymbols && section.type != kSymbols) continue;
     if (section.link >= sections.size()) fail("{}: symbols without names", file.source());
     const auto names = file.range(sections[section.link].offset, sections[section.link].size, "symbol names");
     for (uint64_t at = 0; at + sizeof(Symbol) <= section.size; at += sizeof(Symbol)) {
       const auto symbol = file.at<Symbol>(section.offset + at, "symbol");
-      std::string name = text_at(names, symbol.name);
-      if (!name.ends_with(kSuffix)) continue;
-      name.resize(name.size() - kSuffix.size());
-      const bool known = std::any_of(out.kernels.begin(), out.kernels.end(),
-                                     [&](const Kernel& k) { return k.name == name; });
-      if (!known) out.kernels.push_back(read_kernel(file, out, std::move(name), symbol.value));
+      body(text_at(names, symbol.name), symbol);
     }
   }
+}
+
+void read_kernels(const File& file, const std::vector<SectionHeader>& sections, CodeObject& out) {
+  constexpr std::string_view kSuffix = ".kd";
+  for_symbols(file, sections, [&](std::string name, const Symbol& symbol) {
+    if (!name.ends_with(kSuffix)) return;
+    name.resize(name.size() - kSuffix.size());
+    const bool known = std::any_of(out.kernels.begin(), out.kernels.end(),
+                                   [&](const Kernel& k) { return k.name == name; });
+    if (!known) out.kernels.push_back(read_kernel(file, out, std::move(name), symbol.value));
+  });
   if (out.kernels.empty()) fail("{}: no kernel in it", file.source());
+  // The functions behind the descriptors tell how long the code is.
+  for_symbols(file, sections, [&](const std::string& name, const Symbol& symbol) {
+    for (Kernel& kernel : out.kernels) {
+      if (kernel.name == name && symbol.size <= out.image.size() - kernel.entry) kernel.code_bytes = symbol.size;
+    }
+  });
 }
 
 // Metadata is optional: without it a kernel's arguments are unknown, and it can still run.

@@ -25,6 +25,7 @@ struct KernelArgument {
 struct Kernel {
   std::string name;
   uint64_t entry = 0;         // of the first instruction, in the image
+  uint64_t code_bytes = 0;    // 0: the symbol table does not tell
   uint32_t lds_bytes = 0;     // fixed part
   uint32_t scratch_bytes = 0;  // a lane
   uint32_t kernarg_bytes = 0;

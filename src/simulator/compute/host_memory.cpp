@@ -23,8 +23,8 @@ void HostMemory::add_code(const void* code, uint64_t bytes) {
   add(const_cast<void*>(code), bytes, false);
 }
 
-HostMemory::Scratch HostMemory::give_scratch(Dispatch& dispatch, uint32_t bytes_per_lane) {
-  if (bytes_per_lane == 0) return nullptr;
+AlignedBuffer HostMemory::give_scratch(Dispatch& dispatch, uint32_t bytes_per_lane) {
+  if (bytes_per_lane == 0) return {};
   // Enough for what many threads keep in flight, and no more: memory is used as it is touched.
   constexpr uint32_t kWaves = 4096;
   constexpr uint32_t kUnit = 1024;
@@ -32,9 +32,9 @@ HostMemory::Scratch HostMemory::give_scratch(Dispatch& dispatch, uint32_t bytes_
   dispatch.scratch_bytes_per_wave = (bytes_per_lane * lanes + kUnit - 1) / kUnit * kUnit;
   dispatch.scratch_waves = kWaves;
   const uint64_t bytes = uint64_t{dispatch.scratch_bytes_per_wave} * kWaves;
-  Scratch scratch(new std::byte[bytes]);
-  dispatch.scratch_base = reinterpret_cast<uint64_t>(scratch.get());
-  add(scratch.get(), bytes, true);
+  AlignedBuffer scratch(bytes);
+  dispatch.scratch_base = reinterpret_cast<uint64_t>(scratch.data());
+  add(scratch.data(), bytes, true);
   return scratch;
 }
 

@@ -3,11 +3,11 @@
 
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <vector>
 
 #include "simulator/compute/dispatch.h"
 #include "simulator/compute/memory.h"
+#include "support/aligned_buffer.h"
 
 namespace outboard::simulator::compute {
 
@@ -23,8 +23,7 @@ class HostMemory : public Memory {
   void allow_everything() { everything_ = true; }
 
   // Scratch memory for the waves of a dispatch; sets the dispatch's scratch fields.
-  using Scratch = std::unique_ptr<std::byte[]>;
-  Scratch give_scratch(Dispatch& dispatch, uint32_t bytes_per_lane);
+  AlignedBuffer give_scratch(Dispatch& dispatch, uint32_t bytes_per_lane);
 
   Translation translate(uint64_t address, Access access) override;
   uint64_t page_bytes() const override { return 1; }

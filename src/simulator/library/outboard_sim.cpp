@@ -106,7 +106,7 @@ void run_checked(const outboard_sim_launch& run, outboard_sim_result& result) {
   options.cache_model = (run.flags & OUTBOARD_SIM_CACHES) != 0;
   options.instruction_limit = run.instruction_limit;
   Dispatch dispatch = to_dispatch(run);
-  HostMemory::Scratch scratch = memory.give_scratch(dispatch, run.scratch_bytes);
+  const outboard::AlignedBuffer scratch = memory.give_scratch(dispatch, run.scratch_bytes);
   ComputeUnits units(memory, options);
   const Result outcome = units.run(dispatch);
   result.status = static_cast<uint32_t>(outcome.stop);
