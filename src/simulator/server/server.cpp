@@ -55,6 +55,24 @@ std::optional<Outcome> link_fault(Card& card, link::Socket& socket, const Reques
 
 }  // namespace
 
+void serve_client(Card& card, link::Socket& socket, const ServerOptions& options, RemoteState& remote,
+                  std::atomic<uint64_t>& requests) {
+  const bool tinygpu = options.dialect == Dialect::kTinyGpu;
+  const std::unique_ptr<Client> client =
+      tinygpu ? make_tinygpu_client(card, socket) : make_remote_client(card, socket, remote);
+  Request request{};
+  const std::span<std::byte> bytes = std::as_writable_bytes(std::span(&request, 1));
+  // TinyGPU's server takes the header in one piece or gives up; the other one waits for all.
+  while (tinygpu ? socket.receive_some(bytes) == bytes.size() : socket.receive(bytes)) {
+    const uint64_t number = ++requests;
+    if (FaultPlan* faults = card.options().faults.get()) faults->begin_request();
+    std::optional<Outcome> outcome = link_fault(card, socket, request);
+    if (!outcome) outcome = client->handle(request);
+    if (options.trace) options.trace(describe(number, request, outcome->result));
+    if (!outcome->go_on) break;
+  }
+}
+
 Server::Server(Card& card, link::Listener listener, ServerOptions options)
     : card_(card), listener_(std::move(listener)), options_(std::move(options)) {}
 
@@ -73,22 +91,7 @@ void Server::run() {
     if (stopping_) socket.shut_down();
     socket.set_buffers(kBufferBytes);
     say("client connected");
-    {
-      const std::unique_ptr<Client> client = options_.dialect == Dialect::kTinyGpu
-                                                 ? make_tinygpu_client(card_, socket)
-                                                 : make_remote_client(card_, socket, remote);
-      Request request{};
-      const std::span<std::byte> bytes = std::as_writable_bytes(std::span(&request, 1));
-      // TinyGPU's server takes the header in one piece or gives up; the other one waits for all.
-      while (options_.dialect == Dialect::kTinyGpu ? socket.receive_some(bytes) == bytes.size()
-                                                   : socket.receive(bytes)) {
-        const uint64_t number = ++requests_;
-        std::optional<Outcome> outcome = link_fault(card_, socket, request);
-        if (!outcome) outcome = client->handle(request);
-        if (options_.trace) options_.trace(describe(number, request, outcome->result));
-        if (!outcome->go_on) break;
-      }
-    }
+    serve_client(card_, socket, options_, remote, requests_);
     {
       const std::lock_guard lock(client_mutex_);
       client_ = nullptr;

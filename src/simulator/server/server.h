@@ -27,6 +27,13 @@ struct ServerOptions {
   std::function<void(const std::string&)> say;  // "client connected", "client gone"
 };
 
+// What the remote server keeps from client to client.
+struct RemoteState;
+
+// One client's conversation, to its end. `requests` counts.
+void serve_client(Card& card, link::Socket& socket, const ServerOptions& options, RemoteState& remote,
+                  std::atomic<uint64_t>& requests);
+
 // Serves one client at a time, as both servers do: the next one connects and then waits.
 class Server {
  public:
