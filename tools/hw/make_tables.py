@@ -234,7 +234,7 @@ PM4_FIELDS = {
 EVENTS = ["CACHE_FLUSH_TS", "CACHE_FLUSH", "CS_PARTIAL_FLUSH", "CACHE_FLUSH_AND_INV_TS_EVENT",
           "CACHE_FLUSH_AND_INV_EVENT", "PERFCOUNTER_START", "PERFCOUNTER_STOP", "PERFCOUNTER_SAMPLE",
           "THREAD_TRACE_MARKER", "BOTTOM_OF_PIPE_TS", "CS_DONE"]
-ATOMICS = r"TC_OP_ATOMIC_(?:SWAP|CMPSWAP|ADD|SUB|SMIN|UMIN|SMAX|UMAX|AND|OR|XOR|INC|DEC)_RTN_(?:32|64)"
+ATOMICS = r"TC_OP_ATOMIC_(?:SWAP|CMPSWAP|ADD|SUB|SMIN|UMIN|SMAX|UMAX|AND|OR|XOR|INC|DEC)(?:_RTN)?_(?:32|64)"
 
 
 def field_structs(packets):
@@ -501,7 +501,8 @@ def smu():
     interface = text("pm/swsmu/inc/pmfw_if/smu13_driver_if_v13_0_0.h")
     lines = header("pm/swsmu/inc/pmfw_if/{smu_v13_0_0_ppsmc.h,smu13_driver_if_v13_0_0.h}") + ["namespace smu {", ""]
     lines += enumerators(messages, r"PPSMC_\w+|DEBUGSMC_\w+")
-    lines += ["", "// Clocks, tables, features."] + enumerators(interface, r"PPCLK_\w+|TABLE_\w+|FEATURE_\w+_BIT|SVI_PLANE_COUNT|TEMP_COUNT|THROTTLER_COUNT|SMU13_0_0_DRIVER_IF_VERSION")
+    lines += ["", "// Clocks, tables, features."] + enumerators(interface, r"PPCLK_\w+|TABLE_\w+|FEATURE_\w+_BIT|SVI_PLANE_COUNT|TEMP_COUNT|THROTTLER_COUNT")
+    lines += enumerators(text("pm/swsmu/inc/smu_v13_0.h"), r"SMU13_DRIVER_IF_VERSION_SMU_V13_0_0_0")
     constants = {}
     for line in enumerators(interface, r"\w+"):
         name, value = re.match(r"inline constexpr uint32_t (\w+) = (\w+);", line).groups()
@@ -537,10 +538,12 @@ PTE = [("VALID", 0, 1), ("SYSTEM", 1, 1), ("SNOOPED", 2, 1), ("TMZ", 3, 1), ("EX
 
 
 def interrupts():
-    lines = header("include/soc15_ih_clientid.h, include/ivsrcid/gfx/irqsrcs_gfx_11_0_0.h, amdkfd/soc15_int.h",
+    lines = header("include/soc15_ih_clientid.h, include/ivsrcid, amdkfd/soc15_int.h",
                    ('"devices/amd/hw/register.h"',)) + ["namespace ih {", ""]
     lines += enumerators(text("include/soc15_ih_clientid.h"), r"SOC21_IH_CLIENTID_(?!MAX)\w+", "uint8_t")
     lines += enumerators(text("include/ivsrcid/gfx/irqsrcs_gfx_11_0_0.h"), r"GFX_11_0_0__SRCID__\w+", "uint8_t")
+    lines += enumerators(text("include/ivsrcid/nbio/irqsrcs_nbif_7_4.h"),
+                         r"NBIF_7_4__SRCID__(RAS_CONTROLLER|ERREVENT_ATHUB)_INTERRUPT", "uint8_t")
     lines += ["", "// An entry of the ring: eight dwords."] + field_structs({"Entry": IH_ENTRY})
     lines += ["", "// Context words 0 and 1 of SQ_INTERRUPT_ID."] + field_structs({"SqInterrupt": SQ_INTERRUPT})
     lines += ["", "}  // namespace ih"]

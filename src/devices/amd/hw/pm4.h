@@ -176,6 +176,32 @@ inline constexpr uint32_t TC_OP_ATOMIC_OR_RTN_64 = 0x00000036;
 inline constexpr uint32_t TC_OP_ATOMIC_XOR_RTN_64 = 0x00000037;
 inline constexpr uint32_t TC_OP_ATOMIC_INC_RTN_64 = 0x00000038;
 inline constexpr uint32_t TC_OP_ATOMIC_DEC_RTN_64 = 0x00000039;
+inline constexpr uint32_t TC_OP_ATOMIC_SWAP_32 = 0x00000047;
+inline constexpr uint32_t TC_OP_ATOMIC_CMPSWAP_32 = 0x00000048;
+inline constexpr uint32_t TC_OP_ATOMIC_ADD_32 = 0x0000004f;
+inline constexpr uint32_t TC_OP_ATOMIC_SUB_32 = 0x00000050;
+inline constexpr uint32_t TC_OP_ATOMIC_SMIN_32 = 0x00000051;
+inline constexpr uint32_t TC_OP_ATOMIC_UMIN_32 = 0x00000052;
+inline constexpr uint32_t TC_OP_ATOMIC_SMAX_32 = 0x00000053;
+inline constexpr uint32_t TC_OP_ATOMIC_UMAX_32 = 0x00000054;
+inline constexpr uint32_t TC_OP_ATOMIC_AND_32 = 0x00000055;
+inline constexpr uint32_t TC_OP_ATOMIC_OR_32 = 0x00000056;
+inline constexpr uint32_t TC_OP_ATOMIC_XOR_32 = 0x00000057;
+inline constexpr uint32_t TC_OP_ATOMIC_INC_32 = 0x00000058;
+inline constexpr uint32_t TC_OP_ATOMIC_DEC_32 = 0x00000059;
+inline constexpr uint32_t TC_OP_ATOMIC_SWAP_64 = 0x00000067;
+inline constexpr uint32_t TC_OP_ATOMIC_CMPSWAP_64 = 0x00000068;
+inline constexpr uint32_t TC_OP_ATOMIC_ADD_64 = 0x0000006f;
+inline constexpr uint32_t TC_OP_ATOMIC_SUB_64 = 0x00000070;
+inline constexpr uint32_t TC_OP_ATOMIC_SMIN_64 = 0x00000071;
+inline constexpr uint32_t TC_OP_ATOMIC_UMIN_64 = 0x00000072;
+inline constexpr uint32_t TC_OP_ATOMIC_SMAX_64 = 0x00000073;
+inline constexpr uint32_t TC_OP_ATOMIC_UMAX_64 = 0x00000074;
+inline constexpr uint32_t TC_OP_ATOMIC_AND_64 = 0x00000075;
+inline constexpr uint32_t TC_OP_ATOMIC_OR_64 = 0x00000076;
+inline constexpr uint32_t TC_OP_ATOMIC_XOR_64 = 0x00000077;
+inline constexpr uint32_t TC_OP_ATOMIC_INC_64 = 0x00000078;
+inline constexpr uint32_t TC_OP_ATOMIC_DEC_64 = 0x00000079;
 
 // Header and body, by dword.
 struct Header {

@@ -197,6 +197,7 @@ inline constexpr uint32_t TABLE_I2C_COMMANDS = 0x9;
 inline constexpr uint32_t TABLE_DRIVER_INFO = 0xa;
 inline constexpr uint32_t TABLE_ECCINFO = 0xb;
 inline constexpr uint32_t TABLE_COUNT = 0xc;
+inline constexpr uint32_t SMU13_DRIVER_IF_VERSION_SMU_V13_0_0_0 = 0x37;
 
 #pragma pack(push, 1)
 struct SmuMetrics_t {

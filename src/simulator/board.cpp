@@ -1,0 +1,176 @@
+#include "simulator/board.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "devices/amd/hw/discovery.h"
+#include "devices/amd/hw/gc.h"
+#include "simulator/discovery_table.h"
+#include "simulator/hub.h"
+#include "simulator/interrupts.h"
+#include "simulator/mec.h"
+#include "simulator/nbio.h"
+#include "simulator/psp.h"
+#include "simulator/rlc.h"
+#include "simulator/sdma.h"
+#include "simulator/smu.h"
+
+namespace outboard::simulator {
+
+namespace hw = devices::amd::hw;
+
+namespace {
+
+constexpr uint64_t kHiddenVram = uint64_t{16} << 20;
+
+bool fires(const CardOptions& options, std::string_view what) {
+  return options.faults && options.faults->fires(what).has_value();
+}
+
+ConfigSpace::Options config_options(const CardOptions& options) {
+  ConfigSpace::Options result;
+  result.bar0_bytes = options.bar0_bytes;
+  if (fires(options, "bar.small")) result.bar0_bytes = ConfigSpace::kSmallestBar0;
+  result.resizable = result.bar0_bytes > ConfigSpace::kSmallestBar0;
+  result.unassigned = fires(options, "bar.unassigned");
+  result.audio = fires(options, "pci.audio-function");
+  result.absent = fires(options, "pci.absent");
+  result.slow_link = fires(options, "pci.slow-link");
+  return result;
+}
+
+compute::Options compute_options(const CardOptions& options) {
+  compute::Options result;
+  result.threads = options.threads;
+  result.strict = options.strict;
+  result.cache_model = options.cache_model;
+  return result;
+}
+
+// What an earlier client may have left behind: tinygrad's marks of a session that did not end well.
+constexpr uint32_t kDirtyVersion = 0xA0000008, kDirtyRunning = 1;
+
+}  // namespace
+
+Board::Board(CardOptions given)
+    : options(std::move(given)),
+      vram(options.vram_bytes),
+      system(options.seed),
+      registers(events),
+      config(events, config_options(options)) {
+  gc_hub = std::make_unique<Hub>(*this, Hub::Kind::kGc);
+  mm_hub = std::make_unique<Hub>(*this, Hub::Kind::kMm);
+  interrupts = std::make_unique<Interrupts>(*this);
+  nbio = std::make_unique<Nbio>(*this);
+  rlc = std::make_unique<Rlc>(*this);
+  smu = std::make_unique<Smu>(*this);
+  psp = std::make_unique<Psp>(*this);
+  mec = std::make_unique<Mec>(*this);
+  for (int i = 0; i < 2; ++i) sdma.push_back(std::make_unique<Sdma>(*this, i));
+  shader_memory = std::make_unique<ShaderMemory>(*this);
+  compute = std::make_unique<compute::ComputeUnits>(*shader_memory, compute_options(options));
+
+  const std::vector<std::byte> table = make_discovery_table();
+  const uint64_t place = visible_vram() - hw::discovery::DISCOVERY_TMR_OFFSET;
+  std::memcpy(vram.at(place), table.data(), table.size());
+  if (const auto rule = fires("card.dirty")) {
+    psp->leave_running();
+    mec->leave_active();
+    const auto version = rule->parameters.find("version");
+    registers.set<hw::gc::SCRATCH_REG7>(
+        version == rule->parameters.end() ? kDirtyVersion : static_cast<uint32_t>(version->second));
+    registers.set<hw::gc::SCRATCH_REG6>(kDirtyRunning);
+  }
+}
+
+Board::~Board() = default;
+
+std::optional<FaultRule> Board::fires(std::string_view what, std::string_view where) {
+  if (!options.faults) return std::nullopt;
+  auto rule = options.faults->fires(what, where);
+  if (rule) {
+    events.fault("fault", "{}{}{}", what, where.empty() ? "" : " at ", where);
+  }
+  return rule;
+}
+
+uint64_t Board::visible_vram() const { return options.vram_bytes - kHiddenVram; }
+
+void Board::power_on() {
+  registers.reset();
+  gc_hub->power_on();
+  mm_hub->power_on();
+  nbio->power_on();
+  rlc->power_on();
+  smu->power_on();
+  psp->power_on();
+  mec->power_on();
+  for (const auto& engine : sdma) engine->power_on();
+}
+
+void Board::hard_reset(std::string_view why) {
+  events.note("card", "{}", why);
+  ++counters.resets;
+  cancel_dispatch();
+  power_on();
+  wake();
+}
+
+uint64_t Board::clock() const {
+  using Ticks = std::chrono::duration<uint64_t, std::ratio<1, 100000000>>;
+  return std::chrono::duration_cast<Ticks>(std::chrono::steady_clock::now() - start_).count();
+}
+
+Board::Guard::Guard(Board& board) : board_(board), lock_(board.mutex_, std::defer_lock) {
+  ++board.waiting_;
+  lock_.lock();
+  --board.waiting_;
+  before_ = board.held_;
+  board.held_ = &lock_;
+}
+
+Board::Guard::~Guard() { board_.held_ = before_; }
+
+void Board::wake() {
+  ++wakes_;
+  work.notify_all();
+}
+
+compute::Result Board::run_dispatch(const compute::Dispatch& dispatch) {
+  dispatch_running_ = true;
+  const auto selection = registers.engine_selection();
+  registers.select_for_engine(std::nullopt);
+  compute::Result result;
+  release([&](std::unique_lock<std::mutex>& lock) {
+    lock.unlock();
+    result = compute->run(dispatch);
+    lock.lock();
+  });
+  registers.select_for_engine(selection);
+  dispatch_running_ = false;
+  if (!retired_.empty()) {
+    compute->invalidate_translations();
+    retired_.clear();
+  }
+  idle.notify_all();
+  return result;
+}
+
+void Board::cancel_dispatch() {
+  if (!dispatch_running_) return;
+  compute->cancel();
+  release([&](std::unique_lock<std::mutex>& lock) {
+    idle.wait(lock, [&] { return !dispatch_running_; });
+  });
+}
+
+void Board::retire(std::shared_ptr<SharedRegion> region) {
+  if (!region) return;
+  if (dispatch_running_) {
+    retired_.push_back(std::move(region));
+  } else {
+    compute->invalidate_translations();
+  }
+}
+
+}  // namespace outboard::simulator

@@ -1,0 +1,87 @@
+#include "simulator/interrupts.h"
+
+#include <cstring>
+
+#include "devices/amd/hw/interrupts.h"
+#include "devices/amd/hw/osssys.h"
+#include "simulator/hub.h"
+
+namespace outboard::simulator {
+
+namespace hw = devices::amd::hw;
+namespace oss = hw::osssys;
+
+Interrupts::Interrupts(Board& board) : board_(board) {
+  board.registers.on_write<oss::IH_RB_CNTL>([this](uint32_t value) {
+    // A one clears the overflow; the bit is kept, and must be cleared before the next overflow can
+    // be cleared (ih_v6_0.c, ih_v6_0_get_wptr).
+    if (oss::IH_RB_CNTL::WPTR_OVERFLOW_CLEAR.get(value) != 0) {
+      const uint32_t wptr = board_.registers.get<oss::IH_RB_WPTR>();
+      board_.registers.set<oss::IH_RB_WPTR>(oss::IH_RB_WPTR::RB_OVERFLOW.put(wptr, 0));
+    }
+  });
+}
+
+void Interrupts::raise(const Entry& entry) {
+  using Layout = hw::ih::Entry;
+  ++board_.counters.interrupts;
+  RegisterFile& registers = board_.registers;
+  const uint32_t control = registers.get<oss::IH_RB_CNTL>();
+  if (oss::IH_RB_CNTL::RB_ENABLE.get(control) == 0) return;
+  if (board_.fires("ih.lost-interrupt",
+                   fmt::format("client {} source {}", entry.client, entry.source))) {
+    return;
+  }
+
+  std::array<uint32_t, kEntryBytes / 4> words{};
+  Layout::CLIENT_ID.put(words.data(), entry.client);
+  Layout::SOURCE_ID.put(words.data(), entry.source);
+  Layout::RING_ID.put(words.data(), entry.ring);
+  Layout::VMID.put(words.data(), entry.vmid);
+  Layout::VMID_TYPE.put(words.data(), entry.vmid_type);
+  const uint64_t time = board_.clock();
+  Layout::TIMESTAMP_LO.put(words.data(), static_cast<uint32_t>(time));
+  Layout::TIMESTAMP_HI.put(words.data(), static_cast<uint32_t>(time >> 32));
+  Layout::PASID.put(words.data(), entry.pasid);
+  Layout::NODE_ID.put(words.data(), entry.node);
+  Layout::CONTEXT_ID0.put(words.data(), entry.context[0]);
+  Layout::CONTEXT_ID1.put(words.data(), entry.context[1]);
+  Layout::CONTEXT_ID2.put(words.data(), entry.context[2]);
+  Layout::CONTEXT_ID3.put(words.data(), entry.context[3]);
+
+  // RB_SIZE: base 2 logarithm of the ring's dwords.
+  const uint32_t ring_bytes = 4u << oss::IH_RB_CNTL::RB_SIZE.get(control);
+  const uint64_t base =
+      (uint64_t{registers.get<oss::IH_RB_BASE_HI>()} << 32 | registers.get<oss::IH_RB_BASE>()) << 8;
+  uint32_t pointer = registers.get<oss::IH_RB_WPTR>();
+  const uint32_t offset = oss::IH_RB_WPTR::OFFSET.get(pointer) * 4 % ring_bytes;
+  if (board_.gc_hub == nullptr) return;
+  const compute::Translation place = board_.mm_hub->resolve_physical(base + offset);
+  if (place.host == nullptr || place.bytes < kEntryBytes) {
+    board_.events.driver_error("ih", "the interrupt ring at {:#x} is no memory of the card", base);
+    return;
+  }
+  std::memcpy(place.host, words.data(), kEntryBytes);
+
+  const uint32_t next = (offset + kEntryBytes) % ring_bytes;
+  pointer = oss::IH_RB_WPTR::OFFSET.put(pointer, next / 4);
+  if (next == registers.get<oss::IH_RB_RPTR>() % ring_bytes &&
+      oss::IH_RB_CNTL::WPTR_OVERFLOW_ENABLE.get(control) != 0) {
+    pointer = oss::IH_RB_WPTR::RB_OVERFLOW.put(pointer, 1);
+  }
+  registers.set<oss::IH_RB_WPTR>(pointer);
+
+  const uint64_t writeback = uint64_t{registers.get<oss::IH_RB_WPTR_ADDR_HI>()} << 32 |
+                             registers.get<oss::IH_RB_WPTR_ADDR_LO>();
+  if (oss::IH_RB_CNTL::WPTR_WRITEBACK_ENABLE.get(control) != 0 && writeback != 0) {
+    const compute::Translation copy = board_.mm_hub->resolve_physical(writeback);
+    if (copy.host == nullptr) {
+      board_.events.driver_error("ih", "the write pointer's copy at {:#x} is no memory of the card",
+                                 writeback);
+    } else {
+      std::memcpy(copy.host, &pointer, sizeof pointer);
+    }
+  }
+}
+
+}  // namespace outboard::simulator
