@@ -1,5 +1,5 @@
 // Disassembles: each line of stdin is up to three words in hex. Answers with the size in bytes and
-// the text, or "4 invalid".
+// the text, or "4 invalid". With --list: writes all mnemonics.
 #include <cstdint>
 #include <iostream>
 #include <sstream>
@@ -8,8 +8,14 @@
 
 #include "simulator/compute/instruction.h"
 
-int main() {
+int main(int argc, char** argv) {
   namespace compute = outboard::simulator::compute;
+  if (argc > 1 && std::string(argv[1]) == "--list") {
+    for (int op = 1; op < compute::kOpcodeCount; ++op) {
+      std::cout << compute::mnemonic(static_cast<compute::Opcode>(op)) << '\n';
+    }
+    return 0;
+  }
   std::ios::sync_with_stdio(false);
   std::string line;
   while (std::getline(std::cin, line)) {

@@ -43,8 +43,8 @@ FORMATS = {
     "kLdsDirect": ("LDSDIROp", 0xCE000000, 20, ()),
     "kDs": ("DSOp", 0xD8000000, 18, (0,)),
     "kFlat": ("FLATOp", 0xDC000000, 18, (0x007C0000,)),
-    "kGlobal": ("GLOBALOp", 0xDC020000, 18, (0x007C0000,)),
-    "kScratch": ("SCRATCHOp", 0xDC010000, 18, (0x007C0000,)),
+    "kGlobal": ("GLOBALOp", 0xDC020000, 18, (0,)),
+    "kScratch": ("SCRATCHOp", 0xDC010000, 18, (0,)),
     "kMubuf": ("MUBUFOp", 0xE0000000, 18, (0,)),
     "kMtbuf": ("MTBUFOp", 0xE8000000, 15, (0,)),
     "kMimg": ("MIMGOp", 0xF0000100, 18, (0,)),
@@ -67,6 +67,14 @@ LITERAL_OPS = {"V_FMAMK_F32", "V_FMAAK_F32", "V_FMAMK_F16", "V_FMAAK_F16", "S_SE
 # What the description leaves out or gives with another width than the hardware reads.
 # (format or None for all, mnemonic, role): (type, dwords)
 CORRECTIONS = {
+    # The class mask is an integer; LLVM reads a whole register in the long form.
+    ("kVopc", "V_CMP_CLASS_F16", "s1"): ("kB16", 1),
+    ("kVopc", "V_CMPX_CLASS_F16", "s1"): ("kB16", 1),
+    ("kVop3", "V_CMP_CLASS_F16", "s1"): ("kB32", 1),
+    ("kVop3", "V_CMPX_CLASS_F16", "s1"): ("kB32", 1),
+    # Left out.
+    (None, "S_SUBVECTOR_LOOP_BEGIN", "d0"): ("kB32", 1),
+    (None, "S_SUBVECTOR_LOOP_END", "d0"): ("kB32", 1),
     # The saved carry in and out and the select mask are lane masks.
     (None, "V_CNDMASK_B32", "s2"): ("kMask", 1),
     (None, "V_CNDMASK_B16", "s2"): ("kMask", 1),
@@ -77,8 +85,9 @@ CORRECTIONS = {
     ("kVop2", "V_ADD_CO_CI_U32", "d1"): ("kMask", 1),
     ("kVop2", "V_SUB_CO_CI_U32", "d1"): ("kMask", 1),
     ("kVop2", "V_SUBREV_CO_CI_U32", "d1"): ("kMask", 1),
-    # An exponent, not a float.
-    (None, "V_LDEXP_F16", "s1"): ("kI16", 1),
+    # A shift amount, read from a whole register.
+    (None, "V_ALIGNBIT_B32", "s2"): ("kU32", 1),
+    (None, "V_ALIGNBYTE_B32", "s2"): ("kU32", 1),
 }
 
 
@@ -176,8 +185,11 @@ def roles(fmt, name, operands, e32):
     return result
 
 
-def vgpr_only(operands):
-    return "src0" in operands and operands["src0"][2].name in ("OPR_VGPR", "OPR_SRC_VGPR")
+def register_only(name, operands):
+    """Whether the first source of a VOP1 or SOP1 can't be a constant."""
+    if "src0" in operands:
+        return operands["src0"][2].name in ("OPR_VGPR", "OPR_SRC_VGPR")
+    return name in ("S_SETPC_B64", "S_RFE_B64", "S_MOVRELS_B32", "S_MOVRELS_B64")
 
 
 def collect():
@@ -198,7 +210,7 @@ def collect():
             first = word | number << shift
             words = [first, *more] + ([0x3F123456] if name in LITERAL_OPS else [])
             candidates.append(dict(format=fmt, number=number, name=name, words=words,
-                                   vgpr_source=vgpr_only(OPERANDS.get(op, {})),
+                                   register_source=register_only(name, OPERANDS.get(op, {})),
                                    roles=roles(fmt, name, OPERANDS.get(op, {}),
                                                e32.get(name) if fmt.startswith("kVop") else None)))
     # GWS instructions exist with the gds bit only; a few VOP1 take no scalar source.
@@ -207,8 +219,8 @@ def collect():
         if line is None and c["format"] == "kDs":
             c["words"][0] |= 1 << 17
             c["gds"] = True
-        if line is None and c["format"] == "kVop1":
-            c["words"][0] |= 0x100
+        if line is None and c["format"] in ("kVop1", "kVop3"):
+            c["words"][-1] |= 0x100
     known = llvm([c["words"] for c in candidates])
     rows, refused = [], []
     for c, line in zip(candidates, known):
@@ -229,14 +241,16 @@ def probe_bits(rows):
         row["refused"], row["op_sel"] = 0, 0
         opcode = ((1 << OPCODE_BITS[row["format"]]) - 1) << FORMATS[row["format"]][2]
         keep = opcode | FORMAT_MASK.get(row["format"], 0xFC000000)
-        if row["format"] in ("kMimg",):
-            keep = 0xFFFFFFFF
-        for bit in range(32 * (2 if FORMATS[row["format"]][3] else 1)):
+        if row["format"] == "kMimg":
+            keep = 0xFFFFFFFF ^ 1 << 17  # d16; sizes hang on the other fields
+        for bit in range(64 if FORMATS[row["format"]][3] and row["format"] != "kMimg" else 32):
             if bit < 32 and keep >> bit & 1:
                 continue
             if row.get("gds") and bit == 17:
                 continue
             words = list(row["words"])
+            if words[bit // 32] >> bit % 32 & 1:
+                continue
             words[bit // 32] ^= 1 << bit % 32
             cases.append(words)
             where.append((row, bit))
@@ -244,7 +258,8 @@ def probe_bits(rows):
         if line is None:
             # LLVM 19 lets 16-bit operands of the short encodings name v0 to v127 only; the
             # hardware takes bit 7 as the half of the register.
-            if row["format"] in ("kVop1", "kVop2") and bit in (16, 24):
+            halves = any(t in ("kF16", "kI16", "kU16", "kB16") for t, _ in row["roles"].values())
+            if halves and row["format"] in ("kVop1", "kVop2") and bit in (16, 24):
                 continue
             row["refused"] |= 1 << bit
         elif row["format"] in ("kVop3", "kVop3Sd", "kVinterp") and 11 <= bit <= 14:
@@ -266,8 +281,8 @@ def probe_dpp(rows):
 
 def row_flags(r):
     flags = []
-    if r["format"] == "kVop1" and r["vgpr_source"]:
-        flags.append("kVectorSource")
+    if r["format"] in ("kVop1", "kSop1") and r["register_source"]:
+        flags.append("kRegisterSource")
     if r["name"] in LITERAL_OPS:
         flags.append("kTakesLiteral")
     if r.get("dpp16"):

@@ -67,7 +67,9 @@ bool decode_sop1(std::span<const uint32_t> words, uint64_t bits, Instruction& ou
     out.simm16 = static_cast<uint16_t>(kSsrc0(bits));
     return true;
   }
-  return scalar_source(bits, kSsrc0, *row, 0, out) && finish_literal(words, false, out);
+  if (!scalar_source(bits, kSsrc0, *row, 0, out)) return false;
+  if ((row->flags & isa::kRegisterSource) != 0 && out.source[0].constant) return false;
+  return finish_literal(words, false, out);
 }
 
 bool decode_sop2(std::span<const uint32_t> words, uint64_t bits, Instruction& out) {
@@ -128,7 +130,7 @@ bool decode_smem(uint64_t bits, Instruction& out) {
       static_cast<int32_t>(kOffset(bits) ^ kOffsetSign) - static_cast<int32_t>(kOffsetSign);
   if (out.op == Opcode::kSAtcProbe || out.op == Opcode::kSAtcProbeBuffer) {
     out.simm16 = static_cast<uint16_t>(kSdata(bits));
-  } else if (!scalar_destination(bits, kSdata, *row, out)) {
+  } else if (kSdata(bits) >= code::kM0 || !scalar_destination(bits, kSdata, *row, out)) {
     return false;
   }
   out.sources = 1;

@@ -1,5 +1,6 @@
 // MIMG: graphics, decoded and disassembled only.
 #include <algorithm>
+#include <array>
 #include <string>
 
 #include "simulator/compute/decode_parts.h"
@@ -48,11 +49,45 @@ int address_dwords(std::string_view name, const Instruction::Image& image) {
 int data_dwords(std::string_view name, const Instruction& in) {
   int count = 0;
   for (int bit = 0; bit < 4; ++bit) count += in.image.dmask >> bit & 1;
-  if (has(name, "atomic")) return (in.image.dmask & 0xc) != 0 || has(name, "cmpswap") ? 2 : 1;
   if (has(name, "gather4") || has(name, "msaa_load")) count = 4;
   if (count == 0) count = 1;
   if (in.image.d16) count = (count + 1) / 2;
-  return count + (in.tfe || in.image.lwe ? 1 : 0);
+  return count + (in.tfe ? 1 : 0);
+}
+
+// The address operands: how many dwords each takes.
+struct Addresses {
+  int count = 0;
+  std::array<uint8_t, 5> dwords{};
+};
+
+// The ray instructions: node, extent, origin, direction, inverse direction; a16 packs the last two.
+Addresses ray_addresses(bool node64, const Instruction::Image& image) {
+  const uint8_t node = node64 ? 2 : 1;
+  if (image.nsa) {
+    if (image.a16) return {4, {node, 1, 3, 3}};
+    return {5, {node, 1, 3, 3, 3}};
+  }
+  return {1, {static_cast<uint8_t>(node + (image.a16 ? 7 : 10))}};
+}
+
+Addresses addresses(std::string_view name, const Instruction::Image& image) {
+  const int dwords = address_dwords(name, image);
+  if (!image.nsa) return {1, {static_cast<uint8_t>(dwords)}};
+  constexpr int kSeparate = 5;  // the last one names all the rest
+  Addresses result;
+  result.count = std::min(dwords, kSeparate);
+  result.dwords.fill(1);
+  result.dwords[kSeparate - 1] = static_cast<uint8_t>(std::max(dwords - kSeparate + 1, 1));
+  return result;
+}
+
+// The ray instructions have nothing to choose but a16 and nsa.
+bool is_ray_form(const Instruction& in) {
+  constexpr uint8_t kAllChannels = 15;
+  const Instruction::Image& image = in.image;
+  return image.dmask == kAllChannels && image.dim == 0 && image.unnormalized && image.r128 &&
+         !image.d16 && !image.lwe && !in.tfe && !in.glc && !in.slc && !in.dlc;
 }
 
 }  // namespace
@@ -76,7 +111,7 @@ bool decode_image(std::span<const uint32_t> words, uint64_t bits, Instruction& o
   out.dlc = kDlc(bits) != 0;
   out.tfe = kTfe(bits) != 0;
   const auto resource = static_cast<uint16_t>(kSrsrc(bits) * 4);
-  const uint8_t resource_dwords = rays || out.image.r128 ? 4 : 8;
+  const uint8_t resource_dwords = rays ? 4 : 8;
   if (!scalar_register(resource,
                        {resource_dwords == 4 ? Type::kB128 : Type::kB256, resource_dwords},
                        out.source[0])) {
@@ -85,6 +120,8 @@ bool decode_image(std::span<const uint32_t> words, uint64_t bits, Instruction& o
   if (has(name, "sample") || has(name, "gather4") || has(name, "get_lod")) {
     const auto sampler = static_cast<uint16_t>(kSsamp(bits) * 4);
     if (!scalar_register(sampler, {Type::kB128, 4}, out.source[1])) return false;
+  } else if (kSsamp(bits) != 0) {
+    return false;
   }
   const int data = rays ? 4 : data_dwords(name, out);
   const isa::Role data_role{Type::kB32, static_cast<uint8_t>(data)};
@@ -92,25 +129,20 @@ bool decode_image(std::span<const uint32_t> words, uint64_t bits, Instruction& o
   Operand& data_operand = stores ? out.source[2] : out.destination[0];
   if (!stores) out.destinations = 1;
   if (!vector_register(static_cast<uint16_t>(kVdata(bits)), data_role, data_operand)) return false;
-  const int address = address_dwords(name, out.image);
+  if (rays && !is_ray_form(out)) return false;
+  if (out.image.nsa && words.size() < 3) return false;
+  out.size = out.image.nsa ? 12 : 8;
+  const Addresses list = rays ? ray_addresses(out.op == Opcode::kImageBvh64IntersectRay, out.image)
+                              : addresses(name, out.image);
   constexpr int kFirst = 3;
-  if (!out.image.nsa) {
-    out.sources = kFirst + 1;
-    return vector_register(static_cast<uint16_t>(kVaddr(bits)),
-                           {Type::kB32, static_cast<uint8_t>(address)}, out.source[kFirst]);
-  }
-  if (words.size() < 3) return false;
-  out.size = 12;
-  constexpr int kSeparate = 5;  // the last one names all the rest
-  for (int i = 0; i < std::min(address, kSeparate); ++i) {
+  for (int i = 0; i < list.count; ++i) {
     const uint32_t vgpr = i == 0 ? kVaddr(bits) : words[2] >> 8 * (i - 1) & 0xff;
-    const int dwords = i == kSeparate - 1 ? address - i : 1;
-    out.sources = static_cast<uint8_t>(kFirst + i + 1);
-    if (!vector_register(static_cast<uint16_t>(vgpr), {Type::kB32, static_cast<uint8_t>(dwords)},
+    if (!vector_register(static_cast<uint16_t>(vgpr), {Type::kB32, list.dwords[i]},
                          out.source[kFirst + i])) {
       return false;
     }
   }
+  out.sources = static_cast<uint8_t>(kFirst + list.count);
   return true;
 }
 

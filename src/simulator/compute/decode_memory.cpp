@@ -21,13 +21,10 @@ bool vgpr_destination(uint64_t bits, Field field, isa::Role role, Instruction& o
 }
 
 // What an atomic returns: a compare-and-swap's data are two values, of which one comes back.
-isa::Role returned(const isa::Row& row) {
-  isa::Role role = row.destination;
-  if (mnemonic(row.op).find("cmpswap") != std::string_view::npos) {
-    role.dwords /= 2;
-    role.type = role.dwords == 1 ? Type::kB32 : Type::kB64;
-  }
-  return role;
+isa::Role returned(const isa::Row& row, isa::Role data) {
+  if (mnemonic(row.op).find("cmpswap") == std::string_view::npos) return data;
+  const auto dwords = static_cast<uint8_t>(data.dwords / 2);
+  return {dwords == 1 ? Type::kB32 : Type::kB64, dwords};
 }
 
 }  // namespace
@@ -62,11 +59,13 @@ bool decode_flat(uint64_t bits, Instruction& out) {
   out.offset = (static_cast<int32_t>(kOffset(bits)) ^ kOffsetSign) - kOffsetSign;
   const bool atomic = (row->flags & isa::kAtomic) != 0;
   if (!atomic || out.glc) {
-    const isa::Role role = atomic ? returned(*row) : row->destination;
+    const isa::Role role = atomic ? returned(*row, row->source[1]) : row->destination;
     if (!vgpr_destination(bits, kVdst, role, out)) return false;
   }
   const auto saddr = static_cast<uint16_t>(kSaddr(bits));
-  const bool has_saddr = format != Format::kFlat && saddr != code::kNull;
+  const bool has_saddr = saddr != code::kNull;
+  if (format == Format::kFlat && has_saddr) return false;
+  if (format == Format::kFlat) out.offset &= kOffsetSign - 1;  // 12 bits without sign
   isa::Role address = row->source[0];
   if (format == Format::kGlobal && has_saddr && address.dwords != 0) address = {Type::kB32, 1};
   if (format == Format::kScratch && !out.sve) address = {};
@@ -76,7 +75,7 @@ bool decode_flat(uint64_t bits, Instruction& out) {
   out.sources = 3;
   const isa::Role base =
       format == Format::kGlobal ? isa::Role{Type::kB64, 2} : isa::Role{Type::kB32, 1};
-  return scalar_register(saddr, base, out.source[2]);
+  return saddr != code::kExecHi && scalar_register(saddr, base, out.source[2]);
 }
 
 bool decode_buffer(uint64_t bits, Instruction& out) {
@@ -107,7 +106,8 @@ bool decode_buffer(uint64_t bits, Instruction& out) {
   if (out.tfe) ++data.dwords;  // the status dword follows the data
   if ((row->flags & isa::kStore) != 0 || atomic) {
     if (!vgpr_source(bits, kVdata, data, 1, out)) return false;
-    if (atomic && out.glc && !vgpr_destination(bits, kVdata, returned(*row), out)) return false;
+    if (atomic && out.glc && !vgpr_destination(bits, kVdata, returned(*row, row->destination), out))
+      return false;
   } else if (!vgpr_destination(bits, kVdata, data, out)) {
     return false;
   }

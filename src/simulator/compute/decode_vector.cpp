@@ -16,6 +16,10 @@ bool is_dpp(uint32_t code) {
   return code == code::kDpp8 || code == code::kDpp8Fi || code == code::kDpp16;
 }
 
+bool takes_modifiers(Opcode op, Type type) {
+  return is_float(type) || op == Opcode::kVCndmaskB32 || op == Opcode::kVCndmaskB16;
+}
+
 // The dword that follows a DPP code in src0. `base` is the instruction's size without it.
 bool decode_dpp(std::span<const uint32_t> words, uint32_t src0, const isa::Row& row,
                 Instruction& out) {
@@ -47,6 +51,12 @@ bool decode_dpp(std::span<const uint32_t> words, uint32_t src0, const isa::Row& 
     out.source[0].absolute = kAbs0(word) != 0;
     out.source[1].negate = kNeg1(word) != 0;
     out.source[1].absolute = kAbs1(word) != 0;
+    for (int i = 0; i < 2; ++i) {
+      const Operand& operand = out.source[i];
+      if ((operand.negate || operand.absolute) && !takes_modifiers(out.op, operand.type)) {
+        return false;
+      }
+    }
   }
   return true;
 }
@@ -88,7 +98,7 @@ bool decode_destination(uint32_t field, const isa::Row& row, Instruction& out) {
 
 bool decode_short_sources(uint32_t src0, uint32_t vsrc1, const isa::Row& row,
                           std::span<const uint32_t> words, Instruction& out) {
-  if (row.source[0].dwords == 0) return !is_dpp(src0) && src0 != code::kLiteral;
+  if (row.source[0].dwords == 0) return true;  // v_nop, v_pipeflush: the field is not looked at
   out.sources = 1;
   const bool always_literal = (row.flags & isa::kTakesLiteral) != 0;
   if (row.source[1].dwords != 0) {
@@ -107,7 +117,7 @@ bool decode_short_sources(uint32_t src0, uint32_t vsrc1, const isa::Row& row,
   if (is_dpp(src0)) {
     if (always_literal || !decode_dpp(words, src0, row, out)) return false;
   } else if (!source_operand(static_cast<uint16_t>(src0), row.source[0], out.source[0]) ||
-             ((row.flags & isa::kVectorSource) != 0 && !out.source[0].is_vgpr())) {
+             ((row.flags & isa::kRegisterSource) != 0 && !out.source[0].is_vgpr())) {
     return false;
   }
   split_half(out.source[0]);
@@ -164,8 +174,22 @@ bool is_scalar_source(Opcode op, int index, Type type) {
   }
 }
 
-bool takes_modifiers(Opcode op, Type type) {
-  return is_float(type) || op == Opcode::kVCndmaskB32 || op == Opcode::kVCndmaskB16;
+// Sources that must be VGPRs.
+bool is_vector_source(Opcode op, int index) {
+  switch (op) {
+    case Opcode::kVReadlaneB32:
+    case Opcode::kVReadfirstlaneB32:
+    case Opcode::kVPermlane16B32:
+    case Opcode::kVPermlanex16B32:
+    case Opcode::kVMovrelsB32:
+    case Opcode::kVMovrelsdB32:
+    case Opcode::kVMovrelsd2B32:
+      return index == 0;
+    case Opcode::kVMqsadU32U8:
+      return index == 2;
+    default:
+      return false;
+  }
 }
 
 bool decode_vop3_sources(std::span<const uint32_t> words, uint64_t bits, const isa::Row& row,
@@ -180,10 +204,9 @@ bool decode_vop3_sources(std::span<const uint32_t> words, uint64_t bits, const i
       continue;
     }
     if (!source_operand(code, row.source[i], out.source[i])) return false;
+    if (is_vector_source(out.op, i) && !out.source[i].is_vgpr()) return false;
     if (is_scalar_source(out.op, i, row.source[i].type) && out.source[i].is_vgpr()) return false;
-    if (row.source[i].type == Type::kMask && !out.source[i].is_sgpr() && code != code::kNull) {
-      return false;
-    }
+    if (row.source[i].type == Type::kMask && code > code::kM0) return false;
   }
   if (out.dpp == Instruction::Dpp::kNone) return finish_literal(words, false, out);
   for (const Operand& operand : out.source) {
@@ -246,6 +269,22 @@ bool decode_vop3(std::span<const uint32_t> words, uint64_t bits, Instruction& ou
   return true;
 }
 
+namespace {
+
+// The elements of a WMMA's C and D.
+Type matrix_type(Opcode op) {
+  switch (op) {
+    case Opcode::kVWmmaF16_16x16x16F16:
+      return Type::kF16;
+    case Opcode::kVWmmaBf16_16x16x16Bf16:
+      return Type::kBF16;
+    default:
+      return Type::kF32;
+  }
+}
+
+}  // namespace
+
 bool decode_vop3p(std::span<const uint32_t> words, uint64_t bits, Instruction& out) {
   using namespace encoding::vop3p;
   const isa::Row* row = find_row(Format::kVop3p, kOp(bits));
@@ -265,11 +304,13 @@ bool decode_vop3p(std::span<const uint32_t> words, uint64_t bits, Instruction& o
     Operand& operand = out.source[i];
     const bool lo = (out.op_sel >> i & 1) != 0, hi = (out.op_sel_hi >> i & 1) != 0;
     const bool neg_lo = (out.neg_lo >> i & 1) != 0, neg_hi = (out.neg_hi >> i & 1) != 0;
-    if (operand.type == Type::kWmma) {
-      // A and B are registers; C may be an inline constant.
-      if (!operand.is_vgpr() && (i < 2 || !operand.constant || out.literal)) return false;
+    if (operand.type == Type::kWmma && !operand.is_vgpr()) {
+      // A and B are registers; C may be an inline constant, of the type of its elements.
+      if (i < 2 || !operand.constant || out.literal) return false;
+      operand.value = inline_constant(operand.code, matrix_type(out.op));
     }
     if (mix) {
+      if (out.dpp != Instruction::Dpp::kNone && i == 1 && !operand.is_vgpr()) return false;
       // op_sel_hi: the source is float16, in the half that op_sel says. The neg_hi field is |x|.
       operand.type = hi ? Type::kF16 : Type::kF32;
       if (operand.constant) {
@@ -331,6 +372,8 @@ bool decode_dual_half(const isa::DualRow* row, uint32_t vdst, uint32_t src0, uin
     if (!vector_register(static_cast<uint16_t>(vsrc1), {row->source1, 1}, source[fmamk ? 2 : 1])) {
       return false;
     }
+  } else if (vsrc1 != 0) {
+    return false;
   }
   if (fmamk || row->op == Opcode::kVFmaakF32) {
     source[fmamk ? 1 : 2] = {

@@ -80,10 +80,11 @@ std::string bits_text(const char* name, uint32_t bits, int count) {
   return text;
 }
 
-std::string modified_text(const Operand& operand, uint32_t literal) {
-  std::string text = operand_text(operand, literal);
-  if (operand.absolute) text = "|" + text + "|";
-  return operand.negate ? "-" + text : text;
+// With the signs around it; a minus before a number would read as another number.
+std::string modified_text(const Operand& operand, std::string text) {
+  if (operand.absolute) return (operand.negate ? "-|" : "|") + text + "|";
+  if (!operand.negate) return text;
+  return operand.constant ? "neg(" + text + ")" : "-" + text;
 }
 
 // LLVM writes what would be an inline integer in decimal.
@@ -231,8 +232,7 @@ std::string vop_text(const Instruction& in) {
     if (is_long && !halves) s.high = false;
     std::string text = is_always_literal(s, in.op, i) ? hex_text(in.literal_value)
                                                       : half(s, operand_text(s, in.literal_value));
-    if (s.absolute) text = "|" + text + "|";
-    out.operand(s.negate ? "-" + text : text);
+    out.operand(modified_text(s, text));
   }
   if (is_long) {
     const isa::Row* row = row_of(in);
@@ -263,7 +263,11 @@ std::string vop3p_text(const Instruction& in) {
   for (int i = 0; i < in.sources; ++i) {
     Operand s = in.source[i];
     s.high = false;
-    out.operand(mix ? modified_text(s, in.literal_value) : operand_text(s, in.literal_value));
+    std::string text = operand_text(s, in.literal_value);
+    if (wmma && s.code == code::kInverse2Pi && in.op != Opcode::kVWmmaF16_16x16x16F16) {
+      text = "0.15915494309189532";  // LLVM takes these for 64-bit operands
+    }
+    out.operand(mix ? modified_text(s, text) : text);
   }
   const int count = in.sources;
   const uint32_t all = (1u << count) - 1;
@@ -291,7 +295,7 @@ std::string vinterp_text(const Instruction& in) {
   for (int i = 0; i < in.sources; ++i) {
     Operand s = in.source[i];
     s.high = false;
-    out.operand(modified_text(s, 0));
+    out.operand(modified_text(s, operand_text(s, 0)));
   }
   out.flag(in.clamp, "clamp");
   if (in.op_sel != 0) out.tail(bits_text("op_sel", in.op_sel, 4));

@@ -141,17 +141,25 @@ std::string version_text(uint16_t field) {
     uint8_t id;
     const char* name;
   };
-  constexpr Name kNames[] = {{0, "UC_VERSION_GFX7"},  {8, "UC_VERSION_GFX8"},
-                             {2, "UC_VERSION_GFX9"},  {4, "UC_VERSION_GFX10"},
-                             {6, "UC_VERSION_GFX11"}, {9, "UC_VERSION_GFX12"}};
+  constexpr Name kNames[] = {{0, "UC_VERSION_GFX7"},
+                             {4, "UC_VERSION_GFX10"},
+                             {6, "UC_VERSION_GFX11"},
+                             {9, "UC_VERSION_GFX12"}};
   if (kRest(field) != 0) return hex_text(field);
-  std::string text = hex_text(kVersion(field));
+  std::string text = std::to_string(kVersion(field));
   for (const Name& name : kNames) {
     if (name.id == kVersion(field)) text = name.name;
   }
-  if (kW64(field) != 0) text += "|UC_VERSION_W64_BIT";
-  if (kW32(field) != 0) text += "|UC_VERSION_W32_BIT";
-  if (kMdp(field) != 0) text += "|UC_VERSION_MDP_BIT";
+  // An expression: each sum is wrapped before the next term.
+  bool sum = false;
+  const auto add = [&](bool set, const char* name) {
+    if (!set) return;
+    text = (sum ? "(" + text + ")" : text) + "|" + name;
+    sum = true;
+  };
+  add(kW64(field) != 0, "UC_VERSION_W64_BIT");
+  add(kW32(field) != 0, "UC_VERSION_W32_BIT");
+  add(kMdp(field) != 0, "UC_VERSION_MDP_BIT");
   return text;
 }
 

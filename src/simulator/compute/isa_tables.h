@@ -22,7 +22,7 @@ enum RowFlag : uint16_t {
   kTakesLiteral = 4,       // a literal always follows
   kScalarDestination = 8,  // of a vector instruction: an SGPR or lane mask
   kGdsOnly = 16,           // global wave sync
-  kVectorSource = 32,      // src0 must be a VGPR
+  kRegisterSource = 32,    // VOP1: src0 must be a VGPR; SOP1: not a constant
   kStore = 64,             // buffers: vdata is read, not written
   kAtomic = 128,           // memory: data is read, and written when glc asks for it
 };

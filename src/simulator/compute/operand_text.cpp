@@ -70,38 +70,6 @@ bool is_16_bit_integer(Type type) {
   return type == Type::kB16 || type == Type::kI16 || type == Type::kU16;
 }
 
-// A literal is written as the inline constant of the same value where there is one.
-std::string literal_text(uint32_t literal, Type type) {
-  constexpr uint32_t kLowHalf = 0xffff;
-  switch (type) {
-    case Type::kF64: {
-      const uint64_t value = literal_constant(literal, type);
-      if (value == 0) return "0";
-      const char* name = float_name(value, type);
-      return name != nullptr ? name : hex_text(literal);
-    }
-    case Type::kB64:
-    case Type::kI64:
-    case Type::kU64:
-      return is_inline_integer(literal) ? std::to_string(literal) : hex_text(literal);
-    case Type::kF16: {
-      const uint32_t low = literal & kLowHalf;
-      if (is_inline_integer(static_cast<int16_t>(low))) {
-        return std::to_string(static_cast<int16_t>(low));
-      }
-      const char* name = float_name(low, type);
-      return name != nullptr ? name : hex_text(low);
-    }
-    default: {
-      const auto value = static_cast<int32_t>(literal);
-      if (is_inline_integer(value)) return std::to_string(value);
-      const char* name = float_name(literal, type);
-      if (name != nullptr) return name;
-      return hex_text(is_16_bit_integer(type) ? literal & kLowHalf : literal);
-    }
-  }
-}
-
 std::string vgpr_text(const Operand& operand) {
   std::string text = group("v", operand.vgpr(), operand.dwords);
   return operand.high && is_16_bit(operand.type) ? text + ".h" : text;
@@ -118,6 +86,39 @@ std::string hex_text(int64_t value) {
     rest /= 16;
   } while (rest != 0);
   return (value < 0 ? "-0x" : "0x") + digits;
+}
+
+std::string literal_text(uint32_t literal, Type type) {
+  constexpr uint32_t kLowHalf = 0xffff;
+  switch (type) {
+    case Type::kF64: {
+      const uint64_t value = literal_constant(literal, type);
+      if (value == 0) return "0";
+      const char* name = float_name(value, type);
+      return name != nullptr ? name : hex_text(literal);
+    }
+    case Type::kB64:
+    case Type::kI64:
+    case Type::kU64:
+      return is_inline_integer(literal) ? std::to_string(literal) : hex_text(literal);
+    case Type::kF16:
+    case Type::kBF16: {
+      const uint32_t low = literal & kLowHalf;
+      if (is_inline_integer(static_cast<int16_t>(low))) {
+        return std::to_string(static_cast<int16_t>(low));
+      }
+      const char* name = float_name(low, type);
+      if (name != nullptr) return name;
+      return hex_text(type == Type::kF16 ? low : literal);
+    }
+    default: {
+      const auto value = static_cast<int32_t>(literal);
+      if (is_inline_integer(value)) return std::to_string(value);
+      const char* name = float_name(literal, type);
+      if (name != nullptr) return name;
+      return hex_text(is_16_bit_integer(type) ? literal & kLowHalf : literal);
+    }
+  }
 }
 
 std::string operand_text(const Operand& operand, uint32_t literal) {

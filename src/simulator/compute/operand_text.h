@@ -9,6 +9,8 @@ namespace outboard::simulator::compute {
 
 // A register, constant or literal, without modifiers. `literal` is the instruction's.
 std::string operand_text(const Operand& operand, uint32_t literal);
+// A literal, written as the inline constant of the same value where there is one.
+std::string literal_text(uint32_t literal, Type type);
 // "0x1f" of a number, "-0x1f" of a negative one.
 std::string hex_text(int64_t value);
 
