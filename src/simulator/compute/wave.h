@@ -39,13 +39,15 @@ struct Op {
   const Instruction* instruction = nullptr;  // all the rest
   uint8_t dwords = 1;
   Class type = Class::kOther;
-  // Of the vector ALU (valu.h): how operands are fetched and what is done with them.
+  // Of the vector ALU (valu_operands.h): how operands are fetched and what is done with them.
   uint8_t valu_flags = 0;
-  uint8_t valu_kind = 0;
-  const void* body = nullptr;                // function of the chosen instruction set
-  std::array<const uint32_t*, 3> constant{};  // broadcast constants: 32 (or 64) lanes; null: a register
-  std::array<uint16_t, 3> source{};          // operand codes
-  uint16_t destination = 0;                  // operand code
+  uint8_t valu_detail = 0;
+  std::array<uint8_t, 3> modify{};       // of each source
+  const void* body = nullptr;            // function of the chosen instruction set
+  const void* body_y = nullptr;          // of a VOPD's Y half
+  std::array<uint16_t, 6> source{};      // places; VOPD: three of each half
+  std::array<uint16_t, 2> destination{};
+  uint16_t valu_traits = 0;
 };
 
 // Floating-point mode of a wave, MODE register (guide, 3.3.1): rounding and denormals, low two bits

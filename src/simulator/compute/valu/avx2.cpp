@@ -1,0 +1,12 @@
+// The vector ALU's arithmetic for AVX2, FMA and F16C.
+#include "simulator/compute/valu/bodies.h"
+
+namespace outboard::simulator::compute::valu {
+
+const Table& avx2_table() {
+  static constexpr Table kTable = {"avx2",      kEntries,     run_mixed,  run_dual,
+                                   blend_lanes, modify_lanes, fill_lanes, merge_half};
+  return kTable;
+}
+
+}  // namespace outboard::simulator::compute::valu

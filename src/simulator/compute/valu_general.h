@@ -1,0 +1,36 @@
+// Inside the vector ALU: what its files share.
+#pragma once
+
+#include "simulator/compute/valu/operands.h"
+#include "simulator/compute/valu/operations.h"
+#include "simulator/compute/valu_tables.h"
+
+namespace outboard::simulator::compute::valu {
+
+// As prepare_valu, with a given table.
+bool prepare(const Table& table, Op& op, const Instruction& instruction);
+// Operations across lanes or register files.
+bool prepare_special(Op& op, const Instruction& instruction);
+
+// The lanes of one bank that DPP names.
+struct Swizzle {
+  std::array<uint8_t, kLanesOfRegister> lane;  // where each lane reads
+  uint32_t zero;                               // lanes that read zero instead
+  uint32_t disabled;                           // lanes that do not write
+};
+// Values of dpp_ctrl that mean something.
+bool is_dpp_control(uint32_t control);
+Swizzle swizzle_of(const Instruction& instruction, uint32_t exec, int bank);
+
+// Registers of one bank as words.
+inline uint32_t* bank_words(Wave& wave, int bank) {
+  return wave.bank[static_cast<size_t>(bank)]->lane.data();
+}
+inline uint32_t* register_words(Wave& wave, int bank, int vgpr) {
+  return bank_words(wave, bank) + static_cast<size_t>(vgpr) * kLanesOfRegister;
+}
+inline const uint32_t* register_words(const Wave& wave, int bank, int vgpr) {
+  return wave.bank[static_cast<size_t>(bank)][vgpr].lane.data();
+}
+
+}  // namespace outboard::simulator::compute::valu
