@@ -24,6 +24,9 @@ void run_missing(Wave& wave, const Op& op) {
                         disassemble(*op.instruction, wave.pc_of(op)), wave.pc_of(op)));
 }
 
+// Stands where there is no instruction, for whoever looks at it.
+const Instruction kNoInstruction;
+
 // Behind the last dword of a page: the next page begins.
 void run_page_end(Wave& wave, const Op&) { wave.jump(wave.next_pc()); }
 
@@ -74,6 +77,7 @@ std::unique_ptr<CodePage> decode_page(uint64_t address, const std::byte* bytes) 
   }
   for (size_t i = CodePage::kDwords; i < page->ops.size(); ++i) {
     page->ops[i].run = run_page_end;
+    page->ops[i].instruction = &kNoInstruction;
     page->ops[i].dwords = 0;
     page->ops[i].type = Class::kNone;
   }
