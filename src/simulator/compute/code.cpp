@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "simulator/compute/handlers.h"
+#include "simulator/compute/strict.h"
 #include "simulator/compute/valu.h"
 #include "simulator/compute/worker.h"
 #include "support/error.h"
@@ -23,9 +24,6 @@ void run_missing(Wave& wave, const Op& op) {
             fmt::format("not simulated: {} at {:#x}",
                         disassemble(*op.instruction, wave.pc_of(op)), wave.pc_of(op)));
 }
-
-// Stands where there is no instruction, for whoever looks at it.
-const Instruction kNoInstruction;
 
 // Behind the last dword of a page: the next page begins.
 void run_page_end(Wave& wave, const Op&) { wave.jump(wave.next_pc()); }
@@ -53,7 +51,10 @@ void run_crossing(Wave& wave, const Op& op) {
   wave.next += worker.crossing_op.dwords - op.dwords;
   --wave.counts[static_cast<size_t>(op.type)];
   ++wave.counts[static_cast<size_t>(worker.crossing_op.type)];
+  Strict* strict = wave.workgroup->strict.get();
+  if (strict != nullptr) strict->before(wave, worker.crossing_op);
   worker.crossing_op.run(wave, worker.crossing_op);
+  if (strict != nullptr) strict->after(wave, worker.crossing_op);
 }
 
 std::unique_ptr<CodePage> decode_page(uint64_t address, const std::byte* bytes) {
@@ -69,6 +70,8 @@ std::unique_ptr<CodePage> decode_page(uint64_t address, const std::byte* bytes) 
     const bool good = decode(words.first(std::min<size_t>(words.size(), kMaxDwords)), instruction);
     if (!good && words.size() < kMaxDwords) {
       op.run = run_crossing;  // it may be cut off rather than wrong: found out when executed
+      op.type = Class::kNone;
+      instruction = Instruction();
       op.instruction = &instruction;
       continue;
     }

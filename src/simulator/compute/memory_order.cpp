@@ -112,7 +112,7 @@ std::optional<MemoryOrder::Finding> MemoryOrder::check(Cell& cell, const Who& wh
     finding = check_read(cell, who, address, lane);
     if (cell.reader_event == current_ && cell.reader_group != who.workgroup) cell.several_readers = true;
     if (cell.reader_event != current_) cell.several_readers = false;
-    if (!who.atomic) {
+    if (!who.atomic && !who.bypass) {
       cell.reader_event = current_;
       cell.reader_group = who.workgroup;
       cell.reader_pc = pc;

@@ -55,6 +55,12 @@ bool crosses_lanes(const Instruction& i) {
   }
 }
 
+// The low half of the result depends on the low halves of the operands only, and compilers leave
+// the upper ones unwritten when they do not need them.
+bool low_half_suffices(Opcode op) {
+  return op == Opcode::kVMadU64U32 || op == Opcode::kVMadI64I32 || op == Opcode::kVLshlrevB64;
+}
+
 std::string register_name(const Operand& operand, int dword) {
   if (operand.is_vgpr()) return fmt::format("v{}", operand.vgpr() + dword);
   const int number = operand.code + dword;
@@ -121,7 +127,8 @@ void Strict::before(Wave& wave, const Op& op) {
   if (state.counters[kVm].busy() || state.counters[kLgkm].busy()) check_pending(wave, op);
   unwritten_loaded_ = {0, 0};
   if (is_vector_alu(i.format) || is_scalar_alu(i.format)) {
-    result_ = result_lanes(wave, op);
+    result_ = result_lanes(wave, op, false);
+    if (low_half_suffices(i.op)) result_low_ = result_lanes(wave, op, true);
     if (i.op == Opcode::kSSetpcB64 || i.op == Opcode::kSSwappcB64) {
       check_used(wave, op, i.source[0], "jump target");
     }
@@ -135,7 +142,7 @@ void Strict::before(Wave& wave, const Op& op) {
     check_used(wave, op, i.source[3], "address");
   } else if (i.format == Format::kDs) {
     if (crosses_lanes(i)) {
-      result_ = result_lanes(wave, op);
+      result_ = result_lanes(wave, op, false);
     } else {
       check_used(wave, op, i.source[0], "address");
       check_used(wave, op, i.source[1], "stored data");
@@ -150,11 +157,18 @@ void Strict::before(Wave& wave, const Op& op) {
 
 void Strict::after(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
-  if (is_vector_alu(i.format)) {
+  if (op.type == Class::kWaitcnt) {
+    wait(wave, op);
+  } else if (is_vector_alu(i.format)) {
     for (int d = 0; d < i.destinations; ++d) {
       const Operand& to = i.destination[static_cast<size_t>(d)];
       // Lane masks (compare results, carries) count as written whatever went in.
       set_written(wave, to, to.is_vgpr() || to.type != Type::kMask ? result_ : Lanes{kAll, kAll}, false);
+    }
+    if (low_half_suffices(i.op)) {
+      Operand low = i.destination[0];
+      low.dwords = 1;
+      set_written(wave, low, result_low_, false);
     }
     if (i.op == Opcode::kVWritelaneB32) set_written(wave, i.destination[0], {kAll, kAll}, true);
   } else if (is_scalar_alu(i.format)) {
@@ -179,8 +193,6 @@ void Strict::after(Wave& wave, const Op& op) {
       set_written(wave, i.destination[0], good, false);
     }
     start_load(wave, op, false, true, true);
-  } else if (op.type == Class::kWaitcnt) {
-    wait(wave, op);
   } else {
     for (int d = 0; d < i.destinations; ++d) set_written(wave, i.destination[static_cast<size_t>(d)], {kAll, kAll}, true);
   }
@@ -288,7 +300,7 @@ Strict::Lanes Strict::written_lanes(const Wave& wave, const Operand& operand) co
   for (int d = 0; d < operand.dwords; ++d) {
     if (operand.is_vgpr()) {
       const auto n = static_cast<size_t>(operand.vgpr() + d);
-      if (n >= state.vgpr_written.size()) return {0, 0};
+      if (n >= state.vgpr_written.size()) return {kAll, kAll};  // reported as out of range
       out[0] &= state.vgpr_written[n][0];
       out[1] &= state.vgpr_written[n][1];
     } else {
@@ -300,11 +312,12 @@ Strict::Lanes Strict::written_lanes(const Wave& wave, const Operand& operand) co
 }
 
 // Lanes in which everything that the result depends on was written.
-Strict::Lanes Strict::result_lanes(const Wave& wave, const Op& op) const {
+Strict::Lanes Strict::result_lanes(const Wave& wave, const Op& op, bool low_half) const {
   const Instruction& i = *op.instruction;
   Lanes out{kAll, kAll};
   const bool crosses = crosses_lanes(i);
-  const auto take = [&](const Operand& operand) {
+  const auto take = [&](Operand operand) {
+    if (low_half) operand.dwords = std::min<uint8_t>(operand.dwords, 1);
     Lanes lanes = written_lanes(wave, operand);
     if (crosses && operand.is_vgpr()) {
       const bool any = (lanes[0] | lanes[1]) != 0;

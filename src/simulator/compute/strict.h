@@ -80,7 +80,7 @@ class Strict {
   bool is_pending(const WaveState& state, const Load& load) const;
   void check_used(Wave& wave, const Op& op, const Operand& operand, std::string_view role);
   Lanes written_lanes(const Wave& wave, const Operand& operand) const;
-  Lanes result_lanes(const Wave& wave, const Op& op) const;
+  Lanes result_lanes(const Wave& wave, const Op& op, bool low_half) const;
   void set_written(Wave& wave, const Operand& operand, const Lanes& good, bool whole);
   void start_load(Wave& wave, const Op& op, bool vm, bool lgkm, bool ordered);
   void wait(Wave& wave, const Op& op);
@@ -89,7 +89,7 @@ class Strict {
   std::vector<WaveState> waves_;
   std::vector<LdsWord> lds_;
   uint32_t epoch_ = 1;
-  Lanes result_{};          // of the instruction between before() and after()
+  Lanes result_{}, result_low_{};  // of the instruction between before() and after()
   Lanes unwritten_loaded_{};  // lanes that an LDS load found unwritten
   std::set<std::pair<std::string_view, uint64_t>> reported_;  // rule and pc, once a workgroup
 };

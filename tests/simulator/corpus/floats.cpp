@@ -1,7 +1,25 @@
 // Floating-point arithmetic, rounding, comparisons and conversions.
 #include "corpus.h"
 
-#define FLOAT(T, FMA, SQRT, FLOOR, CEIL, TRUNC, RINT, FABS, COPYSIGN, FMIN, FMAX)   \
+// Half precision: the host's library has none, and wider types are exact enough to round once.
+#ifdef __AMDGCN__
+#define HALF(f) __builtin_##f##f16
+#define FMA16 __builtin_fmaf16
+#else
+#define HALF(f) half_##f
+#define HALF_FROM_FLOAT(name) \
+  static inline f16 half_##name(f16 x) { return (f16)__builtin_##name##f((f32)x); }
+HALF_FROM_FLOAT(sqrt)
+HALF_FROM_FLOAT(floor)
+HALF_FROM_FLOAT(ceil)
+HALF_FROM_FLOAT(trunc)
+HALF_FROM_FLOAT(rint)
+HALF_FROM_FLOAT(fabs)
+static inline f16 half_copysign(f16 x, f16 y) { return (f16)__builtin_copysignf((f32)x, (f32)y); }
+static inline f16 FMA16(f16 x, f16 y, f16 z) { return (f16)((__float128)x * (__float128)y + (__float128)z); }
+#endif
+
+#define FLOAT(T, FMA, SQRT, FLOOR, CEIL, TRUNC, RINT, FABS, COPYSIGN)   \
   MAP2(add_##T, T, T, T, a + b)                                                     \
   MAP2(sub_##T, T, T, T, a - b)                                                     \
   MAP2(mul_##T, T, T, T, a* b)                                                      \
@@ -45,12 +63,11 @@
   MAP1(from_u8_##T, u8, T, a)                                                       \
   MAP3(polynomial_##T, T, T, FMA(FMA(a, b, c), a, (T)1.5))
 
-FLOAT(f16, __builtin_fmaf16, __builtin_sqrtf16, __builtin_floorf16, __builtin_ceilf16, __builtin_truncf16,
-      __builtin_rintf16, __builtin_fabsf16, __builtin_copysignf16, __builtin_fminf16, __builtin_fmaxf16)
+FLOAT(f16, FMA16, HALF(sqrt), HALF(floor), HALF(ceil), HALF(trunc), HALF(rint), HALF(fabs), HALF(copysign))
 FLOAT(f32, __builtin_fmaf, __builtin_sqrtf, __builtin_floorf, __builtin_ceilf, __builtin_truncf, __builtin_rintf,
-      __builtin_fabsf, __builtin_copysignf, __builtin_fminf, __builtin_fmaxf)
+      __builtin_fabsf, __builtin_copysignf)
 FLOAT(f64, __builtin_fma, __builtin_sqrt, __builtin_floor, __builtin_ceil, __builtin_trunc, __builtin_rint,
-      __builtin_fabs, __builtin_copysign, __builtin_fmin, __builtin_fmax)
+      __builtin_fabs, __builtin_copysign)
 
 MAP1(f16_f32, f32, f16, a)
 MAP1(f32_f16, f16, f32, a)
@@ -74,8 +91,8 @@ typedef f32 f32x2 __attribute__((ext_vector_type(2)));
 MAP2(padd_f16, f16x2, f16x2, f16x2, a + b)
 MAP2(psub_f16, f16x2, f16x2, f16x2, a - b)
 MAP2(pmul_f16, f16x2, f16x2, f16x2, a* b)
-MAP3(pfma_f16, f16x2, f16x2, __builtin_elementwise_fma(a, b, c))
-MAP2(pabs_f16, f16x2, f16x2, f16x2, __builtin_elementwise_abs(a) - b)
+MAP3(pfma_f16, f16x2, f16x2, (f16x2){(f16)FMA16(a.x, b.x, c.x), (f16)FMA16(a.y, b.y, c.y)})
+MAP2(pabs_f16, f16x2, f16x2, f16x2, (f16x2){(f16)HALF(fabs)(a.x), (f16)HALF(fabs)(a.y)} - b)
 MAP2(pswap_f16, f16x2, f16x2, f16x2, (f16x2){a.y, b.x} + (f16x2){b.y, a.x})
 MAP1(pwiden_f16, f16x2, f32, (f32)a.x + (f32)a.y)
 MAP2(vadd_f32, f32x2, f32x2, f32x2, a + b)
