@@ -12,6 +12,7 @@ namespace outboard::simulator::compute {
 namespace {
 
 constexpr uint32_t kMaxDwords = 3;  // of one instruction
+const Instruction kNoInstruction;   // stands where there is none
 
 void run_illegal(Wave& wave, const Op& op) {
   wave.stop(Stop::kIllegalInstruction,
