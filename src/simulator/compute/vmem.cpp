@@ -9,6 +9,7 @@
 
 #include "simulator/compute/handlers.h"
 #include "simulator/compute/strict.h"
+#include "simulator/compute/valu_tables.h"
 #include "simulator/compute/worker.h"
 #include "support/error.h"
 
@@ -22,6 +23,11 @@ void for_lanes(uint32_t mask, F&& body) {
   for (uint32_t left = mask; left != 0; left &= left - 1) body(std::countr_zero(left));
 }
 
+const valu::Table& vectors() {
+  static const valu::Table& table = valu::chosen_table();
+  return table;
+}
+
 void violation(Wave& wave, const Op& op, uint64_t address, std::string_view what) {
   wave.stop(Stop::kMemoryViolation,
             fmt::format("{} at {:#x} by {} at {:#x}", what, address,
@@ -30,9 +36,10 @@ void violation(Wave& wave, const Op& op, uint64_t address, std::string_view what
 }
 
 // Lines that the lanes touch, into the workgroup's log. Lanes mostly stand close together, so the
-// lines are gathered as bits of a window first.
-void log_lines(Workgroup& workgroup, const LaneAddresses& a, uint32_t mask, uint32_t bytes, bool write,
-               bool system, uint64_t low, uint64_t high) {
+// lines are gathered as bits of a window first. Every lane has an address.
+void log_lines(Workgroup& workgroup, const LaneAddresses& a, uint32_t bytes, bool write, bool system,
+               uint64_t low, uint64_t high) {
+  if (!workgroup.worker->shared->options->cache_model) return;
   const uint64_t first = low >> LineLog::kLineShift;
   const uint64_t last = (high + bytes - 1) >> LineLog::kLineShift;
   const auto log = [&](uint64_t line) {
@@ -43,22 +50,20 @@ void log_lines(Workgroup& workgroup, const LaneAddresses& a, uint32_t mask, uint
     }
   };
   if (last - first < 64) {
-    uint64_t window = 0;
-    for_lanes(mask, [&](int lane) {
-      window |= uint64_t{1} << ((a.at[lane] >> LineLog::kLineShift) - first);
-      window |= uint64_t{1} << (((a.at[lane] + bytes - 1) >> LineLog::kLineShift) - first);
-    });
-    for (; window != 0; window &= window - 1) log(first + std::countr_zero(window));
+    uint64_t window = vectors().memory->lines(a.at.data(), bytes, LineLog::kLineShift, first);
+    for (; window != 0; window &= window - 1) {
+      log(first + static_cast<uint64_t>(std::countr_zero(window)));
+    }
     return;
   }
   uint64_t before = ~uint64_t{0};
-  for_lanes(mask, [&](int lane) {
-    const uint64_t end = (a.at[lane] + bytes - 1) >> LineLog::kLineShift;
-    for (uint64_t line = a.at[lane] >> LineLog::kLineShift; line <= end; ++line) {
+  for (const uint64_t address : a.at) {
+    const uint64_t end = (address + bytes - 1) >> LineLog::kLineShift;
+    for (uint64_t line = address >> LineLog::kLineShift; line <= end; ++line) {
       if (line != before) log(line);
       before = line;
     }
-  });
+  }
 }
 
 template <typename Word>
@@ -92,22 +97,31 @@ void lane_atomic(Wave& wave, const MemoryOp& memory, int bank, int lane, std::by
   if (result >= 0) v[result].lane[lane] = old;
 }
 
-// Whole dwords for all lanes of `mask`, from memory that one range covers.
-template <int kDwords>
-void load_dwords(VectorRegister* to, const LaneAddresses& a, uint32_t mask, const Tlb::Range& range) {
-  if (mask == kFull) {
-    for (int lane = 0; lane < 32; ++lane) {
-      uint32_t data[kDwords];
-      std::memcpy(data, range.at(a.at[lane]), sizeof(data));
-      for (int d = 0; d < kDwords; ++d) to[d].lane[lane] = data[d];
-    }
-    return;
+// How all lanes load at once from memory that one range covers; null: one by one.
+valu::LaneMemory::Load load_of(const MemoryOp& memory) {
+  const valu::LaneMemory& m = *vectors().memory;
+  switch (memory.bytes) {
+    case 1: return memory.sign ? m.load_i8 : m.load_u8;
+    case 2: return memory.sign ? m.load_i16 : m.load_u16;
+    case 4:
+    case 8:
+    case 12:
+    case 16: return m.load[memory.bytes / 4 - 1];
+    default: return nullptr;
   }
-  for_lanes(mask, [&](int lane) {
-    uint32_t data[kDwords];
-    std::memcpy(data, range.at(a.at[lane]), sizeof(data));
-    for (int d = 0; d < kDwords; ++d) to[d].lane[lane] = data[d];
-  });
+}
+
+// `a` has an address for every lane, those outside `mask` any that may be read.
+void load_lanes(VectorRegister* to, const MemoryOp& memory, valu::LaneMemory::Load load,
+                const LaneAddresses& a, uint32_t mask, const Tlb::Range& range) {
+  const bool whole = mask == kFull && !memory.half;
+  std::array<VectorRegister, 4> buffer;
+  VectorRegister* out = whole ? to : buffer.data();
+  load(out->lane.data(), range.host, range.start, a.at.data());
+  if (whole) return;
+  if (memory.half) vectors().merge_half(out->lane.data(), to->lane.data(), memory.high);
+  const int dwords = std::max(memory.bytes / 4, 1);
+  for (int d = 0; d < dwords; ++d) vectors().blend(to[d].lane.data(), out[d].lane.data(), mask);
 }
 
 template <int kDwords>
@@ -155,17 +169,14 @@ bool lane_across(Wave& wave, const MemoryOp& memory, int bank, int lane, uint64_
 
 bool fast_path(Wave& wave, const MemoryOp& memory, int bank, const LaneAddresses& a, uint32_t mask,
                const Tlb::Range& range, int data, int result) {
-  if (memory.half || memory.bytes < 4) return false;
   VectorRegister* v = wave.bank[bank];
   if (memory.kind == MemoryOp::Kind::kLoad) {
-    switch (memory.bytes) {
-      case 4: load_dwords<1>(v + result, a, mask, range); return true;
-      case 8: load_dwords<2>(v + result, a, mask, range); return true;
-      case 12: load_dwords<3>(v + result, a, mask, range); return true;
-      case 16: load_dwords<4>(v + result, a, mask, range); return true;
-      default: return false;
-    }
+    const valu::LaneMemory::Load load = load_of(memory);
+    if (load == nullptr) return false;
+    load_lanes(v + result, memory, load, a, mask, range);
+    return true;
   }
+  if (memory.half || memory.bytes < 4) return false;
   if (memory.kind == MemoryOp::Kind::kStore) {
     switch (memory.bytes) {
       case 4: store_dwords<1>(v + data, a, mask, range); return true;
@@ -201,12 +212,9 @@ LaneAddresses global_addresses(const Wave& wave, const Instruction& i, int bank)
   const Operand& scalar = i.source[2];
   const uint64_t offset = static_cast<uint64_t>(static_cast<int64_t>(i.offset));
   if (scalar.dwords != 0) {
-    const uint64_t base = wave.read_scalar64(scalar) + offset;
-    for (int lane = 0; lane < 32; ++lane) out.at[lane] = base + v[0].lane[lane];
+    vectors().memory->add(out.at.data(), v[0].lane.data(), wave.read_scalar64(scalar) + offset);
   } else {
-    for (int lane = 0; lane < 32; ++lane) {
-      out.at[lane] = (v[0].lane[lane] | static_cast<uint64_t>(v[1].lane[lane]) << 32) + offset;
-    }
+    vectors().memory->join(out.at.data(), v[0].lane.data(), v[1].lane.data(), offset);
   }
   return out;
 }
@@ -323,21 +331,26 @@ std::array<uint32_t, 4> take_stored(const Wave& wave, const MemoryOp& memory, in
 }
 
 void access_global(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
-                   const LaneAddresses& a, uint32_t zero, int data, int result) {
+                   const LaneAddresses& given, uint32_t zero, int data, int result) {
   Workgroup& workgroup = *wave.workgroup;
   Worker& worker = *workgroup.worker;
-  const uint32_t mask = a.mask & ~zero;
-  if ((a.mask & zero) != 0 && result >= 0) {
-    for_lanes(a.mask & zero, [&](int lane) { put_loaded(wave, memory, bank, lane, result, {}); });
+  const uint32_t mask = given.mask & ~zero;
+  if ((given.mask & zero) != 0 && result >= 0) {
+    for_lanes(given.mask & zero, [&](int lane) { put_loaded(wave, memory, bank, lane, result, {}); });
   }
   if (mask == 0) return;
   const bool writes = memory.kind != MemoryOp::Kind::kLoad;
   const bool atomic = memory.kind == MemoryOp::Kind::kAtomic;
-  uint64_t low = ~uint64_t{0}, high = 0;
-  for_lanes(mask, [&](int lane) {
-    low = std::min(low, a.at[lane]);
-    high = std::max(high, a.at[lane]);
-  });
+  // Lanes that do not take part stand where another one does.
+  LaneAddresses filled;
+  const LaneAddresses& a = mask == kFull ? given : filled;
+  if (mask != kFull) {
+    filled = given;
+    const uint64_t some = given.at[static_cast<size_t>(std::countr_zero(mask))];
+    for_lanes(~mask, [&](int lane) { filled.at[static_cast<size_t>(lane)] = some; });
+  }
+  uint64_t low, high;
+  vectors().memory->bounds(a.at.data(), &low, &high);
   if (workgroup.strict) {
     workgroup.strict->global_access(wave, op, a.at.data(), mask, memory.bytes, writes, atomic);
   }
@@ -345,7 +358,7 @@ void access_global(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
   if (range == nullptr) return violation(wave, op, low, writes ? "write" : "read");
   if (range->covers(low, high - low + memory.bytes) &&
       fast_path(wave, memory, bank, a, mask, *range, data, result)) {
-    log_lines(workgroup, a, mask, memory.bytes, writes, range->system, low, high);
+    log_lines(workgroup, a, memory.bytes, writes, range->system, low, high);
     count(workgroup, memory, range->system, static_cast<uint32_t>(std::popcount(mask)));
     return;
   }
@@ -364,7 +377,7 @@ void access_global(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
       violation(wave, op, address + memory.bytes - 1, writes ? "write" : "read");
     }
   });
-  log_lines(workgroup, a, mask, memory.bytes, writes, system, low, high);
+  log_lines(workgroup, a, memory.bytes, writes, system, low, high);
 }
 
 void access_scratch(Wave& wave, const Op& op, const MemoryOp& memory, int bank,

@@ -72,7 +72,9 @@ void run_wave(Wave& wave, Strict* strict) {
     ++wave.executed;
     ++wave.counts[static_cast<size_t>(op.type)];
     if (op.type >= Class::kValu && op.type <= Class::kWmma) {
-      wave.valu_lanes += static_cast<uint64_t>(std::popcount(wave.exec64()));
+      // Counting bits is a library call on the oldest processors; mostly there is nothing to count.
+      const uint64_t exec = wave.exec64();
+      wave.valu_lanes += exec == 0xffffffff ? 32 : static_cast<uint64_t>(std::popcount(exec));
     }
     if constexpr (kStrict) strict->before(wave, op);
     op.run(wave, op);

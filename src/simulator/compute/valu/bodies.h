@@ -4,6 +4,7 @@
 #include "simulator/compute/valu/compare.h"
 #include "simulator/compute/valu/convert.h"
 #include "simulator/compute/valu/handlers.h"
+#include "simulator/compute/valu/lane_memory.h"
 #include "simulator/compute/valu/matrix.h"
 #include "simulator/compute/valu/operations.h"
 #include "simulator/compute/valu/order.h"

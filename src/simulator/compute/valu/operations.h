@@ -1,6 +1,7 @@
 // What the files of valu/ share: the bodies' type, the traits of operations.def, and the tables.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 
@@ -46,6 +47,21 @@ struct Entry {
   Body body;
   Handler direct;  // see handlers.h
 };
+// Addresses and loads of all 32 lanes at once. Registers as bodies see them; a[i] are 32 addresses;
+// loads read address a at base + (a - start).
+struct LaneMemory {
+  using Load = void (*)(uint32_t* to, const std::byte* base, uint64_t start, const uint64_t* a);
+  // out[i] = high[i]:low[i] + offset, and base + low[i].
+  void (*join)(uint64_t* out, const uint32_t* low, const uint32_t* high, uint64_t offset);
+  void (*add)(uint64_t* out, const uint32_t* low, uint64_t base);
+  void (*bounds)(const uint64_t* a, uint64_t* low, uint64_t* high);  // least and greatest
+  // Bit n: some lane's bytes touch line `first` + n, lines of 2^shift bytes. Only for lanes within
+  // 64 lines.
+  uint64_t (*lines)(const uint64_t* a, uint64_t bytes, int shift, uint64_t first);
+  Load load_u8, load_i8, load_u16, load_i16;
+  Load load[4];  // of 1 to 4 dwords
+};
+
 // Of one set of instructions.
 struct Table {
   const char* name;  // as in OUTBOARD_CPU
@@ -58,6 +74,7 @@ struct Table {
   void (*fill)(uint32_t* out, uint32_t value);
   // value[i] = its low half in one half of destination[i].
   void (*merge_half)(uint32_t* value, const uint32_t* destination, bool high);
+  const LaneMemory* memory;
 };
 
 // Handles everything: wave64, other modes, DPP, clamp, omod.
