@@ -43,6 +43,23 @@ const sockaddr* generic(const sockaddr_un& address) {
   return reinterpret_cast<const sockaddr*>(&address);
 }
 
+using Addresses = std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)>;
+
+Addresses look_up(const std::string& host, uint16_t port, int flags) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = flags;
+  addrinfo* found = nullptr;
+  const int code = ::getaddrinfo(host.empty() ? nullptr : host.c_str(),
+                                 std::to_string(port).c_str(), &hints, &found);
+  if (code != 0) {
+    throw Error(fmt::format("{}:{}: {}", host, port, ::gai_strerror(code)),
+                "Give a host name or address and a port, for example 127.0.0.1:6667.");
+  }
+  return Addresses(found, ::freeaddrinfo);
+}
+
 bool somebody_listens(const sockaddr_un& address) {
   Socket probe(::socket(AF_UNIX, SOCK_STREAM, 0));
   return probe.is_open() && ::connect(probe.descriptor(), generic(address), sizeof(address)) == 0;
@@ -58,7 +75,50 @@ Socket::Socket(Socket&& other) noexcept : descriptor_(std::exchange(other.descri
 
 Socket& Socket::operator=(Socket&& other) noexcept {
   std::swap(descriptor_, other.descriptor_);
+  timed_out_ = other.timed_out_;
   return *this;
+}
+
+Socket Socket::connect_unix(const std::string& path) {
+  const sockaddr_un address = unix_address(path);
+  Socket socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+  if (!socket.is_open()) throw system_error("socket", path);
+  if (::connect(socket.descriptor(), generic(address), sizeof(address)) != 0) {
+    throw system_error("connect to", path);
+  }
+  socket.no_sigpipe();
+  return socket;
+}
+
+Socket Socket::connect_tcp(const std::string& host, uint16_t port, std::chrono::milliseconds timeout) {
+  const std::string name = fmt::format("{}:{}", host, port);
+  const Addresses found = look_up(host, port, 0);
+  Socket socket(::socket(found->ai_family, found->ai_socktype, found->ai_protocol));
+  if (!socket.is_open()) throw system_error("socket", name);
+  // On Linux this bounds connect() too; macOS has its own limit of about a minute.
+  socket.set_timeout(timeout);
+  if (::connect(socket.descriptor(), found->ai_addr, found->ai_addrlen) != 0) {
+    throw system_error("connect to", name);
+  }
+  const int on = 1;
+  ::setsockopt(socket.descriptor(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+  socket.no_sigpipe();
+  return socket;
+}
+
+void Socket::no_sigpipe() {
+#ifdef SO_NOSIGPIPE
+  const int on = 1;
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on));
+#endif
+}
+
+void Socket::set_timeout(std::chrono::milliseconds timeout) {
+  timeval value{};
+  value.tv_sec = timeout.count() / 1000;
+  value.tv_usec = static_cast<decltype(value.tv_usec)>(timeout.count() % 1000 * 1000);
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVTIMEO, &value, sizeof(value));
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_SNDTIMEO, &value, sizeof(value));
 }
 
 bool Socket::receive(std::span<std::byte> bytes) {
@@ -74,14 +134,42 @@ size_t Socket::receive_some(std::span<std::byte> bytes) {
   for (;;) {
     const ssize_t got = ::recv(descriptor_, bytes.data(), bytes.size(), 0);
     if (got >= 0) return static_cast<size_t>(got);
-    if (errno != EINTR) return 0;
+    if (errno == EINTR) continue;
+    timed_out_ = errno == EAGAIN || errno == EWOULDBLOCK;
+    return 0;
   }
+}
+
+bool Socket::receive_with_descriptor(std::span<std::byte> bytes, int& descriptor) {
+  descriptor = -1;
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  iovec part{bytes.data(), bytes.size()};
+  msghdr message{};
+  message.msg_iov = &part;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  ssize_t got = 0;
+  do {
+    got = ::recvmsg(descriptor_, &message, 0);
+  } while (got < 0 && errno == EINTR);
+  if (got <= 0) {
+    timed_out_ = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+    return false;
+  }
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+    if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
+      std::memcpy(&descriptor, CMSG_DATA(header), sizeof(int));
+    }
+  }
+  return receive(bytes.subspan(static_cast<size_t>(got)));
 }
 
 bool Socket::send(std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t sent = ::send(descriptor_, bytes.data(), bytes.size(), kSendFlags);
     if (sent < 0 && errno == EINTR) continue;
+    timed_out_ = sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
     if (sent <= 0) return false;
     bytes = bytes.subspan(static_cast<size_t>(sent));
   }
@@ -156,18 +244,7 @@ Listener Listener::unix_socket(const std::string& path) {
 
 Listener Listener::tcp(const std::string& host, uint16_t port) {
   const std::string name = fmt::format("{}:{}", host, port);
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE;
-  addrinfo* found = nullptr;
-  const int code = ::getaddrinfo(host.empty() ? nullptr : host.c_str(),
-                                 std::to_string(port).c_str(), &hints, &found);
-  if (code != 0) {
-    throw Error(fmt::format("listen on {}: {}", name, ::gai_strerror(code)),
-                "Give an address of this machine, for example 127.0.0.1.");
-  }
-  const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, ::freeaddrinfo);
+  const Addresses found = look_up(host, port, AI_PASSIVE);
   Socket socket(::socket(found->ai_family, found->ai_socktype, found->ai_protocol));
   if (!socket.is_open()) throw system_error("socket", name);
   const int on = 1;
@@ -197,10 +274,9 @@ Socket Listener::accept() {
       const int on = 1;
       // Fails on unix sockets, where there is nothing to switch off.
       ::setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-#ifdef SO_NOSIGPIPE
-      ::setsockopt(client, SOL_SOCKET, SO_NOSIGPIPE, &on, sizeof(on));
-#endif
-      return Socket(client);
+      Socket socket(client);
+      socket.no_sigpipe();
+      return socket;
     }
     if (errno != EINTR && errno != ECONNABORTED) break;
   }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -23,19 +24,32 @@ class Socket {
   bool is_open() const { return descriptor_ >= 0; }
   int descriptor() const { return descriptor_; }
 
+  // Connects; throws Error naming the address and what the system said.
+  static Socket connect_unix(const std::string& path);
+  static Socket connect_tcp(const std::string& host, uint16_t port, std::chrono::milliseconds timeout);
+
   // Exactly bytes.size() bytes; false when the other side closed first or the connection failed.
   bool receive(std::span<std::byte> bytes);
   // One receive call: how many bytes came (0: closed or failed). At most bytes.size().
   size_t receive_some(std::span<std::byte> bytes);
+  // Like receive(), and takes the descriptor that came along; -1: none did.
+  bool receive_with_descriptor(std::span<std::byte> bytes, int& descriptor);
   bool send(std::span<const std::byte> bytes);
   // Sends the bytes with a file descriptor attached (unix sockets only).
   bool send_with_descriptor(std::span<const std::byte> bytes, int descriptor);
   // Wakes a thread that is receiving; it sees the connection as closed.
   void shut_down();
   void set_buffers(int bytes);
+  // Receiving and sending give up after this long; timed_out() tells that they did.
+  void set_timeout(std::chrono::milliseconds timeout);
+  bool timed_out() const { return timed_out_; }
 
  private:
+  friend class Listener;
+  void no_sigpipe();
+
   int descriptor_ = -1;
+  bool timed_out_ = false;
 };
 
 // A listening socket. Throws Error naming the address when it cannot be had.

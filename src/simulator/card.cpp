@@ -38,8 +38,8 @@ struct Card::State {
   void run();
   // The card is gone from the bus.
   bool unplugged() { return board.fires("bar.all-ones").has_value(); }
-  void begin_request() {
-    if (board.options.faults) board.options.faults->begin_request();
+  // Requests are counted by the links, which know what one is.
+  void begin_access() {
     if (board.fires("ecc.error")) board.nbio->report_memory_error();
   }
   bool decodes(int bar, uint64_t offset, uint64_t bytes);
@@ -85,7 +85,7 @@ Card::~Card() = default;
 
 uint32_t Card::config_read(uint32_t offset, uint32_t size) {
   const Board::Guard guard(state_->board);
-  state_->begin_request();
+  state_->begin_access();
   ++state_->board.counters.config_reads;
   if (state_->unplugged()) return size >= 4 ? ~0u : (1u << (8 * size)) - 1;
   return state_->board.config.read(offset, size);
@@ -93,7 +93,7 @@ uint32_t Card::config_read(uint32_t offset, uint32_t size) {
 
 void Card::config_write(uint32_t offset, uint32_t value, uint32_t size) {
   const Board::Guard guard(state_->board);
-  state_->begin_request();
+  state_->begin_access();
   ++state_->board.counters.config_writes;
   if (state_->unplugged()) return;
   state_->board.config.write(offset, value, size);
@@ -113,7 +113,7 @@ bool Card::State::decodes(int bar, uint64_t offset, uint64_t bytes) {
 bool Card::bar_read(int bar, uint64_t offset, std::span<std::byte> out) {
   const Board::Guard guard(state_->board);
   Board& board = state_->board;
-  state_->begin_request();
+  state_->begin_access();
   if (bar >= 0 && bar < ConfigSpace::kBars) {
     ++board.counters.mmio_reads[bar];
     board.counters.mmio_read_bytes[bar] += out.size();
@@ -147,7 +147,7 @@ bool Card::bar_read(int bar, uint64_t offset, std::span<std::byte> out) {
 bool Card::bar_write(int bar, uint64_t offset, std::span<const std::byte> data) {
   const Board::Guard guard(state_->board);
   Board& board = state_->board;
-  state_->begin_request();
+  state_->begin_access();
   if (bar >= 0 && bar < ConfigSpace::kBars) {
     ++board.counters.mmio_writes[bar];
     board.counters.mmio_write_bytes[bar] += data.size();
@@ -221,7 +221,7 @@ void Card::State::write_doorbells(uint64_t offset, std::span<const std::byte> da
 
 std::shared_ptr<SharedRegion> Card::share(uint64_t bytes, bool contiguous, int max_segments) {
   const Board::Guard guard(state_->board);
-  state_->begin_request();
+  state_->begin_access();
   auto region = state_->board.system.share(bytes, contiguous, max_segments);
   if (region) {
     ++state_->board.counters.shared_regions;
@@ -237,14 +237,14 @@ void Card::unshare(uint32_t id) {
 
 void Card::reset() {
   const Board::Guard guard(state_->board);
-  state_->begin_request();
+  state_->begin_access();
   state_->board.config.function_reset();
   state_->board.hard_reset("function level reset");
 }
 
 bool Card::resize_bar(int index) {
   const Board::Guard guard(state_->board);
-  state_->begin_request();
+  state_->begin_access();
   return state_->board.config.resize_to_largest(index);
 }
 
@@ -253,20 +253,23 @@ void Card::close_client() {
   state_->board.config.close();
 }
 
-void Card::settle() {
-  Board::Guard guard(state_->board);
+bool Card::settle(double seconds) {
+  const Board::Guard guard(state_->board);
   Board& board = state_->board;
   board.wake();
   const uint64_t target = board.wakes();
+  bool settled = false;
   board.release([&](std::unique_lock<std::mutex>& lock) {
-    board.idle.wait(lock, [&] { return state_->idle_at >= target; });
+    settled = board.idle.wait_for(lock, std::chrono::duration<double>(seconds),
+                                  [&] { return state_->idle_at >= target; });
   });
+  return settled;
 }
 
 CardCounters Card::counters() const {
   const Board::Guard guard(state_->board);
   CardCounters result = state_->board.counters;
-  result.compute = state_->board.compute->counters();
+  result.compute = state_->board.compute_state().counters;
   return result;
 }
 
@@ -274,12 +277,12 @@ std::vector<CardEvent> Card::events() const { return state_->board.events.all();
 
 std::vector<compute::Violation> Card::violations() const {
   const Board::Guard guard(state_->board);
-  return state_->board.compute->violations();
+  return state_->board.compute_state().violations;
 }
 
 uint64_t Card::violation_count() const {
   const Board::Guard guard(state_->board);
-  return state_->board.compute->violation_count();
+  return state_->board.compute_state().violation_count;
 }
 
 const CardOptions& Card::options() const { return state_->board.options; }

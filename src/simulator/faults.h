@@ -39,7 +39,7 @@ class FaultPlan {
   };
   static const std::vector<Known>& known();
 
-  void begin_request();         // the card calls this for each link request
+  void begin_request();  // the links call this for each request
   uint64_t requests() const;
   // The rule that fires here and now, if any. `what` must be one of known().
   std::optional<FaultRule> fires(std::string_view what, std::string_view where = {});

@@ -300,8 +300,8 @@ const Kernel& CodeObject::kernel(std::string_view name) const {
 bool uses_wave32(const Kernel& kernel) { return (kernel.properties & kWave32) != 0; }
 
 uint32_t scratch_bytes_per_wave(const Kernel& kernel) {
-  // A wave's piece is a multiple of 256 dwords (COMPUTE_TMPRING_SIZE.WAVESIZE on gfx11).
-  constexpr uint32_t kUnit = 1024;
+  // COMPUTE_TMPRING_SIZE.WAVESIZE counts 64 dwords on gfx11 (LLVM, SIProgramInfo).
+  constexpr uint32_t kUnit = 256;
   const uint32_t lanes = uses_wave32(kernel) ? 32 : 64;
   return (kernel.scratch_bytes * lanes + kUnit - 1) / kUnit * kUnit;
 }

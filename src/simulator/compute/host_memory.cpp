@@ -27,7 +27,7 @@ AlignedBuffer HostMemory::give_scratch(Dispatch& dispatch, uint32_t bytes_per_la
   if (bytes_per_lane == 0) return {};
   // Enough for what many threads keep in flight, and no more: memory is used as it is touched.
   constexpr uint32_t kWaves = 4096;
-  constexpr uint32_t kUnit = 1024;
+  constexpr uint32_t kUnit = 256;
   const uint32_t lanes = dispatch.wave32 ? 32 : 64;
   dispatch.scratch_bytes_per_wave = (bytes_per_lane * lanes + kUnit - 1) / kUnit * kUnit;
   dispatch.scratch_waves = kWaves;
