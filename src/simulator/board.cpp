@@ -1,6 +1,7 @@
 #include "simulator/board.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "devices/amd/hw/discovery.h"
@@ -22,6 +23,7 @@ namespace hw = devices::amd::hw;
 namespace {
 
 constexpr uint64_t kHiddenVram = uint64_t{16} << 20;
+constexpr uint64_t kLargestBar0 = uint64_t{32} << 30;
 
 bool fires(const CardOptions& options, std::string_view what) {
   return options.faults && options.faults->fires(what).has_value();
@@ -29,7 +31,9 @@ bool fires(const CardOptions& options, std::string_view what) {
 
 ConfigSpace::Options config_options(const CardOptions& options) {
   ConfigSpace::Options result;
-  result.bar0_bytes = options.bar0_bytes;
+  // A power of two that the card offers.
+  result.bar0_bytes =
+      std::clamp(std::bit_ceil(options.bar0_bytes), ConfigSpace::kSmallestBar0, kLargestBar0);
   if (fires(options, "bar.small")) result.bar0_bytes = ConfigSpace::kSmallestBar0;
   result.resizable = result.bar0_bytes > ConfigSpace::kSmallestBar0;
   result.unassigned = fires(options, "bar.unassigned");
@@ -136,11 +140,20 @@ void Board::wake() {
   work.notify_all();
 }
 
+Board::ComputeState Board::compute_state() const {
+  return dispatch_running_ ? compute_before_ : snapshot();
+}
+
+Board::ComputeState Board::snapshot() const {
+  return {compute->counters(), compute->violations(), compute->violation_count()};
+}
+
 compute::Result Board::run_dispatch(const compute::Dispatch& dispatch) {
-  dispatch_running_ = true;
   const auto selection = registers.engine_selection();
   registers.select_for_engine(std::nullopt);
   compute::Result result;
+  compute_before_ = snapshot();
+  dispatch_running_ = true;
   release([&](std::unique_lock<std::mutex>& lock) {
     lock.unlock();
     result = compute->run(dispatch);

@@ -108,6 +108,13 @@ class Board {
 
   // Runs a dispatch without the lock, so that the host is still answered. Engine thread only.
   compute::Result run_dispatch(const compute::Dispatch& dispatch);
+  // What the compute units counted and found; while a dispatch runs, as it was before.
+  struct ComputeState {
+    compute::Counters counters;
+    std::vector<compute::Violation> violations;
+    uint64_t violation_count = 0;
+  };
+  ComputeState compute_state() const;
   // Stops the running dispatch, if any, and waits for its end. Any thread but the engines'.
   void cancel_dispatch();
   // Keeps a region that was just unshared until no dispatch can be using it.
@@ -119,11 +126,14 @@ class Board {
  private:
   friend class Guard;
 
+  ComputeState snapshot() const;
+
   std::mutex mutex_;
   std::unique_lock<std::mutex>* held_ = nullptr;  // of the thread that has the lock
   std::atomic<int> waiting_{0};
   uint64_t wakes_ = 0;
   bool dispatch_running_ = false;
+  ComputeState compute_before_;
   std::vector<std::shared_ptr<SharedRegion>> retired_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };

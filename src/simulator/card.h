@@ -87,8 +87,9 @@ class Card {
   // What the TinyGPU driver extension does when its client goes: memory and bus master off.
   void close_client();
 
-  // Waits until the engines have nothing to do (queues empty or waiting on memory).
-  void settle();
+  // Waits until the engines have nothing to do (queues empty or waiting on memory). False when they
+  // were still busy after that time: a kernel that does not end.
+  bool settle(double seconds = 30);
 
   CardCounters counters() const;
   std::vector<CardEvent> events() const;

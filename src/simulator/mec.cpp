@@ -413,6 +413,7 @@ void Mec::work_complete() {
 }
 
 Mec::Outcome Mec::run_dispatch(Queue& queue, compute::Dispatch& dispatch) {
+  dispatch.name = fmt::format("program at {:#x}", dispatch.program);
   dispatch.vmid = queue.vmid;
   dispatch.id = board_.compute->counters().dispatches;
   static_cast<ShaderMemory&>(*board_.shader_memory).set_vmid(queue.vmid);
