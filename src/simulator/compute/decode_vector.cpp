@@ -9,7 +9,6 @@ namespace {
 
 using encoding::Field;
 
-constexpr isa::Role kMaskRole{Type::kMask, 1};
 constexpr Operand kVcc{.code = code::kVccLo, .dwords = 1, .type = Type::kMask};
 
 bool is_dpp(uint32_t code) {
