@@ -13,6 +13,16 @@
 
 namespace outboard::simulator {
 
+// A request, out of its packed form.
+struct Call {
+  explicit Call(const link::protocol::Request& r)
+      : command(r.command), device(r.device), bar(r.bar), arg0(r.arg0), arg1(r.arg1), arg2(r.arg2) {}
+
+  uint8_t command;
+  uint32_t device, bar;
+  uint64_t arg0, arg1, arg2;
+};
+
 // What came of a request, for the trace and for the loop.
 struct Outcome {
   bool go_on = true;   // false: close the connection
@@ -22,7 +32,7 @@ struct Outcome {
 class Client {
  public:
   virtual ~Client() = default;
-  virtual Outcome handle(const link::protocol::Request& request) = 0;
+  virtual Outcome handle(const Call& request) = 0;
 
  protected:
   Client(Card& card, link::Socket& socket) : card_(card), socket_(socket) {}

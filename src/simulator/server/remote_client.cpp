@@ -10,7 +10,6 @@ namespace outboard::simulator {
 namespace {
 
 using link::protocol::Command;
-using link::protocol::Request;
 
 constexpr std::string_view kSlot = "0000:03:00.0";  // where the card sits on the imagined host
 constexpr uint64_t kLargestProbe = 1 << 16;
@@ -22,7 +21,7 @@ class RemoteClient : public Client {
   RemoteClient(Card& card, link::Socket& socket, RemoteState& state)
       : Client(card, socket), state_(state) {}
 
-  Outcome handle(const Request& request) override {
+  Outcome handle(const Call& request) override {
     const auto command = static_cast<Command>(request.command);
     if (command == Command::kPing) return answer();
     if (command == Command::kProbe) return probe(request);
@@ -49,7 +48,7 @@ class RemoteClient : public Client {
 
  private:
   // arg0: base class wanted (0: any), arg2: vendor; payload: (mask, device) pairs.
-  Outcome probe(const Request& request) {
+  Outcome probe(const Call& request) {
     if (request.arg1 > kLargestProbe) return {false, "closed: a probe of that length"};
     std::vector<std::byte> payload(request.arg1);
     if (!socket_.receive(payload)) return {false, "client gone"};
@@ -80,7 +79,7 @@ class RemoteClient : public Client {
   }
 
   // Through sysfs: what lies beyond the end or is of another size is not read.
-  Outcome config_read(const Request& request) {
+  Outcome config_read(const Call& request) {
     if ((request.arg1 != 1 && request.arg1 != 2 && request.arg1 != 4) || request.arg0 > 4096 - request.arg1) {
       return refuse(fmt::format("configuration space has no {} bytes at {:#x}", request.arg1, request.arg0));
     }
@@ -91,7 +90,7 @@ class RemoteClient : public Client {
     return outcome;
   }
 
-  Outcome config_write(const Request& request) {
+  Outcome config_write(const Call& request) {
     if ((request.arg1 != 1 && request.arg1 != 2 && request.arg1 != 4) || request.arg0 > 4096 - request.arg1) {
       return refuse(fmt::format("configuration space has no {} bytes at {:#x}", request.arg1, request.arg0));
     }
@@ -105,13 +104,13 @@ class RemoteClient : public Client {
     return refuse(fmt::format("Cannot resize BAR {}: it is not resizable", bar));
   }
 
-  bool within(const Request& request) const {
+  bool within(const Call& request) const {
     if (request.bar >= state_.mapped.size() || !state_.mapped[request.bar]) return false;
     const uint64_t length = card_.bar(static_cast<int>(request.bar)).size;
     return request.arg0 <= length && request.arg1 <= length - request.arg0;
   }
 
-  Outcome mmio_read(const Request& request) {
+  Outcome mmio_read(const Call& request) {
     if (!within(request)) {
       return refuse(fmt::format("BAR {} has no {:#x} bytes at {:#x}, or is not mapped", request.bar,
                                 request.arg1, request.arg0));
@@ -119,7 +118,7 @@ class RemoteClient : public Client {
     return read_bar(request.bar, request.arg0, request.arg1);
   }
 
-  Outcome mmio_write(const Request& request) {
+  Outcome mmio_write(const Call& request) {
     if (!within(request)) return {false, "closed: write failed: outside a mapped BAR"};
     if (!write_bar(request.bar, request.arg0, request.arg1, true)) return {false, "client gone"};
     return {true, "no answer"};
@@ -146,14 +145,14 @@ class RemoteClient : public Client {
     return answer(pages.size() * 8, handle, std::as_bytes(std::span(pages)));
   }
 
-  std::span<std::byte> shared(const Request& request) {
+  std::span<std::byte> shared(const Call& request) {
     if (request.bar >= state_.shared.size()) return {};
     const std::span<std::byte> all = state_.shared[request.bar]->bytes();
     if (request.arg0 > all.size() || request.arg1 > all.size() - request.arg0) return {};
     return all.subspan(request.arg0, request.arg1);
   }
 
-  Outcome sysmem_read(const Request& request) {
+  Outcome sysmem_read(const Call& request) {
     const std::span<std::byte> bytes = shared(request);
     if (bytes.size() != request.arg1) {
       return refuse(fmt::format("no {:#x} bytes at {:#x} of shared region {}", request.arg1,
@@ -162,7 +161,7 @@ class RemoteClient : public Client {
     return answer(request.arg1, 0, bytes);
   }
 
-  Outcome sysmem_write(const Request& request) {
+  Outcome sysmem_write(const Call& request) {
     const std::span<std::byte> bytes = shared(request);
     if (bytes.size() != request.arg1) return {false, "closed: write failed: outside a shared region"};
     if (!socket_.receive(bytes)) return {false, "client gone"};

@@ -23,14 +23,14 @@ std::string_view command_name(uint8_t command) {
   return command < names.size() ? names[command] : "UNKNOWN";
 }
 
-std::string describe(uint64_t number, const Request& request, const std::string& result) {
+std::string describe(uint64_t number, const Call& request, const std::string& result) {
   return fmt::format("{} {} device={} bar={} arg0={:#x} arg1={:#x} arg2={:#x} -> {}", number,
-                     command_name(request.command), uint32_t{request.device}, uint32_t{request.bar},
-                     uint64_t{request.arg0}, uint64_t{request.arg1}, uint64_t{request.arg2}, result);
+                     command_name(request.command), request.device, request.bar, request.arg0,
+                     request.arg1, request.arg2, result);
 }
 
 // The faults that strike the connection itself. Empty: none did.
-std::optional<Outcome> link_fault(Card& card, link::Socket& socket, const Request& request) {
+std::optional<Outcome> link_fault(Card& card, link::Socket& socket, const Call& request) {
   FaultPlan* faults = card.options().faults.get();
   if (faults == nullptr) return std::nullopt;
   const std::string_view where = command_name(request.command);
@@ -66,9 +66,10 @@ void serve_client(Card& card, link::Socket& socket, const ServerOptions& options
   while (tinygpu ? socket.receive_some(bytes) == bytes.size() : socket.receive(bytes)) {
     const uint64_t number = ++requests;
     if (FaultPlan* faults = card.options().faults.get()) faults->begin_request();
-    std::optional<Outcome> outcome = link_fault(card, socket, request);
-    if (!outcome) outcome = client->handle(request);
-    if (options.trace) options.trace(describe(number, request, outcome->result));
+    const Call call(request);
+    std::optional<Outcome> outcome = link_fault(card, socket, call);
+    if (!outcome) outcome = client->handle(call);
+    if (options.trace) options.trace(describe(number, call, outcome->result));
     if (!outcome->go_on) break;
   }
 }

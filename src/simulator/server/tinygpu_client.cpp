@@ -9,7 +9,6 @@ namespace outboard::simulator {
 namespace {
 
 using link::protocol::Command;
-using link::protocol::Request;
 using link::protocol::Response;
 
 class TinyGpuClient : public Client {
@@ -20,7 +19,7 @@ class TinyGpuClient : public Client {
     card_.close_client();
   }
 
-  Outcome handle(const Request& request) override {
+  Outcome handle(const Call& request) override {
     // The server keeps a BAR's number in a byte.
     const uint32_t bar = request.bar & 0xff;
     switch (static_cast<Command>(request.command)) {
@@ -64,7 +63,7 @@ class TinyGpuClient : public Client {
   }
 
   // DriverKit's configuration access knows 1, 2 and 4 bytes and answers 0 for any other size.
-  Outcome config_read(const Request& request) {
+  Outcome config_read(const Call& request) {
     const auto size = static_cast<uint32_t>(request.arg1);
     if (size != 1 && size != 2 && size != 4) return answer(0);
     const uint32_t value = card_.config_read(static_cast<uint32_t>(request.arg0), size);
@@ -73,7 +72,7 @@ class TinyGpuClient : public Client {
     return outcome;
   }
 
-  Outcome config_write(const Request& request) {
+  Outcome config_write(const Call& request) {
     const auto size = static_cast<uint32_t>(request.arg1);
     if (size == 1 || size == 2 || size == 4) {
       card_.config_write(static_cast<uint32_t>(request.arg0), static_cast<uint32_t>(request.arg2),
