@@ -115,7 +115,7 @@ def test_operations(unix):
         assert int(failed) == 0 and int(passed) >= 60
         server.check_clean()
         # float16 matrices must have gone through the matrix instructions.
-        assert server.report["compute"]["wmma"] > 0
+        assert server.report["compute"]["instructions"]["wmma"] > 0
 
 
 def test_second_client_finds_the_card_warm():
@@ -180,7 +180,9 @@ def test_recovers_from_a_page_fault():
 @pytest.mark.parametrize("fault, said", [
     ({"what": "psp.bootloader-stuck"}, "BL not ready"),
     ({"what": "psp.firmware-rejected", "where": "type 8"}, "PSP command failed"),
-    ({"what": "rlc.autoload-timeout"}, "RLC autoload timeout"),
+    # tinygrad's wait for the autoload passes while BOOTLOAD_COMPLETE is 0, where the kernel's
+    # (gfx_v11_0_wait_for_rlc_autoload_complete) wants 1; it notices at the next thing the RLC must do.
+    ({"what": "rlc.autoload-timeout"}, "RLC safe mode timeout"),
 ])
 def test_failed_boot_is_noticed(fault, said):
     script = """
