@@ -4,6 +4,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include "simulator/compute/cache_model.h"
 #include "simulator/compute/code.h"
@@ -108,7 +109,11 @@ struct ComputeUnits::State {
   uint64_t next_to_leave = 0;
   bool leaving = false;
 
+  // Workgroups of a dispatch make the same mistake at the same place; one report will do.
+  std::set<std::pair<std::string, uint64_t>> kept;
+
   void work(Worker& worker);
+  void keep(const Violation& violation);
   uint32_t take_slot();
   void give_slot(uint32_t slot);
   void finish(Workgroup& workgroup);
@@ -129,6 +134,12 @@ uint32_t ComputeUnits::State::take_slot() {
 void ComputeUnits::State::give_slot(uint32_t slot) {
   const std::lock_guard lock(slots_mutex);
   slots[slot] = false;
+}
+
+void ComputeUnits::State::keep(const Violation& violation) {
+  if (violations.size() < options.violation_limit && kept.insert({violation.rule, violation.pc}).second) {
+    violations.push_back(violation);
+  }
 }
 
 void ComputeUnits::State::finish(Workgroup& workgroup) {
@@ -154,9 +165,7 @@ void ComputeUnits::State::finish(Workgroup& workgroup) {
     }
     lock.lock();
     counters += seen;
-    for (const Violation& violation : leaves.violations) {
-      if (violations.size() < options.violation_limit) violations.push_back(violation);
-    }
+    for (const Violation& violation : leaves.violations) keep(violation);
   }
   leaving = false;
 }
@@ -207,9 +216,12 @@ ComputeUnits::ComputeUnits(Memory& memory, Options options)
     : state_(std::make_unique<State>(memory, options)) {}
 ComputeUnits::~ComputeUnits() = default;
 
-Result ComputeUnits::run(const Dispatch& dispatch) {
+Result ComputeUnits::run(const Dispatch& given) {
   State& s = *state_;
+  Dispatch dispatch = given;
+  if (dispatch.name.empty()) dispatch.name = fmt::format("program at {:#x}", dispatch.program);
   s.dispatch = &dispatch;
+  s.kept.clear();
   s.total = uint64_t{dispatch.workgroups[0]} * dispatch.workgroups[1] * dispatch.workgroups[2];
   const uint64_t threads =
       uint64_t{dispatch.workgroup_size[0]} * dispatch.workgroup_size[1] * dispatch.workgroup_size[2];

@@ -50,6 +50,7 @@ void MemoryOrder::engine_write(const char* engine, uint64_t address, uint64_t by
       Cell& cell = page->cells[i];
       cell = Cell();
       cell.writer_event = event;
+      cell.writer_bytes = 0xf;
     }
   }
 }
@@ -97,32 +98,35 @@ std::optional<MemoryOrder::Finding> MemoryOrder::access(const Who& who, const ui
         if (page != nullptr) lock = std::unique_lock(page->mutex);
       }
       if (page == nullptr) continue;
-      auto finding = check(page->cells[at % kPageBytes / 4], who, at, lane);
+      const uint64_t from = std::max(at, addresses[lane]) - at, to = std::min(end - at, uint64_t{4});
+      const auto touched = static_cast<uint8_t>((1U << to) - (1U << from));
+      auto finding = check(page->cells[at % kPageBytes / 4], who, {at, touched, lane});
       if (finding && !first) first = std::move(finding);
     }
   }
   return first;
 }
 
-std::optional<MemoryOrder::Finding> MemoryOrder::check(Cell& cell, const Who& who, uint64_t address,
-                                                       int lane) {
+std::optional<MemoryOrder::Finding> MemoryOrder::check(Cell& cell, const Who& who, const Word& word) {
   std::optional<Finding> finding;
   const auto pc = static_cast<uint32_t>(who.pc);
   if (!who.write || who.atomic) {
-    finding = check_read(cell, who, address, lane);
-    if (cell.reader_event == current_ && cell.reader_group != who.workgroup) cell.several_readers = true;
-    if (cell.reader_event != current_) cell.several_readers = false;
+    finding = check_read(cell, who, word);
     if (!who.atomic && !who.bypass) {
+      const bool same = cell.reader_event == current_;
+      cell.several_readers = same && (cell.several_readers || cell.reader_group != who.workgroup);
+      cell.reader_bytes = same ? cell.reader_bytes | word.bytes : word.bytes;
       cell.reader_event = current_;
       cell.reader_group = who.workgroup;
       cell.reader_pc = pc;
     }
   }
   if (who.write) {
-    if (!finding) finding = check_write(cell, who, address, lane);
+    if (!finding) finding = check_write(cell, who, word);
     cell.writer_event = current_;
     cell.writer_group = who.workgroup;
     cell.writer_pc = pc;
+    cell.writer_bytes = word.bytes;
     cell.writer_atomic = who.atomic;
     cell.writer_epoch = releases_[who.workgroup].load(std::memory_order_relaxed);
   }
@@ -135,12 +139,12 @@ bool MemoryOrder::synchronised(uint32_t writer, uint8_t epoch, uint32_t reader) 
          acquires_[reader].load(std::memory_order_relaxed) != 0;
 }
 
-std::optional<MemoryOrder::Finding> MemoryOrder::check_read(Cell& cell, const Who& who,
-                                                            uint64_t address, int lane) const {
+std::optional<MemoryOrder::Finding> MemoryOrder::check_read(const Cell& cell, const Who& who,
+                                                            const Word& word) const {
   const uint32_t event = cell.writer_event;
-  if (event == 0) return std::nullopt;
+  if (event == 0 || (cell.writer_bytes & word.bytes) == 0) return std::nullopt;
   const auto found = [&](const char* rule) {
-    return Finding{rule, address, lane, describe(event, cell.writer_group, cell.writer_pc, "written")};
+    return Finding{rule, word.address, word.lane, describe(event, cell.writer_group, cell.writer_pc, "written")};
   };
   if (event == current_) {
     if (cell.writer_group == who.workgroup) return std::nullopt;
@@ -160,14 +164,18 @@ std::optional<MemoryOrder::Finding> MemoryOrder::check_read(Cell& cell, const Wh
   return std::nullopt;
 }
 
-std::optional<MemoryOrder::Finding> MemoryOrder::check_write(Cell& cell, const Who& who,
-                                                             uint64_t address, int lane) const {
+std::optional<MemoryOrder::Finding> MemoryOrder::check_write(const Cell& cell, const Who& who,
+                                                             const Word& word) const {
+  const bool over_write = (cell.writer_bytes & word.bytes) != 0;
+  const bool over_read = (cell.reader_bytes & word.bytes) != 0;
   const auto found = [&](const char* rule, bool reader) {
-    return Finding{rule, address, lane,
+    return Finding{rule, word.address, word.lane,
                    reader ? describe(cell.reader_event, cell.reader_group, cell.reader_pc, "read")
                           : describe(cell.writer_event, cell.writer_group, cell.writer_pc, "written")};
   };
-  if (cell.writer_event == current_) {
+  if (!over_write) {
+    // Neighbours in a word do not meet.
+  } else if (cell.writer_event == current_) {
     if (cell.writer_group != who.workgroup && !(cell.writer_atomic && who.atomic) &&
         !synchronised(cell.writer_group, cell.writer_epoch, who.workgroup)) {
       return found("race-between-workgroups", false);
@@ -175,6 +183,7 @@ std::optional<MemoryOrder::Finding> MemoryOrder::check_write(Cell& cell, const W
   } else if (cell.writer_event > complete_ && events_[cell.writer_event].pc_base != 0) {
     return found("missing-barrier", false);
   }
+  if (!over_read) return std::nullopt;
   if (cell.reader_event == current_) {
     const bool other = cell.reader_group != who.workgroup || cell.several_readers;
     if (other && acquires_[who.workgroup].load(std::memory_order_relaxed) == 0) {

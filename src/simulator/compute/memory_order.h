@@ -70,6 +70,8 @@ class MemoryOrder {
     uint32_t reader_group = 0;
     uint32_t reader_pc = 0;
     uint8_t writer_epoch = 0;   // of the workgroup's releases
+    uint8_t writer_bytes = 0;   // which of the four, a bit each
+    uint8_t reader_bytes = 0;
     bool writer_atomic = false;
     bool several_readers = false;
   };
@@ -84,9 +86,15 @@ class MemoryOrder {
   };
 
   Page* find_page(uint64_t address, bool create);
-  std::optional<Finding> check(Cell& cell, const Who& who, uint64_t address, int lane);
-  std::optional<Finding> check_read(Cell& cell, const Who& who, uint64_t address, int lane) const;
-  std::optional<Finding> check_write(Cell& cell, const Who& who, uint64_t address, int lane) const;
+  // One word of an access: where, which of its bytes, by which lane.
+  struct Word {
+    uint64_t address;
+    uint8_t bytes;
+    int lane;
+  };
+  std::optional<Finding> check(Cell& cell, const Who& who, const Word& word);
+  std::optional<Finding> check_read(const Cell& cell, const Who& who, const Word& word) const;
+  std::optional<Finding> check_write(const Cell& cell, const Who& who, const Word& word) const;
   bool synchronised(uint32_t writer, uint8_t epoch, uint32_t reader) const;
   std::string describe(uint32_t event, uint32_t group, uint32_t pc, const char* what) const;
 
