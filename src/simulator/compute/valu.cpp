@@ -48,12 +48,28 @@ uint8_t mix_of(const Operand& operand) {
   return static_cast<uint8_t>(how);
 }
 
-uint16_t place_of(const Operand& operand) {
+// A constant with its modifiers applied, once and for all.
+uint64_t modified(uint64_t value, uint8_t how) {
+  const int sign = (how & kSecondDword) != 0 ? 32 : 0;
+  auto word = static_cast<uint32_t>(value >> sign);
+  const uint32_t low = word & 0xffff, high = word >> 16;
+  word = ((how & kLowFromHigh) != 0 ? high : low) | ((how & kHighFromLow) != 0 ? low : high) << 16;
+  if ((how & kAbsoluteLow) != 0) word &= ~0x8000U;
+  if ((how & kAbsoluteHigh) != 0) word &= ~0x80000000U;
+  if ((how & kNegateLow) != 0) word ^= 0x8000U;
+  if ((how & kNegateHigh) != 0) word ^= 0x80000000U;
+  return (value & ~(uint64_t{0xffffffff} << sign)) | static_cast<uint64_t>(word) << sign;
+}
+
+// Where a source is found; clears `how` when nothing is left of it to be done there.
+uint16_t place_of(const Operand& operand, uint8_t& how) {
   if (operand.dwords == 0) return 0;
   if (operand.is_vgpr()) return static_cast<uint16_t>(operand.vgpr());
   if (operand.constant) {
-    const uint16_t place = constant_place(operand.value, operand.dwords);
-    return place != 0 ? place : kOperandPlace;
+    const uint16_t place = constant_place(modified(operand.value, how), operand.dwords);
+    if (place == 0) return kOperandPlace;
+    how = 0;
+    return place;
   }
   if (operand.dwords == 1 && operand.code < code::kZero) {
     return static_cast<uint16_t>(kSgprPlace | operand.code);
@@ -115,7 +131,8 @@ bool prepare_dual(const Table& table, Op& op, const Instruction& i) {
                 : Class::kValu;
   op.body = reinterpret_cast<const void*>(x.body);
   op.body_y = reinterpret_cast<const void*>(y.body);
-  for (size_t s = 0; s < op.source.size(); ++s) op.source[s] = place_of(i.source[s]);
+  uint8_t nothing = 0;
+  for (size_t s = 0; s < op.source.size(); ++s) op.source[s] = place_of(i.source[s], nothing);
   op.destination = {static_cast<uint16_t>(i.destination[0].vgpr()),
                     static_cast<uint16_t>(i.destination[1].vgpr())};
   op.valu_traits = static_cast<uint16_t>((x.traits & kMaskIn) != 0 ? 1 : 0) |
@@ -136,19 +153,20 @@ bool prepare(const Table& table, Op& op, const Instruction& i) {
   op.valu_traits = operation.traits;
   op.body = reinterpret_cast<const void*>(operation.body);
   const bool mix = (operation.traits & kMix) != 0;
-  bool all_direct = true, modified = false;
+  bool all_direct = true, all_plain = true;
   for (size_t s = 0; s < i.sources && s < 3; ++s) {
-    op.source[s] = place_of(i.source[s]);
+    uint8_t how = mix || i.source[s].type == Type::kMask ? 0 : modifiers_of(i.source[s]);
+    op.source[s] = place_of(i.source[s], how);
     if (i.source[s].type == Type::kMask) continue;
-    op.modify[s] = mix ? mix_of(i.source[s]) : modifiers_of(i.source[s]);
+    op.modify[s] = mix ? mix_of(i.source[s]) : how;
     all_direct = all_direct && is_direct(op.source[s]);
-    modified = modified || (!mix && op.modify[s] != 0);
+    all_plain = all_plain && (mix || op.modify[s] == 0);
   }
   prepare_destination(op, i);
   if (i.dpp != Instruction::Dpp::kNone || op.type == Class::kWmma) op.valu_flags |= kGeneral;
   if ((op.valu_flags & kGeneral) != 0) {
     op.run = run_general;
-  } else if (all_direct && !modified && op.valu_flags == 0) {
+  } else if (all_direct && all_plain && op.valu_flags == 0) {
     op.run = operation.direct;
   } else {
     op.run = table.mixed;

@@ -157,7 +157,7 @@ const uint32_t* fetch(Wave& wave, const Op& op, size_t index, int bank, const Sw
   const uint16_t place = op.source[index];
   const uint32_t* p = words;
   if ((place & kConstantPlace) != 0) {
-    p = kConstants.word.data() + static_cast<size_t>(place & kPlaceNumber) * kLanes;
+    p = constants.word.data() + static_cast<size_t>(place & kPlaceNumber) * kLanes;
   } else if (place < kOperandPlace) {
     p = register_words(wave, bank, place);
   } else {

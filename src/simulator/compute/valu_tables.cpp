@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <mutex>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "simulator/compute/valu.h"
 #include "simulator/compute/valu/operands.h"
@@ -12,19 +14,6 @@
 
 namespace outboard::simulator::compute::valu {
 namespace {
-
-constexpr ConstantLanes broadcast_constants() {
-  ConstantLanes lanes{};
-  size_t n = 0;
-  for (const uint64_t value : constant_values()) {
-    for (size_t i = 0; i < kLanesOfRegister; ++i) {
-      lanes.word[n + i] = static_cast<uint32_t>(value);
-      lanes.word[n + kLanesOfRegister + i] = static_cast<uint32_t>(value >> 32);
-    }
-    n += 2 * kLanesOfRegister;
-  }
-  return lanes;
-}
 
 struct Traits {
   Opcode op;
@@ -88,7 +77,7 @@ const Table& choose() {
 
 }  // namespace
 
-constexpr ConstantLanes kConstants = broadcast_constants();
+ConstantLanes constants;
 
 std::vector<const Table*> available_tables() {
   std::vector<const Table*> tables = {&scalar_table()};
@@ -126,14 +115,25 @@ Operation find_operation(const Table& table, Opcode op, int variant) {
 }
 
 uint16_t constant_place(uint64_t value, int dwords) {
-  static constexpr auto kValues = constant_values();
-  for (size_t i = 0; i < kValues.size(); ++i) {
-    const bool same = dwords == 1
-                          ? static_cast<uint32_t>(kValues[i]) == static_cast<uint32_t>(value)
-                          : dwords == 2 && kValues[i] == value;
-    if (same) return static_cast<uint16_t>(kConstantPlace | (2 * i));
+  if (dwords != 1 && dwords != 2) return 0;
+  if (dwords == 1) value = static_cast<uint32_t>(value);
+  static std::mutex mutex;
+  static std::map<std::pair<uint64_t, int>, uint16_t> places;
+  static size_t used = 0;
+  const std::lock_guard lock(mutex);
+  const auto found = places.find({value, dwords});
+  if (found != places.end()) return found->second;
+  // Data that was decoded as if it were code brings many; those that find no room are broadcast
+  // when they are executed.
+  if (used + static_cast<size_t>(dwords) > kConstantRegisters) return 0;
+  for (size_t dword = 0; dword < static_cast<size_t>(dwords); ++dword) {
+    chosen_table().fill(&constants.word[(used + dword) * kLanesOfRegister],
+                        static_cast<uint32_t>(value >> (32 * dword)));
   }
-  return 0;
+  const auto place = static_cast<uint16_t>(kConstantPlace | used);
+  used += static_cast<size_t>(dwords);
+  places.emplace(std::pair(value, dwords), place);
+  return place;
 }
 
 }  // namespace outboard::simulator::compute::valu

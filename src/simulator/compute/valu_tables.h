@@ -20,7 +20,8 @@ struct Operation {
 // variant: kClamped and signs, see operations.def. Where there is no such variant, the plain one.
 Operation find_operation(const Table& table, Opcode op, int variant);
 
-// The place of an inline constant's lanes (operands.h); 0 when there is none with these bits.
+// The place of a constant of one or two dwords as lanes (operands.h), kept for the life of the
+// process. 0 when there is no room left, or for wider ones.
 uint16_t constant_place(uint64_t value, int dwords);
 
 }  // namespace outboard::simulator::compute::valu

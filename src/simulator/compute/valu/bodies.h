@@ -118,6 +118,8 @@ constexpr auto kMad24SatI = [](U a, U b, U c) {
   return kMadSatI32(s24(a), s24(b), static_cast<I>(c));
 };
 constexpr auto kMad24SatU = [](U a, U b, U c) { return kMadSatU32(u24(a), u24(b), c); };
+constexpr auto kMul24SatI = [](U a, U b) { return kMad24SatI(a, b, 0); };
+constexpr auto kMul24SatU = [](U a, U b) { return kMad24SatU(a, b, 0); };
 constexpr auto kMad16I = [](U a, U b, U c) { return static_cast<U>(s16(a) * s16(b)) + c; };
 constexpr auto kMad16U = [](U a, U b, U c) { return u16(a) * u16(b) + c; };
 constexpr auto kMad16SatI = [](U a, U b, U c) {
@@ -156,6 +158,11 @@ constexpr auto kSad16 = [](U a, U b, U c) {
 };
 constexpr auto kSad32 = [](U a, U b, U c) { return difference(a, b) + c; };
 constexpr auto kMaskedSad = [](U a, U b, U c) { return masked_sad8(a, b) + c; };
+constexpr auto kSad8Sat = [](U a, U b, U c) { return kAddSatU32(sad8(a, b), c); };
+constexpr auto kSadHi8Sat = [](U a, U b, U c) { return kAddSatU32(sad8(a, b) << 16, c); };
+constexpr auto kSad16Sat = [](U a, U b, U c) { return kAddSatU32(kSad16(a, b, 0), c); };
+constexpr auto kSad32Sat = [](U a, U b, U c) { return kAddSatU32(difference(a, b), c); };
+constexpr auto kMaskedSadSat = [](U a, U b, U c) { return kAddSatU32(masked_sad8(a, b), c); };
 constexpr auto kSad8Of = [](U a, U b) { return sad8(a, b); };
 constexpr auto kMaskedSadOf = [](U a, U b) { return masked_sad8(a, b); };
 constexpr auto kShiftLeft64 = [](uint64_t x, U n) { return x << n; };

@@ -88,12 +88,28 @@ OUTBOARD_VALU_INLINE uint32_t to_bfloat(uint32_t x) {
 // The guide adds the low product, then the high one, to S2. Products of float16s and of bfloat16s
 // are exact in float32 (but for overflow and underflow of the latter).
 template <bool kBfloat>
+OUTBOARD_VALU_INLINE Halves widened(VecU x) {
+  if constexpr (kBfloat) {
+    return {low_bfloat(x), high_bfloat(x)};
+  } else {
+    return widen_pairs(x);
+  }
+}
+// In the order of words.
+template <bool kBfloat>
+OUTBOARD_VALU_INLINE Halves unzipped(Halves x) {
+  return kBfloat ? x : unzip(x);
+}
+template <bool kBfloat>
 OUTBOARD_VALU_INLINE VecF dot2_of(VecU a, VecU b, VecF sum, uint32_t extra) {
-  const VecF al = kBfloat ? low_bfloat(a) : widen(a), bl = kBfloat ? low_bfloat(b) : widen(b);
-  const VecF ah = kBfloat ? high_bfloat(a) : widen(a >> 16);
-  const VecF bh = kBfloat ? high_bfloat(b) : widen(b >> 16);
-  const VecF first = settle(sum + settle(al * bl, al, bl, al, extra), sum, al, bl, extra);
-  return settle(first + settle(ah * bh, ah, bh, ah, extra), first, ah, bh, extra);
+  const Halves x = widened<kBfloat>(a), y = widened<kBfloat>(b);
+  const Halves products = unzipped<kBfloat>({x.a * y.a, x.b * y.b});
+  const VecF total = (sum + products.a) + products.b;
+  if (!any_nan(total)) [[likely]]
+    return total;
+  const Halves p = unzipped<kBfloat>(x), q = unzipped<kBfloat>(y);
+  const VecF first = settle(sum + settle(products.a, p.a, q.a, p.a, extra), sum, p.a, q.a, extra);
+  return settle(first + settle(products.b, p.b, q.b, p.b, extra), first, p.b, q.b, extra);
 }
 template <bool kBfloat>
 uint32_t dot2_f32(uint32_t* d, const uint32_t* a, const uint32_t* b, const uint32_t* c,

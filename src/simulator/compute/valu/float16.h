@@ -79,6 +79,58 @@ OUTBOARD_VALU_INLINE VecU narrow(VecF x) {
 #endif
 }
 
+// Both halves of words, as two vectors: which element is where does not matter to operations that
+// treat all alike.
+struct Halves {
+  VecF a, b;
+};
+OUTBOARD_VALU_INLINE Halves widen_pairs(VecU x) {
+#if defined(__AVX512F__)
+  const __m512i v = (__m512i)x;
+  return {_mm512_cvtph_ps(_mm512_castsi512_si256(v)),
+          _mm512_cvtph_ps(_mm512_extracti64x4_epi64(v, 1))};
+#elif defined(__F16C__)
+  const __m256i v = (__m256i)x;
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(v)),
+          _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1))};
+#elif defined(__aarch64__)
+  const float16x8_t v = vreinterpretq_f16_u32(x);
+  return {vcvt_f32_f16(vget_low_f16(v)), vcvt_f32_f16(vget_high_f16(v))};
+#else
+  return {widen(x), widen(x >> 16)};
+#endif
+}
+OUTBOARD_VALU_INLINE VecU narrow_pairs(Halves x) {
+#if defined(__AVX512F__)
+  const __m512i low = _mm512_castsi256_si512(_mm512_cvtps_ph(x.a, _MM_FROUND_CUR_DIRECTION));
+  return (VecU)_mm512_inserti64x4(low, _mm512_cvtps_ph(x.b, _MM_FROUND_CUR_DIRECTION), 1);
+#elif defined(__F16C__)
+  return (VecU)_mm256_set_m128i(_mm256_cvtps_ph(x.b, _MM_FROUND_CUR_DIRECTION),
+                                _mm256_cvtps_ph(x.a, _MM_FROUND_CUR_DIRECTION));
+#elif defined(__aarch64__)
+  return vreinterpretq_u32_f16(vcombine_f16(vcvt_f16_f32(x.a), vcvt_f16_f32(x.b)));
+#else
+  return narrow(x.a) | narrow(x.b) << 16;
+#endif
+}
+// Of such vectors: what belongs to low halves in a, to high halves in b, in the order of words.
+OUTBOARD_VALU_INLINE Halves unzip(Halves x) {
+#if defined(__AVX512F__)
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  const __m512i odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  return {_mm512_permutex2var_ps(x.a, even, x.b), _mm512_permutex2var_ps(x.a, odd, x.b)};
+#elif defined(__F16C__)
+  const __m256d even = _mm256_castps_pd(_mm256_shuffle_ps(x.a, x.b, 0x88));
+  const __m256d odd = _mm256_castps_pd(_mm256_shuffle_ps(x.a, x.b, 0xdd));
+  return {_mm256_castpd_ps(_mm256_permute4x64_pd(even, 0xd8)),
+          _mm256_castpd_ps(_mm256_permute4x64_pd(odd, 0xd8))};
+#elif defined(__aarch64__)
+  return {vuzp1q_f32(x.a, x.b), vuzp2q_f32(x.a, x.b)};
+#else
+  return x;
+#endif
+}
+
 // Toward zero whatever the mode.
 OUTBOARD_VALU_INLINE uint32_t narrow_to_zero(float x) {
   const uint32_t sign = bits(x) >> 16 & 0x8000, magnitude = bits(x) & ~kSign;
@@ -136,16 +188,13 @@ template <int kSources, auto F>
 uint32_t packed_halves(uint32_t* d, const uint32_t* a, const uint32_t* b, const uint32_t* c,
                        uint32_t extra) {
   for (int i = 0; i < kLanes; i += kWidth) {
-    const VecU p = load_word(a + i);
-    const VecU q = kSources > 1 ? load_word(b + i) : p;
-    const VecU r = kSources > 2 ? load_word(c + i) : p;
-    VecU out[2];
-    for (int half = 0; half < 2; ++half) {
-      const VecF x = widen(p >> (16 * half)), y = widen(q >> (16 * half));
-      const VecF z = widen(r >> (16 * half));
-      out[half] = narrow(settle(F(x, y, z), x, y, z, extra));
-    }
-    store(d + i, out[0] | out[1] << 16);
+    const Halves x = widen_pairs(load_word(a + i));
+    const Halves y = kSources > 1 ? widen_pairs(load_word(b + i)) : x;
+    const Halves z = kSources > 2 ? widen_pairs(load_word(c + i)) : x;
+    Halves r = {F(x.a, y.a, z.a), F(x.b, y.b, z.b)};
+    r.a = settle(r.a, x.a, y.a, z.a, extra);
+    r.b = settle(r.b, x.b, y.b, z.b, extra);
+    store(d + i, narrow_pairs(r));
   }
   return 0;
 }

@@ -34,7 +34,7 @@ OUTBOARD_VALU_INLINE uint32_t* at(uint32_t* bank, uint16_t vgpr) {
 }
 // A VGPR or a constant.
 OUTBOARD_VALU_INLINE const uint32_t* direct(const uint32_t* bank, uint16_t place) {
-  const uint32_t* base = (place & kConstantPlace) != 0 ? raw(kConstants.word) : bank;
+  const uint32_t* base = (place & kConstantPlace) != 0 ? raw(constants.word) : bank;
   return base + static_cast<size_t>(place & kPlaceNumber) * kLanes;
 }
 
@@ -44,6 +44,18 @@ OUTBOARD_VALU_INLINE Body body_of(const void* p) {
 
 OUTBOARD_VALU_INLINE void fill(uint32_t* out, uint32_t value) {
   for (int i = 0; i < kLanes; i += kWidth) store(out + i, VecU{} + value);
+}
+
+constexpr auto kBothStay = [](VecU x) { return x; };
+constexpr auto kHighTwice = [](VecU x) { return x >> 16 | (x & 0xffff0000); };
+constexpr auto kLowTwice = [](VecU x) { return x << 16 | (x & 0xffff); };
+constexpr auto kExchange = [](VecU x) { return x << 16 | x >> 16; };
+
+// F moves the halves of words.
+template <auto F>
+OUTBOARD_VALU_INLINE void modify_words(uint32_t* out, const uint32_t* in, uint32_t keep,
+                                       uint32_t flip) {
+  for (int i = 0; i < kLanes; i += kWidth) store(out + i, (F(load_word(in + i)) & keep) ^ flip);
 }
 
 OUTBOARD_VALU_INLINE void modify(uint32_t* out, const uint32_t* in, uint32_t how) {
@@ -57,12 +69,15 @@ OUTBOARD_VALU_INLINE void modify(uint32_t* out, const uint32_t* in, uint32_t how
     out += kLanes;
     in += kLanes;
   }
-  for (int i = 0; i < kLanes; i += kWidth) {
-    VecU x = load_word(in + i);
-    const VecU low = (how & kLowFromHigh) != 0 ? x >> 16 : x & 0xffff;
-    const VecU high = (how & kHighFromLow) != 0 ? x << 16 : x & 0xffff0000;
-    x = low | high;
-    store(out + i, (x & keep) ^ flip);
+  switch (how & (kLowFromHigh | kHighFromLow)) {
+    case 0:
+      return modify_words<kBothStay>(out, in, keep, flip);
+    case kLowFromHigh:
+      return modify_words<kHighTwice>(out, in, keep, flip);
+    case kHighFromLow:
+      return modify_words<kLowTwice>(out, in, keep, flip);
+    default:
+      return modify_words<kExchange>(out, in, keep, flip);
   }
 }
 

@@ -48,15 +48,13 @@ OUTBOARD_VALU_INLINE T read(const std::byte* p) {
 
 // Bytes and 16-bit words, extended.
 template <typename T>
-void load_small(uint32_t* to, const std::byte* base, uint64_t start,
-                const uint64_t* a) {
+void load_small(uint32_t* to, const std::byte* base, uint64_t start, const uint64_t* a) {
   for (int i = 0; i < kLanes; ++i) {
     to[i] = static_cast<uint32_t>(static_cast<int32_t>(read<T>(base + (a[i] - start))));
   }
 }
 
-void load1(uint32_t* to, const std::byte* base, uint64_t start,
-                const uint64_t* a) {
+void load1(uint32_t* to, const std::byte* base, uint64_t start, const uint64_t* a) {
   uint64_t apart = 0;  // lanes side by side: none is anywhere else
   for (int i = 0; i < kLanes; ++i) apart |= a[i] ^ (a[0] + static_cast<uint64_t>(i) * 4);
   if (apart == 0) {
@@ -67,17 +65,16 @@ void load1(uint32_t* to, const std::byte* base, uint64_t start,
 }
 
 template <int kDwords>
-void load_many(uint32_t* to, const std::byte* base, uint64_t start,
-                const uint64_t* a) {
+void load_many(uint32_t* to, const std::byte* base, uint64_t start, const uint64_t* a) {
   for (int i = 0; i < kLanes; ++i) {
-    for (int d = 0; d < kDwords; ++d) to[kLanes * d + i] = read<uint32_t>(base + (a[i] - start) + 4 * d);
+    for (int d = 0; d < kDwords; ++d)
+      to[kLanes * d + i] = read<uint32_t>(base + (a[i] - start) + 4 * d);
   }
 }
 
 #if defined(__AVX512F__) || defined(__AVX2__)
 // Sixteen bytes a lane: vectors of every fourth lane, transposed inside their 128-bit parts.
-void load4(uint32_t* to, const std::byte* base, uint64_t start,
-                const uint64_t* a) {
+void load4(uint32_t* to, const std::byte* base, uint64_t start, const uint64_t* a) {
   const auto lane = [&](int i) {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(base + (a[i] - start)));
   };
