@@ -149,12 +149,12 @@ void begin_workgroup(Workgroup& workgroup, const Dispatch& d, uint32_t index, ui
     wave.sgpr[code::kNull] = 0;
     set_sgprs(wave, d, workgroup, waves);
     set_ids(wave, d, w * lanes, threads);
-    wave.jump(d.program);
   }
   if (workgroup.worker->shared->options->strict) {
     if (!workgroup.strict) workgroup.strict = std::make_unique<Strict>(workgroup);
     workgroup.strict->begin();
   }
+  for (Wave& wave : workgroup.waves) wave.jump(d.program);
 }
 
 void run_workgroup(Workgroup& workgroup, uint64_t slice) {
