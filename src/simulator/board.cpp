@@ -6,6 +6,7 @@
 
 #include "devices/amd/hw/discovery.h"
 #include "devices/amd/hw/gc.h"
+#include "simulator/compute/memory_order.h"
 #include "simulator/discovery_table.h"
 #include "simulator/hub.h"
 #include "simulator/interrupts.h"
@@ -110,14 +111,37 @@ void Board::power_on() {
   psp->power_on();
   mec->power_on();
   for (const auto& engine : sdma) engine->power_on();
+  compute->invalidate_instructions();
+  compute->invalidate_translations();
+  if (compute::MemoryOrder* order = compute->order()) order->clear();
+}
+
+void Board::forget_translations() {
+  if (!compute) return;
+  if (dispatch_running_) {
+    translations_old_ = true;
+  } else {
+    compute->invalidate_translations();
+  }
 }
 
 void Board::hard_reset(std::string_view why) {
   events.note("card", "{}", why);
   ++counters.resets;
+  if (stepping_ && !dispatch_running_) {
+    reset_wanted_ = true;
+    return;
+  }
   cancel_dispatch();
   power_on();
   wake();
+}
+
+void Board::end_step() {
+  stepping_ = false;
+  if (!reset_wanted_) return;
+  reset_wanted_ = false;
+  power_on();
 }
 
 uint64_t Board::clock() const {
@@ -154,6 +178,7 @@ compute::Result Board::run_dispatch(const compute::Dispatch& dispatch) {
   compute::Result result;
   compute_before_ = snapshot();
   dispatch_running_ = true;
+  cancelled_ = false;
   release([&](std::unique_lock<std::mutex>& lock) {
     lock.unlock();
     result = compute->run(dispatch);
@@ -161,8 +186,9 @@ compute::Result Board::run_dispatch(const compute::Dispatch& dispatch) {
   });
   registers.select_for_engine(selection);
   dispatch_running_ = false;
-  if (!retired_.empty()) {
+  if (translations_old_ || !retired_.empty()) {
     compute->invalidate_translations();
+    translations_old_ = false;
     retired_.clear();
   }
   idle.notify_all();
@@ -171,6 +197,7 @@ compute::Result Board::run_dispatch(const compute::Dispatch& dispatch) {
 
 void Board::cancel_dispatch() {
   if (!dispatch_running_) return;
+  cancelled_ = true;
   compute->cancel();
   release([&](std::unique_lock<std::mutex>& lock) {
     idle.wait(lock, [&] { return !dispatch_running_; });

@@ -72,8 +72,14 @@ class Board {
 
   // Every block to its power-on state; VRAM keeps its contents.
   void power_on();
-  // Stops what computes, then power_on(). For mode 1 and function level resets.
+  // Stops what computes, then power_on(). For mode 1 and function level resets. When a packet asks
+  // for it, it happens after that packet.
   void hard_reset(std::string_view why);
+  // The engines execute packets between these two. Engine thread only.
+  void begin_step() { stepping_ = true; }
+  void end_step();
+  bool is_stepping() const { return stepping_; }
+  bool is_dispatching() const { return dispatch_running_; }
 
   // 100 MHz, as the card's reference clock.
   uint64_t clock() const;
@@ -117,6 +123,11 @@ class Board {
   ComputeState compute_state() const;
   // Stops the running dispatch, if any, and waits for its end. Any thread but the engines'.
   void cancel_dispatch();
+  // The dispatch that just ended was stopped by cancel_dispatch().
+  bool was_cancelled() const { return cancelled_; }
+  // Translations that the compute units keep are out of date: at once, or when the running dispatch
+  // ends.
+  void forget_translations();
   // Keeps a region that was just unshared until no dispatch can be using it.
   void retire(std::shared_ptr<SharedRegion> region);
 
@@ -132,7 +143,8 @@ class Board {
   std::unique_lock<std::mutex>* held_ = nullptr;  // of the thread that has the lock
   std::atomic<int> waiting_{0};
   uint64_t wakes_ = 0;
-  bool dispatch_running_ = false;
+  bool dispatch_running_ = false, cancelled_ = false, translations_old_ = false;
+  bool stepping_ = false, reset_wanted_ = false;
   ComputeState compute_before_;
   std::vector<std::shared_ptr<SharedRegion>> retired_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();

@@ -58,8 +58,10 @@ void Card::State::run() {
   Board::Guard guard(board);
   while (!stop) {
     const uint64_t wakes = board.wakes();
+    board.begin_step();
     bool progress = board.mec->step();
     for (const auto& engine : board.sdma) progress |= engine->step();
+    board.end_step();
     if (progress) {
       sleep = kShortestSleep;
     } else {

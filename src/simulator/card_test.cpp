@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "devices/amd/hw/gc.h"
+#include "devices/amd/hw/pm4.h"
 #include "simulator/test_bench.h"
 
 namespace outboard::simulator {
@@ -108,7 +109,7 @@ TEST(Card, LargeWindowIsLargerThanTheMemory) {
 }
 
 TEST(CardFaults, CablePulled) {
-  Card card(with_faults(R"([{"what": "bar.all-ones", "request": 3}])"));
+  Card card(with_faults(R"([{"what": "bar.all-ones", "skip": 2}])"));
   EXPECT_EQ(read32(card, 5, 0xde3 * 4), 240u);
   write32(card, 0, 0, 1);
   EXPECT_EQ(read32(card, 0, 0), ~0u);
@@ -180,6 +181,53 @@ TEST(Card, EnginesRunOnTheirOwn) {
   card.settle();
   EXPECT_EQ(read32(card, 0, 0x2000), 99u);
   EXPECT_EQ(card.counters().doorbells, 1u);
+}
+
+// A kernel that never ends: the host is still answered, and the queue can be taken down.
+TEST(Card, EndlessKernelCanBeStopped) {
+  Card card(with_faults(R"([{"what": "card.dirty"}])"));
+  const auto reg = [&](uint32_t address, uint32_t value) {
+    write32(card, 5, uint64_t{address} * 4, value);
+  };
+  using testing::high;
+  using testing::low;
+  using testing::packet;
+  namespace pm4 = devices::amd::hw::pm4;
+  const uint64_t ring = testing::Bench::mc(0x100000), program = testing::Bench::mc(0x200000);
+  reg(0xd20 + 0xc0, 1);                              // RCC_DOORBELL_APER_EN
+  reg(0x14, low(uint64_t{0x10400 + 0x4f7640} * 4));  // S2A_DOORBELL_ENTRY_0_CTRL
+  reg(0x15, 1);
+  reg(gc::CP_MEC_RS64_CNTL::kAddress, gc::CP_MEC_RS64_CNTL::MEC_PIPE0_ACTIVE(1));
+  reg(gc::CP_MEC_DOORBELL_RANGE_LOWER::kAddress, 0);
+  reg(gc::CP_MEC_DOORBELL_RANGE_UPPER::kAddress, 0xf8);
+  reg(gc::GRBM_GFX_CNTL::kAddress, gc::GRBM_GFX_CNTL::MEID(1));
+  reg(gc::CP_HQD_PERSISTENT_STATE::kAddress, 0);
+  reg(gc::CP_HQD_PQ_BASE::kAddress, low(ring >> 8));
+  reg(gc::CP_HQD_PQ_BASE_HI::kAddress, high(ring >> 8));
+  reg(gc::CP_HQD_PQ_CONTROL::kAddress, gc::CP_HQD_PQ_CONTROL::QUEUE_SIZE(9));
+  reg(gc::CP_HQD_PQ_DOORBELL_CONTROL::kAddress, 1u << 30 | 6 << 2);
+  reg(gc::CP_HQD_ACTIVE::kAddress, 1);
+  write32(card, 0, 0x200000, 0xbfa0ffff);  // s_branch to itself
+  std::vector<uint32_t> words;
+  const auto sh = [](uint32_t address, std::vector<uint32_t> values) {
+    values.insert(values.begin(), address - pm4::SET_SH_REG_START);
+    return packet(pm4::SET_SH_REG, values);
+  };
+  for (const auto& p : {sh(gc::COMPUTE_PGM_LO::kAddress, {low(program >> 8), high(program >> 8)}),
+                        sh(gc::COMPUTE_NUM_THREAD_X::kAddress, {32, 1, 1}),
+                        packet(pm4::DISPATCH_DIRECT, {1, 1, 1, 1 | 1 << 15})}) {
+    words.insert(words.end(), p.begin(), p.end());
+  }
+  card.bar_write(0, 0x100000, std::as_bytes(std::span(words)));
+  const uint64_t wptr = words.size();
+  card.bar_write(2, 24, std::as_bytes(std::span(&wptr, 1)));
+  EXPECT_FALSE(card.settle(0.2));
+  EXPECT_EQ(read32(card, 5, 0xde3 * 4), 240u);
+  EXPECT_EQ(card.counters().compute.dispatches, 0u);
+  reg(gc::CP_HQD_DEQUEUE_REQUEST::kAddress, 2);
+  EXPECT_EQ(read32(card, 5, gc::CP_HQD_ACTIVE::kAddress * 4), 0u);
+  EXPECT_TRUE(card.settle(10));
+  EXPECT_THAT(card.events(), ::testing::Not(Contains(Field(&CardEvent::where, "compute"))));
 }
 
 }  // namespace

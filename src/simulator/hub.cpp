@@ -184,7 +184,7 @@ void Hub::invalidate(uint32_t vmids) {
     if ((vmids >> vmid & 1) == 0) continue;
     for (auto& size : tlb_[vmid]) size.clear();
   }
-  if (kind_ == Kind::kGc && board_.compute) board_.compute->invalidate_translations();
+  if (kind_ == Kind::kGc) board_.forget_translations();
 }
 
 Translation Hub::resolve_physical(uint64_t address) {
@@ -207,7 +207,8 @@ Translation Hub::resolve_physical(uint64_t address) {
   return {};
 }
 
-Translation Hub::translate(uint32_t vmid, uint64_t address, Access access, Client client) {
+Translation Hub::translate(uint32_t vmid, uint64_t address, Access access, Client client,
+                           bool counted) {
   // The upper bits repeat bit 47.
   address &= (uint64_t{1} << 48) - 1;
   if (const auto rule = board_.fires("gmc.page-fault", words(client))) {
@@ -218,7 +219,10 @@ Translation Hub::translate(uint32_t vmid, uint64_t address, Access access, Clien
     if (direct.host != nullptr) return direct;
   }
   const Entry* entry = find(vmid, address);
-  if (entry == nullptr) entry = walk(vmid, address, access, client);
+  if (entry == nullptr) {
+    if (counted) ++board_.counters.page_walks;
+    entry = walk(vmid, address, access, client);
+  }
   if (entry == nullptr) return {};
   if (access == Access::kRead && !entry->readable) {
     return fault(vmid, address, access, client, Fault::kRead, "the page is not readable");
@@ -275,7 +279,6 @@ bool Hub::read_table(uint64_t address, bool system, uint64_t& entry) {
 const Hub::Entry* Hub::walk(uint32_t vmid, uint64_t address, Access access, Client client) {
   using Control = gc::GCVM_CONTEXT0_CNTL;
   const RegisterFile& registers = board_.registers;
-  ++board_.counters.page_walks;
   const uint32_t control = registers.peek(context_control_[vmid]);
   if (Control::ENABLE_CONTEXT.get(control) == 0) {
     fault(vmid, address, access, client, Fault::kRange,
@@ -472,7 +475,7 @@ Translation Hub::fault(uint32_t vmid, uint64_t address, Access access, Client cl
 bool Hub::read(uint32_t vmid, uint64_t address, std::span<std::byte> out, Client client,
                bool counted) {
   while (!out.empty()) {
-    const Translation page = translate(vmid, address, Access::kRead, client);
+    const Translation page = translate(vmid, address, Access::kRead, client, counted);
     if (page.host == nullptr) return false;
     const size_t n = std::min<uint64_t>(page.bytes, out.size());
     if (!page.system && counted) {
@@ -496,7 +499,7 @@ bool Hub::read(uint32_t vmid, uint64_t address, std::span<std::byte> out, Client
 bool Hub::write(uint32_t vmid, uint64_t address, std::span<const std::byte> data, Client client,
                 bool counted) {
   while (!data.empty()) {
-    const Translation page = translate(vmid, address, Access::kWrite, client);
+    const Translation page = translate(vmid, address, Access::kWrite, client, counted);
     if (page.host == nullptr) return false;
     const size_t n = std::min<uint64_t>(page.bytes, data.size());
     if (!page.system) {

@@ -31,7 +31,7 @@ class Hub {
   // One address to the host. `host` is null when it faulted: then the status registers are set and
   // the interrupt is raised, as the context's control register says.
   compute::Translation translate(uint32_t vmid, uint64_t address, compute::Access access,
-                                 Client client);
+                                 Client client, bool counted = true);
 
   // An engine's accesses, across pages. False: faulted; what was before the fault is done.
   // counted: false for looks and reports whose number depends on timing.

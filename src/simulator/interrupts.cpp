@@ -1,5 +1,6 @@
 #include "simulator/interrupts.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "devices/amd/hw/interrupts.h"
@@ -49,13 +50,13 @@ void Interrupts::raise(const Entry& entry) {
   Layout::CONTEXT_ID2.put(words.data(), entry.context[2]);
   Layout::CONTEXT_ID3.put(words.data(), entry.context[3]);
 
-  // RB_SIZE: base 2 logarithm of the ring's dwords.
-  const uint32_t ring_bytes = 4u << oss::IH_RB_CNTL::RB_SIZE.get(control);
+  // RB_SIZE: base 2 logarithm of the ring's dwords. The pointers reach no further than 256 KiB.
+  const uint32_t ring_bytes =
+      std::min<uint32_t>(4u << std::min(oss::IH_RB_CNTL::RB_SIZE.get(control), 16u), 256u << 10);
   const uint64_t base =
       (uint64_t{registers.get<oss::IH_RB_BASE_HI>()} << 32 | registers.get<oss::IH_RB_BASE>()) << 8;
   uint32_t pointer = registers.get<oss::IH_RB_WPTR>();
   const uint32_t offset = oss::IH_RB_WPTR::OFFSET.get(pointer) * 4 % ring_bytes;
-  if (board_.gc_hub == nullptr) return;
   const compute::Translation place = board_.mm_hub->resolve_physical(base + offset);
   if (place.host == nullptr || place.bytes < kEntryBytes) {
     board_.events.driver_error("ih", "the interrupt ring at {:#x} is no memory of the card", base);

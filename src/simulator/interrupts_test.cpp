@@ -84,6 +84,17 @@ TEST(Interrupts, RingOutsideMemoryIsAnError) {
   EXPECT_THAT(bench.errors(), ::testing::HasSubstr("no memory of the card"));
 }
 
+// A ring size beyond what the pointers reach once divided by zero.
+TEST(Interrupts, SizeIsBounded) {
+  Bench bench;
+  bench.start_interrupts();
+  for (const uint32_t size : {0u, 16u, 30u, 31u}) {
+    bench.set<oss::IH_RB_CNTL>(oss::IH_RB_CNTL::RB_ENABLE(1) | oss::IH_RB_CNTL::RB_SIZE(size));
+    bench.board.interrupts->raise(numbered(size));
+  }
+  EXPECT_EQ(bench.board.counters.interrupts, 4u);
+}
+
 TEST(Interrupts, CanBeLost) {
   CardOptions options = testing::small_card();
   options.faults = FaultPlan::parse(R"([{"what": "ih.lost-interrupt", "count": 1}])", "test");

@@ -86,6 +86,10 @@ void Mec::power_on() {
 }
 
 void Mec::reset() {
+  if (board_.is_stepping() && !board_.is_dispatching()) {
+    reset_wanted_ = true;  // a packet asked for it: after that packet
+    return;
+  }
   board_.cancel_dispatch();
   for (auto& [key, queue] : queues_) deactivate(queue);
   power_on();
@@ -236,6 +240,17 @@ void Mec::doorbell(uint32_t index, uint64_t value) {
 }
 
 bool Mec::step() {
+  bool progress = step_queues();
+  if (reset_wanted_) {
+    reset_wanted_ = false;
+    for (auto& [key, queue] : queues_) deactivate(queue);
+    power_on();
+    progress = true;
+  }
+  return progress;
+}
+
+bool Mec::step_queues() {
   bool progress = false;
   const uint64_t generation = generation_;
   for (auto& [key, queue] : queues_) {
@@ -422,6 +437,10 @@ Mec::Outcome Mec::run_dispatch(Queue& queue, compute::Dispatch& dispatch) {
   const compute::Result result = board_.run_dispatch(dispatch);
   // The lock was away: the queue may be gone.
   if (generation != generation_ || !queue.active) return Outcome::kHang;
+  if (board_.was_cancelled()) {
+    queue.hung = true;  // until whoever stopped it takes the queue down
+    return Outcome::kHang;
+  }
   if (result.stop == compute::Stop::kDone) return Outcome::kDone;
 
   using Error = hw::ih::SqInterrupt;

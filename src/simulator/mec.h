@@ -59,6 +59,7 @@ class Mec {
   static const Operation kOperations[];
 
   // mec.cpp: queues
+  bool step_queues();
   void activate();
   void load_descriptor(Queue& queue);
   void deactivate(Queue& queue);
@@ -114,7 +115,8 @@ class Mec {
   std::map<uint32_t, Queue> queues_;  // by me, pipe, queue
   std::vector<uint32_t> packet_;      // the one being executed
   uint64_t generation_ = 0;           // counts resets
-  bool released_ = false;             // an end-of-pipe fence was written that nobody waited for yet
+  bool reset_wanted_ = false;
+  bool released_ = false;  // an end-of-pipe fence was written that nobody waited for yet
 };
 
 // Is `value`, masked, in the relation that a wait asks for? Function codes: nvd.h, WAIT_REG_MEM;

@@ -42,6 +42,7 @@ struct MecTest : ::testing::Test {
   }
   uint32_t data(uint64_t offset = 0) { return bench.vram<uint32_t>(kData + offset); }
   Bench bench;
+  uint64_t kept = 0;
 };
 
 TEST_F(MecTest, ReadPointerIsReported) {
@@ -466,6 +467,35 @@ TEST_F(MecTest, SoftResetNeedsTheEngineStartedAgain) {
   bench.start_compute_queue();
   bench.submit({write_data(kAddress, 1)});
   EXPECT_EQ(data(), 1u);
+}
+
+// Packets that reset what executes them: the reset comes after the packet.
+TEST_F(MecTest, PacketMayResetTheEngine) {
+  const auto poke = [](uint32_t address, uint32_t value) {
+    return packet(pm4::WRITE_DATA, {0, address, 0, value});
+  };
+  const auto step = [&] {
+    bench.board.begin_step();
+    bench.run();
+    bench.board.end_step();
+  };
+  for (const uint32_t word :
+       poke(gc::GRBM_SOFT_RESET::kAddress, gc::GRBM_SOFT_RESET::SOFT_RESET_CP(1))) {
+    bench.set_vram(Bench::kRing + kept++ * 4, word);
+  }
+  bench.board.nbio->doorbell(6, kept);
+  step();
+  EXPECT_EQ(gc::CP_MEC_RS64_CNTL::MEC_HALT.get(bench.get<gc::CP_MEC_RS64_CNTL>()), 1u);
+
+  bench.set<gc::CP_MEC_RS64_CNTL>(gc::CP_MEC_RS64_CNTL::MEC_PIPE0_ACTIVE(1));
+  bench.start_compute_queue();
+  kept = 0;
+  for (const uint32_t word : poke(0x16000 + 0x28b, 2)) {  // MP1_SMN_C2PMSG_75: mode 1 reset
+    bench.set_vram(Bench::kRing + kept++ * 4, word);
+  }
+  bench.board.nbio->doorbell(6, kept);
+  step();
+  EXPECT_FALSE(bench.board.power.sos_alive);
 }
 
 TEST_F(MecTest, DoorbellOutsideTheRangeIsIgnored) {

@@ -35,7 +35,7 @@ Nbio::Nbio(Board& board) : board_(board) {
   registers.on_read<nb::BIF_BX_PF0_MM_DATA>([this](uint32_t) -> uint32_t {
     const uint32_t index = board_.registers.get<nb::BIF_BX_PF0_MM_INDEX>();
     const uint32_t offset = nb::BIF_BX_PF0_MM_INDEX::MM_OFFSET.get(index);
-    if (nb::BIF_BX_PF0_MM_INDEX::MM_APER.get(index) == 0) return board_.registers.read(offset / 4);
+    if (nb::BIF_BX_PF0_MM_INDEX::MM_APER.get(index) == 0) return window_read(offset / 4);
     // VRAM: bits 31 and up of the address stand in MM_INDEX_HI (amdgpu_device_mm_access).
     const uint64_t address =
         uint64_t{board_.registers.get<nb::BIF_BX_PF0_MM_INDEX_HI>()} << 31 | offset;
@@ -47,7 +47,7 @@ Nbio::Nbio(Board& board) : board_(board) {
     const uint32_t index = board_.registers.get<nb::BIF_BX_PF0_MM_INDEX>();
     const uint32_t offset = nb::BIF_BX_PF0_MM_INDEX::MM_OFFSET.get(index);
     if (nb::BIF_BX_PF0_MM_INDEX::MM_APER.get(index) == 0) {
-      board_.registers.write(offset / 4, value);
+      window_write(offset / 4, value);
       return;
     }
     const uint64_t address =
@@ -57,11 +57,10 @@ Nbio::Nbio(Board& board) : board_(board) {
     }
   });
   const auto window = [&](uint32_t index, uint32_t data) {
-    registers.on_read(data, [this, index](uint32_t) {
-      return board_.registers.read(board_.registers.peek(index) / 4);
-    });
+    registers.on_read(
+        data, [this, index](uint32_t) { return window_read(board_.registers.peek(index) / 4); });
     registers.on_write(data, [this, index](uint32_t value) {
-      board_.registers.write(board_.registers.peek(index) / 4, value);
+      window_write(board_.registers.peek(index) / 4, value);
     });
   };
   window(nb::BIF_BX_PF0_RSMU_INDEX::kAddress, nb::BIF_BX_PF0_RSMU_DATA::kAddress);
@@ -77,6 +76,28 @@ Nbio::Nbio(Board& board) : board_(board) {
     board_.registers.set<Control>(value);
   });
   power_on();
+}
+
+// A window must not lead into a window, least of all itself.
+uint32_t Nbio::window_read(uint32_t address) {
+  if (in_window_) {
+    board_.events.driver_error("nbio", "an index/data window is read through another");
+    return ~0u;
+  }
+  in_window_ = true;
+  const uint32_t value = board_.registers.read(address);
+  in_window_ = false;
+  return value;
+}
+
+void Nbio::window_write(uint32_t address, uint32_t value) {
+  if (in_window_) {
+    board_.events.driver_error("nbio", "an index/data window is written through another");
+    return;
+  }
+  in_window_ = true;
+  board_.registers.write(address, value);
+  in_window_ = false;
 }
 
 void Nbio::power_on() {

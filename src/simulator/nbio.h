@@ -23,9 +23,12 @@ class Nbio {
   void report_memory_error();
 
  private:
+  uint32_t window_read(uint32_t address);
+  void window_write(uint32_t address, uint32_t value);
   uint32_t hdp_remap() const;  // dword address of the flush register's second place
 
   Board& board_;
+  bool in_window_ = false;
 };
 
 }  // namespace outboard::simulator

@@ -7,6 +7,7 @@
 #include "devices/amd/hw/interrupts.h"
 #include "devices/amd/hw/pm4.h"
 #include "simulator/atomics.h"
+#include "simulator/compute/memory_order.h"
 #include "simulator/hub.h"
 #include "simulator/mec.h"
 
@@ -470,6 +471,9 @@ Mec::Outcome Mec::dma_data(Queue& queue, Packet packet) {
       piece[i] = static_cast<std::byte>(word >> (8 * (i % 4)));
   } else if (from != kAddress && from != kAddressL2) {
     return hang(queue, fmt::format("DMA_DATA from source {}", from));
+  }
+  if (compute::MemoryOrder* order = board_.compute->order()) {
+    order->engine_write("command processor", target, left);
   }
   Hub& hub = *board_.gc_hub;
   while (left > 0) {

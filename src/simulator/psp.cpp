@@ -201,11 +201,15 @@ void Psp::ring_control(uint32_t command) {
     if (ring_exists_) {
       board_.events.driver_error("psp", "a ring is created while one exists");
     }
-    if (bytes == 0 || bytes % sizeof(ph::psp_gfx_rb_frame) != 0 || !fetch(address, bytes, "ring")) {
+    if (bytes == 0 || bytes % sizeof(ph::psp_gfx_rb_frame) != 0 || bytes > kWindow ||
+        !fetch(address, bytes, "ring")) {
+      board_.events.driver_error("psp", "a ring of {:#x} bytes at {:#x}", bytes, address);
       board_.registers.set<RingControl>(kReady | ph::GFX_CMD_STATUS_MASK);
       return;
     }
     ring_exists_ = true;
+    ring_ = address;
+    ring_dwords_ = bytes / 4;
     ring_rptr_ = 0;
     board_.registers.set<RingWritePointer>(0);
     board_.registers.set<RingControl>(kReady);
@@ -230,23 +234,20 @@ void Psp::ring_write_pointer(uint32_t wptr) {
     return;
   }
   if (board_.fires("psp.sos-silent")) return;
-  const uint32_t ring_words = board_.registers.get<RingBytes>() / 4;
   constexpr uint32_t kFrameWords = sizeof(ph::psp_gfx_rb_frame) / 4;
-  const uint64_t base =
-      join(board_.registers.get<RingAddressLow>(), board_.registers.get<RingAddressHigh>());
-  wptr %= ring_words;
+  wptr %= ring_dwords_;
   if (wptr % kFrameWords != 0) {
     board_.events.driver_error("psp", "ring write pointer {:#x} is not at a frame", wptr);
     return;
   }
   while (ring_rptr_ != wptr) {
     const auto bytes =
-        fetch(base + uint64_t{ring_rptr_} * 4, sizeof(ph::psp_gfx_rb_frame), "frame");
+        fetch(ring_ + uint64_t{ring_rptr_} * 4, sizeof(ph::psp_gfx_rb_frame), "frame");
     if (!bytes) return;
     ph::psp_gfx_rb_frame frame;
     std::memcpy(&frame, bytes->data(), sizeof frame);
     if (!run_frame(frame)) return;
-    ring_rptr_ = (ring_rptr_ + kFrameWords) % ring_words;
+    ring_rptr_ = (ring_rptr_ + kFrameWords) % ring_dwords_;
   }
 }
 
@@ -343,7 +344,7 @@ uint32_t Psp::load_firmware(ph::psp_gfx_cmd_resp& command) {
     board_.events.driver_error("psp", "LOAD_IP_FW of unknown type {}", type);
     return kErrorBadParameters;
   }
-  if (size == 0 || address % kAlignment != 0) {
+  if (size == 0 || size > kTmrBytes || address % kAlignment != 0) {
     board_.events.driver_error("psp", "LOAD_IP_FW of type {}: {} bytes at {:#x}", type, size,
                                address);
     return kErrorBadParameters;

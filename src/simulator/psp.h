@@ -40,7 +40,8 @@ class Psp {
   Board& board_;
   size_t next_component_ = 0;  // of the boot loader's sequence
   bool ring_exists_ = false;
-  uint32_t ring_rptr_ = 0;  // dwords
+  uint64_t ring_ = 0;  // address
+  uint32_t ring_dwords_ = 0, ring_rptr_ = 0;
   bool toc_loaded_ = false;
   uint64_t tmr_ = 0;  // VRAM offset
   uint64_t tmr_bytes_ = 0, tmr_used_ = 0;

@@ -204,6 +204,25 @@ TEST_F(PspTest, RingWraps) {
   EXPECT_EQ(bench.errors(), "");
 }
 
+// The size register changed under a ring once divided by zero.
+TEST_F(PspTest, RingKeepsTheSizeItWasMadeWith) {
+  boot_sos();
+  create_ring();
+  bench.set<mp::MP0_SMN_C2PMSG_71>(0);
+  EXPECT_EQ(load_toc(), 0u);
+}
+
+TEST_F(PspTest, RingIsNotOfAnySize) {
+  boot_sos();
+  for (const uint32_t bytes : {0u, 3u, 0x40000000u}) {
+    bench.set<mp::MP0_SMN_C2PMSG_69>(low(Bench::mc(kRing)));
+    bench.set<mp::MP0_SMN_C2PMSG_70>(high(Bench::mc(kRing)));
+    bench.set<mp::MP0_SMN_C2PMSG_71>(bytes);
+    bench.set<mp::MP0_SMN_C2PMSG_64>(ph::PSP_RING_TYPE__KM << 16);
+    EXPECT_NE(bench.get<mp::MP0_SMN_C2PMSG_64>() & 0xffff, 0u);
+  }
+}
+
 TEST_F(PspTest, RingCanBeDestroyedAndMadeAgain) {
   boot_sos();
   create_ring();

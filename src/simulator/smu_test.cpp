@@ -161,6 +161,17 @@ TEST(Nbio, MmIndexReachesMemory) {
   EXPECT_EQ(bench.get<gc::SCRATCH_REG0>(), 9u);
 }
 
+// A window into itself once had no end.
+TEST(Nbio, WindowsDoNotLeadIntoWindows) {
+  Bench bench;
+  bench.set<nb::BIF_BX_PF0_RSMU_INDEX>(nb::BIF_BX_PF0_RSMU_DATA::kAddress * 4);
+  EXPECT_EQ(bench.get<nb::BIF_BX_PF0_RSMU_DATA>(), ~0u);
+  bench.set<nb::BIF_BX_PF0_RSMU_DATA>(1);
+  bench.set<nb::BIF_BX_PF0_MM_INDEX>(nb::BIF_BX0_PCIE_DATA2::kAddress * 4);
+  EXPECT_EQ(bench.get<nb::BIF_BX_PF0_MM_DATA>(), ~0u);
+  EXPECT_THAT(bench.errors(), HasSubstr("through another"));
+}
+
 TEST(Nbio, HdpIsFlushedFromThreePlaces) {
   Bench bench;
   const auto dirty = [&] { return bench.board.vram.is_unflushed(0, 4); };

@@ -95,6 +95,9 @@ void Bench::start_compute_queue(bool aql) {
   set<gc::CP_HQD_EOP_BASE_ADDR_HI>(high(mc(kEop) >> 8));
   using Doorbell = gc::CP_HQD_PQ_DOORBELL_CONTROL;
   set<Doorbell>(Doorbell::DOORBELL_EN(1) | Doorbell::DOORBELL_OFFSET(6));
+  set<gc::CP_HQD_PQ_RPTR>(0);
+  set<gc::CP_HQD_PQ_WPTR_LO>(0);
+  set<gc::CP_HQD_PQ_WPTR_HI>(0);
   set<gc::CP_HQD_AQL_CONTROL>(aql ? 1 : 0);
   set<gc::CP_HQD_ACTIVE>(1);
   set<gc::GRBM_GFX_CNTL>(0);
