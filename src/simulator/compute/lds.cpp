@@ -10,6 +10,7 @@
 
 #include "simulator/compute/handlers.h"
 #include "simulator/compute/strict.h"
+#include "simulator/compute/valu_tables.h"
 #include "simulator/compute/vmem.h"
 #include "simulator/compute/worker.h"
 #include "support/error.h"
@@ -144,13 +145,9 @@ void run_backward_permute(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
   for (int bank = 0; bank < wave.banks(); ++bank) {
     VectorRegister* v = wave.bank[bank];
-    const uint32_t exec = wave.exec(bank);
-    std::array<uint32_t, 32> out{};
-    for_lanes(exec, [&](int lane) {
-      const uint32_t from = (v[i.source[0].vgpr()].lane[lane] + static_cast<uint32_t>(i.offset)) / 4 % 32;
-      if ((exec >> from & 1) != 0) out[lane] = v[i.source[1].vgpr()].lane[from];
-    });
-    for_lanes(exec, [&](int lane) { v[i.destination[0].vgpr()].lane[lane] = out[lane]; });
+    valu::chosen_table().memory->permute(
+        v[i.destination[0].vgpr()].lane.data(), v[i.source[1].vgpr()].lane.data(),
+        v[i.source[0].vgpr()].lane.data(), static_cast<uint32_t>(i.offset), wave.exec(bank));
   }
 }
 

@@ -168,6 +168,8 @@ bool prepare(const Table& table, Op& op, const Instruction& i) {
     op.run = run_general;
   } else if (all_direct && all_plain && op.valu_flags == 0) {
     op.run = operation.direct;
+  } else if (all_direct && all_plain && (operation.traits & kMaskIn) == 0) {
+    op.run = table.half;
   } else {
     op.run = table.mixed;
   }

@@ -11,7 +11,7 @@ namespace outboard::simulator::compute {
 
 // Addresses of 32 lanes; those outside `mask` mean nothing.
 struct LaneAddresses {
-  std::array<uint64_t, 32> at;
+  alignas(64) std::array<uint64_t, 32> at;
   uint32_t mask = 0;
 };
 

@@ -181,7 +181,24 @@ void run_mixed(Wave& wave, const Op& op) {
   if ((traits & kMaskOut) != 0) write_mask(wave, raw(op.destination)[1], mask & active);
 }
 
-// Sources are VGPRs and inline constants, the result is whole words, all lanes are active.
+// As run_direct, but the result is a half of the destination's words.
+void run_half(Wave& wave, const Op& op) {
+  if (!usual_mode(wave) || execution(wave) != ~0U) [[unlikely]] {
+    run_mixed(wave, op);
+    return;
+  }
+  uint32_t* bank = registers(wave);
+  const uint16_t* source = raw(op.source);
+  uint32_t* d = at(bank, raw(op.destination)[0]);
+  const bool mix = (op.valu_traits & kMix) != 0;
+  alignas(64) uint32_t result[kLanes];
+  body_of(op.body)(result, direct(bank, source[0]), direct(bank, source[1]),
+                   direct(bank, source[2]), mix ? kIeee | mix_selector(op) : kIeee);
+  into_half(result, d, (op.valu_flags & kToHighHalf) != 0);
+  copy(d, result);
+}
+
+// Sources are VGPRs and constants, the result is whole words, all lanes are active.
 template <Body kBody, int kTraits>
 void run_direct(Wave& wave, const Op& op) {
   if (!usual_mode(wave) || execution(wave) != ~0U) [[unlikely]] {

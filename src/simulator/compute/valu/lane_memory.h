@@ -21,8 +21,8 @@ void add_addresses(uint64_t* out, const uint32_t* low, uint64_t base) {
 }
 
 void bounds(const uint64_t* a, uint64_t* low, uint64_t* high) {
-  uint64_t least = a[0], most = a[0];
-  for (int i = 1; i < kLanes; ++i) {
+  uint64_t least = ~uint64_t{0}, most = 0;
+  for (int i = 0; i < kLanes; ++i) {
     least = a[i] < least ? a[i] : least;
     most = a[i] > most ? a[i] : most;
   }
@@ -113,10 +113,37 @@ void load4(uint32_t* to, const std::byte* base, uint64_t start, const uint64_t* 
 constexpr auto load4 = load_many<4>;
 #endif
 
-constexpr LaneMemory kLaneMemory = {
-    join_addresses,       add_addresses,       bounds,
-    touched_lines,        load_small<uint8_t>, load_small<int8_t>,
-    load_small<uint16_t>, load_small<int16_t>, {load1, load_many<2>, load_many<3>, load4}};
+// out[i] = in[from[i] / 4 % 32], zero when the lane there is not active (ds_bpermute).
+void permute(uint32_t* out, const uint32_t* in, const uint32_t* from, uint32_t offset,
+             uint32_t active) {
+  alignas(64) uint32_t mask[kLanes], value[kLanes];
+  spread(active, mask);
+#if defined(__AVX512F__)
+  const __m512i low = _mm512_and_si512(_mm512_load_si512(in), _mm512_load_si512(mask));
+  const __m512i high = _mm512_and_si512(_mm512_load_si512(in + 16), _mm512_load_si512(mask + 16));
+  for (int i = 0; i < kLanes; i += kWidth) {
+    const VecU index = (load_word(from + i) + offset) >> 2;  // its low five bits count
+    store(value + i, (VecU)_mm512_permutex2var_epi32(low, (__m512i)index, high));
+  }
+#else
+  for (int i = 0; i < kLanes; ++i) {
+    const uint32_t lane = (from[i] + offset) / 4 % kLanes;
+    value[i] = in[lane] & mask[lane];
+  }
+#endif
+  blend(out, value, active);
+}
+
+constexpr LaneMemory kLaneMemory = {join_addresses,
+                                    add_addresses,
+                                    bounds,
+                                    touched_lines,
+                                    permute,
+                                    load_small<uint8_t>,
+                                    load_small<int8_t>,
+                                    load_small<uint16_t>,
+                                    load_small<int16_t>,
+                                    {load1, load_many<2>, load_many<3>, load4}};
 
 }  // namespace
 }  // namespace outboard::simulator::compute::valu

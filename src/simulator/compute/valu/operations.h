@@ -58,6 +58,10 @@ struct LaneMemory {
   // Bit n: some lane's bytes touch line `first` + n, lines of 2^shift bytes. Only for lanes within
   // 64 lines.
   uint64_t (*lines)(const uint64_t* a, uint64_t bytes, int shift, uint64_t first);
+  // ds_bpermute: lane i gets what lane (from[i] + offset) / 4 % 32 has, zero when that is not
+  // active; lanes that are not active keep theirs.
+  void (*permute)(uint32_t* out, const uint32_t* in, const uint32_t* from, uint32_t offset,
+                  uint32_t active);
   Load load_u8, load_i8, load_u16, load_i16;
   Load load[4];  // of 1 to 4 dwords
 };
@@ -66,7 +70,7 @@ struct LaneMemory {
 struct Table {
   const char* name;  // as in OUTBOARD_CPU
   std::span<const Entry> entries;
-  Handler mixed, dual;
+  Handler mixed, half, dual;
   // d[i] = value[i] where the mask has a bit.
   void (*blend)(uint32_t* d, const uint32_t* value, uint32_t mask);
   // Op::modify applied to one operand.
