@@ -224,19 +224,26 @@ bool Strict::is_pending(const WaveState& state, const Load& load) const {
 
 void Strict::check_pending(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
-  for (int s = 0; s < i.sources; ++s) check_operand_pending(wave, op, i.source[static_cast<size_t>(s)]);
+  for (int s = 0; s < i.sources; ++s) check_operand_pending(wave, op, i.source[static_cast<size_t>(s)], kKinds);
+  // Loads of one kind return in order, so one may follow another into the same register (two halves
+  // of it, for example).
+  Kind same = kKinds;
+  if (is_vector_memory(i.format) && i.format != Format::kFlat) same = kVm;
+  if (i.format == Format::kDs) same = kLgkm;
   for (int d = 0; d < i.destinations; ++d) {
-    check_operand_pending(wave, op, i.destination[static_cast<size_t>(d)]);
+    check_operand_pending(wave, op, i.destination[static_cast<size_t>(d)], same);
   }
 }
 
-void Strict::check_operand_pending(Wave& wave, const Op& op, const Operand& operand) {
+void Strict::check_operand_pending(Wave& wave, const Op& op, const Operand& operand, Kind except) {
   if (operand.constant || operand.dwords == 0) return;
   WaveState& state = waves_[wave.index];
   for (int d = 0; d < operand.dwords; ++d) {
     const auto number = static_cast<size_t>(operand.is_vgpr() ? operand.vgpr() + d : operand.code + d);
     std::vector<Load>& loads = operand.is_vgpr() ? state.vgpr_loads : state.sgpr_loads;
     if (number >= loads.size() || !is_pending(state, loads[number])) continue;
+    if (except == kVm && loads[number].number[kLgkm] == 0) continue;
+    if (except == kLgkm && loads[number].number[kVm] == 0) continue;
     const bool vm = loads[number].number[kVm] > state.counters[kVm].done;
     report(wave, op, "missing-waitcnt", -1, 0,
            fmt::format("{} is still being loaded by the instruction at {:#x}; no s_waitcnt {}cnt came between",

@@ -76,7 +76,8 @@ class Strict {
 
   void check_allocation(Wave& wave, const Op& op);
   void check_pending(Wave& wave, const Op& op);
-  void check_operand_pending(Wave& wave, const Op& op, const Operand& operand);
+  // except: loads that count there alone may still be under way.
+  void check_operand_pending(Wave& wave, const Op& op, const Operand& operand, Kind except);
   bool is_pending(const WaveState& state, const Load& load) const;
   void check_used(Wave& wave, const Op& op, const Operand& operand, std::string_view role);
   Lanes written_lanes(const Wave& wave, const Operand& operand) const;

@@ -388,6 +388,10 @@ void access_scratch(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
   const uint64_t own_bytes = dispatch.scratch_bytes_per_wave / lanes;
   const uint64_t base = dispatch.scratch_base +
                         static_cast<uint64_t>(wave.scratch_slot()) * dispatch.scratch_bytes_per_wave;
+  // Which slot a wave gets depends on the host's threads; the caches are shown one that does not.
+  const uint64_t number = uint64_t{workgroup.index} * workgroup.waves.size() + wave.index;
+  const uint64_t shown = dispatch.scratch_base + number % std::max(dispatch.scratch_waves, 1U) *
+                                                     dispatch.scratch_bytes_per_wave;
   const bool writes = memory.kind != MemoryOp::Kind::kLoad;
   for_lanes(offsets.mask, [&](int lane) {
     if (wave.status == WaveStatus::kDone) return;
@@ -416,10 +420,11 @@ void access_scratch(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
       const uint64_t address = place(offset + done);
       good = writes ? workgroup.worker->write(address, bytes + done, piece)
                     : workgroup.worker->read(address, bytes + done, piece);
+      const uint64_t line = (address - base + shown) >> LineLog::kLineShift;
       if (writes) {
-        workgroup.lines.write(address >> LineLog::kLineShift, false);
+        workgroup.lines.write(line, false);
       } else {
-        workgroup.lines.read(address >> LineLog::kLineShift, false);
+        workgroup.lines.read(line, false);
       }
       done += piece;
     }
