@@ -52,6 +52,7 @@ class Server:
         """No client that boots as it should may be told off."""
         assert self.events("driver error") == []
         assert self.events("not simulated") == []
+        assert self.stop()["violation_count"] == 0, self.stop()["violations"]
 
 
 @contextlib.contextmanager
@@ -62,7 +63,7 @@ def card(*arguments, unix=False, faults=None):
             path = pathlib.Path(folder, "faults.json")
             path.write_text(json.dumps(faults))
             where += ["--faults", str(path)]
-        process = subprocess.Popen([OUTBOARD, "sim", "serve", *where, "--json", "--strict", "off", *arguments],
+        process = subprocess.Popen([OUTBOARD, "sim", "serve", *where, "--json", *arguments],
                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             address = None
