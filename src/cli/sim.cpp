@@ -9,7 +9,8 @@
 namespace outboard::cli {
 
 void add_sim(CLI::App& app) {
-  CLI::App* sim = app.add_subcommand("sim", "The simulated RX 7900 XTX: serve it, run kernels on it");
+  CLI::App* sim =
+      app.add_subcommand("sim", "The simulated RX 7900 XTX: serve it, run kernels on it");
   sim->require_subcommand(1);
   add_sim_serve(*sim);
   add_sim_run(*sim);

@@ -56,7 +56,8 @@ std::array<uint32_t, 3> parse_sizes(const std::string& text, std::string_view wh
     if (*next != ',') break;
     at = next + 1;
   }
-  throw Error(fmt::format("{} \"{}\": expected up to three numbers from 1", what, text), "For example 64,2,1.");
+  throw Error(fmt::format("{} \"{}\": expected up to three numbers from 1", what, text),
+              "For example 64,2,1.");
 }
 
 template <typename T>
@@ -67,7 +68,9 @@ Argument value_argument(T value) {
   return out;
 }
 
-uint64_t address_of(const AlignedBuffer& buffer) { return reinterpret_cast<uint64_t>(buffer.data()); }
+uint64_t address_of(const AlignedBuffer& buffer) {
+  return reinterpret_cast<uint64_t>(buffer.data());
+}
 
 Argument buffer_argument(std::unique_ptr<AlignedBuffer> buffer, std::string write_to) {
   Argument out = value_argument(address_of(*buffer));
@@ -105,7 +108,8 @@ Argument parse_argument(const std::string& text) {
   if (kind == "f32") return value_argument(parse_number<float>(rest, text));
   if (kind == "f64") return value_argument(parse_number<double>(rest, text));
   if (kind == "f16") return value_argument(formats::float_to_half(parse_number<float>(rest, text)));
-  if (kind == "zeros") return buffer_argument(std::make_unique<AlignedBuffer>(parse_bytes(rest)), "");
+  if (kind == "zeros")
+    return buffer_argument(std::make_unique<AlignedBuffer>(parse_bytes(rest)), "");
   if (kind == "in" || kind == "inout") {
     const MappedFile file(rest);
     auto buffer = std::make_unique<AlignedBuffer>(file.bytes().size());
@@ -115,23 +119,28 @@ Argument parse_argument(const std::string& text) {
   if (kind == "out") {
     const size_t split = rest.rfind(':');
     if (split != std::string::npos) {
-      return buffer_argument(std::make_unique<AlignedBuffer>(parse_bytes(rest.substr(split + 1))), rest.substr(0, split));
+      return buffer_argument(std::make_unique<AlignedBuffer>(parse_bytes(rest.substr(split + 1))),
+                             rest.substr(0, split));
     }
   }
   throw Error(fmt::format("--arg {}: unknown kind", text),
-              "Kinds: i32:N u32:N i64:N u64:N f16:X f32:X f64:X, zeros:BYTES, in:FILE, inout:FILE, out:FILE:BYTES.");
+              "Kinds: i32:N u32:N i64:N u64:N f16:X f32:X f64:X, zeros:BYTES, in:FILE, inout:FILE, "
+              "out:FILE:BYTES.");
 }
 
 // Values lie where the metadata says, or one behind the other in their own alignment.
-void place_arguments(const compute::Kernel& kernel, const std::vector<Argument>& arguments, std::span<std::byte> kernargs) {
+void place_arguments(const compute::Kernel& kernel, const std::vector<Argument>& arguments,
+                     std::span<std::byte> kernargs) {
   std::vector<const compute::KernelArgument*> slots;
   for (const compute::KernelArgument& slot : kernel.arguments) {
     if (!slot.kind.starts_with("hidden_")) slots.push_back(&slot);
   }
   if (!kernel.arguments.empty() && slots.size() != arguments.size()) {
     std::string wants;
-    for (const auto* slot : slots) wants += fmt::format("\n  {} ({}, {} bytes)", slot->name, slot->kind, slot->size);
-    throw Error(fmt::format("{} wants {} arguments, {} were given", kernel.name, slots.size(), arguments.size()),
+    for (const auto* slot : slots)
+      wants += fmt::format("\n  {} ({}, {} bytes)", slot->name, slot->kind, slot->size);
+    throw Error(fmt::format("{} wants {} arguments, {} were given", kernel.name, slots.size(),
+                            arguments.size()),
                 "It wants:" + wants);
   }
   uint64_t next = 0;
@@ -140,10 +149,12 @@ void place_arguments(const compute::Kernel& kernel, const std::vector<Argument>&
     next = (next + argument.bytes - 1) / argument.bytes * argument.bytes;
     const uint64_t offset = slots.empty() ? next : slots[i]->offset;
     if (!slots.empty() && slots[i]->size != argument.bytes) {
-      fail("argument {} ({}) has {} bytes, {} were given", i + 1, slots[i]->name, slots[i]->size, argument.bytes);
+      fail("argument {} ({}) has {} bytes, {} were given", i + 1, slots[i]->name, slots[i]->size,
+           argument.bytes);
     }
     if (offset + argument.bytes > kernargs.size()) {
-      fail("{} has {} bytes of arguments; argument {} does not fit", kernel.name, kernargs.size(), i + 1);
+      fail("{} has {} bytes of arguments; argument {} does not fit", kernel.name, kernargs.size(),
+           i + 1);
     }
     std::memcpy(&kernargs[offset], argument.value.data(), argument.bytes);
     next = offset + argument.bytes;
@@ -152,7 +163,8 @@ void place_arguments(const compute::Kernel& kernel, const std::vector<Argument>&
 
 void write_file(const std::string& path, std::span<const std::byte> bytes) {
   std::ofstream out(path, std::ios::binary);
-  out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  out.write(reinterpret_cast<const char*>(bytes.data()),
+            static_cast<std::streamsize>(bytes.size()));
   out.close();
   if (!out) throw system_error("write", path);
 }
@@ -206,11 +218,13 @@ void run(const RunOptions& options) {
     print(out.dump(2) + "\n");
   } else {
     print(compute_json(units.counters()).dump(2) + "\n");
-    for (const auto& violation : units.violations()) print("broken rule: " + violation.text() + "\n");
+    for (const auto& violation : units.violations())
+      print("broken rule: " + violation.text() + "\n");
   }
   if (result.stop != compute::Stop::kDone) throw Error(result.message);
   for (const Argument& argument : arguments) {
-    if (!argument.write_to.empty()) write_file(argument.write_to, {argument.buffer->data(), argument.buffer->size()});
+    if (!argument.write_to.empty())
+      write_file(argument.write_to, {argument.buffer->data(), argument.buffer->size()});
   }
   if (units.violation_count() != 0) {
     throw Error(fmt::format("{} rules of the hardware were broken", units.violation_count()),
@@ -220,7 +234,8 @@ void run(const RunOptions& options) {
 
 void disassemble_range(const compute::CodeObject& object, const compute::Kernel& kernel) {
   uint64_t at = kernel.entry;
-  const uint64_t end = kernel.code_bytes != 0 ? kernel.entry + kernel.code_bytes : object.image.size();
+  const uint64_t end =
+      kernel.code_bytes != 0 ? kernel.entry + kernel.code_bytes : object.image.size();
   print(fmt::format("{}:\n", kernel.name));
   while (at + 4 <= end) {
     std::array<uint32_t, 3> words{};
@@ -229,7 +244,8 @@ void disassemble_range(const compute::CodeObject& object, const compute::Kernel&
     compute::Instruction instruction;
     const bool good = compute::decode(std::span(words).first(left), instruction);
     std::string hex;
-    for (int w = 0; w < instruction.size / 4; ++w) hex += fmt::format(" {:08X}", words[static_cast<size_t>(w)]);
+    for (int w = 0; w < instruction.size / 4; ++w)
+      hex += fmt::format(" {:08X}", words[static_cast<size_t>(w)]);
     print(fmt::format("  {:06x}:{:27}  {}\n", at, hex,
                       good ? compute::disassemble(instruction, at) : ".long (no instruction)"));
     at += instruction.size;
@@ -240,19 +256,24 @@ void disassemble_range(const compute::CodeObject& object, const compute::Kernel&
 
 void add_sim_run(CLI::App& sim) {
   auto options = std::make_shared<RunOptions>();
-  CLI::App* command = sim.add_subcommand("run", "Runs a kernel of a code object and prints its counters");
-  command->add_option("FILE", options->file, "Code object for gfx1100 (clang --no-gpu-bundle-output)")->required();
+  CLI::App* command =
+      sim.add_subcommand("run", "Runs a kernel of a code object and prints its counters");
+  command
+      ->add_option("FILE", options->file, "Code object for gfx1100 (clang --no-gpu-bundle-output)")
+      ->required();
   command->add_option("--kernel", options->kernel, "Which kernel, if there are several");
   command->add_option("--grid", options->grid, "Workgroups: X or X,Y,Z (default 1)");
   command->add_option("--block", options->block, "Threads of a workgroup: X or X,Y,Z (default 32)");
-  command->add_option("--arg", options->arguments,
-                      "An argument, in order: i32:N u32:N i64:N u64:N f16:X f32:X f64:X, zeros:BYTES, in:FILE, "
-                      "inout:FILE, out:FILE:BYTES");
+  command->add_option(
+      "--arg", options->arguments,
+      "An argument, in order: i32:N u32:N i64:N u64:N f16:X f32:X f64:X, zeros:BYTES, in:FILE, "
+      "inout:FILE, out:FILE:BYTES");
   command->add_option("--lds", options->lds, "Dynamic LDS bytes (default 0)");
   command->add_option("--strict", options->strict, "on: report broken rules (default); off: faster")
       ->check(CLI::IsMember({"on", "off"}));
   command->add_option("-t,--threads", options->threads, "Host threads (default: all cores)");
-  command->add_option("--limit", options->limit, "Stop after this many instructions of a wave (default: never)");
+  command->add_option("--limit", options->limit,
+                      "Stop after this many instructions of a wave (default: never)");
   command->add_flag("--json", options->json, "Counters and broken rules as JSON");
   command->callback([options] { run(*options); });
 }

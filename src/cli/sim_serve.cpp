@@ -130,7 +130,8 @@ void report(const simulator::Card& card, const ServeOptions& options) {
   }
   print("Counted:\n" + counters_json(card.counters()).dump(2) + "\n");
   for (const auto& event : events) {
-    print(fmt::format("{}: {}: {}\n", kKinds[static_cast<size_t>(event.kind)], event.where, event.text));
+    print(fmt::format("{}: {}: {}\n", kKinds[static_cast<size_t>(event.kind)], event.where,
+                      event.text));
   }
   for (const auto& violation : violations) print("broken rule: " + violation.text() + "\n");
   const uint64_t count = card.violation_count();
@@ -167,20 +168,21 @@ void serve(const ServeOptions& options) {
   server_options.dialect =
       options.tcp.empty() ? simulator::Dialect::kTinyGpu : simulator::Dialect::kRemote;
   const link::HostPort address = link::parse_host_port(options.tcp, link::protocol::kRemotePort);
-  link::Listener listener = options.tcp.empty()
-                                ? link::Listener::unix_socket(options.socket)
-                                : link::Listener::tcp(address.host, address.port);
+  link::Listener listener = options.tcp.empty() ? link::Listener::unix_socket(options.socket)
+                                                : link::Listener::tcp(address.host, address.port);
   simulator::Card card(card_options);
   simulator::Server server(card, std::move(listener), server_options);
   signals.watch(server);
   const std::string host = address.host.empty() ? "127.0.0.1" : address.host;
-  const std::string where = options.tcp.empty() ? options.socket : fmt::format("{}:{}", host, server.port());
+  const std::string where =
+      options.tcp.empty() ? options.socket : fmt::format("{}:{}", host, server.port());
   std::fprintf(stderr, "A simulated RX 7900 XTX listens on %s. Connect with:\n", where.c_str());
   if (options.tcp.empty()) {
     std::fprintf(stderr, "  APL_REMOTE_SOCK=%s DEV=PCI+AMD:LLVM python3 your_tinygrad_program.py\n",
                  where.c_str());
   } else {
-    std::fprintf(stderr, "  REMOTE=%s DEV=PCI+AMD:LLVM python3 your_tinygrad_program.py\n", where.c_str());
+    std::fprintf(stderr, "  REMOTE=%s DEV=PCI+AMD:LLVM python3 your_tinygrad_program.py\n",
+                 where.c_str());
   }
   std::fprintf(stderr, "Ctrl-C ends it and prints what was counted.\n");
   server.run();
@@ -198,11 +200,13 @@ void add_sim_serve(CLI::App& sim) {
                       "Unix socket: TinyGPU.app's protocol, shared memory by descriptor");
   command->add_option("--tcp", options->tcp, "HOST:PORT: tinygrad's remote protocol (port 0: any)");
   command->add_option("--bar", options->bar, "Size of BAR 0: 256M, or up to 32G (default 32G)");
-  command->add_option("--vram", options->vram, "Video memory (default 24G; memory is used as touched)");
+  command->add_option("--vram", options->vram,
+                      "Video memory (default 24G; memory is used as touched)");
   command->add_option("--seed", options->seed, "Page addresses and what memory holds at power-on");
   command->add_option("--faults", options->faults, "JSON file of faults to inject")
       ->type_name("FILE");
-  command->add_option("--trace", options->trace, "Writes a line for each request")->type_name("FILE");
+  command->add_option("--trace", options->trace, "Writes a line for each request")
+      ->type_name("FILE");
   command->add_option("--strict", options->strict, "on: report broken rules (default); off: faster")
       ->check(CLI::IsMember({"on", "off"}));
   command->add_option("-t,--threads", options->threads, "Host threads (default: all cores)");

@@ -31,7 +31,8 @@ class SharedMemory {
   virtual const std::vector<Segment>& segments() const = 0;  // in order, covering size() bytes
   // Host pointer, or null where the memory lies on another machine (TCP).
   virtual std::byte* host() = 0;
-  // REQUIRES: offset + bytes.size() <= size(). Over TCP a read is a round trip, a write one message.
+  // REQUIRES: offset + bytes.size() <= size(). Over TCP a read is a round trip, a write one
+  // message.
   virtual void read(uint64_t offset, std::span<std::byte> bytes) = 0;
   virtual void write(uint64_t offset, std::span<const std::byte> bytes) = 0;
 };
@@ -50,7 +51,7 @@ class Link {
   virtual void read(int bar, uint64_t offset, std::span<std::byte> bytes) = 0;
   virtual void write(int bar, uint64_t offset, std::span<const std::byte> bytes) = 0;
   virtual std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) = 0;
-  virtual void reset() = 0;            // function level reset, else hot reset
+  virtual void reset() = 0;  // function level reset, else hot reset
   virtual void resize_bar(int index) = 0;
 };
 

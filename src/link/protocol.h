@@ -10,18 +10,19 @@
 namespace outboard::link::protocol {
 
 enum class Command : uint8_t {
-  kProbe = 0,        // arg0: base class, arg1: payload bytes, arg2: vendor; payload: (mask, id) u32 pairs
-  kMapBar = 1,       // bar; answer: address, size
-  kMapSysmemFd = 2,  // arg0: size, arg1: contiguous; answer: size mapped, index; descriptor attached
-  kConfigRead = 3,   // arg0: offset, arg1: size; answer: value
+  kProbe = 0,  // arg0: base class, arg1: payload bytes, arg2: vendor; payload: (mask, id) u32 pairs
+  kMapBar = 1,  // bar; answer: address, size
+  kMapSysmemFd =
+      2,            // arg0: size, arg1: contiguous; answer: size mapped, index; descriptor attached
+  kConfigRead = 3,  // arg0: offset, arg1: size; answer: value
   kConfigWrite = 4,  // arg0: offset, arg1: size, arg2: value
   kReset = 5,
-  kMmioRead = 6,     // bar, arg0: offset, arg1: size; answer: size, then the bytes
-  kMmioWrite = 7,    // bar, arg0: offset, arg1: size, then the bytes; no answer
-  kMapSysmem = 8,    // arg0: size, arg1: contiguous; answer: bytes of page list, handle; page list
-  kSysmemRead = 9,   // bar: handle, arg0: offset, arg1: size; answer: size, then the bytes
-  kSysmemWrite = 10, // bar: handle, arg0: offset, arg1: size, then the bytes; no answer
-  kResizeBar = 11,   // bar
+  kMmioRead = 6,      // bar, arg0: offset, arg1: size; answer: size, then the bytes
+  kMmioWrite = 7,     // bar, arg0: offset, arg1: size, then the bytes; no answer
+  kMapSysmem = 8,     // arg0: size, arg1: contiguous; answer: bytes of page list, handle; page list
+  kSysmemRead = 9,    // bar: handle, arg0: offset, arg1: size; answer: size, then the bytes
+  kSysmemWrite = 10,  // bar: handle, arg0: offset, arg1: size, then the bytes; no answer
+  kResizeBar = 11,    // bar
   kPing = 12,
 };
 inline constexpr uint8_t kCommands = 13;
@@ -47,7 +48,7 @@ inline constexpr int kMaxMappings = 128;                    // shared regions of
 inline constexpr int kMaxSegments = 32;                     // DMA segments of one region
 inline constexpr int kAddressBits = 40;
 inline constexpr uint64_t kMinMapping = 16 << 10;
-inline constexpr uint64_t kPage = 4 << 10;                  // of a page list
+inline constexpr uint64_t kPage = 4 << 10;  // of a page list
 inline constexpr uint16_t kRemotePort = 6667;
 
 }  // namespace outboard::link::protocol

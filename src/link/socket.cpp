@@ -90,7 +90,8 @@ Socket Socket::connect_unix(const std::string& path) {
   return socket;
 }
 
-Socket Socket::connect_tcp(const std::string& host, uint16_t port, std::chrono::milliseconds timeout) {
+Socket Socket::connect_tcp(const std::string& host, uint16_t port,
+                           std::chrono::milliseconds timeout) {
   const std::string name = fmt::format("{}:{}", host, port);
   const Addresses found = look_up(host, port, 0);
   Socket socket(::socket(found->ai_family, found->ai_socktype, found->ai_protocol));
@@ -157,7 +158,8 @@ bool Socket::receive_with_descriptor(std::span<std::byte> bytes, int& descriptor
     timed_out_ = got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
     return false;
   }
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
+       header = CMSG_NXTHDR(&message, header)) {
     if (header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS) {
       std::memcpy(&descriptor, CMSG_DATA(header), sizeof(int));
     }

@@ -1,9 +1,9 @@
 // Stream sockets, the one place that knows the operating system's calls for them.
 #pragma once
 
-#include <cstddef>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -26,7 +26,8 @@ class Socket {
 
   // Connects; throws Error naming the address and what the system said.
   static Socket connect_unix(const std::string& path);
-  static Socket connect_tcp(const std::string& host, uint16_t port, std::chrono::milliseconds timeout);
+  static Socket connect_tcp(const std::string& host, uint16_t port,
+                            std::chrono::milliseconds timeout);
 
   // Exactly bytes.size() bytes; false when the other side closed first or the connection failed.
   bool receive(std::span<std::byte> bytes);

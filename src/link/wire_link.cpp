@@ -29,8 +29,9 @@ constexpr uint32_t kVendorAmd = 0x1002, kNavi31 = 0x744c, kDisplayClass = 3;
 
 std::string_view command_name(Command command) {
   static constexpr std::array<std::string_view, protocol::kCommands> names = {
-      "PROBE",      "MAP_BAR",    "MAP_SYSMEM_FD", "CFG_READ",     "CFG_WRITE",  "RESET", "MMIO_READ",
-      "MMIO_WRITE", "MAP_SYSMEM", "SYSMEM_READ",   "SYSMEM_WRITE", "RESIZE_BAR", "PING"};
+      "PROBE",        "MAP_BAR",    "MAP_SYSMEM_FD", "CFG_READ",   "CFG_WRITE",
+      "RESET",        "MMIO_READ",  "MMIO_WRITE",    "MAP_SYSMEM", "SYSMEM_READ",
+      "SYSMEM_WRITE", "RESIZE_BAR", "PING"};
   return names[static_cast<size_t>(command)];
 }
 
@@ -82,12 +83,15 @@ class Wire {
  private:
   [[noreturn]] void lost(Command command) {
     if (socket_.timed_out()) {
-      throw Error(fmt::format("{}: no answer to {} in {} ms", name_, command_name(command), timeout_.count()),
-                  "Another program may hold the card (the server takes one client at a time), or the card "
-                  "hangs: close the other program, or power the enclosure off and on.");
+      throw Error(
+          fmt::format("{}: no answer to {} in {} ms", name_, command_name(command),
+                      timeout_.count()),
+          "Another program may hold the card (the server takes one client at a time), or the card "
+          "hangs: close the other program, or power the enclosure off and on.");
     }
-    throw Error(fmt::format("{}: the connection closed during {}", name_, command_name(command)),
-                "The server ended, or the card was unplugged. Check the cable and the enclosure's power.");
+    throw Error(
+        fmt::format("{}: the connection closed during {}", name_, command_name(command)),
+        "The server ended, or the card was unplugged. Check the cable and the enclosure's power.");
   }
 
   [[noreturn]] void refused(Command command, uint64_t message_bytes) {
@@ -195,7 +199,8 @@ class WireLink : public Link {
   Bar bar(int index) override {
     std::optional<Bar>& known = bars_.at(static_cast<size_t>(index));
     if (!known) {
-      const Response response = wire_.call(Command::kMapBar, {static_cast<uint32_t>(index), 0, 0, 0});
+      const Response response =
+          wire_.call(Command::kMapBar, {static_cast<uint32_t>(index), 0, 0, 0});
       known = Bar{response.resp0, response.resp1};
     }
     return *known;
@@ -214,7 +219,8 @@ class WireLink : public Link {
     check(index, offset, bytes.size());
     while (!bytes.empty()) {
       const auto piece = bytes.first(std::min<uint64_t>(bytes.size(), protocol::kBulkBytes));
-      wire_.send(Command::kMmioWrite, {static_cast<uint32_t>(index), offset, piece.size(), 0}, piece);
+      wire_.send(Command::kMmioWrite, {static_cast<uint32_t>(index), offset, piece.size(), 0},
+                 piece);
       bytes = bytes.subspan(piece.size());
       offset += piece.size();
     }
@@ -233,7 +239,8 @@ class WireLink : public Link {
   void check(int index, uint64_t offset, uint64_t bytes) {
     const Bar found = bar(index);
     if (offset > found.size || bytes > found.size - offset) {
-      fail("{}: BAR {} has {:#x} bytes; {:#x} at {:#x} lie outside", name(), index, found.size, bytes, offset);
+      fail("{}: BAR {} has {:#x} bytes; {:#x} at {:#x} lie outside", name(), index, found.size,
+           bytes, offset);
     }
   }
 
@@ -246,12 +253,14 @@ class TinyGpuLink : public WireLink {
 
   std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) override {
     if (shared_ == protocol::kMaxMappings) {
-      fail("{}: {} regions are shared, and the server takes no more on one connection", name(), shared_);
+      fail("{}: {} regions are shared, and the server takes no more on one connection", name(),
+           shared_);
     }
     int descriptor = -1;
     wire_.send(Command::kMapSysmemFd, {0, size, contiguous ? 1U : 0U, 0});
     const Response response = wire_.answer(Command::kMapSysmemFd, &descriptor);
-    if (descriptor < 0) fail("{}: shared memory of {} bytes came without a descriptor", name(), size);
+    if (descriptor < 0)
+      fail("{}: shared memory of {} bytes came without a descriptor", name(), size);
     ++shared_;
     return std::make_unique<MappedMemory>(wire_, descriptor, response.resp0);
   }
@@ -271,7 +280,8 @@ class RemoteLink : public WireLink {
     const Response response = wire_.call(Command::kMapSysmem, {0, size, contiguous ? 1U : 0U, 0});
     const uint64_t pages = (size + protocol::kPage - 1) / protocol::kPage;
     if (response.resp0 != pages * 8) {
-      fail("{}: shared memory of {} bytes came with {} page addresses", name(), size, response.resp0 / 8);
+      fail("{}: shared memory of {} bytes came with {} page addresses", name(), size,
+           response.resp0 / 8);
     }
     std::vector<uint64_t> addresses(pages);
     wire_.receive(Command::kMapSysmem, std::as_writable_bytes(std::span(addresses)));
@@ -283,8 +293,8 @@ class RemoteLink : public WireLink {
         segments.push_back({address, protocol::kPage});
       }
     }
-    return std::make_unique<RemoteMemory>(wire_, static_cast<uint32_t>(response.resp1), pages * protocol::kPage,
-                                          std::move(segments));
+    return std::make_unique<RemoteMemory>(wire_, static_cast<uint32_t>(response.resp1),
+                                          pages * protocol::kPage, std::move(segments));
   }
 
  private:
@@ -292,9 +302,11 @@ class RemoteLink : public WireLink {
   void probe() {
     constexpr uint64_t kLongestList = 1 << 16;
     const std::array<uint32_t, 2> wanted = {0xffff, kNavi31};
-    const Response response = wire_.call(Command::kProbe, {0, kDisplayClass, sizeof(wanted), kVendorAmd},
-                                         std::as_bytes(std::span(wanted)));
-    if (response.resp0 > kLongestList) fail("{}: a device list of {} bytes", name(), response.resp0);
+    const Response response =
+        wire_.call(Command::kProbe, {0, kDisplayClass, sizeof(wanted), kVendorAmd},
+                   std::as_bytes(std::span(wanted)));
+    if (response.resp0 > kLongestList)
+      fail("{}: a device list of {} bytes", name(), response.resp0);
     std::string list(response.resp0, '\0');
     wire_.receive(Command::kProbe, std::as_writable_bytes(std::span(list)));
     const std::string first = list.substr(0, list.find('\n'));

@@ -21,6 +21,7 @@ std::unique_ptr<Link> connect_tinygpu(const std::string& path, WireOptions optio
 
 // tinygrad's remote server. Takes the first RX 7900 XTX (1002:744c, display class) that it lists.
 // Shared memory stays there: reads are round trips.
-std::unique_ptr<Link> connect_remote(const std::string& host, uint16_t port, WireOptions options = {});
+std::unique_ptr<Link> connect_remote(const std::string& host, uint16_t port,
+                                     WireOptions options = {});
 
 }  // namespace outboard::link

@@ -18,10 +18,11 @@ namespace outboard::simulator {
 
 struct CardOptions {
   uint64_t vram_bytes = uint64_t{24} << 30;
-  uint64_t bar0_bytes = uint64_t{32} << 30;  // size of BAR 0: a power of two; 256 MiB: not resizable host
-  uint64_t seed = 1;        // contents of memory at power-on, page addresses
+  uint64_t bar0_bytes = uint64_t{32}
+                        << 30;  // size of BAR 0: a power of two; 256 MiB: not resizable host
+  uint64_t seed = 1;            // contents of memory at power-on, page addresses
   bool strict = true;
-  unsigned threads = 0;     // host threads for compute; 0: all cores
+  unsigned threads = 0;  // host threads for compute; 0: all cores
   bool cache_model = true;
   std::shared_ptr<FaultPlan> faults;  // what goes wrong on request; null: nothing
 };
@@ -29,11 +30,11 @@ struct CardOptions {
 // What passed over the link and through the engines. Deterministic.
 struct CardCounters {
   uint64_t config_reads = 0, config_writes = 0;
-  uint64_t mmio_reads[6] = {}, mmio_writes[6] = {};            // messages, by BAR
+  uint64_t mmio_reads[6] = {}, mmio_writes[6] = {};  // messages, by BAR
   uint64_t mmio_read_bytes[6] = {}, mmio_write_bytes[6] = {};
   uint64_t doorbells = 0;
   uint64_t shared_regions = 0, shared_bytes = 0, resets = 0;
-  uint64_t dma_read_bytes = 0, dma_write_bytes = 0;            // by the card in shared memory
+  uint64_t dma_read_bytes = 0, dma_write_bytes = 0;  // by the card in shared memory
   uint64_t pm4_packets = 0, sdma_packets = 0, aql_packets = 0;
   uint64_t sdma_bytes = 0;
   uint64_t interrupts = 0, page_faults = 0, tlb_invalidates = 0, page_walks = 0;
@@ -43,7 +44,8 @@ struct CardCounters {
 // Something a driver did that the hardware would not forgive, or that the simulator lacks.
 struct CardEvent {
   enum class Kind : uint8_t {
-    kDriverError,   // wrong order, bad packet, unmapped address, unshared DMA ("kernel panic on a Mac")
+    kDriverError,   // wrong order, bad packet, unmapped address, unshared DMA ("kernel panic on a
+                    // Mac")
     kNotSimulated,  // the simulator lacks this
     kFault,         // injected on request
     kNote,

@@ -43,7 +43,8 @@ void check_known(const FaultRule& rule, std::string_view place) {
   }
   std::string names;
   for (const auto& k : known) names += fmt::format("\n  {:24} {}", k.what, k.meaning);
-  throw Error(fmt::format("{}: there is no fault \"{}\"", place, rule.what), "Known faults:" + names);
+  throw Error(fmt::format("{}: there is no fault \"{}\"", place, rule.what),
+              "Known faults:" + names);
 }
 
 }  // namespace
@@ -93,8 +94,9 @@ std::unique_ptr<FaultPlan> FaultPlan::parse(std::string_view json, std::string_v
     fail("{}: {}", source, e.what());
   }
   if (!document.is_array()) {
-    throw Error(fmt::format("{}: expected an array of rules, found {}", source, document.type_name()),
-                "For example: [{\"what\": \"link.drop\", \"request\": 1200}]");
+    throw Error(
+        fmt::format("{}: expected an array of rules, found {}", source, document.type_name()),
+        "For example: [{\"what\": \"link.drop\", \"request\": 1200}]");
   }
   std::vector<FaultRule> rules;
   for (size_t i = 0; i < document.size(); ++i) {

@@ -17,11 +17,11 @@ namespace outboard::simulator {
 //    {"what": "link.drop", "request": 1200},
 //    {"what": "smu.no-answer", "skip": 2, "count": 1, "where": "SetSoftMinByFreq"}]
 struct FaultRule {
-  std::string what;         // one of FaultPlan::known()
-  std::string where;        // narrows it: a substring of the place that asks; empty: anywhere
-  uint64_t request = 0;     // not before link request number N (counted from 1)
-  uint64_t skip = 0;        // lets this many occasions pass
-  uint64_t count = 0;       // fires this many times, then is spent; 0: always
+  std::string what;      // one of FaultPlan::known()
+  std::string where;     // narrows it: a substring of the place that asks; empty: anywhere
+  uint64_t request = 0;  // not before link request number N (counted from 1)
+  uint64_t skip = 0;     // lets this many occasions pass
+  uint64_t count = 0;    // fires this many times, then is spent; 0: always
   std::map<std::string, uint64_t> parameters;  // any other number in the object
 };
 

@@ -1,5 +1,6 @@
 // Mistakes in command streams that only show in caches and order: each is named, and its right twin
-// passes. Mistakes in kernels: tests/simulator/test_strict.py; in a driver: the tests of each block.
+// passes. Mistakes in kernels: tests/simulator/test_strict.py; in a driver: the tests of each
+// block.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,12 +10,12 @@
 namespace outboard::simulator {
 namespace {
 
+using testing::Bench;
 using ::testing::Contains;
 using ::testing::Field;
 using ::testing::HasSubstr;
-using ::testing::IsEmpty;
-using testing::Bench;
 using testing::high;
+using ::testing::IsEmpty;
 using testing::low;
 using testing::packet;
 namespace gc = devices::amd::hw::gc;
@@ -65,33 +66,63 @@ Words write_data(uint64_t address, uint32_t value) {
 struct Case {
   const char* name;
   const char* rule;
-  std::vector<Words> before;   // the stream up to where something is forgotten ...
-  Words forgotten;             // ... what it is ...
-  std::vector<Words> after;    // ... and how it goes on
+  std::vector<Words> before;  // the stream up to where something is forgotten ...
+  Words forgotten;            // ... what it is ...
+  std::vector<Words> after;   // ... and how it goes on
 };
 
 std::vector<Case> cases() {
   const uint64_t code = Board::kFbBase + kCode + kNothing * 0x1000;
   return {
-      {"ReadWithoutBarrier", "missing-barrier", {dispatch(kWrite)}, flush(),
+      {"ReadWithoutBarrier",
+       "missing-barrier",
+       {dispatch(kWrite)},
+       flush(),
        {acquire(kScalar | kVector | kL1), dispatch(kRead)}},
-      {"OverwriteWithoutBarrier", "missing-barrier", {dispatch(kWrite)}, flush(), {dispatch(kWrite)}},
-      {"OverwriteWhatIsStillRead", "missing-barrier",
-       {dispatch(kRead)}, flush(), {dispatch(kWrite)}},
-      {"ScalarReadWithoutBarrier", "missing-barrier", {dispatch(kWrite)}, flush(),
+      {"OverwriteWithoutBarrier",
+       "missing-barrier",
+       {dispatch(kWrite)},
+       flush(),
+       {dispatch(kWrite)}},
+      {"OverwriteWhatIsStillRead",
+       "missing-barrier",
+       {dispatch(kRead)},
+       flush(),
+       {dispatch(kWrite)}},
+      {"ScalarReadWithoutBarrier",
+       "missing-barrier",
+       {dispatch(kWrite)},
+       flush(),
        {acquire(kScalar | kVector | kL1), dispatch(kReadScalar)}},
-      {"VectorCachesKeepOldLines", "stale-vector-cache", {dispatch(kWrite), flush()},
-       acquire(kVector | kL1), {dispatch(kRead)}},
-      {"OnlyTheFirstLevelInvalidated", "stale-vector-cache",
-       {dispatch(kWrite), flush(), acquire(kVector)}, acquire(kVector | kL1), {dispatch(kRead)}},
-      {"ScalarCacheKeepsOldLines", "stale-scalar-cache", {dispatch(kWrite), flush(), acquire(kVector | kL1)},
-       acquire(kScalar), {dispatch(kReadScalar)}},
-      {"InvalidatedBeforeTheBarrier", "stale-vector-cache",
-       {dispatch(kWrite), acquire(kVector | kL1), flush()}, acquire(kVector | kL1), {dispatch(kRead)}},
-      {"WhatTheProcessorWroteIsNotInvalidated", "stale-vector-cache",
-       {dispatch(kRead), flush(), write_data(kBuffer, 7)}, acquire(kVector | kL1), {dispatch(kRead)}},
-      {"InstructionCacheKeepsOldCode", "stale-instruction-cache",
-       {dispatch(kNothing), flush(), write_data(code, kOtherNop)}, acquire(kInstructions),
+      {"VectorCachesKeepOldLines",
+       "stale-vector-cache",
+       {dispatch(kWrite), flush()},
+       acquire(kVector | kL1),
+       {dispatch(kRead)}},
+      {"OnlyTheFirstLevelInvalidated",
+       "stale-vector-cache",
+       {dispatch(kWrite), flush(), acquire(kVector)},
+       acquire(kVector | kL1),
+       {dispatch(kRead)}},
+      {"ScalarCacheKeepsOldLines",
+       "stale-scalar-cache",
+       {dispatch(kWrite), flush(), acquire(kVector | kL1)},
+       acquire(kScalar),
+       {dispatch(kReadScalar)}},
+      {"InvalidatedBeforeTheBarrier",
+       "stale-vector-cache",
+       {dispatch(kWrite), acquire(kVector | kL1), flush()},
+       acquire(kVector | kL1),
+       {dispatch(kRead)}},
+      {"WhatTheProcessorWroteIsNotInvalidated",
+       "stale-vector-cache",
+       {dispatch(kRead), flush(), write_data(kBuffer, 7)},
+       acquire(kVector | kL1),
+       {dispatch(kRead)}},
+      {"InstructionCacheKeepsOldCode",
+       "stale-instruction-cache",
+       {dispatch(kNothing), flush(), write_data(code, kOtherNop)},
+       acquire(kInstructions),
        {dispatch(kNothing)}},
   };
 }

@@ -85,9 +85,11 @@ class SimulatedLink : public link::Link {
     FaultPlan* faults = card_.options().faults.get();
     if (faults == nullptr) return;
     faults->begin_request();
-    dropped_ = dropped_ || faults->fires("link.drop", what) || faults->fires("link.cut-reply", what);
+    dropped_ =
+        dropped_ || faults->fires("link.drop", what) || faults->fires("link.cut-reply", what);
     if (dropped_) {
-      throw Error(fmt::format("simulated: the connection is gone ({})", what), "A fault rule dropped it.");
+      throw Error(fmt::format("simulated: the connection is gone ({})", what),
+                  "A fault rule dropped it.");
     }
     if (const auto rule = faults->fires("link.slow", what)) {
       const auto found = rule->parameters.find("milliseconds");
@@ -103,6 +105,8 @@ class SimulatedLink : public link::Link {
 
 }  // namespace
 
-std::unique_ptr<link::Link> make_simulated_link(Card& card) { return std::make_unique<SimulatedLink>(card); }
+std::unique_ptr<link::Link> make_simulated_link(Card& card) {
+  return std::make_unique<SimulatedLink>(card);
+}
 
 }  // namespace outboard::simulator

@@ -40,9 +40,12 @@ Resource read_resource(const Wave& wave, const Operand& operand) {
 
 bool refused(const Resource& r, uint64_t index, uint64_t offset, uint32_t bytes) {
   switch (r.out_of_bounds) {
-    case 0: return index >= r.records || (r.stride != 0 && offset + bytes > r.stride);
-    case 1: return index >= r.records;
-    case 2: return r.records == 0;
+    case 0:
+      return index >= r.records || (r.stride != 0 && offset + bytes > r.stride);
+    case 1:
+      return index >= r.records;
+    case 2:
+      return r.records == 0;
     default:
       if (r.swizzle != 0 && r.stride != 0) return index >= r.records || offset + bytes > r.stride;
       return offset + bytes > r.records;
@@ -107,10 +110,11 @@ struct ElementFormat {
 // simulated.
 std::optional<ElementFormat> element_format(uint32_t code) {
   struct Run {
-    uint8_t first, bits, count, numbers;  // numbers: 6 = unorm..sint, 7 = and float, 2/3 = uint, sint (, float)
+    uint8_t first, bits, count,
+        numbers;  // numbers: 6 = unorm..sint, 7 = and float, 2/3 = uint, sint (, float)
   };
-  static constexpr Run runs[] = {{1, 8, 1, 6},   {7, 16, 1, 7},  {14, 8, 2, 6}, {20, 32, 1, 3},
-                                 {23, 16, 2, 7}, {42, 8, 4, 6},  {48, 32, 2, 3}, {51, 16, 4, 7},
+  static constexpr Run runs[] = {{1, 8, 1, 6},   {7, 16, 1, 7}, {14, 8, 2, 6},  {20, 32, 1, 3},
+                                 {23, 16, 2, 7}, {42, 8, 4, 6}, {48, 32, 2, 3}, {51, 16, 4, 7},
                                  {58, 32, 3, 3}, {61, 32, 4, 3}};
   for (const Run& run : runs) {
     if (code < run.first || code >= uint32_t{run.first} + run.numbers) continue;
@@ -126,14 +130,23 @@ uint32_t from_memory(uint32_t raw, const ElementFormat& f) {
   const double largest = std::ldexp(1.0, f.bits) - 1;
   const auto sign = static_cast<int32_t>(raw << (32 - f.bits)) >> (32 - f.bits);
   switch (f.number) {
-    case Number::kUint: return raw;
-    case Number::kSint: return static_cast<uint32_t>(sign);
-    case Number::kFloat: return f.bits == 16 ? std::bit_cast<uint32_t>(formats::half_to_float(static_cast<uint16_t>(raw))) : raw;
-    case Number::kUnorm: return std::bit_cast<uint32_t>(static_cast<float>(raw / largest));
+    case Number::kUint:
+      return raw;
+    case Number::kSint:
+      return static_cast<uint32_t>(sign);
+    case Number::kFloat:
+      return f.bits == 16
+                 ? std::bit_cast<uint32_t>(formats::half_to_float(static_cast<uint16_t>(raw)))
+                 : raw;
+    case Number::kUnorm:
+      return std::bit_cast<uint32_t>(static_cast<float>(raw / largest));
     case Number::kSnorm:
-      return std::bit_cast<uint32_t>(static_cast<float>(std::max(-1.0, sign / std::floor(largest / 2))));
-    case Number::kUscaled: return std::bit_cast<uint32_t>(static_cast<float>(raw));
-    case Number::kSscaled: return std::bit_cast<uint32_t>(static_cast<float>(sign));
+      return std::bit_cast<uint32_t>(
+          static_cast<float>(std::max(-1.0, sign / std::floor(largest / 2))));
+    case Number::kUscaled:
+      return std::bit_cast<uint32_t>(static_cast<float>(raw));
+    case Number::kSscaled:
+      return std::bit_cast<uint32_t>(static_cast<float>(sign));
   }
   return 0;
 }
@@ -146,15 +159,21 @@ uint32_t to_memory(uint32_t value, const ElementFormat& f) {
     return std::isnan(real) ? 0.0 : std::nearbyint(std::min(high, std::max(low, x)));
   };
   switch (f.number) {
-    case Number::kUint: return static_cast<uint32_t>(std::min<double>(value, largest));
+    case Number::kUint:
+      return static_cast<uint32_t>(std::min<double>(value, largest));
     case Number::kSint:
       return static_cast<uint32_t>(static_cast<int64_t>(
           std::min(half, std::max(-half - 1, static_cast<double>(static_cast<int32_t>(value))))));
-    case Number::kFloat: return f.bits == 16 ? formats::float_to_half(real) : value;
-    case Number::kUnorm: return static_cast<uint32_t>(clamp(0, largest, real * largest));
-    case Number::kSnorm: return static_cast<uint32_t>(static_cast<int64_t>(clamp(-half, half, real * half)));
-    case Number::kUscaled: return static_cast<uint32_t>(clamp(0, largest, real));
-    case Number::kSscaled: return static_cast<uint32_t>(static_cast<int64_t>(clamp(-half - 1, half, real)));
+    case Number::kFloat:
+      return f.bits == 16 ? formats::float_to_half(real) : value;
+    case Number::kUnorm:
+      return static_cast<uint32_t>(clamp(0, largest, real * largest));
+    case Number::kSnorm:
+      return static_cast<uint32_t>(static_cast<int64_t>(clamp(-half, half, real * half)));
+    case Number::kUscaled:
+      return static_cast<uint32_t>(clamp(0, largest, real));
+    case Number::kSscaled:
+      return static_cast<uint32_t>(static_cast<int64_t>(clamp(-half - 1, half, real)));
   }
   return 0;
 }
@@ -185,8 +204,8 @@ uint32_t widen(uint32_t value, const ElementFormat& f) {
   return std::bit_cast<uint32_t>(formats::half_to_float(static_cast<uint16_t>(value)));
 }
 
-void load_typed_lane(Wave& wave, const Typed& t, const ElementFormat& f, int bank, int lane, int first,
-                     const std::byte* bytes) {
+void load_typed_lane(Wave& wave, const Typed& t, const ElementFormat& f, int bank, int lane,
+                     int first, const std::byte* bytes) {
   VectorRegister* v = wave.bank[bank] + first;
   for (int c = 0; c < t.components; ++c) {
     uint32_t value = 0;
@@ -214,7 +233,8 @@ void store_typed_lane(const Wave& wave, const Typed& t, const ElementFormat& f, 
   for (int c = 0; c < f.count; ++c) {
     uint32_t value = 0;
     if (c < t.components) {
-      value = t.half ? v[c / 2].lane[lane] >> (t.high || c % 2 == 1 ? 16 : 0) & 0xffff : v[c].lane[lane];
+      value = t.half ? v[c / 2].lane[lane] >> (t.high || c % 2 == 1 ? 16 : 0) & 0xffff
+                     : v[c].lane[lane];
       if (t.half) value = widen(value, f);
     }
     value = to_memory(value, f);
@@ -227,7 +247,8 @@ void run_typed(Wave& wave, const Op& op) {
   Workgroup& workgroup = *wave.workgroup;
   Worker& worker = *workgroup.worker;
   const Typed t = typed_of(mnemonic(i.op));
-  const uint32_t code = i.format == Format::kMtbuf ? i.format_code : read_resource(wave, i.source[2]).format;
+  const uint32_t code =
+      i.format == Format::kMtbuf ? i.format_code : read_resource(wave, i.source[2]).format;
   const auto f = element_format(code);
   if (!f) {
     return wave.stop(Stop::kIllegalInstruction,
@@ -243,8 +264,8 @@ void run_typed(Wave& wave, const Op& op) {
       std::array<std::byte, 16> data{};
       const bool zero = (place.zero >> lane & 1) != 0;
       if (!zero && workgroup.strict) {
-        workgroup.strict->global_access(wave, op, place.addresses.at.data(), 1U << lane, bytes, t.store,
-                                        false);
+        workgroup.strict->global_access(wave, op, place.addresses.at.data(), 1U << lane, bytes,
+                                        t.store, false);
       }
       bool good = true;
       if (t.store) {
@@ -258,8 +279,8 @@ void run_typed(Wave& wave, const Op& op) {
       }
       if (!good) {
         return wave.stop(Stop::kMemoryViolation,
-                         fmt::format("typed buffer access at {:#x} by the instruction at {:#x}", address,
-                                     wave.pc_of(op)),
+                         fmt::format("typed buffer access at {:#x} by the instruction at {:#x}",
+                                     address, wave.pc_of(op)),
                          address);
       }
     }

@@ -33,7 +33,8 @@ class CacheModel {
     void clear();
 
     uint64_t sets, ways;
-    // By set: lines in order of use, most recent first; line << 1 | dirty, plus 1 so that 0 is none.
+    // By set: lines in order of use, most recent first; line << 1 | dirty, plus 1 so that 0 is
+    // none.
     std::vector<uint64_t> lines;
   };
 

@@ -15,15 +15,14 @@ constexpr uint32_t kMaxDwords = 3;  // of one instruction
 const Instruction kNoInstruction;   // stands where there is none
 
 void run_illegal(Wave& wave, const Op& op) {
-  wave.stop(Stop::kIllegalInstruction,
-            fmt::format("illegal instruction {:#010x} at {:#x}", op.instruction->literal_value,
-                        wave.pc_of(op)));
+  wave.stop(Stop::kIllegalInstruction, fmt::format("illegal instruction {:#010x} at {:#x}",
+                                                   op.instruction->literal_value, wave.pc_of(op)));
 }
 
 void run_missing(Wave& wave, const Op& op) {
   wave.stop(Stop::kIllegalInstruction,
-            fmt::format("not simulated: {} at {:#x}",
-                        disassemble(*op.instruction, wave.pc_of(op)), wave.pc_of(op)));
+            fmt::format("not simulated: {} at {:#x}", disassemble(*op.instruction, wave.pc_of(op)),
+                        wave.pc_of(op)));
 }
 
 // Behind the last dword of a page: the next page begins.
@@ -36,8 +35,7 @@ void run_crossing(Wave& wave, const Op& op) {
   std::array<uint32_t, kMaxDwords> words{};
   const size_t here = (CodePage::kBytes - pc % CodePage::kBytes) / 4;
   if (!worker.read(pc, words.data(), here * 4)) return;
-  const Translation rest =
-      worker.shared->memory->translate(pc + here * 4, Access::kExecute);
+  const Translation rest = worker.shared->memory->translate(pc + here * 4, Access::kExecute);
   if (rest.host == nullptr) {
     wave.stop(Stop::kMemoryViolation, fmt::format("instruction fetch at {:#x}", pc + here * 4),
               pc + here * 4);
@@ -131,17 +129,26 @@ void prepare(Op& op, const Instruction& instruction) {
     case Format::kSopp:
       known = prepare_scalar(op, instruction) || prepare_flow(op, instruction);
       break;
-    case Format::kSmem: known = prepare_scalar_memory(op, instruction); break;
+    case Format::kSmem:
+      known = prepare_scalar_memory(op, instruction);
+      break;
     case Format::kFlat:
     case Format::kGlobal:
     case Format::kScratch:
     case Format::kMubuf:
-    case Format::kMtbuf: known = prepare_vector_memory(op, instruction); break;
-    case Format::kDs: known = prepare_lds(op, instruction); break;
+    case Format::kMtbuf:
+      known = prepare_vector_memory(op, instruction);
+      break;
+    case Format::kDs:
+      known = prepare_lds(op, instruction);
+      break;
     case Format::kMimg:
     case Format::kExp:
-    case Format::kLdsDirect: break;  // graphics
-    default: known = prepare_valu(op, instruction); break;
+    case Format::kLdsDirect:
+      break;  // graphics
+    default:
+      known = prepare_valu(op, instruction);
+      break;
   }
   if (!known) op.run = run_missing;
 }

@@ -24,7 +24,7 @@ struct CodePage {
   // One op a dword and two behind the end, which move on to the next page.
   std::vector<Op> ops;
   std::vector<Instruction> instructions;
-  uint64_t checked = 0;                   // dispatch in which the bytes were last compared
+  uint64_t checked = 0;  // dispatch in which the bytes were last compared
 };
 
 // Thread-safe. Pages live until the cache is destroyed or begin_dispatch() finds them changed.

@@ -17,7 +17,8 @@ struct ElfHeader {
   uint32_t version;
   uint64_t entry, program_offset, section_offset;
   uint32_t flags;
-  uint16_t header_size, program_entry_size, program_count, section_entry_size, section_count, section_names;
+  uint16_t header_size, program_entry_size, program_count, section_entry_size, section_count,
+      section_names;
 };
 struct ProgramHeader {
   uint32_t type, flags;
@@ -39,15 +40,16 @@ struct Relocation {
   uint64_t offset, info;
   int64_t addend;
 };
-static_assert(sizeof(ElfHeader) == 64 && sizeof(ProgramHeader) == 56 && sizeof(SectionHeader) == 64);
+static_assert(sizeof(ElfHeader) == 64 && sizeof(ProgramHeader) == 56 &&
+              sizeof(SectionHeader) == 64);
 static_assert(sizeof(Symbol) == 24 && sizeof(Relocation) == 24);
 
 constexpr uint16_t kMachineAmdgpu = 224;
 constexpr uint32_t kMachineMask = 0xff, kGfx1100 = 0x41;  // EF_AMDGPU_MACH
 constexpr uint32_t kLoad = 1, kNote = 4;                  // program headers
 constexpr uint32_t kSymbols = 2, kRelocations = 4, kDynamicSymbols = 11;
-constexpr uint32_t kRelative64 = 13;                      // R_AMDGPU_RELATIVE64
-constexpr uint32_t kMetadataNote = 32;                    // NT_AMDGPU_METADATA
+constexpr uint32_t kRelative64 = 13;    // R_AMDGPU_RELATIVE64
+constexpr uint32_t kMetadataNote = 32;  // NT_AMDGPU_METADATA
 constexpr uint64_t kLargestImage = uint64_t{1} << 30;
 
 // The 64 bytes of NAME.kd.
@@ -76,7 +78,8 @@ enum Property : uint16_t {
 
 class File {
  public:
-  File(std::span<const std::byte> bytes, std::string_view source) : bytes_(bytes), source_(source) {}
+  File(std::span<const std::byte> bytes, std::string_view source)
+      : bytes_(bytes), source_(source) {}
 
   template <typename T>
   T at(uint64_t offset, std::string_view what) const {
@@ -87,7 +90,8 @@ class File {
   }
   std::span<const std::byte> range(uint64_t offset, uint64_t size, std::string_view what) const {
     if (offset > bytes_.size() || size > bytes_.size() - offset) {
-      fail("{}: {}: {} bytes at {} lie outside the file of {}", source_, what, size, offset, bytes_.size());
+      fail("{}: {}: {} bytes at {} lie outside the file of {}", source_, what, size, offset,
+           bytes_.size());
     }
     return bytes_.subspan(offset, size);
   }
@@ -110,10 +114,12 @@ ElfHeader read_header(const File& file) {
   const auto header = file.at<ElfHeader>(0, "ELF header");
   static constexpr std::array<uint8_t, 4> kMagic = {0x7f, 'E', 'L', 'F'};
   constexpr uint8_t k64Bits = 2, kLittleEndian = 1;
-  if (!std::equal(kMagic.begin(), kMagic.end(), header.ident.begin()) || header.ident[4] != k64Bits ||
-      header.ident[5] != kLittleEndian || header.machine != kMachineAmdgpu) {
+  if (!std::equal(kMagic.begin(), kMagic.end(), header.ident.begin()) ||
+      header.ident[4] != k64Bits || header.ident[5] != kLittleEndian ||
+      header.machine != kMachineAmdgpu) {
     throw Error(fmt::format("{}: no AMDGPU code object", file.source()),
-                "Compile one with: clang -x hip --offload-arch=gfx1100 --cuda-device-only --no-gpu-bundle-output");
+                "Compile one with: clang -x hip --offload-arch=gfx1100 --cuda-device-only "
+                "--no-gpu-bundle-output");
   }
   if ((header.flags & kMachineMask) != kGfx1100) {
     fail("{}: code for another GPU (EF_AMDGPU_MACH {:#x}), expected gfx1100 ({:#x})", file.source(),
@@ -128,17 +134,20 @@ ElfHeader read_header(const File& file) {
 
 void load_segments(const File& file, const ElfHeader& header, CodeObject& out) {
   for (int i = 0; i < header.program_count; ++i) {
-    const auto segment = file.at<ProgramHeader>(header.program_offset + uint64_t{sizeof(ProgramHeader)} * static_cast<uint64_t>(i),
-                                                "program header");
+    const auto segment = file.at<ProgramHeader>(
+        header.program_offset + uint64_t{sizeof(ProgramHeader)} * static_cast<uint64_t>(i),
+        "program header");
     if (segment.type != kLoad) continue;
     if (segment.memory_size > kLargestImage || segment.address > kLargestImage ||
         segment.file_size > segment.memory_size) {
-      fail("{}: a segment of {} bytes at {:#x}", file.source(), segment.memory_size, segment.address);
+      fail("{}: a segment of {} bytes at {:#x}", file.source(), segment.memory_size,
+           segment.address);
     }
     const uint64_t end = segment.address + segment.memory_size;
     if (out.image.size() < end) out.image.resize(end);
     const auto bytes = file.range(segment.offset, segment.file_size, "segment");
-    std::copy(bytes.begin(), bytes.end(), out.image.begin() + static_cast<std::ptrdiff_t>(segment.address));
+    std::copy(bytes.begin(), bytes.end(),
+              out.image.begin() + static_cast<std::ptrdiff_t>(segment.address));
   }
   if (out.image.empty()) fail("{}: nothing to load", file.source());
 }
@@ -146,8 +155,9 @@ void load_segments(const File& file, const ElfHeader& header, CodeObject& out) {
 std::vector<SectionHeader> read_sections(const File& file, const ElfHeader& header) {
   std::vector<SectionHeader> out;
   for (int i = 0; i < header.section_count; ++i) {
-    out.push_back(file.at<SectionHeader>(header.section_offset + uint64_t{sizeof(SectionHeader)} * static_cast<uint64_t>(i),
-                                         "section header"));
+    out.push_back(file.at<SectionHeader>(
+        header.section_offset + uint64_t{sizeof(SectionHeader)} * static_cast<uint64_t>(i),
+        "section header"));
   }
   return out;
 }
@@ -161,7 +171,8 @@ void check_relocations(const File& file, const std::vector<SectionHeader>& secti
       // honoured; compilers write no others for kernels that stand alone.
       fail("{}: relocation of type {} at {:#x} is not supported{}", file.source(),
            static_cast<uint32_t>(relocation.info), relocation.offset,
-           static_cast<uint32_t>(relocation.info) == kRelative64 ? " (a pointer in constant data)" : "");
+           static_cast<uint32_t>(relocation.info) == kRelative64 ? " (a pointer in constant data)"
+                                                                 : "");
     }
   }
 }
@@ -193,7 +204,8 @@ void for_symbols(const File& file, const std::vector<SectionHeader>& sections, F
   for (const SectionHeader& section : sections) {
     if (section.type != kDynamicSymbols && section.type != kSymbols) continue;
     if (section.link >= sections.size()) fail("{}: symbols without names", file.source());
-    const auto names = file.range(sections[section.link].offset, sections[section.link].size, "symbol names");
+    const auto names =
+        file.range(sections[section.link].offset, sections[section.link].size, "symbol names");
     for (uint64_t at = 0; at + sizeof(Symbol) <= section.size; at += sizeof(Symbol)) {
       const auto symbol = file.at<Symbol>(section.offset + at, "symbol");
       body(text_at(names, symbol.name), symbol);
@@ -214,7 +226,8 @@ void read_kernels(const File& file, const std::vector<SectionHeader>& sections, 
   // The functions behind the descriptors tell how long the code is.
   for_symbols(file, sections, [&](const std::string& name, const Symbol& symbol) {
     for (Kernel& kernel : out.kernels) {
-      if (kernel.name == name && symbol.size <= out.image.size() - kernel.entry) kernel.code_bytes = symbol.size;
+      if (kernel.name == name && symbol.size <= out.image.size() - kernel.entry)
+        kernel.code_bytes = symbol.size;
     }
   });
 }
@@ -244,8 +257,9 @@ void read_notes(const File& file, const ElfHeader& header, CodeObject& out) {
     uint32_t name_size, size, type;
   };
   for (int i = 0; i < header.program_count; ++i) {
-    const auto segment = file.at<ProgramHeader>(header.program_offset + uint64_t{sizeof(ProgramHeader)} * static_cast<uint64_t>(i),
-                                                "program header");
+    const auto segment = file.at<ProgramHeader>(
+        header.program_offset + uint64_t{sizeof(ProgramHeader)} * static_cast<uint64_t>(i),
+        "program header");
     if (segment.type != kNote) continue;
     const auto bytes = file.range(segment.offset, segment.file_size, "notes");
     const File notes(bytes, file.source());
@@ -293,7 +307,8 @@ const Kernel& CodeObject::kernel(std::string_view name) const {
     if (each.name == name) return each;
     names += "\n  " + each.name;
   }
-  throw Error(name.empty() ? "the code object has several kernels" : fmt::format("there is no kernel {}", name),
+  throw Error(name.empty() ? "the code object has several kernels"
+                           : fmt::format("there is no kernel {}", name),
               "Its kernels:" + names);
 }
 
@@ -342,21 +357,26 @@ Dispatch make_dispatch(const Kernel& kernel, const Launch& launch) {
   return d;
 }
 
-void fill_hidden_arguments(const Kernel& kernel, const Launch& launch, std::span<std::byte> kernargs) {
+void fill_hidden_arguments(const Kernel& kernel, const Launch& launch,
+                           std::span<std::byte> kernargs) {
   static constexpr std::array<std::string_view, 3> kAxes = {"x", "y", "z"};
   for (const KernelArgument& argument : kernel.arguments) {
     for (size_t axis = 0; axis < 3; ++axis) {
       const auto is = [&](std::string_view what) {
         return argument.kind == fmt::format("hidden_{}_{}", what, kAxes[axis]);
       };
-      if (is("block_count")) put<uint32_t>(kernargs, argument.offset, launch.workgroups[axis], argument.size);
+      if (is("block_count"))
+        put<uint32_t>(kernargs, argument.offset, launch.workgroups[axis], argument.size);
       if (is("group_size")) {
-        put<uint16_t>(kernargs, argument.offset, static_cast<uint16_t>(launch.workgroup_size[axis]), argument.size);
+        put<uint16_t>(kernargs, argument.offset, static_cast<uint16_t>(launch.workgroup_size[axis]),
+                      argument.size);
       }
-      if (is("remainder") || is("global_offset")) put<uint64_t>(kernargs, argument.offset, 0, argument.size);
+      if (is("remainder") || is("global_offset"))
+        put<uint64_t>(kernargs, argument.offset, 0, argument.size);
     }
     if (argument.kind == "hidden_grid_dims") {
-      put<uint16_t>(kernargs, argument.offset, static_cast<uint16_t>(dimensions(launch)), argument.size);
+      put<uint16_t>(kernargs, argument.offset, static_cast<uint16_t>(dimensions(launch)),
+                    argument.size);
     }
     if (argument.kind == "hidden_dynamic_lds_size") {
       put<uint32_t>(kernargs, argument.offset, launch.dynamic_lds_bytes, argument.size);

@@ -1,6 +1,6 @@
 // Code objects as clang writes them for gfx1100: an ELF file with kernels, their descriptors and
-// what they want as arguments. Source: LLVM's AMDGPU usage guide, "ELF Code Object" and "Code Object
-// V5 Metadata".
+// what they want as arguments. Source: LLVM's AMDGPU usage guide, "ELF Code Object" and "Code
+// Object V5 Metadata".
 #pragma once
 
 #include <array>
@@ -24,13 +24,13 @@ struct KernelArgument {
 
 struct Kernel {
   std::string name;
-  uint64_t entry = 0;         // of the first instruction, in the image
-  uint64_t code_bytes = 0;    // 0: the symbol table does not tell
-  uint32_t lds_bytes = 0;     // fixed part
+  uint64_t entry = 0;          // of the first instruction, in the image
+  uint64_t code_bytes = 0;     // 0: the symbol table does not tell
+  uint32_t lds_bytes = 0;      // fixed part
   uint32_t scratch_bytes = 0;  // a lane
   uint32_t kernarg_bytes = 0;
   uint32_t pgm_rsrc1 = 0, pgm_rsrc2 = 0, pgm_rsrc3 = 0;
-  uint16_t properties = 0;    // kernel_code_properties
+  uint16_t properties = 0;  // kernel_code_properties
   std::vector<KernelArgument> arguments;
 };
 
@@ -48,20 +48,21 @@ struct CodeObject {
 
 // What a launch adds to a kernel.
 struct Launch {
-  uint64_t image_address = 0;      // where the code object's image lies
+  uint64_t image_address = 0;  // where the code object's image lies
   std::array<uint32_t, 3> workgroups{1, 1, 1};
   std::array<uint32_t, 3> workgroup_size{1, 1, 1};
   uint64_t kernarg_address = 0;
   uint64_t dispatch_packet_address = 0;  // 64 bytes, filled in by fill_dispatch_packet()
   uint32_t dynamic_lds_bytes = 0;
-  uint64_t scratch_address = 0;          // for `scratch_waves` waves
+  uint64_t scratch_address = 0;  // for `scratch_waves` waves
   uint32_t scratch_waves = 0;
 };
 
 // Registers and user SGPRs for a launch, as a command processor would set them up.
 Dispatch make_dispatch(const Kernel& kernel, const Launch& launch);
 // Writes the values that the compiler's hidden arguments ask for (block counts, group sizes, ...).
-void fill_hidden_arguments(const Kernel& kernel, const Launch& launch, std::span<std::byte> kernargs);
+void fill_hidden_arguments(const Kernel& kernel, const Launch& launch,
+                           std::span<std::byte> kernargs);
 // The HSA packet that kernels may read sizes from (64 bytes).
 void fill_dispatch_packet(const Kernel& kernel, const Launch& launch, std::span<std::byte> packet);
 // Bytes of scratch memory a wave needs.

@@ -70,8 +70,7 @@ std::string Violation::text() const {
 }
 
 struct ComputeUnits::State {
-  State(Memory& m, Options o)
-      : options(o), memory(m), code(m), team(static_cast<int>(o.threads)) {
+  State(Memory& m, Options o) : options(o), memory(m), code(m), team(static_cast<int>(o.threads)) {
     shared.memory = &memory;
     shared.code = &code;
     shared.options = &options;
@@ -98,7 +97,7 @@ struct ComputeUnits::State {
   uint64_t total = 0;
   std::atomic<uint64_t> next{0};
   std::mutex slots_mutex;
-  std::vector<bool> slots;       // scratch memory in use
+  std::vector<bool> slots;  // scratch memory in use
   // Finished workgroups leave in order, so that caches see the same sequence whoever ran them.
   struct Finished {
     std::vector<uint64_t> lines;
@@ -137,7 +136,8 @@ void ComputeUnits::State::give_slot(uint32_t slot) {
 }
 
 void ComputeUnits::State::keep(const Violation& violation) {
-  if (violations.size() < options.violation_limit && kept.insert({violation.rule, violation.pc}).second) {
+  if (violations.size() < options.violation_limit &&
+      kept.insert({violation.rule, violation.pc}).second) {
     violations.push_back(violation);
   }
 }
@@ -223,16 +223,17 @@ Result ComputeUnits::run(const Dispatch& given) {
   s.dispatch = &dispatch;
   s.kept.clear();
   s.total = uint64_t{dispatch.workgroups[0]} * dispatch.workgroups[1] * dispatch.workgroups[2];
-  const uint64_t threads =
-      uint64_t{dispatch.workgroup_size[0]} * dispatch.workgroup_size[1] * dispatch.workgroup_size[2];
+  const uint64_t threads = uint64_t{dispatch.workgroup_size[0]} * dispatch.workgroup_size[1] *
+                           dispatch.workgroup_size[2];
   ++s.counters.dispatches;
   if (s.total == 0 || threads == 0) return {};
   constexpr uint64_t kMaxThreads = 1024;
   if (threads > kMaxThreads || s.total > UINT32_MAX) {
-    return {Stop::kIllegalInstruction,
-            fmt::format("{}: a workgroup of {} threads and {} workgroups; at most {} threads can run",
-                        dispatch.name, threads, s.total, kMaxThreads),
-            0};
+    return {
+        Stop::kIllegalInstruction,
+        fmt::format("{}: a workgroup of {} threads and {} workgroups; at most {} threads can run",
+                    dispatch.name, threads, s.total, kMaxThreads),
+        0};
   }
   s.next = 0;
   s.next_to_leave = 0;
@@ -250,7 +251,8 @@ Result ComputeUnits::run(const Dispatch& given) {
   const Worker* first = nullptr;
   for (const auto& worker : s.workers) {
     if (worker->result.stop == Stop::kDone) continue;
-    if (first == nullptr || worker->result_workgroup < first->result_workgroup) first = worker.get();
+    if (first == nullptr || worker->result_workgroup < first->result_workgroup)
+      first = worker.get();
   }
   if (first != nullptr) return first->result;
   if (s.shared.stopping) return {Stop::kHang, dispatch.name + ": cancelled", 0};

@@ -16,21 +16,21 @@ namespace outboard::simulator::compute {
 // gc_11_0_0_sh_mask.h; user SGPR and initial VGPR rules: LLVM's AMDGPU usage guide, "Initial Kernel
 // Execution State".
 struct Dispatch {
-  uint64_t program = 0;              // address of the first instruction (COMPUTE_PGM_LO/HI << 8)
+  uint64_t program = 0;  // address of the first instruction (COMPUTE_PGM_LO/HI << 8)
   uint32_t pgm_rsrc1 = 0, pgm_rsrc2 = 0, pgm_rsrc3 = 0;
   std::array<uint32_t, 16> user_data{};  // COMPUTE_USER_DATA_0..15; rsrc2 says how many are loaded
-  std::array<uint32_t, 3> workgroup_size{1, 1, 1};   // threads
+  std::array<uint32_t, 3> workgroup_size{1, 1, 1};  // threads
   std::array<uint32_t, 3> workgroups{1, 1, 1};
-  std::array<uint32_t, 3> start{0, 0, 0};            // COMPUTE_START_X..Z, in workgroups
-  bool wave32 = true;                // CS_W32_EN
-  uint64_t scratch_base = 0;         // COMPUTE_DISPATCH_SCRATCH_BASE << 8
-  uint32_t scratch_bytes_per_wave = 0;  // COMPUTE_TMPRING_SIZE.WAVESIZE in bytes
-  uint32_t scratch_waves = 0;           // COMPUTE_TMPRING_SIZE.WAVES
+  std::array<uint32_t, 3> start{0, 0, 0};  // COMPUTE_START_X..Z, in workgroups
+  bool wave32 = true;                      // CS_W32_EN
+  uint64_t scratch_base = 0;               // COMPUTE_DISPATCH_SCRATCH_BASE << 8
+  uint32_t scratch_bytes_per_wave = 0;     // COMPUTE_TMPRING_SIZE.WAVESIZE in bytes
+  uint32_t scratch_waves = 0;              // COMPUTE_TMPRING_SIZE.WAVES
   // SH_MEM_BASES: where FLAT addresses mean LDS and scratch; 4 GiB each.
   uint64_t shared_base = uint64_t{1} << 48, private_base = uint64_t{2} << 48;
   uint32_t vmid = 0;
-  uint64_t id = 0;                   // counts dispatches; names this one in reports
-  std::string name;                  // kernel, when known; else "program at 0x..."
+  uint64_t id = 0;   // counts dispatches; names this one in reports
+  std::string name;  // kernel, when known; else "program at 0x..."
 };
 
 // Deterministic: equal for equal inputs whatever the number of host threads.
@@ -40,12 +40,12 @@ struct Counters {
   uint64_t salu = 0, smem = 0, valu = 0, transcendental = 0, dot = 0, wmma = 0, lds = 0;
   uint64_t vmem_load = 0, vmem_store = 0, vmem_atomic = 0, scratch = 0, branch = 0, barrier = 0;
   uint64_t waitcnt = 0, other = 0;
-  uint64_t valu_lanes = 0;           // active lanes summed over VALU instructions
+  uint64_t valu_lanes = 0;                         // active lanes summed over VALU instructions
   uint64_t lds_bytes = 0, lds_bank_conflicts = 0;  // conflict: extra cycles beyond the first
   // 128-byte lines asked of each level, vector and scalar together.
   uint64_t gl2_reads = 0, gl2_writes = 0, gl2_read_misses = 0;
-  uint64_t vram_read_bytes = 0, vram_write_bytes = 0;   // past the Infinity Cache
-  uint64_t gl2_miss_bytes = 0;                          // past GL2 (to Infinity Cache or VRAM)
+  uint64_t vram_read_bytes = 0, vram_write_bytes = 0;      // past the Infinity Cache
+  uint64_t gl2_miss_bytes = 0;                             // past GL2 (to Infinity Cache or VRAM)
   uint64_t system_read_bytes = 0, system_write_bytes = 0;  // over the link
 
   uint64_t instructions() const {
@@ -57,16 +57,16 @@ struct Counters {
 
 // A rule of the hardware or of the programming model that was broken.
 struct Violation {
-  std::string rule;        // short name: "missing-waitcnt", "uninitialized-vgpr", "race", ...
+  std::string rule;  // short name: "missing-waitcnt", "uninitialized-vgpr", "race", ...
   std::string kernel;
-  uint64_t pc = 0;         // of the instruction, 0 when none
-  std::string instruction; // disassembled
+  uint64_t pc = 0;          // of the instruction, 0 when none
+  std::string instruction;  // disassembled
   uint64_t dispatch = 0;
-  uint32_t workgroup = 0;  // linear index
-  uint32_t wave = 0;       // in its workgroup
-  int lane = -1;           // -1: not of a lane
-  uint64_t address = 0;    // memory or LDS address, 0 when none
-  std::string detail;      // what was expected, and the earlier access where there is one
+  uint32_t workgroup = 0;    // linear index
+  uint32_t wave = 0;         // in its workgroup
+  int lane = -1;             // -1: not of a lane
+  uint64_t address = 0;      // memory or LDS address, 0 when none
+  std::string detail;        // what was expected, and the earlier access where there is one
   std::string text() const;  // all of it in one paragraph
 };
 
@@ -74,12 +74,12 @@ enum class Stop : uint8_t { kDone, kMemoryViolation, kIllegalInstruction, kHang,
 
 struct Result {
   Stop stop = Stop::kDone;
-  std::string message;     // what stopped it, empty when done
+  std::string message;  // what stopped it, empty when done
   uint64_t fault_address = 0;
 };
 
 struct Options {
-  unsigned threads = 0;    // host threads; 0: all cores
+  unsigned threads = 0;  // host threads; 0: all cores
   bool strict = true;
   bool cache_model = true;
   uint64_t instruction_limit = 0;  // a wave; 0: none. Beyond it the dispatch stops with kHang.

@@ -15,7 +15,8 @@ namespace {
 // Targets count dwords from the next instruction.
 uint64_t target(const Wave& wave, const Op& op) {
   return wave.next_pc() +
-         static_cast<uint64_t>(static_cast<int64_t>(static_cast<int16_t>(op.instruction->simm16)) * 4);
+         static_cast<uint64_t>(static_cast<int64_t>(static_cast<int16_t>(op.instruction->simm16)) *
+                               4);
 }
 
 void branch(Wave& wave, const Op& op) {
@@ -77,11 +78,13 @@ void nothing(Wave&, const Op&) {}
 void sleep(Wave& wave, const Op&) { wave.slice_end = 0; }
 void halt(Wave& wave, const Op& op) {
   if ((op.instruction->simm16 & 1) != 0) {
-    wave.stop(Stop::kHang, fmt::format("s_sethalt at {:#x}: the wave never goes on", wave.pc_of(op)));
+    wave.stop(Stop::kHang,
+              fmt::format("s_sethalt at {:#x}: the wave never goes on", wave.pc_of(op)));
   }
 }
 void trap(Wave& wave, const Op& op) {
-  wave.stop(Stop::kTrap, fmt::format("s_trap {} at {:#x}", op.instruction->simm16 & 0xff, wave.pc_of(op)));
+  wave.stop(Stop::kTrap,
+            fmt::format("s_trap {} at {:#x}", op.instruction->simm16 & 0xff, wave.pc_of(op)));
 }
 
 // s_sendmsg_rtn: values that the wave asks of the hardware (guide, 16.2, "message return").
@@ -98,7 +101,8 @@ void message_with_answer(Wave& wave, const Op& op) {
   if (message == kDoorbell) value = 0;
   wave.write_sgpr(i.destination[0].code, static_cast<uint32_t>(value));
   if (i.destination[0].dwords == 2) {
-    wave.write_sgpr(static_cast<uint16_t>(i.destination[0].code + 1), static_cast<uint32_t>(value >> 32));
+    wave.write_sgpr(static_cast<uint16_t>(i.destination[0].code + 1),
+                    static_cast<uint32_t>(value >> 32));
   }
 }
 
@@ -119,8 +123,8 @@ enum HardwareRegister : uint32_t {
 };
 
 uint32_t read_mode(const Mode& mode) {
-  return mode.round | static_cast<uint32_t>(mode.denorm) << 4 | static_cast<uint32_t>(mode.dx10_clamp) << 8 |
-         static_cast<uint32_t>(mode.ieee) << 9;
+  return mode.round | static_cast<uint32_t>(mode.denorm) << 4 |
+         static_cast<uint32_t>(mode.dx10_clamp) << 8 | static_cast<uint32_t>(mode.ieee) << 9;
 }
 void write_mode(Mode& mode, uint32_t value) {
   mode.round = value & 0xf;
@@ -131,10 +135,11 @@ void write_mode(Mode& mode, uint32_t value) {
 
 uint32_t read_register(const Wave& wave, uint32_t number) {
   const Dispatch& dispatch = *wave.workgroup->dispatch;
-  const uint64_t scratch =
-      dispatch.scratch_base + static_cast<uint64_t>(wave.scratch_slot()) * dispatch.scratch_bytes_per_wave;
+  const uint64_t scratch = dispatch.scratch_base + static_cast<uint64_t>(wave.scratch_slot()) *
+                                                       dispatch.scratch_bytes_per_wave;
   switch (number) {
-    case kMode: return read_mode(wave.mode);
+    case kMode:
+      return read_mode(wave.mode);
     case kStatus:
       return static_cast<uint32_t>(wave.scc) | static_cast<uint32_t>(wave.exec64() == 0) << 9 |
              static_cast<uint32_t>(vcc_zero(wave)) << 10 |
@@ -142,11 +147,16 @@ uint32_t read_register(const Wave& wave, uint32_t number) {
     case kShMemBases:
       return static_cast<uint32_t>(dispatch.private_base >> 48) |
              static_cast<uint32_t>(dispatch.shared_base >> 48) << 16;
-    case kFlatScratchLo: return static_cast<uint32_t>(scratch);
-    case kFlatScratchHi: return static_cast<uint32_t>(scratch >> 32);
-    case kHwId1: return wave.index & 0x1f;
-    case kShaderCycles: return static_cast<uint32_t>(wave.executed) & 0xfffff;
-    default: return 0;  // trap status, allocations, the second id: nothing to tell
+    case kFlatScratchLo:
+      return static_cast<uint32_t>(scratch);
+    case kFlatScratchHi:
+      return static_cast<uint32_t>(scratch >> 32);
+    case kHwId1:
+      return wave.index & 0x1f;
+    case kShaderCycles:
+      return static_cast<uint32_t>(wave.executed) & 0xfffff;
+    default:
+      return 0;  // trap status, allocations, the second id: nothing to tell
   }
 }
 
@@ -160,7 +170,8 @@ Field field(uint16_t simm16) {
 
 void get_register(Wave& wave, const Op& op) {
   const Field f = field(op.instruction->simm16);
-  wave.write_sgpr(op.instruction->destination[0].code, read_register(wave, f.number) >> f.offset & f.mask);
+  wave.write_sgpr(op.instruction->destination[0].code,
+                  read_register(wave, f.number) >> f.offset & f.mask);
 }
 void set_field(Wave& wave, const Op& op, uint32_t value) {
   const Field f = field(op.instruction->simm16);

@@ -34,7 +34,7 @@ class HostMemory : public Memory {
     bool writable;
   };
   struct Code {
-    uint64_t start = 0, bytes = 0;   // whole pages around the code
+    uint64_t start = 0, bytes = 0;  // whole pages around the code
     std::vector<std::byte> pages;
   };
 

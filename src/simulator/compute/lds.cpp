@@ -73,9 +73,9 @@ void count(Workgroup& workgroup, const LaneAddresses& a, uint32_t bytes) {
 // What kind of DS instruction it is.
 struct LdsOp {
   MemoryOp memory;
-  int stride = 0;          // two addresses: bytes that an offset counts; 0: one address
-  bool returns = false;    // atomics: the old value comes back
-  bool by_lane = false;    // ..._addtid: address from the lane's number
+  int stride = 0;                 // two addresses: bytes that an offset counts; 0: one address
+  bool returns = false;           // atomics: the old value comes back
+  bool by_lane = false;           // ..._addtid: address from the lane's number
   bool compare_in_data1 = false;  // a second data operand takes part
 };
 
@@ -102,8 +102,10 @@ void run_one_address(Wave& wave, const Op& op) {
   const int result = i.destinations != 0 ? i.destination[0].vgpr() : -1;
   for (int bank = 0; bank < wave.banks(); ++bank) {
     if (wave.exec(bank) == 0) continue;
-    const LaneAddresses a = lane_addresses(wave, i, bank, static_cast<uint32_t>(i.offset), lds.by_lane);
-    access_lds(wave, op, lds.memory, bank, a, vgpr_or_none(i.source[1]), vgpr_or_none(i.source[2]), result);
+    const LaneAddresses a =
+        lane_addresses(wave, i, bank, static_cast<uint32_t>(i.offset), lds.by_lane);
+    access_lds(wave, op, lds.memory, bank, a, vgpr_or_none(i.source[1]), vgpr_or_none(i.source[2]),
+               result);
   }
 }
 
@@ -116,7 +118,8 @@ void run_two_addresses(Wave& wave, const Op& op) {
   for (int bank = 0; bank < wave.banks(); ++bank) {
     if (wave.exec(bank) == 0) continue;
     const auto at = [&](int offset) {
-      return lane_addresses(wave, i, bank, static_cast<uint64_t>(offset) * static_cast<uint64_t>(lds.stride), false);
+      return lane_addresses(
+          wave, i, bank, static_cast<uint64_t>(offset) * static_cast<uint64_t>(lds.stride), false);
     };
     const LaneAddresses first = at(i.offset0), second = at(i.offset1);
     access_lds(wave, op, lds.memory, bank, first, vgpr_or_none(i.source[1]), -1, result);
@@ -134,7 +137,8 @@ void run_permute(Wave& wave, const Op& op) {
     const uint32_t exec = wave.exec(bank);
     std::array<uint32_t, 32> out{};
     for_lanes(exec, [&](int lane) {
-      const uint32_t to = (v[i.source[0].vgpr()].lane[lane] + static_cast<uint32_t>(i.offset)) / 4 % 32;
+      const uint32_t to =
+          (v[i.source[0].vgpr()].lane[lane] + static_cast<uint32_t>(i.offset)) / 4 % 32;
       out[to] = v[i.source[1].vgpr()].lane[lane];  // the highest lane wins
     });
     for_lanes(exec, [&](int lane) { v[i.destination[0].vgpr()].lane[lane] = out[lane]; });
@@ -201,9 +205,8 @@ void run_append(Wave& wave, const Op& op) {
     workgroup.strict->lds_out_of_range(wave, op, -1, address);
   }
   for (int bank = 0; bank < wave.banks(); ++bank) {
-    for_lanes(wave.exec(bank), [&](int lane) {
-      wave.bank[bank][i.destination[0].vgpr()].lane[lane] = old;
-    });
+    for_lanes(wave.exec(bank),
+              [&](int lane) { wave.bank[bank][i.destination[0].vgpr()].lane[lane] = old; });
   }
 }
 
@@ -211,25 +214,44 @@ void run_append(Wave& wave, const Op& op) {
 
 std::optional<Atomic> atomic_of(std::string_view name) {
   static const std::unordered_map<std::string_view, Atomic> names = {
-      {"add_u32", Atomic::kAdd},       {"add_u64", Atomic::kAdd},
-      {"add_f32", Atomic::kAddF},      {"sub_u32", Atomic::kSub},
-      {"sub_u64", Atomic::kSub},       {"rsub_u32", Atomic::kReverseSub},
-      {"rsub_u64", Atomic::kReverseSub}, {"inc_u32", Atomic::kInc},
-      {"inc_u64", Atomic::kInc},       {"dec_u32", Atomic::kDec},
-      {"dec_u64", Atomic::kDec},       {"min_i32", Atomic::kMinI},
-      {"min_i64", Atomic::kMinI},      {"max_i32", Atomic::kMaxI},
-      {"max_i64", Atomic::kMaxI},      {"min_u32", Atomic::kMinU},
-      {"min_u64", Atomic::kMinU},      {"max_u32", Atomic::kMaxU},
-      {"max_u64", Atomic::kMaxU},      {"and_b32", Atomic::kAnd},
-      {"and_b64", Atomic::kAnd},       {"or_b32", Atomic::kOr},
-      {"or_b64", Atomic::kOr},         {"xor_b32", Atomic::kXor},
-      {"xor_b64", Atomic::kXor},       {"mskor_b32", Atomic::kMaskOr},
-      {"mskor_b64", Atomic::kMaskOr},  {"storexchg_b32", Atomic::kSwap},
-      {"storexchg_b64", Atomic::kSwap}, {"cmpstore_b32", Atomic::kCompareSwap},
-      {"cmpstore_b64", Atomic::kCompareSwap}, {"cmpstore_f32", Atomic::kCompareSwapF},
-      {"cmpstore_f64", Atomic::kCompareSwapF}, {"min_f32", Atomic::kMinF},
-      {"min_f64", Atomic::kMinF},      {"max_f32", Atomic::kMaxF},
-      {"max_f64", Atomic::kMaxF},      {"wrap_b32", Atomic::kWrap}};
+      {"add_u32", Atomic::kAdd},
+      {"add_u64", Atomic::kAdd},
+      {"add_f32", Atomic::kAddF},
+      {"sub_u32", Atomic::kSub},
+      {"sub_u64", Atomic::kSub},
+      {"rsub_u32", Atomic::kReverseSub},
+      {"rsub_u64", Atomic::kReverseSub},
+      {"inc_u32", Atomic::kInc},
+      {"inc_u64", Atomic::kInc},
+      {"dec_u32", Atomic::kDec},
+      {"dec_u64", Atomic::kDec},
+      {"min_i32", Atomic::kMinI},
+      {"min_i64", Atomic::kMinI},
+      {"max_i32", Atomic::kMaxI},
+      {"max_i64", Atomic::kMaxI},
+      {"min_u32", Atomic::kMinU},
+      {"min_u64", Atomic::kMinU},
+      {"max_u32", Atomic::kMaxU},
+      {"max_u64", Atomic::kMaxU},
+      {"and_b32", Atomic::kAnd},
+      {"and_b64", Atomic::kAnd},
+      {"or_b32", Atomic::kOr},
+      {"or_b64", Atomic::kOr},
+      {"xor_b32", Atomic::kXor},
+      {"xor_b64", Atomic::kXor},
+      {"mskor_b32", Atomic::kMaskOr},
+      {"mskor_b64", Atomic::kMaskOr},
+      {"storexchg_b32", Atomic::kSwap},
+      {"storexchg_b64", Atomic::kSwap},
+      {"cmpstore_b32", Atomic::kCompareSwap},
+      {"cmpstore_b64", Atomic::kCompareSwap},
+      {"cmpstore_f32", Atomic::kCompareSwapF},
+      {"cmpstore_f64", Atomic::kCompareSwapF},
+      {"min_f32", Atomic::kMinF},
+      {"min_f64", Atomic::kMinF},
+      {"max_f32", Atomic::kMaxF},
+      {"max_f64", Atomic::kMaxF},
+      {"wrap_b32", Atomic::kWrap}};
   const auto found = names.find(name);
   if (found == names.end()) return std::nullopt;
   return found->second;
@@ -253,12 +275,13 @@ std::optional<LdsOp> parse(std::string_view name) {
   for (const std::string_view part : {"_stride64", "_2addr", "_rtn", "_addtid"}) erase(rest, part);
   // The d16 forms bear other names than in global memory.
   static const std::unordered_map<std::string_view, std::string_view> halves = {
-      {"load_u8_d16", "load_d16_u8"},        {"load_u8_d16_hi", "load_d16_hi_u8"},
-      {"load_i8_d16", "load_d16_i8"},        {"load_i8_d16_hi", "load_d16_hi_i8"},
-      {"load_u16_d16", "load_d16_b16"},      {"load_u16_d16_hi", "load_d16_hi_b16"},
+      {"load_u8_d16", "load_d16_u8"},         {"load_u8_d16_hi", "load_d16_hi_u8"},
+      {"load_i8_d16", "load_d16_i8"},         {"load_i8_d16_hi", "load_d16_hi_i8"},
+      {"load_u16_d16", "load_d16_b16"},       {"load_u16_d16_hi", "load_d16_hi_b16"},
       {"store_b8_d16_hi", "store_d16_hi_b8"}, {"store_b16_d16_hi", "store_d16_hi_b16"}};
   const auto half = halves.find(rest);
-  if (const MemoryOp* memory = find_memory_op(half == halves.end() ? std::string_view(rest) : half->second)) {
+  if (const MemoryOp* memory =
+          find_memory_op(half == halves.end() ? std::string_view(rest) : half->second)) {
     out.memory = *memory;
   } else if (const auto atomic = atomic_of(rest)) {
     const uint8_t bytes = rest.ends_with("64") ? 8 : 4;
@@ -284,8 +307,8 @@ const LdsOp* find_lds_op(Opcode opcode) {
 }
 
 template <typename T>
-void lane_atomic(VectorRegister* v, const MemoryOp& memory, int lane, std::byte* at, int data, int compare,
-                 int result) {
+void lane_atomic(VectorRegister* v, const MemoryOp& memory, int lane, std::byte* at, int data,
+                 int compare, int result) {
   const auto read = [&](int r) {
     uint64_t value = v[r].lane[lane];
     if (sizeof(T) == 8) value |= static_cast<uint64_t>(v[r + 1].lane[lane]) << 32;
@@ -293,12 +316,13 @@ void lane_atomic(VectorRegister* v, const MemoryOp& memory, int lane, std::byte*
   };
   T old = 0;
   std::memcpy(&old, at, sizeof(T));
-  const T now = static_cast<T>(
-      apply_atomic(memory.atomic, sizeof(T) == 8, old, read(data), compare < 0 ? 0 : read(compare)));
+  const T now = static_cast<T>(apply_atomic(memory.atomic, sizeof(T) == 8, old, read(data),
+                                            compare < 0 ? 0 : read(compare)));
   std::memcpy(at, &now, sizeof(T));
   if (result < 0) return;
   v[result].lane[lane] = static_cast<uint32_t>(old);
-  if (sizeof(T) == 8) v[result + 1].lane[lane] = static_cast<uint32_t>(static_cast<uint64_t>(old) >> 32);
+  if (sizeof(T) == 8)
+    v[result + 1].lane[lane] = static_cast<uint32_t>(static_cast<uint64_t>(old) >> 32);
 }
 
 }  // namespace

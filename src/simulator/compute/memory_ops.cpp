@@ -80,28 +80,50 @@ template <typename U, typename S, typename F>
 U apply(Atomic what, U memory, U data, U compare) {
   const F m = std::bit_cast<F>(memory), d = std::bit_cast<F>(data);
   switch (what) {
-    case Atomic::kNone: return memory;
-    case Atomic::kSwap: return data;
-    case Atomic::kCompareSwap: return memory == compare ? data : memory;
-    case Atomic::kCompareSwapF: return m == std::bit_cast<F>(compare) ? data : memory;
-    case Atomic::kAdd: return memory + data;
-    case Atomic::kSub: return memory - data;
-    case Atomic::kReverseSub: return data - memory;
-    case Atomic::kSubClamp: return memory < data ? 0 : memory - data;
-    case Atomic::kMinI: return static_cast<S>(data) < static_cast<S>(memory) ? data : memory;
-    case Atomic::kMinU: return data < memory ? data : memory;
-    case Atomic::kMaxI: return static_cast<S>(data) >= static_cast<S>(memory) ? data : memory;
-    case Atomic::kMaxU: return data >= memory ? data : memory;
-    case Atomic::kAnd: return memory & data;
-    case Atomic::kOr: return memory | data;
-    case Atomic::kXor: return memory ^ data;
-    case Atomic::kInc: return memory >= data ? 0 : memory + 1;
-    case Atomic::kDec: return memory == 0 || memory > data ? data : memory - 1;
-    case Atomic::kWrap: return memory >= data ? memory - data : memory + compare;
-    case Atomic::kMaskOr: return (memory & ~data) | compare;
-    case Atomic::kMinF: return d < m ? data : memory;
-    case Atomic::kMaxF: return d > m ? data : memory;
-    case Atomic::kAddF: return std::bit_cast<U>(static_cast<F>(m + d));
+    case Atomic::kNone:
+      return memory;
+    case Atomic::kSwap:
+      return data;
+    case Atomic::kCompareSwap:
+      return memory == compare ? data : memory;
+    case Atomic::kCompareSwapF:
+      return m == std::bit_cast<F>(compare) ? data : memory;
+    case Atomic::kAdd:
+      return memory + data;
+    case Atomic::kSub:
+      return memory - data;
+    case Atomic::kReverseSub:
+      return data - memory;
+    case Atomic::kSubClamp:
+      return memory < data ? 0 : memory - data;
+    case Atomic::kMinI:
+      return static_cast<S>(data) < static_cast<S>(memory) ? data : memory;
+    case Atomic::kMinU:
+      return data < memory ? data : memory;
+    case Atomic::kMaxI:
+      return static_cast<S>(data) >= static_cast<S>(memory) ? data : memory;
+    case Atomic::kMaxU:
+      return data >= memory ? data : memory;
+    case Atomic::kAnd:
+      return memory & data;
+    case Atomic::kOr:
+      return memory | data;
+    case Atomic::kXor:
+      return memory ^ data;
+    case Atomic::kInc:
+      return memory >= data ? 0 : memory + 1;
+    case Atomic::kDec:
+      return memory == 0 || memory > data ? data : memory - 1;
+    case Atomic::kWrap:
+      return memory >= data ? memory - data : memory + compare;
+    case Atomic::kMaskOr:
+      return (memory & ~data) | compare;
+    case Atomic::kMinF:
+      return d < m ? data : memory;
+    case Atomic::kMaxF:
+      return d > m ? data : memory;
+    case Atomic::kAddF:
+      return std::bit_cast<U>(static_cast<F>(m + d));
   }
   return memory;
 }
@@ -121,7 +143,8 @@ const MemoryOp* find_memory_op(std::string_view name) {
 uint64_t apply_atomic(Atomic what, bool wide, uint64_t memory, uint64_t data, uint64_t compare) {
   if (wide) return apply<uint64_t, int64_t, double>(what, memory, data, compare);
   return apply<uint32_t, int32_t, float>(what, static_cast<uint32_t>(memory),
-                                         static_cast<uint32_t>(data), static_cast<uint32_t>(compare));
+                                         static_cast<uint32_t>(data),
+                                         static_cast<uint32_t>(compare));
 }
 
 }  // namespace outboard::simulator::compute

@@ -8,18 +8,38 @@
 namespace outboard::simulator::compute {
 
 enum class Atomic : uint8_t {
-  kNone, kSwap, kCompareSwap, kCompareSwapF, kAdd, kSub, kReverseSub, kSubClamp, kMinI, kMinU,
-  kMaxI, kMaxU, kAnd, kOr, kXor, kInc, kDec, kWrap, kMaskOr, kMinF, kMaxF, kAddF,
+  kNone,
+  kSwap,
+  kCompareSwap,
+  kCompareSwapF,
+  kAdd,
+  kSub,
+  kReverseSub,
+  kSubClamp,
+  kMinI,
+  kMinU,
+  kMaxI,
+  kMaxU,
+  kAnd,
+  kOr,
+  kXor,
+  kInc,
+  kDec,
+  kWrap,
+  kMaskOr,
+  kMinF,
+  kMaxF,
+  kAddF,
 };
 
 struct MemoryOp {
   enum class Kind : uint8_t { kLoad, kStore, kAtomic };
-  std::string_view name;     // after the prefix: "load_d16_hi_u8", "atomic_add_u32"
+  std::string_view name;  // after the prefix: "load_d16_hi_u8", "atomic_add_u32"
   Kind kind;
-  uint8_t bytes;             // a lane moves this much
-  bool sign = false;         // loads of 8 and 16 bits: sign-extended
-  bool half = false;         // fills or takes 16 bits of a register (d16) ...
-  bool high = false;         // ... the upper ones
+  uint8_t bytes;      // a lane moves this much
+  bool sign = false;  // loads of 8 and 16 bits: sign-extended
+  bool half = false;  // fills or takes 16 bits of a register (d16) ...
+  bool high = false;  // ... the upper ones
   Atomic atomic = Atomic::kNone;
 };
 

@@ -11,7 +11,8 @@ MemoryOrder::MemoryOrder(uint64_t shadow_limit) : shadow_limit_(shadow_limit) {}
 MemoryOrder::~MemoryOrder() = default;
 
 void MemoryOrder::begin_dispatch(const Dispatch& dispatch) {
-  events_.push_back({fmt::format("{} (dispatch {})", dispatch.name, dispatch.id), dispatch.program});
+  events_.push_back(
+      {fmt::format("{} (dispatch {})", dispatch.name, dispatch.id), dispatch.program});
   current_ = static_cast<uint32_t>(events_.size() - 1);
   const uint64_t groups =
       uint64_t{dispatch.workgroups[0]} * dispatch.workgroups[1] * dispatch.workgroups[2];
@@ -98,7 +99,8 @@ std::optional<MemoryOrder::Finding> MemoryOrder::access(const Who& who, const ui
         if (page != nullptr) lock = std::unique_lock(page->mutex);
       }
       if (page == nullptr) continue;
-      const uint64_t from = std::max(at, addresses[lane]) - at, to = std::min(end - at, uint64_t{4});
+      const uint64_t from = std::max(at, addresses[lane]) - at,
+                     to = std::min(end - at, uint64_t{4});
       const auto touched = static_cast<uint8_t>((1U << to) - (1U << from));
       auto finding = check(page->cells[at % kPageBytes / 4], who, {at, touched, lane});
       if (finding && !first) first = std::move(finding);
@@ -107,7 +109,8 @@ std::optional<MemoryOrder::Finding> MemoryOrder::access(const Who& who, const ui
   return first;
 }
 
-std::optional<MemoryOrder::Finding> MemoryOrder::check(Cell& cell, const Who& who, const Word& word) {
+std::optional<MemoryOrder::Finding> MemoryOrder::check(Cell& cell, const Who& who,
+                                                       const Word& word) {
   std::optional<Finding> finding;
   const auto pc = static_cast<uint32_t>(who.pc);
   if (!who.write || who.atomic) {
@@ -144,7 +147,8 @@ std::optional<MemoryOrder::Finding> MemoryOrder::check_read(const Cell& cell, co
   const uint32_t event = cell.writer_event;
   if (event == 0 || (cell.writer_bytes & word.bytes) == 0) return std::nullopt;
   const auto found = [&](const char* rule) {
-    return Finding{rule, word.address, word.lane, describe(event, cell.writer_group, cell.writer_pc, "written")};
+    return Finding{rule, word.address, word.lane,
+                   describe(event, cell.writer_group, cell.writer_pc, "written")};
   };
   if (event == current_) {
     if (cell.writer_group == who.workgroup) return std::nullopt;
@@ -170,8 +174,9 @@ std::optional<MemoryOrder::Finding> MemoryOrder::check_write(const Cell& cell, c
   const bool over_read = (cell.reader_bytes & word.bytes) != 0;
   const auto found = [&](const char* rule, bool reader) {
     return Finding{rule, word.address, word.lane,
-                   reader ? describe(cell.reader_event, cell.reader_group, cell.reader_pc, "read")
-                          : describe(cell.writer_event, cell.writer_group, cell.writer_pc, "written")};
+                   reader
+                       ? describe(cell.reader_event, cell.reader_group, cell.reader_pc, "read")
+                       : describe(cell.writer_event, cell.writer_group, cell.writer_pc, "written")};
   };
   if (!over_write) {
     // Neighbours in a word do not meet.
@@ -195,7 +200,8 @@ std::optional<MemoryOrder::Finding> MemoryOrder::check_write(const Cell& cell, c
   return std::nullopt;
 }
 
-std::string MemoryOrder::describe(uint32_t event, uint32_t group, uint32_t pc, const char* what) const {
+std::string MemoryOrder::describe(uint32_t event, uint32_t group, uint32_t pc,
+                                  const char* what) const {
   const Event& e = events_[event];
   if (e.pc_base == 0) return fmt::format("{} by {}", what, e.name);
   const uint64_t full = (e.pc_base & ~uint64_t{0xffffffff}) | pc;

@@ -1,7 +1,7 @@
 // Who wrote and read which word of global memory, so that a read that the hardware might answer
 // with old data is caught: a missing barrier between dispatches, caches that were not invalidated,
-// a race between workgroups. Source of the rules: LLVM's AMDGPU usage guide, "Memory Model gfx10-gfx11"
-// (GL0 and GL1 are not coherent, GL2 is; the scalar cache neither).
+// a race between workgroups. Source of the rules: LLVM's AMDGPU usage guide, "Memory Model
+// gfx10-gfx11" (GL0 and GL1 are not coherent, GL2 is; the scalar cache neither).
 #pragma once
 
 #include <array>
@@ -43,34 +43,35 @@ class MemoryOrder {
   struct Who {
     uint32_t workgroup = 0;
     uint64_t pc = 0;
-    bool scalar = false;    // through the scalar cache
+    bool scalar = false;  // through the scalar cache
     bool write = false;
     bool atomic = false;
-    bool bypass = false;    // glc: not answered by GL0
+    bool bypass = false;  // glc: not answered by GL0
   };
   struct Finding {
     const char* rule;
     uint64_t address;
     int lane;
-    std::string earlier;    // the access that it collides with
+    std::string earlier;  // the access that it collides with
   };
   // addresses: of 32 lanes, those in `mask` count. Reports at most the first finding.
-  std::optional<Finding> access(const Who& who, const uint64_t* addresses, uint32_t mask, uint32_t bytes);
+  std::optional<Finding> access(const Who& who, const uint64_t* addresses, uint32_t mask,
+                                uint32_t bytes);
   // The workgroup made its writes visible (waited for its stores, then an atomic or a store with
   // glc), or made sure it sees others' (an atomic or glc load, then buffer_gl0_inv).
   void release(uint32_t workgroup);
   void acquire(uint32_t workgroup);
 
  private:
-  struct Cell {  // of four bytes
+  struct Cell {                 // of four bytes
     uint32_t writer_event = 0;  // 0: never written while we watched
     uint32_t writer_group = 0;
-    uint32_t writer_pc = 0;     // low half
+    uint32_t writer_pc = 0;  // low half
     uint32_t reader_event = 0;
     uint32_t reader_group = 0;
     uint32_t reader_pc = 0;
-    uint8_t writer_epoch = 0;   // of the workgroup's releases
-    uint8_t writer_bytes = 0;   // which of the four, a bit each
+    uint8_t writer_epoch = 0;  // of the workgroup's releases
+    uint8_t writer_bytes = 0;  // which of the four, a bit each
     uint8_t reader_bytes = 0;
     bool writer_atomic = false;
     bool several_readers = false;
@@ -103,8 +104,8 @@ class MemoryOrder {
   std::mutex pages_mutex_;
   std::unordered_map<uint64_t, std::unique_ptr<Page>> pages_;
   std::vector<Event> events_{1};
-  uint32_t current_ = 0;          // event of the running dispatch
-  uint32_t complete_ = 0;         // events up to here are complete ...
+  uint32_t current_ = 0;   // event of the running dispatch
+  uint32_t complete_ = 0;  // events up to here are complete ...
   // Dispatches, and what other engines wrote, up to here are seen by the vector caches and by the
   // scalar cache. An engine's write is complete at once: its fence is the driver's business.
   struct Visible {

@@ -12,7 +12,8 @@ namespace {
 
 // sbase, soffset: instruction.h. The low two bits of an address do not count.
 uint64_t scalar_address(const Wave& wave, const Instruction& i) {
-  uint64_t address = wave.read_scalar64(i.source[0]) + static_cast<uint64_t>(static_cast<int64_t>(i.offset));
+  uint64_t address =
+      wave.read_scalar64(i.source[0]) + static_cast<uint64_t>(static_cast<int64_t>(i.offset));
   if (i.source[1].dwords != 0) address += wave.read_scalar(i.source[1]);
   return address & ~uint64_t{3};
 }
@@ -37,7 +38,8 @@ void load_dwords(Wave& wave, const Op& op, uint64_t address, uint32_t available)
 }
 
 void load(Wave& wave, const Op& op) {
-  load_dwords(wave, op, scalar_address(wave, *op.instruction), op.instruction->destination[0].dwords);
+  load_dwords(wave, op, scalar_address(wave, *op.instruction),
+              op.instruction->destination[0].dwords);
 }
 
 // With a buffer resource (guide, 9.1.5): what lies past its records reads as zero.

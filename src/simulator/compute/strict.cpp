@@ -21,8 +21,10 @@ bool is_vector_alu(Format f) {
     case Format::kVop3Sd:
     case Format::kVop3p:
     case Format::kVopd:
-    case Format::kVinterp: return true;
-    default: return false;
+    case Format::kVinterp:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -31,8 +33,8 @@ bool is_scalar_alu(Format f) {
 }
 
 bool is_vector_memory(Format f) {
-  return f == Format::kFlat || f == Format::kGlobal || f == Format::kScratch || f == Format::kMubuf ||
-         f == Format::kMtbuf;
+  return f == Format::kFlat || f == Format::kGlobal || f == Format::kScratch ||
+         f == Format::kMubuf || f == Format::kMtbuf;
 }
 
 // Lanes look into each other's registers.
@@ -50,8 +52,10 @@ bool crosses_lanes(const Instruction& i) {
     case Opcode::kVMovreldB32:
     case Opcode::kDsPermuteB32:
     case Opcode::kDsBpermuteB32:
-    case Opcode::kDsSwizzleB32: return true;
-    default: return false;
+    case Opcode::kDsSwizzleB32:
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -65,10 +69,14 @@ std::string register_name(const Operand& operand, int dword) {
   if (operand.is_vgpr()) return fmt::format("v{}", operand.vgpr() + dword);
   const int number = operand.code + dword;
   switch (number) {
-    case code::kVccLo: return "vcc_lo";
-    case code::kVccHi: return "vcc_hi";
-    case code::kM0: return "m0";
-    default: return fmt::format("s{}", number);
+    case code::kVccLo:
+      return "vcc_lo";
+    case code::kVccHi:
+      return "vcc_hi";
+    case code::kM0:
+      return "m0";
+    default:
+      return fmt::format("s{}", number);
   }
 }
 
@@ -108,10 +116,13 @@ void Strict::begin() {
     state.sgpr_loads.assign(128, Load());
     state.vgpr_written.assign(vgprs, Lanes{0, 0});
     if (vgprs > 0) state.vgpr_written[0] = {kAll, kAll};  // work-item ids
-    for (int s = 0; s < workgroup_.initial_sgprs; ++s) state.sgpr_written[static_cast<size_t>(s)] = true;
-    for (const uint16_t s : {code::kExecLo, code::kExecHi, code::kNull}) state.sgpr_written[s] = true;
+    for (int s = 0; s < workgroup_.initial_sgprs; ++s)
+      state.sgpr_written[static_cast<size_t>(s)] = true;
+    for (const uint16_t s : {code::kExecLo, code::kExecHi, code::kNull})
+      state.sgpr_written[s] = true;
     // Trap temporaries hold what the hardware put there.
-    std::fill(state.sgpr_written.begin() + code::kTtmp0, state.sgpr_written.begin() + code::kNull, true);
+    std::fill(state.sgpr_written.begin() + code::kTtmp0, state.sgpr_written.begin() + code::kNull,
+              true);
   }
   lds_.assign(workgroup_.lds.size() / 4, LdsWord());
   epoch_ = 1;
@@ -163,7 +174,8 @@ void Strict::after(Wave& wave, const Op& op) {
     for (int d = 0; d < i.destinations; ++d) {
       const Operand& to = i.destination[static_cast<size_t>(d)];
       // Lane masks (compare results, carries) count as written whatever went in.
-      set_written(wave, to, to.is_vgpr() || to.type != Type::kMask ? result_ : Lanes{kAll, kAll}, false);
+      set_written(wave, to, to.is_vgpr() || to.type != Type::kMask ? result_ : Lanes{kAll, kAll},
+                  false);
     }
     if (low_half_suffices(i.op)) {
       Operand low = i.destination[0];
@@ -172,9 +184,11 @@ void Strict::after(Wave& wave, const Op& op) {
     }
     if (i.op == Opcode::kVWritelaneB32) set_written(wave, i.destination[0], {kAll, kAll}, true);
   } else if (is_scalar_alu(i.format)) {
-    for (int d = 0; d < i.destinations; ++d) set_written(wave, i.destination[static_cast<size_t>(d)], result_, true);
+    for (int d = 0; d < i.destinations; ++d)
+      set_written(wave, i.destination[static_cast<size_t>(d)], result_, true);
   } else if (i.format == Format::kSmem) {
-    for (int d = 0; d < i.destinations; ++d) set_written(wave, i.destination[0], {kAll, kAll}, true);
+    for (int d = 0; d < i.destinations; ++d)
+      set_written(wave, i.destination[0], {kAll, kAll}, true);
     if (i.destinations > 0) start_load(wave, op, false, true, false);
   } else if (is_vector_memory(i.format)) {
     WaveState& state = waves_[wave.index];
@@ -189,12 +203,14 @@ void Strict::after(Wave& wave, const Op& op) {
     }
   } else if (i.format == Format::kDs) {
     if (i.destinations > 0) {
-      const Lanes good = crosses_lanes(i) ? result_ : Lanes{~unwritten_loaded_[0], ~unwritten_loaded_[1]};
+      const Lanes good =
+          crosses_lanes(i) ? result_ : Lanes{~unwritten_loaded_[0], ~unwritten_loaded_[1]};
       set_written(wave, i.destination[0], good, false);
     }
     start_load(wave, op, false, true, true);
   } else {
-    for (int d = 0; d < i.destinations; ++d) set_written(wave, i.destination[static_cast<size_t>(d)], {kAll, kAll}, true);
+    for (int d = 0; d < i.destinations; ++d)
+      set_written(wave, i.destination[static_cast<size_t>(d)], {kAll, kAll}, true);
   }
 }
 
@@ -207,7 +223,9 @@ void Strict::barrier() {
 void Strict::check_allocation(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
   const auto check = [&](const Operand& operand) {
-    if (operand.dwords == 0 || !operand.is_vgpr() || operand.vgpr() + operand.dwords <= wave.vgpr_count) return;
+    if (operand.dwords == 0 || !operand.is_vgpr() ||
+        operand.vgpr() + operand.dwords <= wave.vgpr_count)
+      return;
     report(wave, op, "vgpr-out-of-range", -1, 0,
            fmt::format("{} lies past the {} registers that the dispatch allocates",
                        register_name(operand, operand.dwords - 1), wave.vgpr_count));
@@ -219,12 +237,14 @@ void Strict::check_allocation(Wave& wave, const Op& op) {
 // --- Loads and waiting ---
 
 bool Strict::is_pending(const WaveState& state, const Load& load) const {
-  return load.number[kVm] > state.counters[kVm].done || load.number[kLgkm] > state.counters[kLgkm].done;
+  return load.number[kVm] > state.counters[kVm].done ||
+         load.number[kLgkm] > state.counters[kLgkm].done;
 }
 
 void Strict::check_pending(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
-  for (int s = 0; s < i.sources; ++s) check_operand_pending(wave, op, i.source[static_cast<size_t>(s)], kKinds);
+  for (int s = 0; s < i.sources; ++s)
+    check_operand_pending(wave, op, i.source[static_cast<size_t>(s)], kKinds);
   // Loads of one kind return in order, so one may follow another into the same register (two halves
   // of it, for example).
   Kind same = kKinds;
@@ -239,15 +259,18 @@ void Strict::check_operand_pending(Wave& wave, const Op& op, const Operand& oper
   if (operand.constant || operand.dwords == 0) return;
   WaveState& state = waves_[wave.index];
   for (int d = 0; d < operand.dwords; ++d) {
-    const auto number = static_cast<size_t>(operand.is_vgpr() ? operand.vgpr() + d : operand.code + d);
+    const auto number =
+        static_cast<size_t>(operand.is_vgpr() ? operand.vgpr() + d : operand.code + d);
     std::vector<Load>& loads = operand.is_vgpr() ? state.vgpr_loads : state.sgpr_loads;
     if (number >= loads.size() || !is_pending(state, loads[number])) continue;
     if (except == kVm && loads[number].number[kLgkm] == 0) continue;
     if (except == kLgkm && loads[number].number[kVm] == 0) continue;
     const bool vm = loads[number].number[kVm] > state.counters[kVm].done;
-    report(wave, op, "missing-waitcnt", -1, 0,
-           fmt::format("{} is still being loaded by the instruction at {:#x}; no s_waitcnt {}cnt came between",
-                       register_name(operand, d), loads[number].pc, vm ? "vm" : "lgkm"));
+    report(
+        wave, op, "missing-waitcnt", -1, 0,
+        fmt::format(
+            "{} is still being loaded by the instruction at {:#x}; no s_waitcnt {}cnt came between",
+            register_name(operand, d), loads[number].pc, vm ? "vm" : "lgkm"));
     loads[number] = Load();
   }
 }
@@ -282,19 +305,25 @@ void Strict::wait(Wave& wave, const Op& op) {
       state.counters[kVm].wait(i.simm16 >> 10 & 0x3f);
       state.counters[kLgkm].wait(i.simm16 >> 4 & 0x3f);
       break;
-    case Opcode::kSWaitcntVmcnt: state.counters[kVm].wait(amount()); break;
-    case Opcode::kSWaitcntLgkmcnt: state.counters[kLgkm].wait(amount()); break;
+    case Opcode::kSWaitcntVmcnt:
+      state.counters[kVm].wait(amount());
+      break;
+    case Opcode::kSWaitcntLgkmcnt:
+      state.counters[kLgkm].wait(amount());
+      break;
     case Opcode::kSWaitcntVscnt:
       state.counters[kVs].wait(amount());
       // The wave's writes have reached GL2: what follows may tell others.
-      if (MemoryOrder* order = workgroup_.worker->shared->order; order != nullptr && !state.counters[kVs].busy()) {
+      if (MemoryOrder* order = workgroup_.worker->shared->order;
+          order != nullptr && !state.counters[kVs].busy()) {
         order->release(workgroup_.index);
       }
       break;
     case Opcode::kSWaitIdle:
       for (Counter& counter : state.counters) counter.wait(0);
       break;
-    default: break;  // s_waitcnt_expcnt and s_waitcnt_depctr: nothing here counts there
+    default:
+      break;  // s_waitcnt_expcnt and s_waitcnt_depctr: nothing here counts there
   }
 }
 
@@ -359,7 +388,8 @@ void Strict::set_written(Wave& wave, const Operand& operand, const Lanes& good, 
         uint32_t& lanes = state.vgpr_written[n][static_cast<size_t>(bank)];
         lanes = (lanes & ~exec) | (good[static_cast<size_t>(bank)] & exec);
       }
-    } else if (operand.code + static_cast<size_t>(d) < code::kExecLo && operand.code != code::kNull) {
+    } else if (operand.code + static_cast<size_t>(d) < code::kExecLo &&
+               operand.code != code::kNull) {
       state.sgpr_written[operand.code + static_cast<size_t>(d)] = good[0] != 0;
     }
   }
@@ -369,11 +399,13 @@ void Strict::check_used(Wave& wave, const Op& op, const Operand& operand, std::s
   const Lanes lanes = written_lanes(wave, operand);
   const Lanes missing{~lanes[0] & wave.exec(0), ~lanes[1] & wave.exec(1)};
   if ((missing[0] | missing[1]) == 0) return;
-  const int lane = missing[0] != 0 ? std::countr_zero(missing[0]) : 32 + std::countr_zero(missing[1]);
+  const int lane =
+      missing[0] != 0 ? std::countr_zero(missing[0]) : 32 + std::countr_zero(missing[1]);
   if (operand.is_vgpr()) {
     report(wave, op, "uninitialized-vgpr", lane, 0,
-           fmt::format("{} is used as {} and depends on a register that was never written in this lane",
-                       register_name(operand, 0), role));
+           fmt::format(
+               "{} is used as {} and depends on a register that was never written in this lane",
+               register_name(operand, 0), role));
   } else {
     report(wave, op, "uninitialized-sgpr", -1, 0,
            fmt::format("{} is used as {} and depends on a register that was never written",
@@ -383,8 +415,8 @@ void Strict::check_used(Wave& wave, const Op& op, const Operand& operand, std::s
 
 // --- LDS ---
 
-void Strict::lds_access(Wave& wave, const Op& op, int bank, int lane, uint64_t address, uint32_t bytes,
-                        bool write, bool atomic) {
+void Strict::lds_access(Wave& wave, const Op& op, int bank, int lane, uint64_t address,
+                        uint32_t bytes, bool write, bool atomic) {
   WaveState& state = waves_[wave.index];
   const auto self = static_cast<uint16_t>(wave.index + 1);
   const uint64_t pc = wave.pc_of(op);
@@ -394,22 +426,26 @@ void Strict::lds_access(Wave& wave, const Op& op, int bank, int lane, uint64_t a
     const bool read = !write || atomic;
     const bool foreign = word.writer != 0 && word.writer != self;
     const auto earlier_write = [&] {
-      return fmt::format("wave {} wrote it at {:#x} and no barrier came between", word.writer - 1, word.writer_pc);
+      return fmt::format("wave {} wrote it at {:#x} and no barrier came between", word.writer - 1,
+                         word.writer_pc);
     };
     if (read && foreign && word.epoch == epoch_ && !word.atomic) {
       report(wave, op, "race-in-lds", shown, w * 4, earlier_write());
     } else if (read && foreign && word.epoch < epoch_ &&
                word.number > waves_[word.writer - 1U].lgkm_done_at_barrier) {
       report(wave, op, "missing-waitcnt", shown, w * 4,
-             fmt::format("wave {} wrote it at {:#x} and went through the barrier without s_waitcnt lgkmcnt",
-                         word.writer - 1, word.writer_pc));
+             fmt::format(
+                 "wave {} wrote it at {:#x} and went through the barrier without s_waitcnt lgkmcnt",
+                 word.writer - 1, word.writer_pc));
     } else if (write && foreign && word.epoch == epoch_ && !(atomic && word.atomic)) {
       report(wave, op, "race-in-lds", shown, w * 4, earlier_write());
     } else if (write && !atomic && word.reader_epoch == epoch_ && word.reader != self) {
-      report(wave, op, "race-in-lds", shown, w * 4,
-             fmt::format("another wave read it at {:#x} and no barrier came between", word.reader_pc));
+      report(
+          wave, op, "race-in-lds", shown, w * 4,
+          fmt::format("another wave read it at {:#x} and no barrier came between", word.reader_pc));
     }
-    if (read && word.writer == 0 && lane >= 0) unwritten_loaded_[static_cast<size_t>(bank)] |= 1U << lane;
+    if (read && word.writer == 0 && lane >= 0)
+      unwritten_loaded_[static_cast<size_t>(bank)] |= 1U << lane;
     if (!write) {
       word.reader = word.reader_epoch == epoch_ && word.reader != self ? kSeveral : self;
       word.reader_epoch = epoch_;

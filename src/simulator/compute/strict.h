@@ -45,13 +45,13 @@ class Strict {
   enum Kind : uint8_t { kVm, kLgkm, kVs, kKinds };
   struct Counter {
     uint32_t issued = 0;
-    uint32_t done = 0;          // operations up to this number have finished
+    uint32_t done = 0;            // operations up to this number have finished
     uint32_t last_unordered = 0;  // scalar and flat loads may return in any order
 
     bool busy() const { return done != issued; }
     void wait(uint32_t at_most);
   };
-  struct Load {  // the last one into a register
+  struct Load {                   // the last one into a register
     uint32_t number[2] = {0, 0};  // by kVm and kLgkm; 0: not counted there
     uint64_t pc = 0;
   };
@@ -91,7 +91,7 @@ class Strict {
   std::vector<LdsWord> lds_;
   uint32_t epoch_ = 1;
   Lanes result_{}, result_low_{};  // of the instruction between before() and after()
-  Lanes unwritten_loaded_{};  // lanes that an LDS load found unwritten
+  Lanes unwritten_loaded_{};       // lanes that an LDS load found unwritten
   std::set<std::pair<std::string_view, uint64_t>> reported_;  // rule and pc, once a workgroup
 };
 

@@ -37,8 +37,8 @@ void violation(Wave& wave, const Op& op, uint64_t address, std::string_view what
 
 // Lines that the lanes touch, into the workgroup's log. Lanes mostly stand close together, so the
 // lines are gathered as bits of a window first. Every lane has an address.
-void log_lines(Workgroup& workgroup, const LaneAddresses& a, uint32_t bytes, bool write, bool system,
-               uint64_t low, uint64_t high) {
+void log_lines(Workgroup& workgroup, const LaneAddresses& a, uint32_t bytes, bool write,
+               bool system, uint64_t low, uint64_t high) {
   if (!workgroup.worker->shared->options->cache_model) return;
   const uint64_t first = low >> LineLog::kLineShift;
   const uint64_t last = (high + bytes - 1) >> LineLog::kLineShift;
@@ -85,15 +85,17 @@ void lane_atomic(Wave& wave, const MemoryOp& memory, int bank, int lane, std::by
       return v[r].lane[lane] | static_cast<uint64_t>(v[r + 1].lane[lane]) << 32;
     };
     const bool compares = memory.atomic == Atomic::kCompareSwap;
-    const uint64_t old = exchange<uint64_t>(host, memory, read(data), compares ? read(data + 2) : 0);
+    const uint64_t old =
+        exchange<uint64_t>(host, memory, read(data), compares ? read(data + 2) : 0);
     if (result < 0) return;
     v[result].lane[lane] = static_cast<uint32_t>(old);
     v[result + 1].lane[lane] = static_cast<uint32_t>(old >> 32);
     return;
   }
-  const bool compares = memory.atomic == Atomic::kCompareSwap || memory.atomic == Atomic::kCompareSwapF;
-  const uint32_t old = exchange<uint32_t>(host, memory, v[data].lane[lane],
-                                          compares ? v[data + 1].lane[lane] : 0);
+  const bool compares =
+      memory.atomic == Atomic::kCompareSwap || memory.atomic == Atomic::kCompareSwapF;
+  const uint32_t old =
+      exchange<uint32_t>(host, memory, v[data].lane[lane], compares ? v[data + 1].lane[lane] : 0);
   if (result >= 0) v[result].lane[lane] = old;
 }
 
@@ -101,13 +103,17 @@ void lane_atomic(Wave& wave, const MemoryOp& memory, int bank, int lane, std::by
 valu::LaneMemory::Load load_of(const MemoryOp& memory) {
   const valu::LaneMemory& m = *vectors().memory;
   switch (memory.bytes) {
-    case 1: return memory.sign ? m.load_i8 : m.load_u8;
-    case 2: return memory.sign ? m.load_i16 : m.load_u16;
+    case 1:
+      return memory.sign ? m.load_i8 : m.load_u8;
+    case 2:
+      return memory.sign ? m.load_i16 : m.load_u16;
     case 4:
     case 8:
     case 12:
-    case 16: return m.load[memory.bytes / 4 - 1];
-    default: return nullptr;
+    case 16:
+      return m.load[memory.bytes / 4 - 1];
+    default:
+      return nullptr;
   }
 }
 
@@ -149,7 +155,9 @@ void lane_access(Wave& wave, const MemoryOp& memory, int bank, int lane, std::by
       std::memcpy(host, stored.data(), memory.bytes);
       return;
     }
-    case MemoryOp::Kind::kAtomic: lane_atomic(wave, memory, bank, lane, host, data, result); return;
+    case MemoryOp::Kind::kAtomic:
+      lane_atomic(wave, memory, bank, lane, host, data, result);
+      return;
   }
 }
 
@@ -179,11 +187,20 @@ bool fast_path(Wave& wave, const MemoryOp& memory, int bank, const LaneAddresses
   if (memory.half || memory.bytes < 4) return false;
   if (memory.kind == MemoryOp::Kind::kStore) {
     switch (memory.bytes) {
-      case 4: store_dwords<1>(v + data, a, mask, range); return true;
-      case 8: store_dwords<2>(v + data, a, mask, range); return true;
-      case 12: store_dwords<3>(v + data, a, mask, range); return true;
-      case 16: store_dwords<4>(v + data, a, mask, range); return true;
-      default: return false;
+      case 4:
+        store_dwords<1>(v + data, a, mask, range);
+        return true;
+      case 8:
+        store_dwords<2>(v + data, a, mask, range);
+        return true;
+      case 12:
+        store_dwords<3>(v + data, a, mask, range);
+        return true;
+      case 16:
+        store_dwords<4>(v + data, a, mask, range);
+        return true;
+      default:
+        return false;
     }
   }
   return false;
@@ -223,8 +240,8 @@ void run_global(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
   for (int bank = 0; bank < wave.banks(); ++bank) {
     if (wave.exec(bank) == 0) continue;
-    access_global(wave, op, memory_of(op), bank, global_addresses(wave, i, bank), 0, data_register(i),
-                  result_register(i));
+    access_global(wave, op, memory_of(op), bank, global_addresses(wave, i, bank), 0,
+                  data_register(i), result_register(i));
   }
 }
 
@@ -236,7 +253,8 @@ void run_global_addtid(Wave& wave, const Op& op) {
   for (int bank = 0; bank < wave.banks(); ++bank) {
     LaneAddresses a;
     a.mask = wave.exec(bank);
-    for (int lane = 0; lane < 32; ++lane) a.at[lane] = base + static_cast<uint64_t>(bank * 32 + lane) * 4;
+    for (int lane = 0; lane < 32; ++lane)
+      a.at[lane] = base + static_cast<uint64_t>(bank * 32 + lane) * 4;
     access_global(wave, op, memory_of(op), bank, a, 0, data_register(i), result_register(i));
   }
 }
@@ -287,9 +305,12 @@ void run_flat(Wave& wave, const Op& op) {
 
 Class class_of(const MemoryOp& memory) {
   switch (memory.kind) {
-    case MemoryOp::Kind::kLoad: return Class::kVmemLoad;
-    case MemoryOp::Kind::kStore: return Class::kVmemStore;
-    case MemoryOp::Kind::kAtomic: return Class::kVmemAtomic;
+    case MemoryOp::Kind::kLoad:
+      return Class::kVmemLoad;
+    case MemoryOp::Kind::kStore:
+      return Class::kVmemStore;
+    case MemoryOp::Kind::kAtomic:
+      return Class::kVmemAtomic;
   }
   return Class::kOther;
 }
@@ -336,7 +357,8 @@ void access_global(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
   Worker& worker = *workgroup.worker;
   const uint32_t mask = given.mask & ~zero;
   if ((given.mask & zero) != 0 && result >= 0) {
-    for_lanes(given.mask & zero, [&](int lane) { put_loaded(wave, memory, bank, lane, result, {}); });
+    for_lanes(given.mask & zero,
+              [&](int lane) { put_loaded(wave, memory, bank, lane, result, {}); });
   }
   if (mask == 0) return;
   const bool writes = memory.kind != MemoryOp::Kind::kLoad;
@@ -366,7 +388,8 @@ void access_global(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
   for_lanes(mask, [&](int lane) {
     if (wave.status == WaveStatus::kDone) return;
     const uint64_t address = a.at[lane];
-    if (atomic && address % memory.bytes != 0) return violation(wave, op, address, "misaligned atomic");
+    if (atomic && address % memory.bytes != 0)
+      return violation(wave, op, address, "misaligned atomic");
     const Tlb::Range* own = worker.tlb.find(address, writes ? Access::kWrite : Access::kRead);
     if (own == nullptr) return violation(wave, op, address, writes ? "write" : "read");
     system = own->system;
@@ -386,8 +409,8 @@ void access_scratch(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
   const Dispatch& dispatch = *workgroup.dispatch;
   const uint64_t lanes = wave.wave64 ? 64 : 32;
   const uint64_t own_bytes = dispatch.scratch_bytes_per_wave / lanes;
-  const uint64_t base = dispatch.scratch_base +
-                        static_cast<uint64_t>(wave.scratch_slot()) * dispatch.scratch_bytes_per_wave;
+  const uint64_t base = dispatch.scratch_base + static_cast<uint64_t>(wave.scratch_slot()) *
+                                                    dispatch.scratch_bytes_per_wave;
   // Which slot a wave gets depends on the host's threads; the caches are shown one that does not.
   const uint64_t number = uint64_t{workgroup.index} * workgroup.waves.size() + wave.index;
   const uint64_t shown = dispatch.scratch_base + number % std::max(dispatch.scratch_waves, 1U) *
@@ -410,7 +433,8 @@ void access_scratch(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
     bool good = true;
     if (memory.kind == MemoryOp::Kind::kAtomic) {
       const Tlb::Range* range = workgroup.worker->tlb.find(place(offset), Access::kWrite);
-      if (range == nullptr || memory.bytes != 4 || offset % 4 != 0) return violation(wave, op, offset, "scratch atomic");
+      if (range == nullptr || memory.bytes != 4 || offset % 4 != 0)
+        return violation(wave, op, offset, "scratch atomic");
       lane_access(wave, memory, bank, lane, range->at(place(offset)), data, result);
       return;
     }
@@ -437,17 +461,22 @@ bool prepare_vector_memory(Op& op, const Instruction& instruction) {
   const std::string_view name = mnemonic(instruction.op);
   switch (instruction.format) {
     case Format::kGlobal:
-      if (name == "global_load_addtid_b32") return prepare_with(op, "global_load_b32", "global_", run_global_addtid);
-      if (name == "global_store_addtid_b32") return prepare_with(op, "global_store_b32", "global_", run_global_addtid);
+      if (name == "global_load_addtid_b32")
+        return prepare_with(op, "global_load_b32", "global_", run_global_addtid);
+      if (name == "global_store_addtid_b32")
+        return prepare_with(op, "global_store_b32", "global_", run_global_addtid);
       return prepare_with(op, name, "global_", run_global);
-    case Format::kFlat: return prepare_with(op, name, "flat_", run_flat);
+    case Format::kFlat:
+      return prepare_with(op, name, "flat_", run_flat);
     case Format::kScratch:
       if (!prepare_with(op, name, "scratch_", run_scratch)) return false;
       op.type = Class::kScratch;
       return true;
     case Format::kMubuf:
-    case Format::kMtbuf: return prepare_buffer(op, instruction);
-    default: return false;
+    case Format::kMtbuf:
+      return prepare_buffer(op, instruction);
+    default:
+      return false;
   }
 }
 

@@ -15,22 +15,29 @@ uint64_t Wave::read_scalar64(const Operand& operand) const {
   if (operand.constant) return operand.value;
   if (operand.code < code::kZero) {
     // Null and M0 have no second half.
-    const uint32_t high = operand.code == code::kNull || operand.code == code::kM0
-                              ? 0
-                              : sgpr[operand.code + 1U];
+    const uint32_t high =
+        operand.code == code::kNull || operand.code == code::kM0 ? 0 : sgpr[operand.code + 1U];
     return sgpr[operand.code] | (static_cast<uint64_t>(high) << 32);
   }
   constexpr uint64_t kApertureLimit = 0xffffffff;
   const Dispatch& dispatch = *workgroup->dispatch;
   switch (operand.code) {
-    case code::kSharedBase: return dispatch.shared_base;
-    case code::kSharedLimit: return dispatch.shared_base | kApertureLimit;
-    case code::kPrivateBase: return dispatch.private_base;
-    case code::kPrivateLimit: return dispatch.private_base | kApertureLimit;
-    case code::kVccz: return (wave64 ? vcc64() : sgpr[code::kVccLo]) == 0;
-    case code::kExecz: return exec64() == 0;
-    case code::kScc: return scc;
-    default: return operand.value;
+    case code::kSharedBase:
+      return dispatch.shared_base;
+    case code::kSharedLimit:
+      return dispatch.shared_base | kApertureLimit;
+    case code::kPrivateBase:
+      return dispatch.private_base;
+    case code::kPrivateLimit:
+      return dispatch.private_base | kApertureLimit;
+    case code::kVccz:
+      return (wave64 ? vcc64() : sgpr[code::kVccLo]) == 0;
+    case code::kExecz:
+      return exec64() == 0;
+    case code::kScc:
+      return scc;
+    default:
+      return operand.value;
   }
 }
 
@@ -42,8 +49,9 @@ void Wave::stop(Stop why, std::string message, uint64_t address) {
   status = WaveStatus::kDone;
   Worker& worker = *workgroup->worker;
   if (worker.result.stop == Stop::kDone) {
-    worker.result = {why, fmt::format("{}, workgroup {} wave {}: {}", workgroup->dispatch->name,
-                                      workgroup->index, index, message),
+    worker.result = {why,
+                     fmt::format("{}, workgroup {} wave {}: {}", workgroup->dispatch->name,
+                                 workgroup->index, index, message),
                      address};
     worker.result_workgroup = workgroup->index;
   }

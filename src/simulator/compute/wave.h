@@ -28,8 +28,23 @@ using Handler = void (*)(Wave& wave, const Op& op);
 // What an instruction counts as.
 // (kNone: not counted, the simulator's own.)
 enum class Class : uint8_t {
-  kSalu, kSmem, kValu, kTranscendental, kDot, kWmma, kLds, kVmemLoad, kVmemStore, kVmemAtomic,
-  kScratch, kBranch, kBarrier, kWaitcnt, kOther, kNone, kCount,
+  kSalu,
+  kSmem,
+  kValu,
+  kTranscendental,
+  kDot,
+  kWmma,
+  kLds,
+  kVmemLoad,
+  kVmemStore,
+  kVmemAtomic,
+  kScratch,
+  kBranch,
+  kBarrier,
+  kWaitcnt,
+  kOther,
+  kNone,
+  kCount,
 };
 
 // The executable form: what the handler needs at once, prepared when a page of code is decoded.
@@ -42,10 +57,10 @@ struct Op {
   // Of the vector ALU (valu_operands.h): how operands are fetched and what is done with them.
   uint8_t valu_flags = 0;
   uint8_t valu_detail = 0;
-  std::array<uint8_t, 3> modify{};       // of each source
-  const void* body = nullptr;            // function of the chosen instruction set
-  const void* body_y = nullptr;          // of a VOPD's Y half
-  std::array<uint16_t, 6> source{};      // places; VOPD: three of each half
+  std::array<uint8_t, 3> modify{};   // of each source
+  const void* body = nullptr;        // function of the chosen instruction set
+  const void* body_y = nullptr;      // of a VOPD's Y half
+  std::array<uint16_t, 6> source{};  // places; VOPD: three of each half
   std::array<uint16_t, 2> destination{};
   uint16_t valu_traits = 0;
 };
@@ -53,7 +68,7 @@ struct Op {
 // Floating-point mode of a wave, MODE register (guide, 3.3.1): rounding and denormals, low two bits
 // for float32, high two for float64 and float16.
 struct Mode {
-  uint8_t round = 0;   // 0 nearest even, 1 up, 2 down, 3 toward zero
+  uint8_t round = 0;     // 0 nearest even, 1 up, 2 down, 3 toward zero
   uint8_t denorm = 0xf;  // 0 flush in and out, 1 allow in, 2 allow out, 3 allow both
   bool dx10_clamp = true, ieee = false;
   uint8_t round32() const { return round & 3; }
@@ -80,15 +95,15 @@ struct Wave {
   std::array<VectorRegister*, 2> bank{};
   int vgpr_count = 0;
 
-  const Op* next = nullptr;        // the instruction to execute next
-  uint64_t page_address = 0;       // GPU address of the code page that `next` lies in
-  const Op* page = nullptr;        // first op of that page
+  const Op* next = nullptr;   // the instruction to execute next
+  uint64_t page_address = 0;  // GPU address of the code page that `next` lies in
+  const Op* page = nullptr;   // first op of that page
 
   Workgroup* workgroup = nullptr;
-  uint32_t index = 0;              // in its workgroup
+  uint32_t index = 0;  // in its workgroup
   WaveStatus status = WaveStatus::kRunning;
-  uint64_t executed = 0;           // instructions
-  uint64_t slice_end = 0;          // value of `executed` at which another wave gets its turn
+  uint64_t executed = 0;   // instructions
+  uint64_t slice_end = 0;  // value of `executed` at which another wave gets its turn
   std::array<uint64_t, static_cast<size_t>(Class::kCount)> counts{};
   uint64_t valu_lanes = 0;
 

@@ -83,18 +83,18 @@ struct Worker;
 struct Workgroup {
   const Dispatch* dispatch = nullptr;
   Worker* worker = nullptr;
-  uint32_t index = 0;                  // linear in the dispatch
+  uint32_t index = 0;  // linear in the dispatch
   std::array<uint32_t, 3> id{};
   std::vector<Wave> waves;
   std::vector<VectorRegister> registers;
-  std::vector<std::byte> lds;          // as many bytes as the dispatch allocates
-  int initial_sgprs = 0;               // user and system SGPRs that the dispatch loads
-  uint32_t slot = 0;                   // among those resident; chooses its scratch memory
+  std::vector<std::byte> lds;  // as many bytes as the dispatch allocates
+  int initial_sgprs = 0;       // user and system SGPRs that the dispatch loads
+  uint32_t slot = 0;           // among those resident; chooses its scratch memory
   LineLog lines;
   std::vector<Violation> violations;
   uint64_t violation_count = 0;
-  Counters counters;                   // LDS and memory counts; instruction counts are the waves'
-  std::unique_ptr<Strict> strict;      // null: not strict
+  Counters counters;               // LDS and memory counts; instruction counts are the waves'
+  std::unique_ptr<Strict> strict;  // null: not strict
   bool done = false;
 };
 
@@ -104,7 +104,7 @@ struct Shared {
   CodeCache* code = nullptr;
   const Options* options = nullptr;
   MemoryOrder* order = nullptr;
-  std::atomic<bool> stopping{false};   // a wave stopped, or the dispatch was cancelled
+  std::atomic<bool> stopping{false};  // a wave stopped, or the dispatch was cancelled
 };
 
 struct Worker {
@@ -112,7 +112,7 @@ struct Worker {
 
   Shared* shared;
   Tlb tlb;
-  Result result;                       // of the first wave that stopped here
+  Result result;  // of the first wave that stopped here
   uint32_t result_workgroup = 0;
   // An instruction that crosses a code page is decoded here each time.
   Op crossing_op;

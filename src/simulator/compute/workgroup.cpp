@@ -113,7 +113,8 @@ void begin_workgroup(Workgroup& workgroup, const Dispatch& d, uint32_t index, ui
   workgroup.dispatch = &d;
   workgroup.index = index;
   workgroup.slot = slot;
-  workgroup.id = {d.start[0] + index % d.workgroups[0], d.start[1] + index / d.workgroups[0] % d.workgroups[1],
+  workgroup.id = {d.start[0] + index % d.workgroups[0],
+                  d.start[1] + index / d.workgroups[0] % d.workgroups[1],
                   d.start[2] + index / d.workgroups[0] / d.workgroups[1]};
   workgroup.counters = {};
   workgroup.violations.clear();
@@ -131,9 +132,9 @@ void begin_workgroup(Workgroup& workgroup, const Dispatch& d, uint32_t index, ui
   std::fill(workgroup.lds.begin(), workgroup.lds.end(), static_cast<std::byte>(kGarbageByte));
   workgroup.registers.resize(size_t{waves} * banks * Wave::kVgprs);
   workgroup.waves.assign(waves, Wave());
-  workgroup.initial_sgprs =
-      static_cast<int>(std::min<uint32_t>(bits(d.pgm_rsrc2, 1, 5), 16) + bits(d.pgm_rsrc2, 7, 1) +
-                       bits(d.pgm_rsrc2, 8, 1) + bits(d.pgm_rsrc2, 9, 1) + bits(d.pgm_rsrc2, 10, 1));
+  workgroup.initial_sgprs = static_cast<int>(std::min<uint32_t>(bits(d.pgm_rsrc2, 1, 5), 16) +
+                                             bits(d.pgm_rsrc2, 7, 1) + bits(d.pgm_rsrc2, 8, 1) +
+                                             bits(d.pgm_rsrc2, 9, 1) + bits(d.pgm_rsrc2, 10, 1));
   for (uint32_t w = 0; w < waves; ++w) {
     Wave& wave = workgroup.waves[w];
     wave.workgroup = &workgroup;

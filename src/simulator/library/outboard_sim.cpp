@@ -81,7 +81,8 @@ Dispatch to_dispatch(const outboard_sim_launch& run) {
 // What is wrong with the arguments; empty: nothing.
 std::string complaint(const outboard_sim_launch& run) {
   constexpr uint32_t kMaxLds = 65536;
-  if (run.size != sizeof(outboard_sim_launch)) return "size is not sizeof(struct outboard_sim_launch)";
+  if (run.size != sizeof(outboard_sim_launch))
+    return "size is not sizeof(struct outboard_sim_launch)";
   if (run.code == nullptr || reinterpret_cast<uint64_t>(run.code) % 4 != 0 || run.code_bytes == 0) {
     return "code must be aligned to 4 bytes and not be empty";
   }
@@ -121,7 +122,8 @@ void run_checked(const outboard_sim_launch& run, outboard_sim_result& result) {
 
 }  // namespace
 
-extern "C" int outboard_sim_run(const struct outboard_sim_launch* run, struct outboard_sim_result* result) {
+extern "C" int outboard_sim_run(const struct outboard_sim_launch* run,
+                                struct outboard_sim_result* result) {
   if (run == nullptr || result == nullptr || result->size != sizeof(outboard_sim_result)) {
     return OUTBOARD_SIM_BAD_ARGUMENT;
   }
@@ -141,8 +143,8 @@ extern "C" int outboard_sim_run(const struct outboard_sim_launch* run, struct ou
   return static_cast<int>(result->status);
 }
 
-extern "C" size_t outboard_sim_disassemble(const uint32_t* words, size_t count, uint64_t address, char* out,
-                                           size_t out_bytes) {
+extern "C" size_t outboard_sim_disassemble(const uint32_t* words, size_t count, uint64_t address,
+                                           char* out, size_t out_bytes) {
   using namespace outboard::simulator::compute;  // NOLINT: the decoder's names
   if (out == nullptr || out_bytes == 0) return 0;
   out[0] = '\0';

@@ -16,7 +16,12 @@ namespace outboard::simulator {
 // A request, out of its packed form.
 struct Call {
   explicit Call(const link::protocol::Request& r)
-      : command(r.command), device(r.device), bar(r.bar), arg0(r.arg0), arg1(r.arg1), arg2(r.arg2) {}
+      : command(r.command),
+        device(r.device),
+        bar(r.bar),
+        arg0(r.arg0),
+        arg1(r.arg1),
+        arg2(r.arg2) {}
 
   uint8_t command;
   uint32_t device, bar;

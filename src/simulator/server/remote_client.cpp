@@ -32,17 +32,29 @@ class RemoteClient : public Client {
       return refuse(why);
     }
     switch (command) {
-      case Command::kMapBar: return map_bar(request.bar);
-      case Command::kConfigRead: return config_read(request);
-      case Command::kConfigWrite: return config_write(request);
-      case Command::kResizeBar: return resize_bar(request.bar);
-      case Command::kReset: card_.reset(); return answer();
-      case Command::kMmioRead: return mmio_read(request);
-      case Command::kMmioWrite: return mmio_write(request);
-      case Command::kMapSysmem: return map_sysmem(request.arg0, request.arg1 != 0);
-      case Command::kSysmemRead: return sysmem_read(request);
-      case Command::kSysmemWrite: return sysmem_write(request);
-      default: return refuse(fmt::format("unknown command {}", request.command));
+      case Command::kMapBar:
+        return map_bar(request.bar);
+      case Command::kConfigRead:
+        return config_read(request);
+      case Command::kConfigWrite:
+        return config_write(request);
+      case Command::kResizeBar:
+        return resize_bar(request.bar);
+      case Command::kReset:
+        card_.reset();
+        return answer();
+      case Command::kMmioRead:
+        return mmio_read(request);
+      case Command::kMmioWrite:
+        return mmio_write(request);
+      case Command::kMapSysmem:
+        return map_sysmem(request.arg0, request.arg1 != 0);
+      case Command::kSysmemRead:
+        return sysmem_read(request);
+      case Command::kSysmemWrite:
+        return sysmem_write(request);
+      default:
+        return refuse(fmt::format("unknown command {}", request.command));
     }
   }
 
@@ -72,7 +84,8 @@ class RemoteClient : public Client {
   }
 
   Outcome map_bar(uint32_t bar) {
-    const link::Bar found = bar < state_.mapped.size() ? card_.bar(static_cast<int>(bar)) : link::Bar{};
+    const link::Bar found =
+        bar < state_.mapped.size() ? card_.bar(static_cast<int>(bar)) : link::Bar{};
     if (found.size == 0) return refuse(fmt::format("BAR {} cannot be mapped", bar));
     state_.mapped[bar] = true;
     return answer(found.address, found.size);
@@ -80,19 +93,23 @@ class RemoteClient : public Client {
 
   // Through sysfs: what lies beyond the end or is of another size is not read.
   Outcome config_read(const Call& request) {
-    if ((request.arg1 != 1 && request.arg1 != 2 && request.arg1 != 4) || request.arg0 > 4096 - request.arg1) {
-      return refuse(fmt::format("configuration space has no {} bytes at {:#x}", request.arg1, request.arg0));
+    if ((request.arg1 != 1 && request.arg1 != 2 && request.arg1 != 4) ||
+        request.arg0 > 4096 - request.arg1) {
+      return refuse(
+          fmt::format("configuration space has no {} bytes at {:#x}", request.arg1, request.arg0));
     }
-    const uint32_t value = card_.config_read(static_cast<uint32_t>(request.arg0),
-                                             static_cast<uint32_t>(request.arg1));
+    const uint32_t value =
+        card_.config_read(static_cast<uint32_t>(request.arg0), static_cast<uint32_t>(request.arg1));
     Outcome outcome = answer(value);
     if (outcome.go_on) outcome.result = fmt::format("{:#x}", value);
     return outcome;
   }
 
   Outcome config_write(const Call& request) {
-    if ((request.arg1 != 1 && request.arg1 != 2 && request.arg1 != 4) || request.arg0 > 4096 - request.arg1) {
-      return refuse(fmt::format("configuration space has no {} bytes at {:#x}", request.arg1, request.arg0));
+    if ((request.arg1 != 1 && request.arg1 != 2 && request.arg1 != 4) ||
+        request.arg0 > 4096 - request.arg1) {
+      return refuse(
+          fmt::format("configuration space has no {} bytes at {:#x}", request.arg1, request.arg0));
     }
     card_.config_write(static_cast<uint32_t>(request.arg0), static_cast<uint32_t>(request.arg2),
                        static_cast<uint32_t>(request.arg1));
@@ -130,7 +147,8 @@ class RemoteClient : public Client {
     }
     std::shared_ptr<SharedRegion> region;
     if (size > 0 && size <= kLargestRegion) {
-      const uint64_t bytes = (size + link::protocol::kPage - 1) / link::protocol::kPage * link::protocol::kPage;
+      const uint64_t bytes =
+          (size + link::protocol::kPage - 1) / link::protocol::kPage * link::protocol::kPage;
       region = card_.share(bytes, contiguous, 0);
     }
     if (!region) return refuse(fmt::format("cannot allocate {:#x} bytes", size));
@@ -163,7 +181,8 @@ class RemoteClient : public Client {
 
   Outcome sysmem_write(const Call& request) {
     const std::span<std::byte> bytes = shared(request);
-    if (bytes.size() != request.arg1) return {false, "closed: write failed: outside a shared region"};
+    if (bytes.size() != request.arg1)
+      return {false, "closed: write failed: outside a shared region"};
     if (!socket_.receive(bytes)) return {false, "client gone"};
     return {true, "no answer"};
   }

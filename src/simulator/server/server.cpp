@@ -18,8 +18,9 @@ constexpr int kBufferBytes = 64 << 20;  // both servers ask for this much
 
 std::string_view command_name(uint8_t command) {
   static constexpr std::array<std::string_view, link::protocol::kCommands> names = {
-      "PROBE",     "MAP_BAR",    "MAP_SYSMEM_FD", "CFG_READ",    "CFG_WRITE",    "RESET", "MMIO_READ",
-      "MMIO_WRITE", "MAP_SYSMEM", "SYSMEM_READ",   "SYSMEM_WRITE", "RESIZE_BAR", "PING"};
+      "PROBE",        "MAP_BAR",    "MAP_SYSMEM_FD", "CFG_READ",   "CFG_WRITE",
+      "RESET",        "MMIO_READ",  "MMIO_WRITE",    "MAP_SYSMEM", "SYSMEM_READ",
+      "SYSMEM_WRITE", "RESIZE_BAR", "PING"};
   return command < names.size() ? names[command] : "UNKNOWN";
 }
 
@@ -55,8 +56,8 @@ std::optional<Outcome> link_fault(Card& card, link::Socket& socket, const Call& 
 
 }  // namespace
 
-void serve_client(Card& card, link::Socket& socket, const ServerOptions& options, RemoteState& remote,
-                  std::atomic<uint64_t>& requests) {
+void serve_client(Card& card, link::Socket& socket, const ServerOptions& options,
+                  RemoteState& remote, std::atomic<uint64_t>& requests) {
   const bool tinygpu = options.dialect == Dialect::kTinyGpu;
   const std::unique_ptr<Client> client =
       tinygpu ? make_tinygpu_client(card, socket) : make_remote_client(card, socket, remote);

@@ -4,8 +4,8 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
-#include <mutex>
 #include <memory>
+#include <mutex>
 #include <string>
 
 #include "link/socket.h"
@@ -31,8 +31,8 @@ struct ServerOptions {
 struct RemoteState;
 
 // One client's conversation, to its end. `requests` counts.
-void serve_client(Card& card, link::Socket& socket, const ServerOptions& options, RemoteState& remote,
-                  std::atomic<uint64_t>& requests);
+void serve_client(Card& card, link::Socket& socket, const ServerOptions& options,
+                  RemoteState& remote, std::atomic<uint64_t>& requests);
 
 // Serves one client at a time, as both servers do: the next one connects and then waits.
 class Server {

@@ -28,7 +28,8 @@ sim::Card& card() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 1) return 0;
   int ends[2];
-  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0) throw outboard::system_error("socketpair", "fuzz");
+  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
+    throw outboard::system_error("socketpair", "fuzz");
   outboard::link::Socket server(ends[0]), client(ends[1]);
   sim::ServerOptions options;
   options.dialect = data[0] % 2 == 0 ? sim::Dialect::kTinyGpu : sim::Dialect::kRemote;

@@ -39,7 +39,9 @@ CardOptions small_card() {
   return options;
 }
 
-std::span<std::byte> bytes_of(std::vector<uint8_t>& v) { return std::as_writable_bytes(std::span(v)); }
+std::span<std::byte> bytes_of(std::vector<uint8_t>& v) {
+  return std::as_writable_bytes(std::span(v));
+}
 
 // A card behind a server that runs on a thread of its own.
 class Served {
@@ -47,7 +49,8 @@ class Served {
   explicit Served(Dialect dialect, CardOptions options = small_card())
       : card_(options),
         path_((std::filesystem::temp_directory_path() /
-               fmt::format("outboard-test-{}-{}.sock", ::getpid(), next_++)).string()),
+               fmt::format("outboard-test-{}-{}.sock", ::getpid(), next_++))
+                  .string()),
         server_(card_,
                 dialect == Dialect::kTinyGpu ? link::Listener::unix_socket(path_)
                                              : link::Listener::tcp("127.0.0.1", 0),
@@ -202,12 +205,14 @@ TEST_P(LinkTest, DropsAtTheRequestThatTheRuleNames) {
 
 TEST_P(LinkTest, ATruncatedAnswerIsALostConnection) {
   CardOptions options = small_card();
-  options.faults = FaultPlan::parse(R"([{"what": "link.cut-reply", "request": 3, "count": 1}])", "test");
+  options.faults =
+      FaultPlan::parse(R"([{"what": "link.cut-reply", "request": 3, "count": 1}])", "test");
   const auto link = connect(options);
   EXPECT_THROW(for (int i = 0; i < 5; ++i) link->config_read(0, 4), Error);
 }
 
-INSTANTIATE_TEST_SUITE_P(Every, LinkTest, ::testing::Values(Way::kInProcess, Way::kTinyGpu, Way::kRemote),
+INSTANTIATE_TEST_SUITE_P(Every, LinkTest,
+                         ::testing::Values(Way::kInProcess, Way::kTinyGpu, Way::kRemote),
                          [](const auto& each) {
                            return each.param == Way::kInProcess ? "InProcess"
                                   : each.param == Way::kTinyGpu ? "TinyGpu"
@@ -220,8 +225,8 @@ class Raw {
  public:
   explicit Raw(link::Socket socket) : socket_(std::move(socket)) { socket_.set_timeout(kPatience); }
 
-  void send(Command command, uint32_t bar = 0, uint64_t arg0 = 0, uint64_t arg1 = 0, uint64_t arg2 = 0,
-            uint32_t device = 0) {
+  void send(Command command, uint32_t bar = 0, uint64_t arg0 = 0, uint64_t arg1 = 0,
+            uint64_t arg2 = 0, uint32_t device = 0) {
     const Request request{static_cast<uint8_t>(command), device, bar, arg0, arg1, arg2};
     ASSERT_TRUE(socket_.send(std::as_bytes(std::span(&request, 1))));
   }
@@ -236,7 +241,8 @@ class Raw {
     return out;
   }
   // Status of a request, -1 when the connection closed.
-  int status(Command command, uint32_t bar = 0, uint64_t arg0 = 0, uint64_t arg1 = 0, uint64_t arg2 = 0) {
+  int status(Command command, uint32_t bar = 0, uint64_t arg0 = 0, uint64_t arg1 = 0,
+             uint64_t arg2 = 0) {
     send(command, bar, arg0, arg1, arg2);
     const auto got = answer();
     return got ? got->status : -1;
@@ -307,7 +313,8 @@ TEST_F(TinyGpuServer, Shares128RegionsAndNoMore) {
     client_.send(Command::kMapSysmemFd, 0, 1);
     Response response{};
     int descriptor = -1;
-    ASSERT_TRUE(client_.socket().receive_with_descriptor(std::as_writable_bytes(std::span(&response, 1)), descriptor));
+    ASSERT_TRUE(client_.socket().receive_with_descriptor(
+        std::as_writable_bytes(std::span(&response, 1)), descriptor));
     ASSERT_EQ(response.status, 0) << i;
     EXPECT_EQ(response.resp0, uint64_t{16} << 10);  // the least
     ASSERT_GE(descriptor, 0);
@@ -316,7 +323,8 @@ TEST_F(TinyGpuServer, Shares128RegionsAndNoMore) {
   client_.send(Command::kMapSysmemFd, 0, 1);
   Response response{};
   int descriptor = -1;
-  ASSERT_TRUE(client_.socket().receive_with_descriptor(std::as_writable_bytes(std::span(&response, 1)), descriptor));
+  ASSERT_TRUE(client_.socket().receive_with_descriptor(
+      std::as_writable_bytes(std::span(&response, 1)), descriptor));
   EXPECT_EQ(response.status, 1);
   EXPECT_EQ(descriptor, -1);
 }

@@ -23,17 +23,26 @@ class TinyGpuClient : public Client {
     // The server keeps a BAR's number in a byte.
     const uint32_t bar = request.bar & 0xff;
     switch (static_cast<Command>(request.command)) {
-      case Command::kMapBar: return map_bar(request.bar);
-      case Command::kMapSysmemFd: return map_sysmem(request.arg0, request.arg1 != 0);
-      case Command::kConfigRead: return config_read(request);
-      case Command::kConfigWrite: return config_write(request);
-      case Command::kResizeBar: return answer();  // it only says yes
-      case Command::kReset: card_.reset(); return answer();
+      case Command::kMapBar:
+        return map_bar(request.bar);
+      case Command::kMapSysmemFd:
+        return map_sysmem(request.arg0, request.arg1 != 0);
+      case Command::kConfigRead:
+        return config_read(request);
+      case Command::kConfigWrite:
+        return config_write(request);
+      case Command::kResizeBar:
+        return answer();  // it only says yes
+      case Command::kReset:
+        card_.reset();
+        return answer();
       case Command::kMmioRead:
         if (!within(bar, request.arg0, request.arg1)) return refuse({});
         return read_bar(bar, request.arg0, request.arg1);
-      case Command::kMmioWrite: return write(bar, request.arg0, request.arg1);
-      default: return refuse({});
+      case Command::kMmioWrite:
+        return write(bar, request.arg0, request.arg1);
+      default:
+        return refuse({});
     }
   }
 

@@ -16,12 +16,12 @@ typedef double f64;
 
 #ifdef __AMDGCN__
 #define DEVICE __attribute__((device))
-#define KERNEL(name)                                                                          \
-  extern "C" __attribute__((global, amdgpu_flat_work_group_size(1, 256))) void name(          \
+#define KERNEL(name)                                                                 \
+  extern "C" __attribute__((global, amdgpu_flat_work_group_size(1, 256))) void name( \
       const void* pa, const void* pb, const void* pc, void* po)
 #define SHARED __attribute__((shared))
-#define THREAD                                                                                \
-  (__builtin_amdgcn_workgroup_id_x() * __builtin_amdgcn_workgroup_size_x() +                  \
+#define THREAD                                                               \
+  (__builtin_amdgcn_workgroup_id_x() * __builtin_amdgcn_workgroup_size_x() + \
    __builtin_amdgcn_workitem_id_x())
 #else
 #define DEVICE
@@ -31,29 +31,29 @@ extern "C" u32 host_thread;
 #endif
 
 #define USE(...) (void)pa, (void)pb, (void)pc, (void)po
-#define MAP1(name, A, R, ...)                     \
-  KERNEL(name) {                                         \
-    USE();                                               \
-    const u32 i = THREAD;                                \
-    const A a = ((const A*)pa)[i];                       \
-    ((R*)po)[i] = (R)(__VA_ARGS__);                       \
+#define MAP1(name, A, R, ...)       \
+  KERNEL(name) {                    \
+    USE();                          \
+    const u32 i = THREAD;           \
+    const A a = ((const A*)pa)[i];  \
+    ((R*)po)[i] = (R)(__VA_ARGS__); \
   }
-#define MAP2(name, A, B, R, ...)                  \
-  KERNEL(name) {                                         \
-    USE();                                               \
-    const u32 i = THREAD;                                \
-    const A a = ((const A*)pa)[i];                       \
-    const B b = ((const B*)pb)[i];                       \
-    ((R*)po)[i] = (R)(__VA_ARGS__);                       \
+#define MAP2(name, A, B, R, ...)    \
+  KERNEL(name) {                    \
+    USE();                          \
+    const u32 i = THREAD;           \
+    const A a = ((const A*)pa)[i];  \
+    const B b = ((const B*)pb)[i];  \
+    ((R*)po)[i] = (R)(__VA_ARGS__); \
   }
-#define MAP3(name, T, R, ...)                     \
-  KERNEL(name) {                                         \
-    USE();                                               \
-    const u32 i = THREAD;                                \
-    const T a = ((const T*)pa)[i];                       \
-    const T b = ((const T*)pb)[i];                       \
-    const T c = ((const T*)pc)[i];                       \
-    ((R*)po)[i] = (R)(__VA_ARGS__);                       \
+#define MAP3(name, T, R, ...)       \
+  KERNEL(name) {                    \
+    USE();                          \
+    const u32 i = THREAD;           \
+    const T a = ((const T*)pa)[i];  \
+    const T b = ((const T*)pb)[i];  \
+    const T c = ((const T*)pc)[i];  \
+    ((R*)po)[i] = (R)(__VA_ARGS__); \
   }
 
 // A float that an integer of `bits` bits can hold, else zero: conversions outside are undefined.

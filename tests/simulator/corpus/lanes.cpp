@@ -7,22 +7,70 @@
 #define B ((const u32*)pb)
 #define OUT ((u32*)po)
 
-KERNEL(ballot) { USE(); OUT[THREAD] = __builtin_amdgcn_ballot_w32((A[THREAD] & 1) != 0); }
-KERNEL(read_first) { USE(); OUT[THREAD] = __builtin_amdgcn_readfirstlane(A[THREAD]); }
-KERNEL(read_lane) { USE(); OUT[THREAD] = __builtin_amdgcn_readlane(A[THREAD], 5); }
-KERNEL(bpermute) { USE(); OUT[THREAD] = __builtin_amdgcn_ds_bpermute(B[THREAD] << 2, A[THREAD]); }
-KERNEL(permute) { USE(); OUT[THREAD] = __builtin_amdgcn_ds_permute((LANE * 7 % 32) << 2, A[THREAD]); }
-KERNEL(swizzle_xor) { USE(); OUT[THREAD] = __builtin_amdgcn_ds_swizzle(A[THREAD], 0x7c1f); }
-KERNEL(swizzle_quad) { USE(); OUT[THREAD] = __builtin_amdgcn_ds_swizzle(A[THREAD], 0x801b); }
-KERNEL(permlanex) { USE(); OUT[THREAD] = __builtin_amdgcn_permlanex16(0, A[THREAD], 0x76543210, 0xfedcba98, false, false); }
-KERNEL(permlane) { USE(); OUT[THREAD] = __builtin_amdgcn_permlane16(0, A[THREAD], 0x89abcdef, 0x01234567, false, false); }
-KERNEL(dpp_quad) { USE(); OUT[THREAD] = __builtin_amdgcn_update_dpp(0, A[THREAD], 0x1b, 0xf, 0xf, true); }
-KERNEL(dpp_shift) { USE(); OUT[THREAD] = __builtin_amdgcn_update_dpp(5, A[THREAD], 0x111, 0xf, 0xf, false); }
-KERNEL(dpp_rotate) { USE(); OUT[THREAD] = __builtin_amdgcn_update_dpp(0, A[THREAD], 0x123, 0xf, 0xf, false); }
-KERNEL(dpp_mirror) { USE(); OUT[THREAD] = __builtin_amdgcn_update_dpp(0, A[THREAD], 0x140, 0xf, 0xf, false); }
-KERNEL(dpp_xmask) { USE(); OUT[THREAD] = __builtin_amdgcn_update_dpp(0, A[THREAD], 0x165, 0xf, 0xf, false); }
-KERNEL(dpp8_reverse) { USE(); OUT[THREAD] = __builtin_amdgcn_mov_dpp8(A[THREAD], 0x53977); }
-KERNEL(mbcnt) { USE(); OUT[THREAD] = __builtin_amdgcn_mbcnt_lo(A[0], 3); }
+KERNEL(ballot) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_ballot_w32((A[THREAD] & 1) != 0);
+}
+KERNEL(read_first) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_readfirstlane(A[THREAD]);
+}
+KERNEL(read_lane) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_readlane(A[THREAD], 5);
+}
+KERNEL(bpermute) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_ds_bpermute(B[THREAD] << 2, A[THREAD]);
+}
+KERNEL(permute) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_ds_permute((LANE * 7 % 32) << 2, A[THREAD]);
+}
+KERNEL(swizzle_xor) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_ds_swizzle(A[THREAD], 0x7c1f);
+}
+KERNEL(swizzle_quad) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_ds_swizzle(A[THREAD], 0x801b);
+}
+KERNEL(permlanex) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_permlanex16(0, A[THREAD], 0x76543210, 0xfedcba98, false, false);
+}
+KERNEL(permlane) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_permlane16(0, A[THREAD], 0x89abcdef, 0x01234567, false, false);
+}
+KERNEL(dpp_quad) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_update_dpp(0, A[THREAD], 0x1b, 0xf, 0xf, true);
+}
+KERNEL(dpp_shift) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_update_dpp(5, A[THREAD], 0x111, 0xf, 0xf, false);
+}
+KERNEL(dpp_rotate) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_update_dpp(0, A[THREAD], 0x123, 0xf, 0xf, false);
+}
+KERNEL(dpp_mirror) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_update_dpp(0, A[THREAD], 0x140, 0xf, 0xf, false);
+}
+KERNEL(dpp_xmask) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_update_dpp(0, A[THREAD], 0x165, 0xf, 0xf, false);
+}
+KERNEL(dpp8_reverse) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_mov_dpp8(A[THREAD], 0x53977);
+}
+KERNEL(mbcnt) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_mbcnt_lo(A[0], 3);
+}
 
 // A sum over 256 threads in LDS.
 KERNEL(block_sum) {
@@ -59,7 +107,8 @@ KERNEL(lds_histogram) {
   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
   __builtin_amdgcn_s_barrier();
   __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
-  __hip_atomic_fetch_add(&count[A[THREAD] & 31], 1u, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_WORKGROUP);
+  __hip_atomic_fetch_add(&count[A[THREAD] & 31], 1u, __ATOMIC_RELAXED,
+                         __HIP_MEMORY_SCOPE_WORKGROUP);
   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
   __builtin_amdgcn_s_barrier();
   __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
@@ -67,12 +116,12 @@ KERNEL(lds_histogram) {
 }
 
 // Atomics on few words, so that lanes and workgroups meet. The sums are exact whatever the order.
-#define GLOBAL_ATOMIC(name, T, call)                              \
-  KERNEL(atomic_##name) {                                         \
-    USE();                                                        \
-    T* p = (T*)po + (A[THREAD] & 15);                             \
-    const T v = (T)B[THREAD];                                     \
-    call;                                                         \
+#define GLOBAL_ATOMIC(name, T, call)  \
+  KERNEL(atomic_##name) {             \
+    USE();                            \
+    T* p = (T*)po + (A[THREAD] & 15); \
+    const T v = (T)B[THREAD];         \
+    call;                             \
   }
 #define AGENT __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT
 GLOBAL_ATOMIC(add_u32, u32, __hip_atomic_fetch_add(p, v, AGENT))
@@ -90,8 +139,8 @@ KERNEL(atomic_cas_max) {  // a compare-and-swap loop
   u32* p = (u32*)po + (A[THREAD] & 15);
   const u32 v = B[THREAD];
   u32 old = __hip_atomic_load(p, AGENT);
-  while (old < v && !__hip_atomic_compare_exchange_strong(p, &old, v, __ATOMIC_RELAXED, __ATOMIC_RELAXED,
-                                                          __HIP_MEMORY_SCOPE_AGENT)) {
+  while (old < v && !__hip_atomic_compare_exchange_strong(
+                        p, &old, v, __ATOMIC_RELAXED, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT)) {
   }
 }
 KERNEL(atomic_ticket) {  // every thread gets another number
@@ -102,13 +151,39 @@ KERNEL(atomic_ticket) {  // every thread gets another number
 typedef f16 f16x2 __attribute__((ext_vector_type(2)));
 typedef i16 i16x2 __attribute__((ext_vector_type(2)));
 typedef short bf16x2 __attribute__((ext_vector_type(2)));
-KERNEL(udot4) { USE(); OUT[THREAD] = __builtin_amdgcn_udot4(A[THREAD], B[THREAD], ((const u32*)pc)[THREAD], false); }
-KERNEL(sudot4) { USE(); OUT[THREAD] = __builtin_amdgcn_sudot4(true, A[THREAD], true, B[THREAD], ((const u32*)pc)[THREAD], false); }
-KERNEL(mixed_dot4) { USE(); OUT[THREAD] = __builtin_amdgcn_sudot4(true, A[THREAD], false, B[THREAD], ((const u32*)pc)[THREAD], false); }
-KERNEL(dot4_clamp) { USE(); OUT[THREAD] = __builtin_amdgcn_sudot4(true, A[THREAD], true, B[THREAD], ((const u32*)pc)[THREAD], true); }
-KERNEL(udot8) { USE(); OUT[THREAD] = __builtin_amdgcn_udot8(A[THREAD], B[THREAD], ((const u32*)pc)[THREAD], false); }
-KERNEL(sudot8) { USE(); OUT[THREAD] = __builtin_amdgcn_sudot8(true, A[THREAD], true, B[THREAD], ((const u32*)pc)[THREAD], false); }
-KERNEL(fdot2) { USE(); ((f32*)po)[THREAD] = __builtin_amdgcn_fdot2(((const f16x2*)pa)[THREAD], ((const f16x2*)pb)[THREAD], ((const f32*)pc)[THREAD], false); }
+KERNEL(udot4) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_udot4(A[THREAD], B[THREAD], ((const u32*)pc)[THREAD], false);
+}
+KERNEL(sudot4) {
+  USE();
+  OUT[THREAD] =
+      __builtin_amdgcn_sudot4(true, A[THREAD], true, B[THREAD], ((const u32*)pc)[THREAD], false);
+}
+KERNEL(mixed_dot4) {
+  USE();
+  OUT[THREAD] =
+      __builtin_amdgcn_sudot4(true, A[THREAD], false, B[THREAD], ((const u32*)pc)[THREAD], false);
+}
+KERNEL(dot4_clamp) {
+  USE();
+  OUT[THREAD] =
+      __builtin_amdgcn_sudot4(true, A[THREAD], true, B[THREAD], ((const u32*)pc)[THREAD], true);
+}
+KERNEL(udot8) {
+  USE();
+  OUT[THREAD] = __builtin_amdgcn_udot8(A[THREAD], B[THREAD], ((const u32*)pc)[THREAD], false);
+}
+KERNEL(sudot8) {
+  USE();
+  OUT[THREAD] =
+      __builtin_amdgcn_sudot8(true, A[THREAD], true, B[THREAD], ((const u32*)pc)[THREAD], false);
+}
+KERNEL(fdot2) {
+  USE();
+  ((f32*)po)[THREAD] = __builtin_amdgcn_fdot2(
+      ((const f16x2*)pa)[THREAD], ((const f16x2*)pb)[THREAD], ((const f32*)pc)[THREAD], false);
+}
 
 typedef f16 f16x16 __attribute__((ext_vector_type(16)));
 typedef short i16x16 __attribute__((ext_vector_type(16)));
@@ -167,11 +242,11 @@ KERNEL(wmma_i32_iu4) {
 }
 
 // The hardware's approximate functions: within 1 ulp (test_corpus.py compares with float64).
-#define NATIVE(name, call)                                 \
-  KERNEL(native_##name) {                                  \
-    USE();                                                 \
-    const f32 a = ((const f32*)pa)[THREAD];                \
-    ((f32*)po)[THREAD] = call;                             \
+#define NATIVE(name, call)                  \
+  KERNEL(native_##name) {                   \
+    USE();                                  \
+    const f32 a = ((const f32*)pa)[THREAD]; \
+    ((f32*)po)[THREAD] = call;              \
   }
 NATIVE(rcp, __builtin_amdgcn_rcpf(a))
 NATIVE(rsq, __builtin_amdgcn_rsqf(a))

@@ -39,13 +39,27 @@ KERNEL(cases) {
   const u32 a = ((const u32*)pa)[i], b = ((const u32*)pb)[i];
   u32 r = 0;
   switch (a % 7) {
-    case 0: r = a + b; break;
-    case 1: r = a * b; break;
-    case 2: r = a ^ b; break;
-    case 3: r = a >> (b & 31); break;
-    case 4: r = b != 0 ? a / b : 7; break;
-    case 5: r = __builtin_popcount(a & b); break;
-    default: r = ~a; break;
+    case 0:
+      r = a + b;
+      break;
+    case 1:
+      r = a * b;
+      break;
+    case 2:
+      r = a ^ b;
+      break;
+    case 3:
+      r = a >> (b & 31);
+      break;
+    case 4:
+      r = b != 0 ? a / b : 7;
+      break;
+    case 5:
+      r = __builtin_popcount(a & b);
+      break;
+    default:
+      r = ~a;
+      break;
   }
   ((u32*)po)[i] = r;
 }
@@ -77,7 +91,9 @@ DEVICE __attribute__((noinline)) u32 mix(u32 a, u32 b) {
   a = a << 13 | a >> 19;
   return a * 5 + 0xe6546b64u;
 }
-DEVICE __attribute__((noinline)) u32 mix_twice(u32 a, u32 b) { return mix(mix(a, b), b ^ 0x55555555u); }
+DEVICE __attribute__((noinline)) u32 mix_twice(u32 a, u32 b) {
+  return mix(mix(a, b), b ^ 0x55555555u);
+}
 KERNEL(calls) {
   USE();
   const u32 i = THREAD;
@@ -94,7 +110,8 @@ KERNEL(narrow_memory) {
     sum = sum * 3 + ((const u8*)pa)[i * 8 + k];
     sum += (u32)((const i8*)pb)[i * 8 + k];
   }
-  for (u32 k = 0; k < 4; ++k) sum += (u32)((const i16*)pa)[i * 4 + k] * 5 + ((const u16*)pb)[i * 4 + k];
+  for (u32 k = 0; k < 4; ++k)
+    sum += (u32)((const i16*)pa)[i * 4 + k] * 5 + ((const u16*)pb)[i * 4 + k];
   for (u32 k = 0; k < 4; ++k) ((u8*)po)[i * 8 + k] = (u8)(sum >> (8 * k));
   ((u16*)po)[i * 4 + 2] = (u16)(sum * 7);
   ((u16*)po)[i * 4 + 3] = (u16)(sum >> 16);
