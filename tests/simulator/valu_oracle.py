@@ -103,7 +103,7 @@ def source_bits(case, i, t, raw, flush):
     """The operand as the operation sees it: half chosen, then |x|, then -x, denormals flushed."""
     if case.form == "vop3p":
         if "fma_mix" in case.name:
-            return mixed_source(case, i, raw)
+            return mixed_source(case, i, raw, flush)
         if t.kind[0] != "p":
             if t.kind == "f" and case.neg >> i & 1:  # C of the dot products
                 raw ^= 1 << t.bits - 1
@@ -136,17 +136,17 @@ def flushed(x, t, flush, when):
     return sf.flush(x & 0xFFFF, sf.F16) | sf.flush(x >> 16, sf.F16) << 16
 
 
-def mixed_source(case, i, raw):
+def mixed_source(case, i, raw, flush):
     """Signs of v_fma_mix go to what op_sel_hi and op_sel choose."""
-    if case.op_sel_hi >> i & 1:
-        sign = 0x80000000 if case.op_sel >> i & 1 else 0x8000
-    else:
-        sign = 0x80000000
+    is_half = case.op_sel_hi >> i & 1
+    shift = 16 if is_half and case.op_sel >> i & 1 else 0
+    t = isa.Type("f", 16 if is_half else 32)
+    x, sign = raw >> shift & (1 << t.bits) - 1, 1 << t.bits - 1
     if case.abs >> i & 1:
-        raw &= ~sign
+        x &= ~sign
     if case.neg >> i & 1:
-        raw ^= sign
-    return raw
+        x ^= sign
+    return flushed(x, t, flush, "flush_in") << shift
 
 
 # --- Results ---
@@ -228,7 +228,9 @@ def expected(case, wave):
             variables |= {"S": sources, "OPSEL": Value("u", 3, case.op_sel),
                           "OPSEL_HI": Value("u", 3, case.op_sel_hi), "NEG": Value("u", 3, case.neg)}
         if case.literal is not None:
-            variables["SIMM32"] = Value("b", 32, case.literal)
+            f = result_type
+            literal = case.literal & (1 << f.bits) - 1
+            variables["SIMM32"] = Value("b", f.bits, flushed(literal, f, flush, "flush_in"))
         old = wave.lanes[lane]["D"]
         high_half = result_type is not None and result_type.bits == 16 and (
             case.name == "v_fma_mixhi_f16" or case.form != "vop3p" and case.op_sel >> 3 & 1)

@@ -89,16 +89,11 @@ void trap(Wave& wave, const Op& op) {
 
 // s_sendmsg_rtn: values that the wave asks of the hardware (guide, 16.2, "message return").
 void message_with_answer(Wave& wave, const Op& op) {
-  constexpr uint32_t kDoorbell = 0x80, kRealtime = 0x83;
+  constexpr uint16_t kRealtime = 0x83;
   const Instruction& i = *op.instruction;
-  // The message number lies in the source field itself.
-  const uint32_t message = i.source[0].constant && i.source[0].dwords != 0
-                               ? static_cast<uint32_t>(i.source[0].value)
-                               : i.source[0].code;
   uint64_t value = 0;
   // Time is counted in instructions, so that runs repeat.
-  if (message == kRealtime) value = wave.executed;
-  if (message == kDoorbell) value = 0;
+  if (i.simm16 == kRealtime) value = wave.executed;
   wave.write_sgpr(i.destination[0].code, static_cast<uint32_t>(value));
   if (i.destination[0].dwords == 2) {
     wave.write_sgpr(static_cast<uint16_t>(i.destination[0].code + 1),
