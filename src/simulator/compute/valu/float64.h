@@ -181,7 +181,8 @@ uint32_t div_scale_f64(uint32_t* d, const uint32_t* a, const uint32_t* b, const 
 OUTBOARD_VALU_INLINE double fused_scaled(double a, double b, double c, int n) {
   const double sum = __builtin_fma(a, b, c);
   const double result = scaled(sum, n);
-  if ((bits(result) & kInfinity64) != 0) return result;  // no denormal: the scaling was exact
+  // Above 2^-1022 the scaling was exact.
+  if ((bits(result) & ~kSign64) > bits(0x1p-1022)) return result;
   // Only when the scaling met a tie of the rounded sum can the sum's own rounding matter. The error
   // of that sum: exact product, then exact sum.
   const double product = a * b, product_error = __builtin_fma(a, b, -product);

@@ -90,7 +90,7 @@ OUTBOARD_VALU_INLINE float sine_of(float x) {
   const uint64_t quarter = bits(shifted) + kQuarters;
   const double s = g * polynomial(kSine, g * g), c = polynomial(kCosine, g * g);
   const double value = (quarter & 1) != 0 ? c : s;
-  return static_cast<float>((quarter & 2) != 0 ? -value : value);
+  return static_cast<float>((quarter & 2) != 0 ? 0.0 - value : value);
 }
 
 OUTBOARD_VALU_INLINE float reciprocal_of(float x) { return 1.0F / x; }
