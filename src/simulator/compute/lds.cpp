@@ -210,6 +210,37 @@ void run_append(Wave& wave, const Op& op) {
   }
 }
 
+// Two dwords side by side: where the data's top bit is set, the rest of it takes the dword's place
+// (guide, DS_CONDXCHG32_RTN_B64). The old ones come back.
+void run_conditional_exchange(Wave& wave, const Op& op) {
+  const Instruction& i = *op.instruction;
+  Workgroup& workgroup = *wave.workgroup;
+  for (int bank = 0; bank < wave.banks(); ++bank) {
+    VectorRegister* v = wave.bank[bank];
+    for_lanes(wave.exec(bank), [&](int lane) {
+      const uint32_t first =
+          (v[i.source[0].vgpr()].lane[lane] + static_cast<uint32_t>(i.offset)) & 0xfff8;
+      std::array<uint32_t, 2> old{};
+      if (workgroup.strict && first + sizeof(old) > workgroup.lds.size()) {
+        workgroup.strict->lds_out_of_range(wave, op, lane, first);
+      }
+      for (size_t d = 0; d < old.size(); ++d) {
+        const uint64_t address = first + 4 * d;
+        if (address + 4 > workgroup.lds.size()) continue;
+        const uint32_t data = v[i.source[1].vgpr() + static_cast<int>(d)].lane[lane];
+        if (workgroup.strict) {
+          workgroup.strict->lds_access(wave, op, bank, lane, address, 4, true, true);
+        }
+        std::memcpy(&old[d], &workgroup.lds[address], 4);
+        const uint32_t now = data & 0x7fffffff;
+        if (data >> 31 != 0) std::memcpy(&workgroup.lds[address], &now, 4);
+      }
+      v[i.destination[0].vgpr()].lane[lane] = old[0];
+      v[i.destination[0].vgpr() + 1].lane[lane] = old[1];
+    });
+  }
+}
+
 // --- Names ---
 
 std::optional<Atomic> atomic_of(std::string_view name) {
@@ -386,6 +417,8 @@ bool prepare_lds(Op& op, const Instruction& instruction) {
     op.run = run_append<true>;
   } else if (name == "ds_consume") {
     op.run = run_append<false>;
+  } else if (name == "ds_condxchg32_rtn_b64") {
+    op.run = run_conditional_exchange;
   } else if (const LdsOp* lds = find_lds_op(instruction.op)) {
     op.body = lds;
     op.run = lds->stride != 0 ? run_two_addresses : run_one_address;
