@@ -191,6 +191,13 @@ void Mec::dequeue_request(uint32_t value) {
   }
 }
 
+bool Mec::is_busy() const {
+  return std::any_of(queues_.begin(), queues_.end(), [&](const auto& entry) {
+    const Queue& queue = entry.second;
+    return queue.active && (queue.hung || !queue.buffers.empty() || queue.read != queue.write);
+  });
+}
+
 void Mec::leave_active() {
   const SelectionGuard guard(board_.registers, {1, 0, 0, 0});
   board_.registers.set<gc::CP_HQD_ACTIVE>(gc::CP_HQD_ACTIVE::ACTIVE(1));

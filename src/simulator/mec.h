@@ -29,6 +29,7 @@ class Mec {
   void doorbell(uint32_t index, uint64_t value);
   // Executes at most one packet of each queue; false when none could.
   bool step();
+  bool is_busy() const;  // some queue has work, or hangs
   // A queue that is active, as an earlier client may have left it.
   void leave_active();
 

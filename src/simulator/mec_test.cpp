@@ -207,6 +207,16 @@ TEST_F(MecTest, WaitsOnMemory) {
   EXPECT_EQ(bench.errors(), "");
 }
 
+TEST_F(MecTest, StatusShowsABusyQueue) {
+  using Status = gc::GRBM_STATUS;
+  EXPECT_EQ(Status::GUI_ACTIVE.get(bench.get<Status>()), 0u);
+  bench.submit({wait_mem(kAddress, 3, 1)});
+  EXPECT_EQ(Status::GUI_ACTIVE.get(bench.get<Status>()), 1u);
+  bench.set_vram<uint32_t>(kData, 1);
+  bench.run();
+  EXPECT_EQ(Status::GUI_ACTIVE.get(bench.get<Status>()), 0u);
+}
+
 TEST_F(MecTest, WaitFunctionsAndMask) {
   bench.set_vram<uint32_t>(kData, 0xf5);
   for (const auto& [function, reference] :

@@ -514,15 +514,15 @@ Mec::Outcome Mec::atomic_mem(Queue& queue, Packet packet) {
       width->bytes == 8 ? load(queue, address, memory, false) : load(queue, address, narrow, false);
   if (!loaded) return hang(queue, fmt::format("ATOMIC_MEM cannot read {:#x}", address));
   if (width->bytes == 4) memory = narrow;
-  const auto result = apply_atomic(operation, memory, source, comparand);
-  const bool stored = width->bytes == 8
-                          ? store(queue, address, result->value)
-                          : store(queue, address, static_cast<uint32_t>(result->value));
-  if (!stored) return hang(queue, fmt::format("ATOMIC_MEM cannot write {:#x}", address));
   const uint64_t mask = width->bytes == 8 ? ~0ull : 0xffffffffull;
-  if (command == kLoopUntilCompared && result->compare && memory != (comparand & mask)) {
+  if (command == kLoopUntilCompared && width->compare && memory != (comparand & mask)) {
     return Outcome::kWait;
   }
+  const uint64_t value =
+      apply_atomic(operation, memory, source, comparand).value_or(AtomicResult{}).value;
+  const bool stored = width->bytes == 8 ? store(queue, address, value)
+                                        : store(queue, address, static_cast<uint32_t>(value));
+  if (!stored) return hang(queue, fmt::format("ATOMIC_MEM cannot write {:#x}", address));
   advance(queue, packet.size());
   return Outcome::kDone;
 }

@@ -24,6 +24,11 @@ Rlc::Rlc(Board& board) : board_(board) {
     if (Reset::SOFT_RESET_SDMA0.get(value) != 0) board_.sdma[0]->reset();
     if (Reset::SOFT_RESET_SDMA1.get(value) != 0) board_.sdma[1]->reset();
   });
+  registers.on_read<gc::GRBM_STATUS>([this](uint32_t stored) {
+    using Status = gc::GRBM_STATUS;
+    const uint32_t busy = board_.mec->is_busy() ? 1 : 0;
+    return Status::GUI_ACTIVE.put(Status::CP_BUSY.put(stored, busy), busy);
+  });
   // The driver sets the command bit with a message; the RLC takes it and clears the bit.
   registers.on_write<gc::RLC_SAFE_MODE>([this](uint32_t value) {
     using Safe = gc::RLC_SAFE_MODE;

@@ -290,7 +290,6 @@ size_t Sdma::length(const Queue&, uint32_t header, Packet first) const {
     case sd::OP_CONST_FILL:
       return sd::ConstantFill::HEADER_sub_op.field.get(header) == 0 ? 5 : 0;
     case sd::OP_TIMESTAMP:
-      return 3;
     case sd::OP_SRBM_WRITE:
       return 3;
     case sd::OP_PRE_EXE:

@@ -281,14 +281,13 @@ Sdma::Outcome Sdma::atomic(Queue& queue, Packet packet) {
   if (!hub.read(vmid(queue), address, bytes, client_, false)) {
     return hang(queue, fmt::format("ATOMIC cannot read {:#x}", address));
   }
-  const uint64_t before = memory;
-  memory = apply_atomic(operation, memory, source, comparand)->value;
+  const uint64_t mask = width->bytes == 8 ? ~0ull : 0xffffffffull;
+  if (Atomic::HEADER_loop.get(p) != 0 && width->compare && memory != (comparand & mask)) {
+    return Outcome::kWait;
+  }
+  memory = apply_atomic(operation, memory, source, comparand).value_or(AtomicResult{}).value;
   if (!hub.write(vmid(queue), address, bytes, client_)) {
     return hang(queue, fmt::format("ATOMIC cannot write {:#x}", address));
-  }
-  const uint64_t mask = width->bytes == 8 ? ~0ull : 0xffffffffull;
-  if (Atomic::HEADER_loop.get(p) != 0 && width->compare && before != (comparand & mask)) {
-    return Outcome::kWait;
   }
   advance(queue, packet.size());
   return Outcome::kDone;

@@ -107,11 +107,13 @@ def write(name, lines):
 
 
 def header(origin, includes=('<cstdint>',)):
-    return [ORIGIN % origin + "#pragma once", "", *[f"#include {i}" for i in includes], "",
+    return [ORIGIN % origin + "#pragma once", "",
+            "// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.", "", *[f"#include {i}" for i in includes], "",
             "namespace outboard::devices::amd::hw {", ""]
 
 
-FOOTER = ["", "}  // namespace outboard::devices::amd::hw"]
+NAMESPACE_END = ["", "}  // namespace outboard::devices::amd::hw"]
+FOOTER = NAMESPACE_END + ["", "// NOLINTEND(bugprone-reserved-identifier)"]
 
 
 # ---- registers ---------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ def registers():
         lines.append(f'    {{"{name}", address_of(Ip::k{ip}, {segment}, {offset:#x}), {default:#x}}},')
     lines += ["};", "", "}  // namespace", "",
               "std::span<const RegisterInfo> registers() { return kRegisters; }"]
-    write("registers.cpp", lines + FOOTER)
+    write("registers.cpp", lines + NAMESPACE_END)
 
     lines = header("see BASES in the script for the origin of each line", ("<array>", "<cstdint>"))
     lines += ["// Dword addresses of a block's register segments.",

@@ -4,6 +4,8 @@
 // Names and values are AMD's.
 #pragma once
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.
+
 #include <cstdint>
 
 namespace outboard::devices::amd::hw {
@@ -262,3 +264,5 @@ static_assert(sizeof(mall_info_v1_0) == 48);
 }  // namespace discovery
 
 }  // namespace outboard::devices::amd::hw
+
+// NOLINTEND(bugprone-reserved-identifier)

@@ -4,6 +4,8 @@
 // Names and values are AMD's.
 #pragma once
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.
+
 #include <cstdint>
 
 namespace outboard::devices::amd::hw {
@@ -51,3 +53,5 @@ inline constexpr uint32_t AMDGPU_NAVI10_DOORBELL_INVALID = 0xffff;
 }  // namespace doorbell
 
 }  // namespace outboard::devices::amd::hw
+
+// NOLINTEND(bugprone-reserved-identifier)

@@ -4,6 +4,8 @@
 // Names and values are AMD's.
 #pragma once
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.
+
 #include "devices/amd/hw/register.h"
 
 namespace outboard::devices::amd::hw {
@@ -4539,3 +4541,5 @@ struct GFX_IMU_I_RAM_DATA : Register<Ip::kGc, 1, 0x5f91> {
 }  // namespace gc
 
 }  // namespace outboard::devices::amd::hw
+
+// NOLINTEND(bugprone-reserved-identifier)

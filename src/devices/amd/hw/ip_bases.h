@@ -4,6 +4,8 @@
 // Names and values are AMD's.
 #pragma once
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.
+
 #include <array>
 #include <cstdint>
 
@@ -24,3 +26,5 @@ inline constexpr std::array<std::array<uint32_t, 6>, 7> kIpBases = {{
 inline constexpr std::array<uint8_t, 7> kIpSegments = {{4, 2, 5, 5, 6, 2, 2}};
 
 }  // namespace outboard::devices::amd::hw
+
+// NOLINTEND(bugprone-reserved-identifier)

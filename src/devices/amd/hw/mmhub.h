@@ -4,6 +4,8 @@
 // Names and values are AMD's.
 #pragma once
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.
+
 #include "devices/amd/hw/register.h"
 
 namespace outboard::devices::amd::hw {
@@ -1357,3 +1359,5 @@ struct MMUTCL2_L2TLB_CREDIT_SAFETY_FETCH_RDREQ : Register<Ip::kMmhub, 0, 0xab7> 
 }  // namespace mmhub
 
 }  // namespace outboard::devices::amd::hw
+
+// NOLINTEND(bugprone-reserved-identifier)

@@ -4,6 +4,8 @@
 // Names and values are AMD's.
 #pragma once
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.
+
 #include "devices/amd/hw/register.h"
 
 namespace outboard::devices::amd::hw {
@@ -557,3 +559,5 @@ struct MP1_SMN_EXT_SCRATCH8 : Register<Ip::kMp1, 0, 0x348> {
 }  // namespace mp
 
 }  // namespace outboard::devices::amd::hw
+
+// NOLINTEND(bugprone-reserved-identifier)

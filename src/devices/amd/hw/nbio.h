@@ -4,6 +4,8 @@
 // Names and values are AMD's.
 #pragma once
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.
+
 #include "devices/amd/hw/register.h"
 
 namespace outboard::devices::amd::hw {
@@ -360,3 +362,5 @@ struct S2A_DOORBELL_ENTRY_15_CTRL : Register<Ip::kNbio, 3, 0x4f764f> {
 }  // namespace nbio
 
 }  // namespace outboard::devices::amd::hw
+
+// NOLINTEND(bugprone-reserved-identifier)

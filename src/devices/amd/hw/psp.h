@@ -4,6 +4,8 @@
 // Names and values are AMD's.
 #pragma once
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.
+
 #include <cstdint>
 
 namespace outboard::devices::amd::hw {
@@ -351,3 +353,5 @@ static_assert(sizeof(psp_gfx_rb_frame) == 64);
 }  // namespace psp
 
 }  // namespace outboard::devices::amd::hw
+
+// NOLINTEND(bugprone-reserved-identifier)

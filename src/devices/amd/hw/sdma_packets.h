@@ -4,6 +4,8 @@
 // Names and values are AMD's.
 #pragma once
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.
+
 #include "devices/amd/hw/register.h"
 
 namespace outboard::devices::amd::hw {
@@ -271,3 +273,5 @@ struct VmInvalidation {
 }  // namespace sdma
 
 }  // namespace outboard::devices::amd::hw
+
+// NOLINTEND(bugprone-reserved-identifier)

@@ -4,6 +4,8 @@
 // Names and values are AMD's.
 #pragma once
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.
+
 #include <cstdint>
 
 namespace outboard::devices::amd::hw {
@@ -251,3 +253,5 @@ static_assert(sizeof(SmuMetrics_t) == 240);
 }  // namespace smu
 
 }  // namespace outboard::devices::amd::hw
+
+// NOLINTEND(bugprone-reserved-identifier)

@@ -4,6 +4,8 @@
 // Names and values are AMD's.
 #pragma once
 
+// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.
+
 #include <cstdint>
 
 namespace outboard::devices::amd::hw {
@@ -186,3 +188,5 @@ static_assert(sizeof(imu_firmware_header_v1_0) == 48);
 }  // namespace ucode
 
 }  // namespace outboard::devices::amd::hw
+
+// NOLINTEND(bugprone-reserved-identifier)
