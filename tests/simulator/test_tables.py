@@ -1,7 +1,10 @@
 """The hardware tables against a second source: tinygrad's own, made from newer headers."""
 
+import os
 import pathlib
 import re
+import subprocess
+import sys
 
 import pytest
 
@@ -44,3 +47,16 @@ def test_bases():
             given = getattr(bases, f"{theirs}_BASE__INST0_SEG{segment}", 0)
             # tinygrad's copy ends at segment 4.
             assert given == value or segment == 5, (block, segment)
+
+
+LINUX = pathlib.Path(os.environ.get("OUTBOARD_LINUX_AMD", "/nowhere"))
+
+
+@pytest.mark.skipif(not LINUX.exists(), reason="OUTBOARD_LINUX_AMD does not name drivers/gpu/drm/amd of Linux 6.1")
+def test_generated_files_are_current(tmp_path):
+    script = HW.parents[3] / "tools/hw/make_tables.py"
+    subprocess.run([sys.executable, script, LINUX, tmp_path], check=True)
+    made = sorted(tmp_path.iterdir())
+    assert len(made) > 10
+    for path in made:
+        assert path.read_text() == (HW / path.name).read_text(), f"{path.name}: run tools/hw/make_tables.py"
