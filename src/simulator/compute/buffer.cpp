@@ -230,13 +230,10 @@ void load_typed_lane(Wave& wave, const Typed& t, const ElementFormat& f, int ban
 void store_typed_lane(const Wave& wave, const Typed& t, const ElementFormat& f, int bank, int lane,
                       int first, std::byte* bytes) {
   const VectorRegister* v = wave.bank[bank] + first;
-  for (int c = 0; c < f.count; ++c) {
-    uint32_t value = 0;
-    if (c < t.components) {
-      value = t.half ? v[c / 2].lane[lane] >> (t.high || c % 2 == 1 ? 16 : 0) & 0xffff
-                     : v[c].lane[lane];
-      if (t.half) value = widen(value, f);
-    }
+  for (int c = 0; c < std::min<int>(t.components, f.count); ++c) {
+    uint32_t value =
+        t.half ? v[c / 2].lane[lane] >> (t.high || c % 2 == 1 ? 16 : 0) & 0xffff : v[c].lane[lane];
+    if (t.half) value = widen(value, f);
     value = to_memory(value, f);
     std::memcpy(bytes + c * (f.bits / 8), &value, f.bits / 8U);
   }
@@ -269,8 +266,12 @@ void run_typed(Wave& wave, const Op& op) {
       }
       bool good = true;
       if (t.store) {
+        // Components that the instruction has no data for stay as they are (guide,
+        // BUFFER_STORE_FORMAT_X).
         store_typed_lane(wave, t, *f, bank, lane, reg, data.data());
-        if (!zero) good = worker.write(address, data.data(), bytes);
+        const uint32_t given = uint32_t{f->bits} / 8 *
+                               std::min<uint32_t>(static_cast<uint32_t>(t.components), f->count);
+        if (!zero) good = worker.write(address, data.data(), given);
         if (!zero) workgroup.lines.write(address >> LineLog::kLineShift, false);
       } else {
         if (!zero) good = worker.read(address, data.data(), bytes);
