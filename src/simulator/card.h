@@ -27,7 +27,8 @@ struct CardOptions {
   std::shared_ptr<FaultPlan> faults;  // what goes wrong on request; null: nothing
 };
 
-// What passed over the link and through the engines. Deterministic.
+// What passed over the link and through the engines. Deterministic for a client that is, save
+// page_walks: they depend on where in the engines' work the host's TLB invalidates fall.
 struct CardCounters {
   uint64_t config_reads = 0, config_writes = 0;
   uint64_t mmio_reads[6] = {}, mmio_writes[6] = {};  // messages, by BAR

@@ -218,12 +218,15 @@ Translation Hub::translate(uint32_t vmid, uint64_t address, Access access, Clien
     const Translation direct = resolve_physical(address);
     if (direct.host != nullptr) return direct;
   }
-  const Entry* entry = find(vmid, address);
-  if (entry == nullptr) {
-    if (counted) ++board_.counters.page_walks;
-    entry = walk(vmid, address, access, client);
-  }
+  Entry* entry = find(vmid, address);
+  if (entry == nullptr) entry = walk(vmid, address, access, client);
   if (entry == nullptr) return {};
+  // A walk counts when its entry is first used by what counts: whether a poll came before does not
+  // matter.
+  if (counted && !entry->counted) {
+    entry->counted = true;
+    ++board_.counters.page_walks;
+  }
   if (access == Access::kRead && !entry->readable) {
     return fault(vmid, address, access, client, Fault::kRead, "the page is not readable");
   }
@@ -254,9 +257,9 @@ Translation Hub::translate(uint32_t vmid, uint64_t address, Access access, Clien
                fmt::format("bus address {:#x} is not shared with the card", physical));
 }
 
-const Hub::Entry* Hub::find(uint32_t vmid, uint64_t address) const {
+Hub::Entry* Hub::find(uint32_t vmid, uint64_t address) {
   for (int level = 0; level < kLevels; ++level) {
-    const auto& table = tlb_[vmid % kVmids][level];
+    auto& table = tlb_[vmid % kVmids][level];
     if (table.empty()) continue;
     const auto found = table.find(address >> shift_of(level));
     if (found != table.end()) return &found->second;
@@ -276,7 +279,7 @@ bool Hub::read_table(uint64_t address, bool system, uint64_t& entry) {
   return true;
 }
 
-const Hub::Entry* Hub::walk(uint32_t vmid, uint64_t address, Access access, Client client) {
+Hub::Entry* Hub::walk(uint32_t vmid, uint64_t address, Access access, Client client) {
   using Control = gc::GCVM_CONTEXT0_CNTL;
   const RegisterFile& registers = board_.registers;
   const uint32_t control = registers.peek(context_control_[vmid]);

@@ -65,15 +65,16 @@ class Hub {
     uint64_t page = 0, bytes = 0;  // of virtual memory
     uint64_t physical = 0;         // VRAM offset or bus address of `page`
     bool readable = false, writable = false, executable = false, system = false, uncached = false;
+    bool counted = false;  // its walk stands in the counters
   };
   enum class Fault : uint8_t { kRange, kPde, kValid, kRead, kWrite, kExecute, kUnshared };
 
   compute::Translation fault(uint32_t vmid, uint64_t address, compute::Access access, Client client,
                              Fault kind, const std::string& detail);
   compute::Translation view(const Entry& entry, uint64_t address);
-  const Entry* find(uint32_t vmid, uint64_t address) const;
+  Entry* find(uint32_t vmid, uint64_t address);
   // Walks the page table; returns nothing when it faulted.
-  const Entry* walk(uint32_t vmid, uint64_t address, compute::Access access, Client client);
+  Entry* walk(uint32_t vmid, uint64_t address, compute::Access access, Client client);
   void check_fragment(uint64_t table, uint64_t index, uint64_t entry);
   bool read_table(uint64_t address, bool system, uint64_t& entry);
   void invalidate_request(int engine, uint32_t value);
