@@ -1,5 +1,6 @@
 #include "simulator/compute/code.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "simulator/compute/handlers.h"
@@ -86,6 +87,17 @@ std::unique_ptr<CodePage> decode_page(uint64_t address, const std::byte* bytes) 
   return page;
 }
 
+uint16_t vgpr_end_of(const Instruction& i) {
+  int end = 0;
+  const auto add = [&](const Operand& operand) {
+    if (operand.dwords != 0 && operand.is_vgpr())
+      end = std::max(end, operand.vgpr() + operand.dwords);
+  };
+  for (size_t s = 0; s < i.sources; ++s) add(i.source[s]);
+  for (size_t d = 0; d < i.destinations; ++d) add(i.destination[d]);
+  return static_cast<uint16_t>(end);
+}
+
 }  // namespace
 
 void CodeCache::begin_dispatch() {
@@ -115,6 +127,7 @@ const CodePage* CodeCache::find(uint64_t address, bool* stale) {
 
 void prepare(Op& op, const Instruction& instruction) {
   op.instruction = &instruction;
+  op.vgpr_end = vgpr_end_of(instruction);
   op.dwords = static_cast<uint8_t>(instruction.size / 4);
   if (instruction.op == Opcode::kInvalid) {
     op.run = run_illegal;

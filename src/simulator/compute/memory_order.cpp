@@ -7,7 +7,17 @@
 
 namespace outboard::simulator::compute {
 
-MemoryOrder::MemoryOrder(uint64_t shadow_limit) : shadow_limit_(shadow_limit) {}
+namespace {
+
+uint64_t new_generation() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
+}  // namespace
+
+MemoryOrder::MemoryOrder(uint64_t shadow_limit)
+    : shadow_limit_(shadow_limit), generation_(new_generation()) {}
 MemoryOrder::~MemoryOrder() = default;
 
 void MemoryOrder::begin_dispatch(const Dispatch& dispatch) {
@@ -46,12 +56,13 @@ void MemoryOrder::engine_write(const char* engine, uint64_t address, uint64_t by
     if (page == nullptr) continue;
     const std::lock_guard lock(page->mutex);
     const uint64_t start = std::max(address, number * kPageBytes) % kPageBytes / 4;
-    const uint64_t end = std::min(address + bytes - number * kPageBytes, kPageBytes);
-    for (uint64_t i = start; i < (end + 3) / 4; ++i) {
-      Cell& cell = page->cells[i];
-      cell = Cell();
-      cell.writer_event = event;
-      cell.writer_bytes = 0xf;
+    const uint64_t end = (std::min(address + bytes - number * kPageBytes, kPageBytes) + 3) / 4;
+    for (uint64_t i = start; i < end; ++i) writer_of(*page, i) = {.event = event, .bytes = 0xf};
+    page->newest_writer = event;
+    if (start == 0 && end == kPageWords) {
+      page->sectors.fill(Reader());
+    } else {
+      for (uint64_t i = start; i < end; ++i) reader_of(*page, i) = Reader();
     }
   }
 }
@@ -59,6 +70,7 @@ void MemoryOrder::engine_write(const char* engine, uint64_t address, uint64_t by
 void MemoryOrder::clear() {
   const std::lock_guard lock(pages_mutex_);
   pages_.clear();
+  generation_ = new_generation();
   shadow_bytes_ = 0;
   barrier();
   acquire(true, true);
@@ -72,8 +84,7 @@ void MemoryOrder::acquire(uint32_t workgroup) {
   acquires_[workgroup].store(1, std::memory_order_relaxed);
 }
 
-MemoryOrder::Page* MemoryOrder::find_page(uint64_t address, bool create) {
-  const uint64_t number = address / kPageBytes;
+MemoryOrder::Page* MemoryOrder::lookup(uint64_t number, bool create) {
   const std::lock_guard lock(pages_mutex_);
   const auto found = pages_.find(number);
   if (found != pages_.end()) return found->second.get();
@@ -82,56 +93,187 @@ MemoryOrder::Page* MemoryOrder::find_page(uint64_t address, bool create) {
   return (pages_[number] = std::make_unique<Page>()).get();
 }
 
+MemoryOrder::Writer& MemoryOrder::writer_of(Page& page, uint64_t word) {
+  if (!page.writers) {
+    page.writers = std::make_unique<std::array<Writer, kPageWords>>();
+    shadow_bytes_ += sizeof(*page.writers);
+  }
+  return (*page.writers)[word];
+}
+
+MemoryOrder::Reader& MemoryOrder::reader_of(Page& page, uint64_t word) {
+  if (!page.readers) {
+    page.readers = std::make_unique<std::array<Reader, kPageWords>>();
+    shadow_bytes_ += sizeof(*page.readers);
+  }
+  Reader& sector = page.sectors[word / kSectorWords];
+  if (!sector.split) {
+    std::fill_n(&(*page.readers)[word / kSectorWords * kSectorWords], kSectorWords, sector);
+    sector.split = true;
+  }
+  return (*page.readers)[word];
+}
+
+MemoryOrder::Page* MemoryOrder::find_page(uint64_t address, bool create) {
+  // Pages that this thread met lately; they live until clear().
+  struct Seen {
+    uint64_t generation = 0, number = 0;
+    Page* page = nullptr;
+  };
+  thread_local std::array<Seen, 256> seen;
+  const uint64_t number = address / kPageBytes;
+  Seen& slot = seen[number % seen.size()];
+  if (slot.generation != generation_ || slot.number != number) {
+    Page* page = lookup(number, create);
+    if (page == nullptr) return nullptr;
+    slot = {generation_, number, page};
+  }
+  return slot.page;
+}
+
+inline void MemoryOrder::remember(Reader& reader, const Who& who, uint8_t bytes) const {
+  const auto pc = static_cast<uint32_t>(who.pc);
+  if (reader.event != current_) {
+    reader = {.event = current_, .group = who.workgroup, .pc = pc, .bytes = bytes};
+  } else if (reader.group != who.workgroup || (reader.bytes & bytes) != bytes) {
+    reader.several = reader.several || reader.group != who.workgroup;
+    reader.bytes |= bytes;
+    reader.group = who.workgroup;
+    reader.pc = pc;
+  }
+}
+
 std::optional<MemoryOrder::Finding> MemoryOrder::access(const Who& who, const uint64_t* addresses,
                                                         uint32_t mask, uint32_t bytes) {
+  // A plain load of what was written up to here breaks no rule.
+  const Visible& seen = who.scalar ? scalar_ : vector_;
+  const uint32_t settled = std::min({complete_, seen.dispatch, seen.engine});
+  const bool plain = !who.write && !who.bypass;
   std::optional<Finding> first;
+  uint64_t number = ~uint64_t{0};  // of the page that is locked
   Page* page = nullptr;
-  uint64_t number = ~uint64_t{0};
   std::unique_lock<std::mutex> lock;
-  for (uint32_t left = mask; left != 0; left &= left - 1) {
-    const int lane = std::countr_zero(left);
-    const uint64_t end = addresses[lane] + bytes;
-    for (uint64_t at = addresses[lane] / 4 * 4; at < end; at += 4) {
-      if (at / kPageBytes != number) {
-        if (lock.owns_lock()) lock.unlock();
-        number = at / kPageBytes;
-        page = find_page(at, true);
-        if (page != nullptr) lock = std::unique_lock(page->mutex);
+  const auto enter = [&](uint64_t address) {
+    if (address / kPageBytes == number) return;
+    if (lock.owns_lock()) lock.unlock();
+    number = address / kPageBytes;
+    page = find_page(address, true);
+    if (page != nullptr) lock = std::unique_lock(page->mutex);
+  };
+  constexpr uint64_t kSectorBytes = kSectorWords * 4;
+  uint32_t left = mask;
+  while (left != 0) {
+    // The usual wide load: a whole sector, in memory that nobody writes.
+    const uint64_t address = addresses[std::countr_zero(left)];
+    if (plain && bytes == kSectorBytes && address % kSectorBytes == 0) {
+      enter(address);
+      if (page == nullptr) {
+        left &= left - 1;
+        continue;
       }
-      if (page == nullptr) continue;
-      const uint64_t from = std::max(at, addresses[lane]) - at,
-                     to = std::min(end - at, uint64_t{4});
-      const auto touched = static_cast<uint8_t>((1U << to) - (1U << from));
-      auto finding = check(page->cells[at % kPageBytes / 4], who, {at, touched, lane});
+      Reader& sector = page->sectors[address % kPageBytes / kSectorBytes];
+      if (page->newest_writer <= settled && (!sector.split || sector.event != current_))
+          [[likely]] {
+        remember(sector, who, 0xf);
+        left &= left - 1;
+        continue;
+      }
+    }
+    // As many lanes as read on where the one before ended, in one page.
+    Run run;
+    run.start = run.end = address;
+    uint32_t next = left;
+    if (plain && run.start % 4 == 0) {
+      const uint64_t room = kPageBytes - run.start % kPageBytes;
+      while (next != 0 && addresses[std::countr_zero(next)] == run.end &&
+             run.end + bytes - run.start <= room) {
+        run.end += bytes;
+        next &= next - 1;
+      }
+    }
+    if (next != left && run.end % 4 == 0) {
+      enter(run.start);
+      if (page == nullptr || read_run(*page, who, run, settled)) {
+        left = next;
+        continue;
+      }
+    } else if (next == left) {
+      next = left & (left - 1);  // one lane, byte by byte
+    }
+    if (lock.owns_lock()) lock.unlock();
+    number = ~uint64_t{0};
+    for (; left != next; left &= left - 1) {
+      const int lane = std::countr_zero(left);
+      auto finding = access_lane(who, addresses[lane], bytes, lane);
       if (finding && !first) first = std::move(finding);
     }
   }
   return first;
 }
 
-std::optional<MemoryOrder::Finding> MemoryOrder::check(Cell& cell, const Who& who,
-                                                       const Word& word) {
-  std::optional<Finding> finding;
-  const auto pc = static_cast<uint32_t>(who.pc);
-  if (!who.write || who.atomic) {
-    finding = check_read(cell, who, word);
-    if (!who.atomic && !who.bypass) {
-      const bool same = cell.reader_event == current_;
-      cell.several_readers = same && (cell.several_readers || cell.reader_group != who.workgroup);
-      cell.reader_bytes = same ? cell.reader_bytes | word.bytes : word.bytes;
-      cell.reader_event = current_;
-      cell.reader_group = who.workgroup;
-      cell.reader_pc = pc;
+// False when some word needs a closer look.
+bool MemoryOrder::read_run(Page& page, const Who& who, const Run& run, uint32_t settled) {
+  const uint64_t start = run.start % kPageBytes / 4, end = start + (run.end - run.start) / 4;
+  if (page.newest_writer > settled) {
+    for (uint64_t i = start; i < end; ++i) {
+      const Writer& writer = (*page.writers)[i];
+      const bool own = writer.event == current_ && writer.group == who.workgroup;
+      if (writer.event > settled && !own) return false;
     }
   }
+  for (uint64_t i = start; i < end;) {
+    Reader& sector = page.sectors[i / kSectorWords];
+    const bool whole = i % kSectorWords == 0 && end - i >= kSectorWords;
+    if (whole && (!sector.split || sector.event != current_)) {
+      remember(sector, who, 0xf);
+      i += kSectorWords;
+    } else {
+      remember(reader_of(page, i), who, 0xf);
+      sector.event = current_;
+      ++i;
+    }
+  }
+  return true;
+}
+
+std::optional<MemoryOrder::Finding> MemoryOrder::access_lane(const Who& who, uint64_t address,
+                                                             uint32_t bytes, int lane) {
+  std::optional<Finding> first;
+  const uint64_t end = address + bytes;
+  for (uint64_t at = address / 4 * 4; at < end; at += 4) {
+    Page* page = find_page(at, true);
+    if (page == nullptr) continue;
+    const std::lock_guard lock(page->mutex);
+    const uint64_t from = std::max(at, address) - at, to = std::min(end - at, uint64_t{4});
+    const auto touched = static_cast<uint8_t>((1U << to) - (1U << from));
+    const uint64_t word = at % kPageBytes / 4;
+    if (who.write) page->newest_writer = current_;
+    Reader& reader = reader_of(*page, word);
+    Writer nobody;
+    Writer& writer = who.write || page->writers ? writer_of(*page, word) : nobody;
+    auto finding = check(writer, reader, who, {at, touched, lane});
+    Reader& sector = page->sectors[word / kSectorWords];
+    sector.event = std::max(sector.event, reader.event);
+    if (finding && !first) first = std::move(finding);
+  }
+  return first;
+}
+
+std::optional<MemoryOrder::Finding> MemoryOrder::check(Writer& writer, Reader& reader,
+                                                       const Who& who, const Word& word) {
+  std::optional<Finding> finding;
+  if (!who.write || who.atomic) {
+    finding = check_read(writer, who, word);
+    if (!who.atomic && !who.bypass) remember(reader, who, word.bytes);
+  }
   if (who.write) {
-    if (!finding) finding = check_write(cell, who, word);
-    cell.writer_event = current_;
-    cell.writer_group = who.workgroup;
-    cell.writer_pc = pc;
-    cell.writer_bytes = word.bytes;
-    cell.writer_atomic = who.atomic;
-    cell.writer_epoch = releases_[who.workgroup].load(std::memory_order_relaxed);
+    if (!finding) finding = check_write(writer, reader, who, word);
+    writer = {.event = current_,
+              .group = who.workgroup,
+              .pc = static_cast<uint32_t>(who.pc),
+              .epoch = releases_[who.workgroup].load(std::memory_order_relaxed),
+              .bytes = word.bytes,
+              .atomic = who.atomic};
   }
   return finding;
 }
@@ -142,19 +284,19 @@ bool MemoryOrder::synchronised(uint32_t writer, uint8_t epoch, uint32_t reader) 
          acquires_[reader].load(std::memory_order_relaxed) != 0;
 }
 
-std::optional<MemoryOrder::Finding> MemoryOrder::check_read(const Cell& cell, const Who& who,
+std::optional<MemoryOrder::Finding> MemoryOrder::check_read(const Writer& writer, const Who& who,
                                                             const Word& word) const {
-  const uint32_t event = cell.writer_event;
-  if (event == 0 || (cell.writer_bytes & word.bytes) == 0) return std::nullopt;
+  const uint32_t event = writer.event;
+  if (event == 0 || (writer.bytes & word.bytes) == 0) return std::nullopt;
   const auto found = [&](const char* rule) {
     return Finding{rule, word.address, word.lane,
-                   describe(event, cell.writer_group, cell.writer_pc, "written")};
+                   describe(event, writer.group, writer.pc, "written")};
   };
   if (event == current_) {
-    if (cell.writer_group == who.workgroup) return std::nullopt;
+    if (writer.group == who.workgroup) return std::nullopt;
     // Loads with glc are how flags and the like are watched.
-    if (who.bypass || (cell.writer_atomic && who.atomic)) return std::nullopt;
-    if (synchronised(cell.writer_group, cell.writer_epoch, who.workgroup)) return std::nullopt;
+    if (who.bypass || (writer.atomic && who.atomic)) return std::nullopt;
+    if (synchronised(writer.group, writer.epoch, who.workgroup)) return std::nullopt;
     return found("race-between-workgroups");
   }
   const bool engine = events_[event].pc_base == 0;
@@ -168,33 +310,33 @@ std::optional<MemoryOrder::Finding> MemoryOrder::check_read(const Cell& cell, co
   return std::nullopt;
 }
 
-std::optional<MemoryOrder::Finding> MemoryOrder::check_write(const Cell& cell, const Who& who,
+std::optional<MemoryOrder::Finding> MemoryOrder::check_write(const Writer& writer,
+                                                             const Reader& reader, const Who& who,
                                                              const Word& word) const {
-  const bool over_write = (cell.writer_bytes & word.bytes) != 0;
-  const bool over_read = (cell.reader_bytes & word.bytes) != 0;
-  const auto found = [&](const char* rule, bool reader) {
+  const bool over_write = (writer.bytes & word.bytes) != 0;
+  const bool over_read = (reader.bytes & word.bytes) != 0;
+  const auto found = [&](const char* rule, bool read) {
     return Finding{rule, word.address, word.lane,
-                   reader
-                       ? describe(cell.reader_event, cell.reader_group, cell.reader_pc, "read")
-                       : describe(cell.writer_event, cell.writer_group, cell.writer_pc, "written")};
+                   read ? describe(reader.event, reader.group, reader.pc, "read")
+                        : describe(writer.event, writer.group, writer.pc, "written")};
   };
   if (!over_write) {
     // Neighbours in a word do not meet.
-  } else if (cell.writer_event == current_) {
-    if (cell.writer_group != who.workgroup && !(cell.writer_atomic && who.atomic) &&
-        !synchronised(cell.writer_group, cell.writer_epoch, who.workgroup)) {
+  } else if (writer.event == current_) {
+    if (writer.group != who.workgroup && !(writer.atomic && who.atomic) &&
+        !synchronised(writer.group, writer.epoch, who.workgroup)) {
       return found("race-between-workgroups", false);
     }
-  } else if (cell.writer_event > complete_ && events_[cell.writer_event].pc_base != 0) {
+  } else if (writer.event > complete_ && events_[writer.event].pc_base != 0) {
     return found("missing-barrier", false);
   }
   if (!over_read) return std::nullopt;
-  if (cell.reader_event == current_) {
-    const bool other = cell.reader_group != who.workgroup || cell.several_readers;
+  if (reader.event == current_) {
+    const bool other = reader.group != who.workgroup || reader.several;
     if (other && acquires_[who.workgroup].load(std::memory_order_relaxed) == 0) {
       return found("race-between-workgroups", true);
     }
-  } else if (cell.reader_event > complete_) {
+  } else if (reader.event > complete_) {
     return found("missing-barrier", true);
   }
   return std::nullopt;

@@ -63,22 +63,28 @@ class MemoryOrder {
   void acquire(uint32_t workgroup);
 
  private:
-  struct Cell {                 // of four bytes
-    uint32_t writer_event = 0;  // 0: never written while we watched
-    uint32_t writer_group = 0;
-    uint32_t writer_pc = 0;  // low half
-    uint32_t reader_event = 0;
-    uint32_t reader_group = 0;
-    uint32_t reader_pc = 0;
-    uint8_t writer_epoch = 0;  // of the workgroup's releases
-    uint8_t writer_bytes = 0;  // which of the four, a bit each
-    uint8_t reader_bytes = 0;
-    bool writer_atomic = false;
-    bool several_readers = false;
+  struct Writer {        // of four bytes
+    uint32_t event = 0;  // 0: never written while we watched
+    uint32_t group = 0;
+    uint32_t pc = 0;    // low half
+    uint8_t epoch = 0;  // of the workgroup's releases
+    uint8_t bytes = 0;  // which of the four, a bit each
+    bool atomic = false;
   };
-  static constexpr uint64_t kPageBytes = 4096;
+  struct Reader {  // of four bytes, or of the sixteen around them while all were read alike
+    uint32_t event = 0;
+    uint32_t group = 0;
+    uint32_t pc = 0;
+    uint8_t bytes = 0;
+    bool several = false;
+    bool split = false;  // of sixteen bytes: their words differ; event is the newest of theirs
+  };
+  static constexpr uint64_t kPageBytes = 4096, kPageWords = kPageBytes / 4, kSectorWords = 4;
   struct Page {
-    std::array<Cell, kPageBytes / 4> cells;
+    std::array<Reader, kPageWords / kSectorWords> sectors;
+    std::unique_ptr<std::array<Reader, kPageWords>> readers;  // null: no sector is split
+    std::unique_ptr<std::array<Writer, kPageWords>> writers;  // null: nobody has written
+    uint32_t newest_writer = 0;                               // greatest event among the writers
     std::mutex mutex;
   };
   struct Event {
@@ -93,9 +99,20 @@ class MemoryOrder {
     uint8_t bytes;
     int lane;
   };
-  std::optional<Finding> check(Cell& cell, const Who& who, const Word& word);
-  std::optional<Finding> check_read(const Cell& cell, const Who& who, const Word& word) const;
-  std::optional<Finding> check_write(const Cell& cell, const Who& who, const Word& word) const;
+  Page* lookup(uint64_t number, bool create);
+  Writer& writer_of(Page& page, uint64_t word);
+  Reader& reader_of(Page& page, uint64_t word);  // splits its sector
+  std::optional<Finding> access_lane(const Who& who, uint64_t address, uint32_t bytes, int lane);
+  std::optional<Finding> check(Writer& writer, Reader& reader, const Who& who, const Word& word);
+  std::optional<Finding> check_read(const Writer& writer, const Who& who, const Word& word) const;
+  std::optional<Finding> check_write(const Writer& writer, const Reader& reader, const Who& who,
+                                     const Word& word) const;
+  void remember(Reader& reader, const Who& who, uint8_t bytes) const;
+  // Several whole words of a page, in the order of addresses.
+  struct Run {
+    uint64_t start = 0, end = 0;
+  };
+  bool read_run(Page& page, const Who& who, const Run& run, uint32_t settled);
   bool synchronised(uint32_t writer, uint8_t epoch, uint32_t reader) const;
   std::string describe(uint32_t event, uint32_t group, uint32_t pc, const char* what) const;
 
@@ -103,6 +120,7 @@ class MemoryOrder {
   std::atomic<uint64_t> shadow_bytes_{0};
   std::mutex pages_mutex_;
   std::unordered_map<uint64_t, std::unique_ptr<Page>> pages_;
+  uint64_t generation_;  // of pages_; no other object has it
   std::vector<Event> events_{1};
   uint32_t current_ = 0;   // event of the running dispatch
   uint32_t complete_ = 0;  // events up to here are complete ...

@@ -12,24 +12,22 @@ namespace {
 
 constexpr uint32_t kAll = 0xffffffff;
 
-bool is_vector_alu(Format f) {
-  switch (f) {
-    case Format::kVop1:
-    case Format::kVop2:
-    case Format::kVopc:
-    case Format::kVop3:
-    case Format::kVop3Sd:
-    case Format::kVop3p:
-    case Format::kVopd:
-    case Format::kVinterp:
-      return true;
-    default:
-      return false;
-  }
-}
+// The formats stand in groups.
+bool is_vector_alu(Format f) { return f >= Format::kVop1 && f <= Format::kVinterp; }
+bool is_scalar_alu(Format f) { return f <= Format::kSopc; }
+static_assert(Format::kSop1 < Format::kSopc && Format::kSopc < Format::kSopp);
+static_assert(Format::kVop1 < Format::kVopd && Format::kVopd < Format::kVinterp);
 
-bool is_scalar_alu(Format f) {
-  return f == Format::kSop1 || f == Format::kSop2 || f == Format::kSopk || f == Format::kSopc;
+using RegisterSet = std::array<uint64_t, 4>;
+
+bool contains(const RegisterSet& set, size_t number) {
+  return (set[number / 64 % 4] >> (number % 64) & 1) != 0;
+}
+void insert(RegisterSet& set, size_t number) {
+  set[number / 64 % 4] |= uint64_t{1} << (number % 64);
+}
+void erase(RegisterSet& set, size_t number) {
+  set[number / 64 % 4] &= ~(uint64_t{1} << (number % 64));
 }
 
 bool is_vector_memory(Format f) {
@@ -57,6 +55,17 @@ bool crosses_lanes(const Instruction& i) {
     default:
       return false;
   }
+}
+
+// One of the operand's registers is in the set of its kind.
+bool meets(const RegisterSet& vgprs, const RegisterSet& sgprs, const Operand& operand) {
+  if (operand.constant) return false;
+  const RegisterSet& set = operand.is_vgpr() ? vgprs : sgprs;
+  const auto first = static_cast<size_t>(operand.is_vgpr() ? operand.vgpr() : operand.code);
+  for (size_t n = first; n < first + operand.dwords; ++n) {
+    if (contains(set, n)) return true;
+  }
+  return false;
 }
 
 // The low half of the result depends on the low halves of the operands only, and compilers leave
@@ -115,7 +124,10 @@ void Strict::begin() {
     state.vgpr_loads.assign(vgprs, Load());
     state.sgpr_loads.assign(128, Load());
     state.vgpr_written.assign(vgprs, Lanes{0, 0});
-    if (vgprs > 0) state.vgpr_written[0] = {kAll, kAll};  // work-item ids
+    if (vgprs > 0) {  // work-item ids
+      state.vgpr_written[0] = {kAll, kAll};
+      insert(state.vgpr_complete, 0);
+    }
     for (int s = 0; s < workgroup_.initial_sgprs; ++s)
       state.sgpr_written[static_cast<size_t>(s)] = true;
     for (const uint16_t s : {code::kExecLo, code::kExecHi, code::kNull})
@@ -134,10 +146,12 @@ void Strict::begin() {
 void Strict::before(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
   WaveState& state = waves_[wave.index];
-  check_allocation(wave, op);
+  if (op.vgpr_end > wave.vgpr_count) check_allocation(wave, op);
   if (state.counters[kVm].busy() || state.counters[kLgkm].busy()) check_pending(wave, op);
   unwritten_loaded_ = {0, 0};
-  if (is_vector_alu(i.format) || is_scalar_alu(i.format)) {
+  if (is_vector_alu(i.format) && sources_complete(state, i)) {
+    result_ = result_low_ = {kAll, kAll};
+  } else if (is_vector_alu(i.format) || is_scalar_alu(i.format)) {
     result_ = result_lanes(wave, op, false);
     if (low_half_suffices(i.op)) result_low_ = result_lanes(wave, op, true);
     if (i.op == Opcode::kSSetpcB64 || i.op == Opcode::kSSwappcB64) {
@@ -243,15 +257,21 @@ bool Strict::is_pending(const WaveState& state, const Load& load) const {
 
 void Strict::check_pending(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
-  for (int s = 0; s < i.sources; ++s)
-    check_operand_pending(wave, op, i.source[static_cast<size_t>(s)], kKinds);
+  const WaveState& state = waves_[wave.index];
+  for (size_t s = 0; s < i.sources; ++s) {
+    if (meets(state.vgpr_loading, state.sgpr_loading, i.source[s])) {
+      check_operand_pending(wave, op, i.source[s], kKinds);
+    }
+  }
   // Loads of one kind return in order, so one may follow another into the same register (two halves
   // of it, for example).
   Kind same = kKinds;
   if (is_vector_memory(i.format) && i.format != Format::kFlat) same = kVm;
   if (i.format == Format::kDs) same = kLgkm;
-  for (int d = 0; d < i.destinations; ++d) {
-    check_operand_pending(wave, op, i.destination[static_cast<size_t>(d)], same);
+  for (size_t d = 0; d < i.destinations; ++d) {
+    if (meets(state.vgpr_loading, state.sgpr_loading, i.destination[d])) {
+      check_operand_pending(wave, op, i.destination[d], same);
+    }
   }
 }
 
@@ -261,8 +281,14 @@ void Strict::check_operand_pending(Wave& wave, const Op& op, const Operand& oper
   for (int d = 0; d < operand.dwords; ++d) {
     const auto number =
         static_cast<size_t>(operand.is_vgpr() ? operand.vgpr() + d : operand.code + d);
+    RegisterSet& loading = operand.is_vgpr() ? state.vgpr_loading : state.sgpr_loading;
+    if (!contains(loading, number)) continue;
     std::vector<Load>& loads = operand.is_vgpr() ? state.vgpr_loads : state.sgpr_loads;
-    if (number >= loads.size() || !is_pending(state, loads[number])) continue;
+    if (number >= loads.size()) continue;
+    if (!is_pending(state, loads[number])) {
+      erase(loading, number);
+      continue;
+    }
     if (except == kVm && loads[number].number[kLgkm] == 0) continue;
     if (except == kLgkm && loads[number].number[kVm] == 0) continue;
     const bool vm = loads[number].number[kVm] > state.counters[kVm].done;
@@ -290,7 +316,10 @@ void Strict::start_load(Wave& wave, const Op& op, bool vm, bool lgkm, bool order
     const Operand& to = i.destination[static_cast<size_t>(d)];
     std::vector<Load>& loads = to.is_vgpr() ? state.vgpr_loads : state.sgpr_loads;
     const auto first = static_cast<size_t>(to.is_vgpr() ? to.vgpr() : to.code);
-    for (size_t n = first; n < first + to.dwords && n < loads.size(); ++n) loads[n] = load;
+    for (size_t n = first; n < first + to.dwords && n < loads.size(); ++n) {
+      loads[n] = load;
+      insert(to.is_vgpr() ? state.vgpr_loading : state.sgpr_loading, n);
+    }
   }
 }
 
@@ -328,6 +357,23 @@ void Strict::wait(Wave& wave, const Op& op) {
 }
 
 // --- What was written ---
+
+// Every register that the instruction reads was written in all lanes.
+bool Strict::sources_complete(const WaveState& state, const Instruction& i) const {
+  for (int s = 0; s < i.sources; ++s) {
+    const Operand& operand = i.source[static_cast<size_t>(s)];
+    if (operand.constant) continue;
+    for (int d = 0; d < operand.dwords; ++d) {
+      if (operand.is_vgpr()) {
+        if (!contains(state.vgpr_complete, static_cast<size_t>(operand.vgpr() + d))) return false;
+      } else {
+        const size_t n = operand.code + static_cast<size_t>(d);
+        if (n < state.sgpr_written.size() && !state.sgpr_written[n]) return false;
+      }
+    }
+  }
+  return true;
+}
 
 Strict::Lanes Strict::written_lanes(const Wave& wave, const Operand& operand) const {
   if (operand.constant || operand.dwords == 0) return {kAll, kAll};
@@ -383,10 +429,17 @@ void Strict::set_written(Wave& wave, const Operand& operand, const Lanes& good, 
     if (operand.is_vgpr()) {
       const auto n = static_cast<size_t>(operand.vgpr() + d);
       if (n >= state.vgpr_written.size()) return;
+      if (good[0] == kAll && good[1] == kAll && contains(state.vgpr_complete, n)) continue;
       for (int bank = 0; bank < 2; ++bank) {
         const uint32_t exec = whole ? kAll : wave.exec(bank);
         uint32_t& lanes = state.vgpr_written[n][static_cast<size_t>(bank)];
         lanes = (lanes & ~exec) | (good[static_cast<size_t>(bank)] & exec);
+      }
+      const Lanes& now = state.vgpr_written[n];
+      if (now[0] == kAll && (now[1] == kAll || !wave.wave64)) {
+        insert(state.vgpr_complete, n);
+      } else {
+        erase(state.vgpr_complete, n);
       }
     } else if (operand.code + static_cast<size_t>(d) < code::kExecLo &&
                operand.code != code::kNull) {

@@ -59,6 +59,9 @@ class Strict {
     std::array<Counter, kKinds> counters;
     std::vector<Load> vgpr_loads, sgpr_loads;
     std::vector<Lanes> vgpr_written;
+    // By register: written in all lanes; maybe the target of a load under way. They answer most
+    // questions at once.
+    std::array<uint64_t, 4> vgpr_complete{}, vgpr_loading{}, sgpr_loading{};
     std::array<bool, 128> sgpr_written{};
     uint32_t lgkm_done_at_barrier = 0;
   };
@@ -80,6 +83,7 @@ class Strict {
   void check_operand_pending(Wave& wave, const Op& op, const Operand& operand, Kind except);
   bool is_pending(const WaveState& state, const Load& load) const;
   void check_used(Wave& wave, const Op& op, const Operand& operand, std::string_view role);
+  bool sources_complete(const WaveState& state, const Instruction& instruction) const;
   Lanes written_lanes(const Wave& wave, const Operand& operand) const;
   Lanes result_lanes(const Wave& wave, const Op& op, bool low_half) const;
   void set_written(Wave& wave, const Operand& operand, const Lanes& good, bool whole);
