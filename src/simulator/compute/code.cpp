@@ -29,32 +29,38 @@ void run_missing(Wave& wave, const Op& op) {
 // Behind the last dword of a page: the next page begins.
 void run_page_end(Wave& wave, const Op&) { wave.jump(wave.next_pc()); }
 
-// An instruction whose last dwords lie on the next page.
-void run_crossing(Wave& wave, const Op& op) {
+// Decodes an instruction whose last dwords lie on the next page. False after a fault.
+bool decode_crossing(Wave& wave, uint64_t pc, Worker::Crossing& crossing) {
   Worker& worker = *wave.workgroup->worker;
-  const uint64_t pc = wave.pc_of(op);
   std::array<uint32_t, kMaxDwords> words{};
   const size_t here = (CodePage::kBytes - pc % CodePage::kBytes) / 4;
-  if (!worker.read(pc, words.data(), here * 4)) return;
+  if (!worker.read(pc, words.data(), here * 4)) return false;
   const Translation rest = worker.shared->memory->translate(pc + here * 4, Access::kExecute);
   if (rest.host == nullptr) {
     wave.stop(Stop::kMemoryViolation, fmt::format("instruction fetch at {:#x}", pc + here * 4),
               pc + here * 4);
-    return;
+    return false;
   }
   std::memcpy(&words[here], rest.host, (kMaxDwords - here) * 4);
-  Instruction& instruction = worker.crossing_instruction;
-  instruction = Instruction();
-  if (!decode(words, instruction)) instruction.literal_value = words[0];
-  worker.crossing_op = Op();
-  prepare(worker.crossing_op, instruction);
-  wave.next += worker.crossing_op.dwords - op.dwords;
+  crossing.instruction = Instruction();
+  if (!decode(words, crossing.instruction)) crossing.instruction.literal_value = words[0];
+  crossing.op = Op();
+  prepare(crossing.op, crossing.instruction);
+  crossing.pc = pc;
+  return true;
+}
+
+void run_crossing(Wave& wave, const Op& op) {
+  const uint64_t pc = wave.pc_of(op);
+  Worker::Crossing& crossing = wave.workgroup->worker->crossings[Worker::code_slot(pc)];
+  if (crossing.pc != pc && !decode_crossing(wave, pc, crossing)) return;
+  wave.next += crossing.op.dwords - op.dwords;
   --wave.counts[static_cast<size_t>(op.type)];
-  ++wave.counts[static_cast<size_t>(worker.crossing_op.type)];
+  ++wave.counts[static_cast<size_t>(crossing.op.type)];
   Strict* strict = wave.workgroup->strict.get();
-  if (strict != nullptr) strict->before(wave, worker.crossing_op);
-  worker.crossing_op.run(wave, worker.crossing_op);
-  if (strict != nullptr) strict->after(wave, worker.crossing_op);
+  if (strict != nullptr) strict->before(wave, crossing.op);
+  crossing.op.run(wave, crossing.op);
+  if (strict != nullptr) strict->after(wave, crossing.op);
 }
 
 std::unique_ptr<CodePage> decode_page(uint64_t address, const std::byte* bytes) {

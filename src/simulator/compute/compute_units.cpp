@@ -244,7 +244,7 @@ Result ComputeUnits::run(const Dispatch& given) {
   if (s.order) s.order->begin_dispatch(dispatch);
   for (auto& worker : s.workers) {
     worker->result = {};
-    worker->last_page = nullptr;
+    worker->forget_code();
   }
   s.team.run([&](int thread) { s.work(*s.workers[static_cast<size_t>(thread)]); });
   // Of the waves that stopped, the one of the lowest workgroup is reported.

@@ -61,7 +61,8 @@ void Wave::stop(Stop why, std::string message, uint64_t address) {
 void Wave::jump(uint64_t address) {
   Worker& worker = *workgroup->worker;
   const uint64_t start = address / CodePage::kBytes * CodePage::kBytes;
-  if (worker.last_page == nullptr || worker.last_page->address != start) {
+  const CodePage*& known = worker.code_pages[Worker::code_slot(address)];
+  if (known == nullptr || known->address != start) {
     bool stale = false;
     const CodePage* found = worker.shared->code->find(address, &stale);
     if (found == nullptr) {
@@ -69,9 +70,9 @@ void Wave::jump(uint64_t address) {
       return;
     }
     if (stale) report_stale_code(*this, address);
-    worker.last_page = found;
+    known = found;
   }
-  page = worker.last_page->ops.data();
+  page = known->ops.data();
   page_address = start;
   next = page + (address - start) / 4;
 }

@@ -114,10 +114,21 @@ struct Worker {
   Tlb tlb;
   Result result;  // of the first wave that stopped here
   uint32_t result_workgroup = 0;
-  // An instruction that crosses a code page is decoded here each time.
-  Op crossing_op;
-  Instruction crossing_instruction;
-  const CodePage* last_page = nullptr;
+  // Code that this thread met in the running dispatch: pages, and instructions that lie across two
+  // of them, by page number.
+  struct Crossing {
+    uint64_t pc = 0;
+    Op op;
+    Instruction instruction;
+  };
+  static constexpr size_t kCodeSlots = 16;
+  std::array<const CodePage*, kCodeSlots> code_pages{};
+  std::array<Crossing, kCodeSlots> crossings;
+  static size_t code_slot(uint64_t pc) { return pc / CodePage::kBytes % kCodeSlots; }
+  void forget_code() {
+    code_pages.fill(nullptr);
+    for (Crossing& crossing : crossings) crossing.pc = 0;
+  }
 
   // Whole access or nothing; false after a fault. For accesses that may cross pages.
   bool read(uint64_t address, void* out, size_t bytes);
