@@ -1,0 +1,194 @@
+#include "devices/amd/driver/discovery.h"
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "devices/amd/hw/discovery.h"
+#include "devices/amd/hw/ip_bases.h"
+#include "devices/amd/hw/nbio.h"
+#include "support/error.h"
+
+namespace outboard::devices::amd::driver {
+namespace {
+
+namespace table = hw::discovery;
+
+constexpr uint64_t kTableBytes = 10 << 10;
+constexpr uint64_t kTableFromEnd = table::DISCOVERY_TMR_OFFSET;
+constexpr int kVramBar = 0, kDoorbellBar = 2, kRegisterBar = 5;
+
+// The blocks that the driver touches, and the versions that its tables are for (a Navi 31).
+struct Wanted {
+  std::string_view name;
+  uint32_t hardware_id;
+  std::optional<hw::Ip> bases;  // whose register bases must agree
+  uint32_t major, minor, revision;
+};
+constexpr std::array<Wanted, 8> kWanted = {{
+    {"GC", table::GC_HWID, hw::Ip::kGc, 11, 0, 0},
+    {"MMHUB", table::MMHUB_HWID, hw::Ip::kMmhub, 3, 0, 0},
+    {"MP0", table::MP0_HWID, hw::Ip::kMp0, 13, 0, 0},
+    {"MP1", table::MP1_HWID, hw::Ip::kMp1, 13, 0, 0},
+    {"NBIO", table::NBIF_HWID, hw::Ip::kNbio, 4, 3, 0},
+    {"OSSSYS", table::OSSSYS_HWID, hw::Ip::kOsssys, 6, 0, 0},
+    {"HDP", table::HDP_HWID, hw::Ip::kHdp, 6, 0, 0},
+    {"SDMA0", table::SDMA0_HWID, std::nullopt, 6, 0, 0},
+}};
+
+using Bytes = std::span<const std::byte>;
+
+template <typename T>
+T at(Bytes bytes, uint64_t offset, std::string_view what) {
+  if (offset > bytes.size() || sizeof(T) > bytes.size() - offset) {
+    fail("discovery table: {} lies outside the table, at {}", what, offset);
+  }
+  T out;
+  std::memcpy(&out, &bytes[offset], sizeof(T));
+  return out;
+}
+
+// Through BAR 0 where it shows the end of VRAM; else dword by dword through the MM_INDEX window.
+std::vector<std::byte> read_table(link::Link& link, Registers& registers, uint64_t vram_bytes) {
+  std::vector<std::byte> out(kTableBytes);
+  const uint64_t start = vram_bytes - kTableFromEnd;
+  if (link.bar(kVramBar).size >= vram_bytes) {
+    link.read(kVramBar, start, out);
+    return out;
+  }
+  constexpr uint32_t kMemory = 0x80000000;  // the window shows VRAM, not registers
+  for (uint64_t i = 0; i < kTableBytes; i += 4) {
+    const uint64_t address = start + i;
+    registers.set<hw::nbio::BIF_BX_PF0_MM_INDEX_HI>(static_cast<uint32_t>(address >> 31));
+    registers.set<hw::nbio::BIF_BX_PF0_MM_INDEX>(static_cast<uint32_t>(address & 0x7fffffff) |
+                                                 kMemory);
+    const uint32_t word = registers.get<hw::nbio::BIF_BX_PF0_MM_DATA>();
+    std::memcpy(&out[i], &word, 4);
+  }
+  return out;
+}
+
+// The sum of all bytes behind the field.
+void check_sum(Bytes bytes, const table::binary_header& header) {
+  constexpr size_t kStart =
+      offsetof(table::binary_header, binary_checksum) + sizeof(header.binary_checksum);
+  if (header.binary_size < kStart || header.binary_size > bytes.size())
+    fail("discovery table: says it has {} bytes", uint32_t{header.binary_size});
+  uint16_t sum = 0;
+  for (const std::byte byte : bytes.first(header.binary_size).subspan(kStart))
+    sum = static_cast<uint16_t>(sum + static_cast<uint8_t>(byte));
+  if (sum != header.binary_checksum)
+    fail("discovery table: its bytes sum to {:#x}, expected {:#x}", sum,
+         uint32_t{header.binary_checksum});
+}
+
+void check_block(const Wanted& wanted, const table::ip_v3& found, Bytes bases) {
+  if (found.major != wanted.major || found.minor != wanted.minor ||
+      found.revision != wanted.revision) {
+    throw Error(
+        fmt::format("discovery table: {} is version {}.{}.{}, expected {}.{}.{}", wanted.name,
+                    found.major, found.minor, found.revision, wanted.major, wanted.minor,
+                    wanted.revision),
+        "This is another card than an RX 7900 XTX (Navi 31), which is the only one supported.");
+  }
+  if (!wanted.bases) return;
+  const auto& known = hw::kIpBases[static_cast<size_t>(*wanted.bases)];
+  const size_t segments = hw::kIpSegments[static_cast<size_t>(*wanted.bases)];
+  for (size_t i = 0; i < segments && i < found.num_base_address; ++i) {
+    const auto base = at<uint32_t>(bases, i * 4, "a register base");
+    if (base != known[i])
+      fail("discovery table: {} has its segment {} at {:#x}, expected {:#x}", wanted.name, i, base,
+           known[i]);
+  }
+}
+
+void read_blocks(Bytes bytes, const table::binary_header& header, CardFacts& facts) {
+  const uint64_t start = header.table_list[table::IP_DISCOVERY].offset;
+  const auto dies = at<table::ip_discovery_header>(bytes, start, "the list of dies");
+  if (dies.signature != table::DISCOVERY_TABLE_SIGNATURE)
+    fail("discovery table: its IP list has no signature");
+  std::array<bool, kWanted.size()> seen{};
+  for (uint32_t die = 0; die < dies.num_dies && die < std::size(dies.die_info_); ++die) {
+    uint64_t next = dies.die_info_[die].die_offset;
+    const auto die_header = at<table::die_header>(bytes, next, "a die");
+    next += sizeof(die_header);
+    for (uint32_t i = 0; i < die_header.num_ips; ++i) {
+      constexpr uint64_t kEntry = sizeof(table::ip_v3) - 4;  // without its first base
+      table::ip_v3 found{};
+      const auto entry = at<std::array<std::byte, kEntry>>(bytes, next, "a block");
+      std::memcpy(static_cast<void*>(&found), entry.data(), kEntry);
+      const Bytes bases = bytes.subspan(next + kEntry);
+      for (size_t w = 0; w < kWanted.size(); ++w) {
+        if (found.hw_id != kWanted[w].hardware_id || found.instance_number != 0) continue;
+        check_block(kWanted[w], found, bases);
+        seen[w] = true;
+        facts.blocks.push_back(
+            {std::string(kWanted[w].name), found.major, found.minor, found.revision});
+      }
+      next += kEntry + uint64_t{found.num_base_address} * 4;
+    }
+  }
+  for (size_t w = 0; w < kWanted.size(); ++w) {
+    if (!seen[w]) fail("discovery table: no {} in it", kWanted[w].name);
+  }
+}
+
+}  // namespace
+
+void identify(link::Link& link) {
+  constexpr uint32_t kNavi31 = 0x744c1002;
+  const uint32_t id = link.config_read(0, 4);
+  if (id == 0xffffffff) {
+    throw Error("the card does not answer: its configuration space reads as ones",
+                "Check that the enclosure is powered and its cable plugged in.");
+  }
+  if (id != kNavi31) {
+    throw Error(
+        fmt::format("found PCI device {:04x}:{:04x}, expected 1002:744c", id & 0xffff, id >> 16),
+        "The RX 7900 XTX (Navi 31) is the only card supported.");
+  }
+  for (const auto& [bar, least] :
+       {std::pair(kVramBar, uint64_t{1} << 20), std::pair(kDoorbellBar, uint64_t{1} << 12),
+        std::pair(kRegisterBar, uint64_t{1} << 18)}) {
+    if (link.bar(bar).size >= least) continue;
+    throw Error(
+        fmt::format("BAR {} has {} bytes, expected {} or more", bar, link.bar(bar).size, least),
+        "The system has not given the card its addresses: unplug the enclosure and plug it "
+        "in again.");
+  }
+}
+
+CardFacts discover(link::Link& link, Registers& registers) {
+  CardFacts facts;
+  const uint32_t megabytes = registers.get<hw::nbio::RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE>();
+  if (megabytes == 0 || megabytes == 0xffffffff) {
+    throw Error(fmt::format("discovery: the card tells a memory size of {:#x} MB", megabytes),
+                "Its registers do not answer: the BARs may not be assigned. Unplug the enclosure "
+                "and plug it in again.");
+  }
+  facts.vram_bytes = uint64_t{megabytes} << 20;
+  const std::vector<std::byte> bytes = read_table(link, registers, facts.vram_bytes);
+  const auto header = at<table::binary_header>(bytes, 0, "its header");
+  if (header.binary_signature != table::BINARY_SIGNATURE) {
+    throw Error(fmt::format("discovery table: signature {:#x}, expected {:#x}",
+                            uint32_t{header.binary_signature}, table::BINARY_SIGNATURE),
+                "Video memory cannot be read, or the card has not started: power the enclosure off "
+                "and on.");
+  }
+  check_sum(bytes, header);
+  read_blocks(bytes, header, facts);
+  const auto gc =
+      at<table::gc_info_v1_0>(bytes, header.table_list[table::GC].offset, "the shader list");
+  if (gc.header.table_id != table::GC_TABLE_ID)
+    fail("discovery table: its shader list has no signature");
+  facts.shader_engines = gc.gc_num_se;
+  facts.arrays_per_engine = gc.gc_num_sa_per_se;
+  facts.compute_units =
+      2 * (gc.gc_num_wgp0_per_sa + gc.gc_num_wgp1_per_sa) * gc.gc_num_sa_per_se * gc.gc_num_se;
+  return facts;
+}
+
+}  // namespace outboard::devices::amd::driver

@@ -1,0 +1,33 @@
+// What the card says it is: the IP discovery table at the end of VRAM. Source: Linux amdgpu
+// include/discovery.h and amdgpu_discovery.c.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "devices/amd/driver/registers.h"
+#include "link/link.h"
+
+namespace outboard::devices::amd::driver {
+
+struct CardFacts {
+  uint64_t vram_bytes = 0;
+  uint32_t shader_engines = 0;
+  uint32_t arrays_per_engine = 0;
+  uint32_t compute_units = 0;  // on the die; some may be switched off
+  struct Block {
+    std::string name;
+    uint32_t major, minor, revision;
+  };
+  std::vector<Block> blocks;
+};
+
+// Is this the card, and does it have its BARs? Throws Error saying what is there instead.
+void identify(link::Link& link);
+
+// Reads and checks the table: signature, checksum, and that every block has the version and the
+// register bases that our tables are made for. Throws Error naming the block that differs.
+CardFacts discover(link::Link& link, Registers& registers);
+
+}  // namespace outboard::devices::amd::driver

@@ -1,0 +1,204 @@
+// The memory hubs. Source: Linux amdgpu gfxhub_v3_0.c, mmhub_v3_0.c, gmc_v11_0.c; tinygrad 0.14.0,
+// runtime/support/am/ip.py (AM_GMC).
+#include "devices/amd/driver/blocks.h"
+#include "devices/amd/driver/memory.h"
+#include "devices/amd/hw/gc.h"
+#include "devices/amd/hw/mmhub.h"
+#include "devices/amd/hw/page_table.h"
+
+namespace outboard::devices::amd::driver {
+namespace {
+
+using hw::Field;
+
+// The two hubs have the same registers under other names. A macro, because only it can change them.
+#define OUTBOARD_HUB(Name, space, P)                                                      \
+  struct Name {                                                                           \
+    using AgpBase = hw::space::P##MC_VM_AGP_BASE;                                         \
+    using AgpBot = hw::space::P##MC_VM_AGP_BOT;                                           \
+    using AgpTop = hw::space::P##MC_VM_AGP_TOP;                                           \
+    using ApertureLow = hw::space::P##MC_VM_SYSTEM_APERTURE_LOW_ADDR;                     \
+    using ApertureHigh = hw::space::P##MC_VM_SYSTEM_APERTURE_HIGH_ADDR;                   \
+    using DefaultLsb = hw::space::P##MC_VM_SYSTEM_APERTURE_DEFAULT_ADDR_LSB;              \
+    using DefaultMsb = hw::space::P##MC_VM_SYSTEM_APERTURE_DEFAULT_ADDR_MSB;              \
+    using FaultDefaultLo = hw::space::P##VM_L2_PROTECTION_FAULT_DEFAULT_ADDR_LO32;        \
+    using FaultDefaultHi = hw::space::P##VM_L2_PROTECTION_FAULT_DEFAULT_ADDR_HI32;        \
+    using FaultCntl2 = hw::space::P##VM_L2_PROTECTION_FAULT_CNTL2;                        \
+    using L1Cntl = hw::space::P##MC_VM_MX_L1_TLB_CNTL;                                    \
+    using L2Cntl = hw::space::P##VM_L2_CNTL;                                              \
+    using L2Cntl2 = hw::space::P##VM_L2_CNTL2;                                            \
+    using L2Cntl3 = hw::space::P##VM_L2_CNTL3;                                            \
+    using L2Cntl4 = hw::space::P##VM_L2_CNTL4;                                            \
+    using L2Cntl5 = hw::space::P##VM_L2_CNTL5;                                            \
+    using StartLo = hw::space::P##VM_CONTEXT0_PAGE_TABLE_START_ADDR_LO32;                 \
+    using StartHi = hw::space::P##VM_CONTEXT0_PAGE_TABLE_START_ADDR_HI32;                 \
+    using EndLo = hw::space::P##VM_CONTEXT0_PAGE_TABLE_END_ADDR_LO32;                     \
+    using EndHi = hw::space::P##VM_CONTEXT0_PAGE_TABLE_END_ADDR_HI32;                     \
+    using BaseLo = hw::space::P##VM_CONTEXT0_PAGE_TABLE_BASE_ADDR_LO32;                   \
+    using BaseHi = hw::space::P##VM_CONTEXT0_PAGE_TABLE_BASE_ADDR_HI32;                   \
+    using ContextCntl = hw::space::P##VM_CONTEXT0_CNTL;                                   \
+    using IdentityLowLo = hw::space::P##VM_L2_CONTEXT1_IDENTITY_APERTURE_LOW_ADDR_LO32;   \
+    using IdentityLowHi = hw::space::P##VM_L2_CONTEXT1_IDENTITY_APERTURE_LOW_ADDR_HI32;   \
+    using IdentityHighLo = hw::space::P##VM_L2_CONTEXT1_IDENTITY_APERTURE_HIGH_ADDR_LO32; \
+    using IdentityHighHi = hw::space::P##VM_L2_CONTEXT1_IDENTITY_APERTURE_HIGH_ADDR_HI32; \
+    using IdentityOffsetLo = hw::space::P##VM_L2_CONTEXT_IDENTITY_PHYSICAL_OFFSET_LO32;   \
+    using IdentityOffsetHi = hw::space::P##VM_L2_CONTEXT_IDENTITY_PHYSICAL_OFFSET_HI32;   \
+    using Range0Lo = hw::space::P##VM_INVALIDATE_ENG0_ADDR_RANGE_LO32;                    \
+    using Range1Lo = hw::space::P##VM_INVALIDATE_ENG1_ADDR_RANGE_LO32;                    \
+    using Request = hw::space::P##VM_INVALIDATE_ENG17_REQ;                                \
+    using Acknowledge = hw::space::P##VM_INVALIDATE_ENG17_ACK;                            \
+    using Semaphore = hw::space::P##VM_INVALIDATE_ENG17_SEM;                              \
+  }
+OUTBOARD_HUB(GcHub, gc, GC);
+OUTBOARD_HUB(MmHub, mmhub, MM);
+#undef OUTBOARD_HUB
+
+constexpr int kInvalidateEngines = 18;
+
+template <typename H>
+void set_apertures(Context& c) {
+  Registers& r = c.registers;
+  // No AGP aperture: its bottom lies above its top.
+  r.set<typename H::AgpBase>(0);
+  r.set<typename H::AgpBot>(0xffffff);
+  r.set<typename H::AgpTop>(0);
+  // Addresses in VRAM's range go there without a page table (units of 256 KiB).
+  r.set<typename H::ApertureLow>(static_cast<uint32_t>(c.vram_base >> 18));
+  r.set<typename H::ApertureHigh>(static_cast<uint32_t>(c.vram_end >> 18));
+  r.set_pair<typename H::DefaultLsb, typename H::DefaultMsb>(layout::kScratchPage >> 12);
+  r.set_pair<typename H::FaultDefaultLo, typename H::FaultDefaultHi>(layout::kDummyPage >> 12);
+}
+
+template <typename H>
+void set_caches(Context& c) {
+  Registers& r = c.registers;
+  r.update<typename H::FaultCntl2>({{H::FaultCntl2::ACTIVE_PAGE_MIGRATION_PTE_READ_RETRY, 1}});
+  r.update<typename H::L1Cntl>({{H::L1Cntl::ENABLE_L1_TLB, 1},
+                                {H::L1Cntl::SYSTEM_ACCESS_MODE, 3},
+                                {H::L1Cntl::ENABLE_ADVANCED_DRIVER_MODEL, 1},
+                                {H::L1Cntl::SYSTEM_APERTURE_UNMAPPED_ACCESS, 0},
+                                {H::L1Cntl::MTYPE, hw::pte::MTYPE_UC}});
+  r.update<typename H::L2Cntl>({{H::L2Cntl::ENABLE_L2_CACHE, 1},
+                                {H::L2Cntl::ENABLE_L2_FRAGMENT_PROCESSING, 0},
+                                {H::L2Cntl::ENABLE_DEFAULT_PAGE_OUT_TO_SYSTEM_MEMORY, 1},
+                                {H::L2Cntl::L2_PDE0_CACHE_TAG_GENERATION_MODE, 0},
+                                {H::L2Cntl::PDE_FAULT_CLASSIFICATION, 0},
+                                {H::L2Cntl::CONTEXT1_IDENTITY_ACCESS_MODE, 1},
+                                {H::L2Cntl::IDENTITY_MODE_FRAGMENT_SIZE, 0}});
+  r.update<typename H::L2Cntl2>(
+      {{H::L2Cntl2::INVALIDATE_ALL_L1_TLBS, 1}, {H::L2Cntl2::INVALIDATE_L2_CACHE, 1}});
+  r.set<typename H::L2Cntl3>(
+      H::L2Cntl3::BANK_SELECT(9) | H::L2Cntl3::L2_CACHE_BIGK_FRAGMENT_SIZE(6) |
+      H::L2Cntl3::L2_CACHE_4K_ASSOCIATIVITY(1) | H::L2Cntl3::L2_CACHE_BIGK_ASSOCIATIVITY(1));
+  r.set<typename H::L2Cntl4>(H::L2Cntl4::L2_CACHE_4K_PARTITION_COUNT(1));
+  r.set<typename H::L2Cntl5>(H::L2Cntl5::WALKER_PRIORITY_CLIENT_ID(0x1ff));
+}
+
+// VMID 0 through the page tables in VRAM: four levels; every kind of fault is reported.
+template <typename H>
+void enable_context(Context& c) {
+  Registers& r = c.registers;
+  using C = typename H::ContextCntl;
+  r.set_pair<typename H::StartLo, typename H::StartHi>(Memory::kBase >> 12);
+  r.set_pair<typename H::EndLo, typename H::EndHi>((Memory::kEnd - 1) >> 12);
+  r.set_pair<typename H::BaseLo, typename H::BaseHi>(layout::kPageTables | 1);  // bit 0: valid
+  r.set<C>(
+      C::ENABLE_CONTEXT(1) | C::PAGE_TABLE_DEPTH(3) | C::PAGE_TABLE_BLOCK_SIZE(0) |
+      C::RANGE_PROTECTION_FAULT_ENABLE_INTERRUPT(1) | C::RANGE_PROTECTION_FAULT_ENABLE_DEFAULT(1) |
+      C::DUMMY_PAGE_PROTECTION_FAULT_ENABLE_INTERRUPT(1) |
+      C::DUMMY_PAGE_PROTECTION_FAULT_ENABLE_DEFAULT(1) |
+      C::PDE0_PROTECTION_FAULT_ENABLE_INTERRUPT(1) | C::PDE0_PROTECTION_FAULT_ENABLE_DEFAULT(1) |
+      C::VALID_PROTECTION_FAULT_ENABLE_INTERRUPT(1) | C::VALID_PROTECTION_FAULT_ENABLE_DEFAULT(1) |
+      C::READ_PROTECTION_FAULT_ENABLE_INTERRUPT(1) | C::READ_PROTECTION_FAULT_ENABLE_DEFAULT(1) |
+      C::WRITE_PROTECTION_FAULT_ENABLE_INTERRUPT(1) | C::WRITE_PROTECTION_FAULT_ENABLE_DEFAULT(1) |
+      C::EXECUTE_PROTECTION_FAULT_ENABLE_INTERRUPT(1) |
+      C::EXECUTE_PROTECTION_FAULT_ENABLE_DEFAULT(1));
+}
+
+template <typename H>
+void init(Context& c) {
+  Registers& r = c.registers;
+  set_apertures<H>(c);
+  set_caches<H>(c);
+  enable_context<H>(c);
+  // No identity aperture: its low end lies above its high end.
+  r.set_pair<typename H::IdentityLowLo, typename H::IdentityLowHi>(0xfffffffff);
+  r.set_pair<typename H::IdentityHighLo, typename H::IdentityHighHi>(0);
+  r.set_pair<typename H::IdentityOffsetLo, typename H::IdentityOffsetHi>(0);
+  // Invalidate engines reach every address.
+  constexpr uint32_t kStep = H::Range1Lo::kAddress - H::Range0Lo::kAddress;
+  for (uint32_t engine = 0; engine < kInvalidateEngines; ++engine) {
+    r.write(H::Range0Lo::kAddress + engine * kStep, 0xffffffff);
+    r.write(H::Range0Lo::kAddress + engine * kStep + 1, 0x1f);
+  }
+}
+
+template <typename H>
+void invalidate(Context& c, bool semaphore) {
+  Registers& r = c.registers;
+  using Q = typename H::Request;
+  constexpr uint32_t kVmid0 = 1;
+  if (semaphore) {
+    wait_for(
+        {"gmc", "the semaphore of the MMHUB's invalidate engine 17"},
+        [&] { return r.get<typename H::Semaphore>(); },
+        [](uint32_t v) { return (v & 1) != 0 && v != 0xffffffff; });
+  }
+  r.set<Q>(Q::PER_VMID_INVALIDATE_REQ(kVmid0) | Q::FLUSH_TYPE(0) | Q::INVALIDATE_L2_PTES(1) |
+           Q::INVALIDATE_L2_PDE0(1) | Q::INVALIDATE_L2_PDE1(1) | Q::INVALIDATE_L2_PDE2(1) |
+           Q::INVALIDATE_L1_PTES(1));
+  wait_for(
+      {"gmc", semaphore ? "the MMHUB to invalidate its TLBs (ENG17_ACK)"
+                        : "the GCHUB to invalidate its TLBs (ENG17_ACK)"},
+      [&] { return r.get<typename H::Acknowledge>(); },
+      [](uint32_t v) { return (v & kVmid0) != 0 && v != 0xffffffff; });
+  if (semaphore) r.set<typename H::Semaphore>(0);
+}
+
+}  // namespace
+
+namespace gmc {
+
+void find_vram(Context& c) {
+  constexpr uint32_t kAddress = 0xffffff;  // units of 16 MiB
+  c.vram_base = uint64_t{c.registers.get<hw::mmhub::MMMC_VM_FB_LOCATION_BASE>() & kAddress} << 24;
+  c.vram_end = uint64_t{c.registers.get<hw::mmhub::MMMC_VM_FB_LOCATION_TOP>() & kAddress} << 24;
+}
+
+void init_hub(Context& c, Hub hub) { hub == Hub::kGc ? init<GcHub>(c) : init<MmHub>(c); }
+
+void flush_tlb(Context& c, Hub hub) {
+  c.flush_host_writes();
+  if (hub == Hub::kGc) {
+    invalidate<GcHub>(c, false);
+    return;
+  }
+  invalidate<MmHub>(c, true);
+  // MMHUB 3.0 keeps translations in a cache of its own (gmc_v11_0.c, flush_vm_hub).
+  using R = hw::mmhub::MMVM_L2_BANK_SELECT_RESERVED_CID2;
+  c.registers.update<R>({{R::RESERVED_CACHE_PRIVATE_INVALIDATION, 1}});
+  c.registers.get<R>();  // it is through when it has been read back
+}
+
+bool has_fault(Context& c) {
+  return c.registers.get<hw::gc::GCVM_L2_PROTECTION_FAULT_STATUS>() != 0;
+}
+
+Fault read_fault(Context& c) {
+  using Status = hw::gc::GCVM_L2_PROTECTION_FAULT_STATUS;
+  Fault fault;
+  fault.status = c.registers.get<Status>();
+  fault.address = (uint64_t{c.registers.get<hw::gc::GCVM_L2_PROTECTION_FAULT_ADDR_HI32>()} << 32 |
+                   c.registers.get<hw::gc::GCVM_L2_PROTECTION_FAULT_ADDR_LO32>())
+                  << 12;
+  fault.write = Status::RW.get(fault.status) != 0;
+  return fault;
+}
+
+void clear_fault(Context& c) {
+  using R = hw::gc::GCVM_L2_PROTECTION_FAULT_CNTL;
+  c.registers.update<R>({{R::CLEAR_PROTECTION_FAULT_STATUS_ADDR, 1}});
+}
+
+}  // namespace gmc
+}  // namespace outboard::devices::amd::driver

@@ -1,0 +1,128 @@
+// Interrupts: a ring in VRAM that is read when something went wrong; fences are watched in shared
+// memory instead. Source: Linux amdgpu ih_v6_0.c; tinygrad 0.14.0, runtime/support/am/ip.py
+// (AM_IH).
+#include <array>
+
+#include "devices/amd/driver/blocks.h"
+#include "devices/amd/driver/memory.h"
+#include "devices/amd/hw/interrupts.h"
+#include "devices/amd/hw/osssys.h"
+#include "support/error.h"
+
+namespace outboard::devices::amd::driver::ih {
+namespace {
+
+namespace reg = hw::osssys;
+namespace source = hw::ih;
+
+constexpr uint32_t kRingBytes = 256 << 10;
+constexpr uint32_t kRingDwords = kRingBytes / 4;
+constexpr uint32_t kEntryDwords = 8;
+constexpr uint32_t kLogDwords = 16;
+static_assert(1U << kLogDwords == kRingDwords);
+constexpr uint32_t kFrameBuffer = 4;  // MC_SPACE: addresses are the memory controller's
+
+std::string_view name_of(uint32_t id) {
+  switch (id) {
+    case source::GFX_11_0_0__SRCID__UTCL2_FAULT:
+      return "page fault";
+    case source::GFX_11_0_0__SRCID__SQ_INTERRUPT_ID:
+      return "shader";
+    case source::GFX_11_0_0__SRCID__CP_BAD_OPCODE_ERROR:
+      return "command processor: bad opcode";
+    case source::GFX_11_0_0__SRCID__CP_PRIV_REG_FAULT:
+      return "command processor: privileged register";
+    case source::GFX_11_0_0__SRCID__CP_PRIV_INSTR_FAULT:
+      return "command processor: privileged packet";
+    case source::GFX_11_0_0__SRCID__CP_ECC_ERROR:
+      return "memory error (ECC)";
+    case source::GFX_11_0_0__SRCID__SDMA_QUEUE_HANG:
+      return "SDMA queue hangs";
+    case source::GFX_11_0_0__SRCID__SDMA_PAGE_FAULT:
+      return "SDMA page fault";
+    default:
+      return {};
+  }
+}
+
+bool is_ordinary(uint32_t id) {
+  return id == source::GFX_11_0_0__SRCID__CP_EOP_INTERRUPT ||
+         id == source::GFX_11_0_0__SRCID__SDMA_TRAP ||
+         id == source::GFX_11_0_0__SRCID__CP_CTX_BUSY_INTERRUPT ||
+         id == source::GFX_11_0_0__SRCID__CP_CTX_EMPTY_INTERRUPT;
+}
+
+std::string describe(const uint32_t* entry) {
+  const uint32_t id = source::Entry::SOURCE_ID.get(entry);
+  std::string text =
+      fmt::format("client {:#x}, source {:#x}", source::Entry::CLIENT_ID.get(entry), id);
+  if (const std::string_view name = name_of(id); !name.empty()) text = name;
+  if (id == source::GFX_11_0_0__SRCID__SQ_INTERRUPT_ID) {
+    static constexpr std::array<std::string_view, 4> kErrors = {
+        "uncorrectable memory error", "illegal instruction", "memory violation",
+        "detected memory error"};
+    const uint32_t* context = entry + source::Entry::CONTEXT_ID0.dword;
+    constexpr uint32_t kError = 2;  // encoding: 0 thread trace, 1 wave, 2 error
+    if (source::SqInterrupt::ENCODING.get(context) == kError) {
+      text += fmt::format(": {}", kErrors[source::SqInterrupt::ERROR_TYPE.get(context) & 3]);
+    }
+  }
+  return text;
+}
+
+}  // namespace
+
+void init(Context& c) {
+  Registers& r = c.registers;
+  using Cntl = reg::IH_RB_CNTL;
+  using Cntl1 = reg::IH_RB_CNTL_RING1;
+  const uint64_t ring = c.controller_address(layout::kInterruptRing);
+  r.set_pair<reg::IH_RB_BASE, reg::IH_RB_BASE_HI>(ring >> 8);
+  r.set<Cntl>(Cntl::MC_SPACE(kFrameBuffer) | Cntl::WPTR_OVERFLOW_CLEAR(1) |
+              Cntl::RB_SIZE(kLogDwords) | Cntl::MC_SNOOP(1) | Cntl::WPTR_OVERFLOW_ENABLE(1) |
+              Cntl::RPTR_REARM(1));
+  r.set_pair<reg::IH_RB_WPTR_ADDR_LO, reg::IH_RB_WPTR_ADDR_HI>(
+      c.controller_address(layout::kInterruptPointer));
+  r.set<reg::IH_RB_WPTR>(0);
+  r.set<reg::IH_RB_RPTR>(0);
+  r.set<reg::IH_DOORBELL_RPTR>(0);
+  r.set_pair<reg::IH_RB_BASE_RING1, reg::IH_RB_BASE_HI_RING1>((ring + kRingBytes) >> 8);
+  r.set<Cntl1>(Cntl1::MC_SPACE(kFrameBuffer) | Cntl1::WPTR_OVERFLOW_CLEAR(1) |
+               Cntl1::RB_SIZE(kLogDwords) | Cntl1::MC_SNOOP(1) | Cntl1::RB_FULL_DRAIN_ENABLE(1));
+  r.set<reg::IH_RB_WPTR_RING1>(0);
+  r.set<reg::IH_RB_RPTR_RING1>(0);
+  r.set<reg::IH_DOORBELL_RPTR_RING1>(0);
+  // Fault storms must not drown the rest.
+  r.update<reg::IH_STORM_CLIENT_LIST_CNTL>(
+      {{reg::IH_STORM_CLIENT_LIST_CNTL::CLIENT18_IS_STORM_CLIENT, 1}});
+  r.update<reg::IH_INT_FLOOD_CNTL>({{reg::IH_INT_FLOOD_CNTL::FLOOD_CNTL_ENABLE, 1}});
+  r.update<reg::IH_MSI_STORM_CTRL>({{reg::IH_MSI_STORM_CTRL::DELAY, 3}});
+  r.update<Cntl>({{Cntl::RB_ENABLE, 1}, {Cntl::ENABLE_INTR, 1}});
+  r.update<Cntl1>({{Cntl1::RB_ENABLE, 1}});
+}
+
+std::vector<std::string> drain(Context& c) {
+  Registers& r = c.registers;
+  std::vector<std::string> out;
+  const uint32_t pointer = r.get<reg::IH_RB_WPTR>();
+  if (pointer == 0xffffffff) return {"the card does not answer"};
+  const uint32_t end = reg::IH_RB_WPTR::OFFSET.get(pointer) % kRingDwords;
+  uint32_t at = reg::IH_RB_WPTR::OFFSET.get(r.get<reg::IH_RB_RPTR>()) % kRingDwords;
+  while (at != end) {
+    std::array<uint32_t, kEntryDwords> entry{};
+    c.read_vram(layout::kInterruptRing + uint64_t{at} * 4,
+                std::as_writable_bytes(std::span(entry)));
+    if (!is_ordinary(source::Entry::SOURCE_ID.get(entry.data())))
+      out.push_back(describe(entry.data()));
+    at = (at + kEntryDwords) % kRingDwords;
+  }
+  r.set<reg::IH_RB_RPTR>(reg::IH_RB_WPTR::OFFSET(end));
+  if (reg::IH_RB_WPTR::RB_OVERFLOW.get(pointer) != 0) {
+    out.emplace_back("interrupts were lost: the ring ran over");
+    r.update<reg::IH_RB_CNTL>({{reg::IH_RB_CNTL::WPTR_OVERFLOW_CLEAR, 1}});
+    r.update<reg::IH_RB_CNTL>({{reg::IH_RB_CNTL::WPTR_OVERFLOW_CLEAR, 0}});
+  }
+  return out;
+}
+
+}  // namespace outboard::devices::amd::driver::ih

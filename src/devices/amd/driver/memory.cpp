@@ -1,0 +1,235 @@
+#include "devices/amd/driver/memory.h"
+
+#include <algorithm>
+
+#include "devices/amd/hw/page_table.h"
+#include "support/error.h"
+
+namespace outboard::devices::amd::driver {
+namespace {
+
+namespace pte = hw::pte;
+
+constexpr int kVramBar = 0;
+constexpr uint64_t kPage = 4096;
+constexpr uint64_t kHuge = uint64_t{2} << 20;
+constexpr uint64_t kGuard = 64 << 10;
+constexpr int kLevels = 4;             // PTB, PDB0, PDB1, PDB2
+constexpr uint32_t kHugeFragment = 9;  // a run of 2^9 pages
+
+uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
+
+// Of an address, at a level: 0 is the last (PTB).
+uint32_t index_of(uint64_t address, int level) {
+  return static_cast<uint32_t>((address - Memory::kBase) >> (12 + 9 * level) & 511);
+}
+
+uint64_t leaf_flags() {
+  return pte::VALID(1) | pte::READABLE(1) | pte::WRITEABLE(1) | pte::EXECUTABLE(1);
+}
+
+uint64_t system_flags() {
+  return leaf_flags() | pte::SYSTEM(1) | pte::SNOOPED(1) | pte::MTYPE(hw::pte::MTYPE_UC);
+}
+
+}  // namespace
+
+Memory::Memory(link::Link& link, uint64_t vram_bytes, std::function<void()> flush)
+    : link_(link), flush_(std::move(flush)) {
+  free_vram_[layout::kBootEnd] = vram_bytes - layout::kReservedAtEnd - layout::kBootEnd;
+  new_table();  // the root
+}
+
+void Memory::reset() {
+  // Old entries may stand anywhere in the pool, so all that is in use is written.
+  for (const auto& [offset, table] : tables_) changed_[offset] = {0, 511};
+  write_changes();
+}
+
+Buffer Memory::allocate(uint64_t bytes, std::string name) {
+  const uint64_t size = round_up(std::max<uint64_t>(bytes, 1), bytes >= kHuge ? kHuge : kPage);
+  Entry entry;
+  entry.vram = take_vram(size);
+  entry.buffer = {take_address(size), size, std::move(name)};
+  map_run(entry.buffer.address, entry.vram, size, leaf_flags());
+  write_changes();
+  buffers_[entry.buffer.address] = entry;
+  return entry.buffer;
+}
+
+uint64_t Memory::vram_offset(const Buffer& buffer) const {
+  const auto found = buffers_.find(buffer.address);
+  if (found == buffers_.end() || found->second.shared)
+    fail("{} does not lie in video memory", buffer.name);
+  return found->second.vram;
+}
+
+void Memory::free(const Buffer& buffer) {
+  const auto found = buffers_.find(buffer.address);
+  if (found == buffers_.end()) fail("{} is no buffer of this card", buffer.name);
+  const Entry entry = found->second;
+  unmap(buffer);
+  if (!entry.shared) give_vram(entry.vram, entry.buffer.bytes);
+}
+
+Buffer Memory::map(const link::SharedMemory& memory, std::string name) {
+  Entry entry;
+  entry.shared = true;
+  entry.buffer = {take_address(memory.size()), memory.size(), std::move(name)};
+  uint64_t at = entry.buffer.address;
+  for (const link::Segment& segment : memory.segments()) {
+    map_run(at, segment.address, segment.size, system_flags());
+    at += segment.size;
+  }
+  write_changes();
+  buffers_[entry.buffer.address] = entry;
+  return entry.buffer;
+}
+
+void Memory::unmap(const Buffer& buffer) {
+  const auto found = buffers_.find(buffer.address);
+  if (found == buffers_.end()) fail("{} is no buffer of this card", buffer.name);
+  clear_run(buffer.address, buffer.bytes);
+  write_changes();
+  free_addresses_[buffer.address] = round_up(buffer.bytes, kPage) + kGuard;
+  buffers_.erase(found);
+}
+
+uint64_t Memory::free_bytes() const {
+  uint64_t sum = 0;
+  for (const auto& [offset, bytes] : free_vram_) sum += bytes;
+  return sum;
+}
+
+std::string Memory::describe(uint64_t address) const {
+  auto after = buffers_.upper_bound(address);
+  if (after == buffers_.begin()) return {};
+  const Buffer& buffer = std::prev(after)->second.buffer;
+  const uint64_t offset = address - buffer.address;
+  if (offset < buffer.bytes)
+    return fmt::format("{}, byte {} of {}", buffer.name, offset, buffer.bytes);
+  if (offset < buffer.bytes + kGuard)
+    return fmt::format("{} bytes past the end of {}", offset - buffer.bytes, buffer.name);
+  return {};
+}
+
+// Addresses are plenty: a freed range is used again only when it fits exactly.
+uint64_t Memory::take_address(uint64_t bytes) {
+  const uint64_t size = round_up(bytes, kPage) + kGuard;
+  for (auto it = free_addresses_.begin(); it != free_addresses_.end(); ++it) {
+    if (it->second != size) continue;
+    const uint64_t address = it->first;
+    free_addresses_.erase(it);
+    return address;
+  }
+  const uint64_t address = round_up(next_address_, bytes >= kHuge ? kHuge : kPage);
+  if (address + size > kEnd) fail("GPU addresses are used up");
+  next_address_ = address + size;
+  return address;
+}
+
+uint64_t Memory::take_vram(uint64_t bytes) {
+  const uint64_t alignment = bytes >= kHuge ? kHuge : kPage;
+  for (auto& [offset, free] : free_vram_) {
+    const uint64_t start = round_up(offset, alignment);
+    const uint64_t skipped = start - offset;
+    if (free < skipped || free - skipped < bytes) continue;
+    const uint64_t first = offset, length = free;
+    free_vram_.erase(first);
+    if (skipped > 0) free_vram_[first] = skipped;
+    if (length - skipped > bytes) free_vram_[start + bytes] = length - skipped - bytes;
+    return start;
+  }
+  uint64_t largest = 0;
+  for (const auto& [offset, free] : free_vram_) largest = std::max(largest, free);
+  throw Error(fmt::format("video memory: {} bytes are wanted; {} are free, {} in one piece", bytes,
+                          free_bytes(), largest),
+              "Use a smaller model, a smaller type, or a shorter context.");
+}
+
+void Memory::give_vram(uint64_t offset, uint64_t bytes) {
+  auto it = free_vram_.emplace(offset, bytes).first;
+  const auto next = std::next(it);
+  if (next != free_vram_.end() && it->first + it->second == next->first) {
+    it->second += next->second;
+    free_vram_.erase(next);
+  }
+  if (it == free_vram_.begin()) return;
+  const auto before = std::prev(it);
+  if (before->first + before->second == it->first) {
+    before->second += it->second;
+    free_vram_.erase(it);
+  }
+}
+
+void Memory::map_run(uint64_t address, uint64_t physical, uint64_t bytes, uint64_t flags) {
+  while (bytes > 0) {
+    const bool huge = bytes >= kHuge && address % kHuge == 0 && physical % kHuge == 0;
+    const uint64_t size = huge ? kHuge : kPage;
+    const uint64_t leaf = huge ? flags | pte::PDE_PTE(1) | pte::FRAG(kHugeFragment) : flags;
+    set_entry(address, huge ? 1 : 0, leaf | physical);
+    address += size;
+    physical += size;
+    bytes -= std::min(bytes, size);
+  }
+}
+
+void Memory::clear_run(uint64_t address, uint64_t bytes) {
+  const uint64_t end = address + bytes;
+  while (address < end) {
+    const Table& root = tables_.at(layout::kPageTables);
+    const Table& upper = tables_.at(root.children[index_of(address, 3)]);
+    const Table& directory = tables_.at(upper.children[index_of(address, 2)]);
+    const bool huge = pte::PDE_PTE.get(directory.entries[index_of(address, 1)]) != 0;
+    set_entry(address, huge ? 1 : 0, 0);
+    address += huge ? kHuge : kPage;
+  }
+}
+
+void Memory::set_entry(uint64_t address, int level, uint64_t value) {
+  uint64_t table = layout::kPageTables;
+  for (int at = kLevels - 1;; --at) {
+    const uint32_t index = index_of(address, at);
+    uint64_t entry = value;
+    if (at > level) {
+      uint64_t& child = tables_.at(table).children[index];
+      if (child == 0) child = new_table();
+      entry = pte::VALID(1) | child;
+    }
+    Table& here = tables_.at(table);
+    if (here.entries[index] != entry) {
+      here.entries[index] = entry;
+      // A leaf in the place of a table: the table stays in the pool, empty, for the next time.
+      const auto [change, fresh] = changed_.try_emplace(table, index, index);
+      if (!fresh)
+        change->second = {std::min(change->second.first, index),
+                          std::max(change->second.second, index)};
+    }
+    if (at == level) return;
+    table = here.children[index];
+  }
+}
+
+uint64_t Memory::new_table() {
+  if (next_table_ == layout::kPageTablesEnd)
+    fail("page tables: the pool of {} tables is used up", tables_.size());
+  const uint64_t offset = next_table_;
+  next_table_ += kPage;
+  tables_[offset] = Table();
+  changed_[offset] = {0, 511};
+  return offset;
+}
+
+// One message for each table, with the entries between the first and the last that changed.
+void Memory::write_changes() {
+  if (changed_.empty()) return;
+  for (const auto& [offset, range] : changed_) {
+    const auto entries =
+        std::span(tables_.at(offset).entries).subspan(range.first, range.second - range.first + 1);
+    link_.write(kVramBar, offset + uint64_t{range.first} * 8, std::as_bytes(entries));
+  }
+  changed_.clear();
+  flush_();
+}
+
+}  // namespace outboard::devices::amd::driver

@@ -1,0 +1,55 @@
+// Bus interface and host data path. Source: Linux amdgpu nbio_v4_3.c, hdp_v6_0.c; tinygrad 0.14.0,
+// runtime/support/am/ip.py (AM_SOC).
+#include "devices/amd/hw/nbio.h"
+#include "devices/amd/driver/blocks.h"
+
+namespace outboard::devices::amd::driver {
+namespace {
+
+namespace reg = hw::nbio;
+
+constexpr int kVramBar = 0;
+
+// The entry registers of the doorbell router have one layout.
+constexpr uint32_t entry_address(int port) {
+  return reg::S2A_DOORBELL_ENTRY_0_CTRL::kAddress +
+         static_cast<uint32_t>(port) *
+             (reg::S2A_DOORBELL_ENTRY_1_CTRL::kAddress - reg::S2A_DOORBELL_ENTRY_0_CTRL::kAddress);
+}
+
+}  // namespace
+
+void Context::write_vram(uint64_t offset, std::span<const std::byte> bytes) {
+  link.write(kVramBar, offset, bytes);
+}
+void Context::read_vram(uint64_t offset, std::span<std::byte> bytes) {
+  link.read(kVramBar, offset, bytes);
+}
+
+void Context::flush_host_writes() {
+  // The register tells where the flush lies in BAR 5, in bytes; it is fixed after power-on.
+  static constexpr uint32_t kUnknown = 0;
+  if (hdp_flush == kUnknown) hdp_flush = registers.get<reg::BIF_BX0_REMAP_HDP_MEM_FLUSH_CNTL>() / 4;
+  registers.write(hdp_flush, 0);
+}
+
+namespace nbio {
+
+void init(Context& c) {
+  c.registers.update<reg::RCC_DEV0_EPF2_STRAP2>(
+      {{reg::RCC_DEV0_EPF2_STRAP2::STRAP_NO_SOFT_RESET_DEV0_F2, 0}});
+  c.registers.set<reg::RCC_DEV0_EPF0_RCC_DOORBELL_APER_EN>(1);
+}
+
+void enable_doorbells(Context& c, int port, uint32_t id, uint32_t offset, uint32_t size) {
+  using Entry = reg::S2A_DOORBELL_ENTRY_0_CTRL;
+  constexpr uint32_t kAddressBits = 3;  // 31:28 of the doorbell's address behind the router
+  c.registers.write(entry_address(port),
+                    Entry::S2A_DOORBELL_PORT0_ENABLE(1) | Entry::S2A_DOORBELL_PORT0_AWID(id) |
+                        Entry::S2A_DOORBELL_PORT0_RANGE_OFFSET(offset) |
+                        Entry::S2A_DOORBELL_PORT0_RANGE_SIZE(size) |
+                        Entry::S2A_DOORBELL_PORT0_AWADDR_31_28_VALUE(kAddressBits));
+}
+
+}  // namespace nbio
+}  // namespace outboard::devices::amd::driver

@@ -1,0 +1,249 @@
+#include "devices/amd/driver/queue.h"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstring>
+#include <thread>
+
+#include "devices/amd/hw/gc.h"
+#include "devices/amd/hw/pm4.h"
+#include "devices/amd/hw/sdma_packets.h"
+#include "support/error.h"
+
+namespace outboard::devices::amd::driver {
+namespace {
+
+namespace gc = hw::gc;
+namespace pm4 = hw::pm4;
+namespace packets = hw::sdma;
+
+constexpr int kDoorbellBar = 2;
+constexpr std::chrono::milliseconds kRingPatience{10000};
+
+uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
+uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
+
+// A type 3 packet with a body of so many dwords, all zero (nvd.h, PACKET3).
+std::vector<uint32_t> packet(uint8_t opcode, size_t body) {
+  std::vector<uint32_t> out(body + 1);
+  constexpr uint32_t kType3 = 3;
+  out[0] = kType3 << 30 | (static_cast<uint32_t>(body) - 1) << 16 | uint32_t{opcode} << 8;
+  return out;
+}
+
+void append(std::vector<uint32_t>& to, const std::vector<uint32_t>& more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+void set_registers(std::vector<uint32_t>& to, uint32_t address,
+                   std::initializer_list<uint32_t> values) {
+  std::vector<uint32_t> out = packet(pm4::SET_SH_REG, values.size() + 1);
+  out[1] = address - pm4::SET_SH_REG_START;
+  std::copy(values.begin(), values.end(), out.begin() + 2);
+  append(to, out);
+}
+
+}  // namespace
+
+Queue::Queue(Context& c, const Place& place) : c_(c), place_(place) { restart(); }
+
+gfx::Ring Queue::ring() const {
+  return {place_.address + place_.ring, place_.bytes,
+          place_.address + place_.control + kReadPointer,
+          place_.address + place_.control + kWritePointer};
+}
+
+void Queue::restart() {
+  written_ = 0;
+  store(kReadPointer, 0);
+  store(kWritePointer, 0);
+  store(kFence, last_);
+}
+
+uint64_t Queue::load(uint64_t at) {
+  uint64_t value = 0;
+  place_.memory->read(place_.control + at, std::as_writable_bytes(std::span(&value, 1)));
+  return value;
+}
+
+void Queue::store(uint64_t at, uint64_t value) {
+  place_.memory->write(place_.control + at, std::as_bytes(std::span(&value, 1)));
+}
+
+Fence Queue::submit(std::span<const uint32_t> packets) {
+  put(packets);
+  put(fence_packet(++last_));
+  // The pointer and the ring must be in memory before the doorbell tells of them.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  const uint64_t pointer = written_ * unit();
+  store(kWritePointer, pointer);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  c_.link.write(kDoorbellBar, doorbell_, std::as_bytes(std::span(&pointer, 1)));
+  return last_;
+}
+
+void Queue::put(std::span<const uint32_t> packets) {
+  const uint64_t size = place_.bytes / 4;
+  if (packets.size() + 64 > size)
+    fail("{}: {} dwords do not fit its ring of {}", name(), packets.size(), size);
+  uint64_t padding = 0;
+  if (fills_up() && written_ % size + packets.size() > size) padding = size - written_ % size;
+  // Read pointers of 32 bits wrap; what is free follows from their distance.
+  const auto start = std::chrono::steady_clock::now();
+  const auto used = [&] {
+    const uint64_t read = load(kReadPointer) / unit() % size;
+    return (written_ % size + size - read) % size;
+  };
+  while (used() + padding + packets.size() + 16 > size) {
+    if (std::chrono::steady_clock::now() - start > kRingPatience)
+      fail("{}: its ring stays full", name());
+    std::this_thread::yield();
+  }
+  const std::vector<uint32_t> zeros(padding, 0);
+  for (std::span<const uint32_t> part : {std::span<const uint32_t>(zeros), packets}) {
+    while (!part.empty()) {
+      const uint64_t at = written_ % size;
+      const auto piece = part.first(std::min<uint64_t>(part.size(), size - at));
+      place_.memory->write(place_.ring + at * 4, std::as_bytes(piece));
+      written_ += piece.size();
+      part = part.subspan(piece.size());
+    }
+  }
+}
+
+bool Queue::is_done(Fence fence) {
+  return static_cast<uint32_t>(load(kFence)) >= static_cast<uint32_t>(fence);
+}
+
+void Queue::wait(Fence fence, std::chrono::milliseconds limit,
+                 const std::function<std::string()>& on_timeout) {
+  const auto start = std::chrono::steady_clock::now();
+  for (int looks = 0; !is_done(fence); ++looks) {
+    constexpr int kSpins = 1000;
+    if (looks > kSpins) std::this_thread::sleep_for(std::chrono::microseconds(50));
+    if (std::chrono::steady_clock::now() - start < limit) continue;
+    const std::string more = on_timeout ? on_timeout() : std::string();
+    throw Error(
+        fmt::format("{}: waited {} ms for fence {}; it stands at {}{}", name(), limit.count(),
+                    fence, static_cast<uint32_t>(load(kFence)), more.empty() ? "" : ": " + more),
+        "The card hangs: it will be reset at the next start. If that fails, power the enclosure "
+        "off and on.");
+  }
+}
+
+std::vector<uint32_t> ComputeQueue::barrier() {
+  constexpr uint32_t kPartialFlush = 7, kIndex = 4;  // CS_PARTIAL_FLUSH (soc21_enum.h), nvd.h
+  std::vector<uint32_t> out = packet(pm4::EVENT_WRITE, 1);
+  out[1] = kPartialFlush | kIndex << 8;
+  return out;
+}
+
+std::vector<uint32_t> ComputeQueue::acquire(const Caches& caches) {
+  using A = pm4::AcquireMem;
+  std::vector<uint32_t> out = packet(pm4::ACQUIRE_MEM, 7);
+  A::COHER_SIZE.put(out.data(), 0xffffffff);
+  A::COHER_SIZE_HI.put(out.data(), 0xff);
+  A::GCR_GLI_INV.put(out.data(), caches.instructions ? 1 : 0);
+  A::GCR_GLK_INV.put(out.data(), caches.scalar ? 1 : 0);
+  A::GCR_GLV_INV.put(out.data(), caches.vector ? 1 : 0);
+  A::GCR_GL1_INV.put(out.data(), caches.vector ? 1 : 0);
+  A::GCR_GL2_INV.put(out.data(), caches.second_level ? 1 : 0);
+  A::GCR_GL2_WB.put(out.data(), caches.second_level ? 1 : 0);
+  return out;
+}
+
+std::vector<uint32_t> ComputeQueue::dispatch(const Launch& l) {
+  std::vector<uint32_t> out;
+  set_registers(out, gc::COMPUTE_PGM_LO::kAddress, {low(l.program >> 8), high(l.program >> 8)});
+  set_registers(out, gc::COMPUTE_PGM_RSRC1::kAddress, {l.rsrc1, l.rsrc2});
+  set_registers(out, gc::COMPUTE_PGM_RSRC3::kAddress, {l.rsrc3});
+  set_registers(out, gc::COMPUTE_TMPRING_SIZE::kAddress, {l.tmpring});
+  set_registers(out, gc::COMPUTE_DISPATCH_SCRATCH_BASE_LO::kAddress,
+                {low(l.scratch >> 8), high(l.scratch >> 8)});
+  set_registers(out, gc::COMPUTE_START_X::kAddress,
+                {0, 0, 0, l.workgroup_size[0], l.workgroup_size[1], l.workgroup_size[2]});
+  for (size_t i = 0; i < l.user_data.size(); ++i) {
+    set_registers(out, gc::COMPUTE_USER_DATA_0::kAddress + static_cast<uint32_t>(i),
+                  {l.user_data[i]});
+  }
+  std::vector<uint32_t> start = packet(pm4::DISPATCH_DIRECT, 4);
+  std::copy(l.workgroups.begin(), l.workgroups.end(), start.begin() + 1);
+  using I = gc::COMPUTE_DISPATCH_INITIATOR;
+  start[4] = I::COMPUTE_SHADER_EN(1) | I::FORCE_START_AT_000(1) | I::CS_W32_EN(l.wave32 ? 1 : 0);
+  append(out, start);
+  return out;
+}
+
+std::vector<uint32_t> ComputeQueue::fence_packet(Fence value) {
+  using R = pm4::ReleaseMem;
+  constexpr uint32_t kCacheFlush = 0x14, kEndOfPipe = 5,
+                     kData32 = 1;  // CACHE_FLUSH_AND_INV_TS_EVENT
+  std::vector<uint32_t> out = packet(pm4::RELEASE_MEM, 7);
+  R::EVENT_TYPE.put(out.data(), kCacheFlush);
+  R::EVENT_INDEX.put(out.data(), kEndOfPipe);
+  R::GCR_GL2_WB.put(out.data(), 1);
+  R::GCR_GLM_WB.put(out.data(), 1);
+  R::GCR_SEQ.put(out.data(), 1);
+  R::DATA_SEL.put(out.data(), kData32);
+  R::ADDRESS_LO.put(out.data(), low(fence_address()));
+  R::ADDRESS_HI.put(out.data(), high(fence_address()));
+  R::DATA_LO.put(out.data(), low(value));
+  return out;
+}
+
+std::vector<uint32_t> CopyQueue::copy(uint64_t to, uint64_t from, uint64_t bytes) {
+  using C = packets::CopyLinear;
+  constexpr uint64_t kMost = uint64_t{1} << 30;  // the count has 30 bits and is one less
+  std::vector<uint32_t> out;
+  while (bytes > 0) {
+    const uint64_t piece = std::min(bytes, kMost);
+    std::array<uint32_t, 7> p{};
+    C::HEADER_op.put(p.data(), packets::OP_COPY);
+    C::HEADER_sub_op.put(p.data(), packets::SUBOP_COPY_LINEAR);
+    C::COUNT_count.put(p.data(), low(piece - 1));
+    C::SRC_ADDR_LO_src_addr_31_0.put(p.data(), low(from));
+    C::SRC_ADDR_HI_src_addr_63_32.put(p.data(), high(from));
+    C::DST_ADDR_LO_dst_addr_31_0.put(p.data(), low(to));
+    C::DST_ADDR_HI_dst_addr_63_32.put(p.data(), high(to));
+    out.insert(out.end(), p.begin(), p.end());
+    to += piece;
+    from += piece;
+    bytes -= piece;
+  }
+  return out;
+}
+
+std::vector<uint32_t> CopyQueue::fill(uint64_t to, uint32_t value, uint64_t bytes) {
+  using F = packets::ConstantFill;
+  constexpr uint64_t kMost = uint64_t{1} << 29;
+  constexpr uint32_t kDwords = 2;  // FILLSIZE
+  std::vector<uint32_t> out;
+  while (bytes > 0) {
+    const uint64_t piece = std::min(bytes, kMost);
+    std::array<uint32_t, 5> p{};
+    F::HEADER_op.put(p.data(), packets::OP_CONST_FILL);
+    F::HEADER_fillsize.put(p.data(), kDwords);
+    F::DST_ADDR_LO_dst_addr_31_0.put(p.data(), low(to));
+    F::DST_ADDR_HI_dst_addr_63_32.put(p.data(), high(to));
+    F::DATA_src_data_31_0.put(p.data(), value);
+    F::COUNT_count.put(p.data(), low(piece - 1));
+    out.insert(out.end(), p.begin(), p.end());
+    to += piece;
+    bytes -= piece;
+  }
+  return out;
+}
+
+std::vector<uint32_t> CopyQueue::fence_packet(Fence value) {
+  using F = packets::Fence;
+  std::vector<uint32_t> out(4);
+  F::HEADER_op.put(out.data(), packets::OP_FENCE);
+  F::HEADER_mtype.put(out.data(), 3);  // uncached
+  F::ADDR_LO_addr_31_0.put(out.data(), low(fence_address()));
+  F::ADDR_HI_addr_63_32.put(out.data(), high(fence_address()));
+  F::DATA_data.put(out.data(), low(value));
+  return out;
+}
+
+}  // namespace outboard::devices::amd::driver

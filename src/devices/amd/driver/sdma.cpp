@@ -1,0 +1,64 @@
+// The copy engine. Source: Linux amdgpu sdma_v6_0.c; tinygrad 0.14.0, runtime/support/am/ip.py
+// (AM_SDMA).
+#include <bit>
+
+#include "devices/amd/driver/blocks.h"
+#include "devices/amd/hw/doorbells.h"
+#include "devices/amd/hw/gc.h"
+
+namespace outboard::devices::amd::driver::sdma {
+namespace {
+
+namespace gc = hw::gc;
+constexpr uint32_t kDoorbell =
+    hw::doorbell::AMDGPU_NAVI10_DOORBELL_sDMA_ENGINE0;  // units of 64 bits
+
+}  // namespace
+
+void init(Context& c) {
+  Registers& r = c.registers;
+  r.update<gc::SDMA0_WATCHDOG_CNTL>({{gc::SDMA0_WATCHDOG_CNTL::QUEUE_HANG_COUNT, 100}});  // 10 s
+  r.update<gc::SDMA0_UTCL1_CNTL>(
+      {{gc::SDMA0_UTCL1_CNTL::RESP_MODE, 3}, {gc::SDMA0_UTCL1_CNTL::REDO_DELAY, 9}});
+  // What it reads does not stay in GL2, what it writes goes past it.
+  r.update<gc::SDMA0_UTCL1_PAGE>({{gc::SDMA0_UTCL1_PAGE::RD_L2_POLICY, 2},
+                                  {gc::SDMA0_UTCL1_PAGE::WR_L2_POLICY, 3},
+                                  {gc::SDMA0_UTCL1_PAGE::LLC_NOALLOC, 1}});
+  r.update<gc::SDMA0_F32_CNTL>({{gc::SDMA0_F32_CNTL::HALT, 0}, {gc::SDMA0_F32_CNTL::TH1_RESET, 0}});
+  r.update<gc::SDMA0_CNTL>({{gc::SDMA0_CNTL::TRAP_ENABLE, 1}});
+  nbio::enable_doorbells(c, 2, 0xe, kDoorbell * 2, 4);
+}
+
+void stop(Context& c) {
+  Registers& r = c.registers;
+  r.update<gc::SDMA0_QUEUE0_RB_CNTL>({{gc::SDMA0_QUEUE0_RB_CNTL::RB_ENABLE, 0}});
+  r.update<gc::SDMA0_QUEUE0_IB_CNTL>({{gc::SDMA0_QUEUE0_IB_CNTL::IB_ENABLE, 0}});
+  r.update<gc::SDMA0_QUEUE0_DOORBELL>({{gc::SDMA0_QUEUE0_DOORBELL::ENABLE, 0}});
+  r.set<gc::GRBM_SOFT_RESET>(gc::GRBM_SOFT_RESET::SOFT_RESET_SDMA0(1));
+  pause(std::chrono::milliseconds(10));
+  r.set<gc::GRBM_SOFT_RESET>(0);
+}
+
+uint64_t start_queue(Context& c, const gfx::Ring& ring) {
+  Registers& r = c.registers;
+  r.set<gc::SDMA0_QUEUE0_MINOR_PTR_UPDATE>(1);
+  r.set_pair<gc::SDMA0_QUEUE0_RB_RPTR, gc::SDMA0_QUEUE0_RB_RPTR_HI>(0);
+  r.set_pair<gc::SDMA0_QUEUE0_RB_WPTR, gc::SDMA0_QUEUE0_RB_WPTR_HI>(0);
+  r.set_pair<gc::SDMA0_QUEUE0_RB_BASE, gc::SDMA0_QUEUE0_RB_BASE_HI>(ring.address >> 8);
+  r.set_pair<gc::SDMA0_QUEUE0_RB_RPTR_ADDR_LO, gc::SDMA0_QUEUE0_RB_RPTR_ADDR_HI>(ring.read_pointer);
+  r.set_pair<gc::SDMA0_QUEUE0_RB_WPTR_POLL_ADDR_LO, gc::SDMA0_QUEUE0_RB_WPTR_POLL_ADDR_HI>(
+      ring.write_pointer);
+  r.update<gc::SDMA0_QUEUE0_DOORBELL_OFFSET>(
+      {{gc::SDMA0_QUEUE0_DOORBELL_OFFSET::OFFSET, kDoorbell * 2}});
+  r.update<gc::SDMA0_QUEUE0_DOORBELL>({{gc::SDMA0_QUEUE0_DOORBELL::ENABLE, 1}});
+  r.set<gc::SDMA0_QUEUE0_MINOR_PTR_UPDATE>(0);
+  using Cntl = gc::SDMA0_QUEUE0_RB_CNTL;
+  const auto size = static_cast<uint32_t>(std::bit_width(ring.bytes / 4)) - 1;
+  r.set<Cntl>(Cntl::F32_WPTR_POLL_ENABLE(1) | Cntl::RB_VMID(0) | Cntl::RPTR_WRITEBACK_ENABLE(1) |
+              Cntl::RPTR_WRITEBACK_TIMER(4) | Cntl::RB_ENABLE(1) | Cntl::RB_PRIV(1) |
+              Cntl::RB_SIZE(size));
+  r.update<gc::SDMA0_QUEUE0_IB_CNTL>({{gc::SDMA0_QUEUE0_IB_CNTL::IB_ENABLE, 1}});
+  return uint64_t{kDoorbell} * 8;
+}
+
+}  // namespace outboard::devices::amd::driver::sdma

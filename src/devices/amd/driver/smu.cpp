@@ -1,0 +1,89 @@
+// Power management. Source: Linux amdgpu smu_v13_0_0_ppt.c, smu_cmn.c; tinygrad 0.14.0,
+// runtime/support/am/ip.py (AM_SMU).
+#include <array>
+
+#include "devices/amd/driver/blocks.h"
+#include "devices/amd/driver/memory.h"
+#include "devices/amd/hw/mp.h"
+#include "devices/amd/hw/smu.h"
+#include "support/error.h"
+
+namespace outboard::devices::amd::driver::smu {
+namespace {
+
+namespace mp = hw::mp;
+namespace message = hw::smu;
+using std::chrono::milliseconds;
+
+constexpr uint32_t kDebugMode1Reset = 2;  // DEBUGSMC_MSG_Mode1Reset
+
+// Sends a message and waits for its answer; returns the argument register.
+uint32_t send(Context& c, uint32_t number, uint32_t argument, std::string_view name,
+              milliseconds limit = milliseconds(10000)) {
+  Registers& r = c.registers;
+  r.set<mp::MP1_SMN_C2PMSG_90>(0);
+  r.set<mp::MP1_SMN_C2PMSG_82>(argument);
+  r.set<mp::MP1_SMN_C2PMSG_66>(number);
+  const std::string what = fmt::format("an answer to {} ({:#x}) in C2PMSG_90", name, number);
+  const uint32_t answer = wait_for(
+      {"smu", what, limit}, [&] { return r.get<mp::MP1_SMN_C2PMSG_90>(); },
+      [](uint32_t v) { return v != 0 && v != 0xffffffff; });
+  if (answer != message::PPSMC_Result_OK)
+    fail("smu: {} ({:#x}) with {:#x} was answered {:#x}", name, number, argument, answer);
+  return r.get<mp::MP1_SMN_C2PMSG_82>();
+}
+
+constexpr std::array<uint32_t, 4> kClocks = {message::PPCLK_UCLK, message::PPCLK_FCLK,
+                                             message::PPCLK_SOCCLK, message::PPCLK_GFXCLK};
+
+}  // namespace
+
+bool is_alive(Context& c) {
+  try {
+    send(c, message::PPSMC_MSG_GetSmuVersion, 0, "GetSmuVersion", milliseconds(100));
+    return true;
+  } catch (const Error&) {  // a card that was just powered on has no firmware there yet
+    return false;
+  }
+}
+
+void init(Context& c) {
+  const uint64_t table = c.controller_address(layout::kSmuTable);
+  send(c, message::PPSMC_MSG_SetDriverDramAddrHigh, static_cast<uint32_t>(table >> 32),
+       "SetDriverDramAddrHigh");
+  send(c, message::PPSMC_MSG_SetDriverDramAddrLow, static_cast<uint32_t>(table),
+       "SetDriverDramAddrLow");
+  send(c, message::PPSMC_MSG_EnableAllSmuFeatures, 0, "EnableAllSmuFeatures");
+}
+
+void reset_card(Context& c) {
+  Registers& r = c.registers;
+  // The debug mailbox: 53 argument, 54 answer, 75 message.
+  r.set<mp::MP1_SMN_C2PMSG_54>(0);
+  r.set<mp::MP1_SMN_C2PMSG_53>(0);
+  r.set<mp::MP1_SMN_C2PMSG_75>(kDebugMode1Reset);
+  wait_for(
+      {"smu", "an answer to Mode1Reset in C2PMSG_54"},
+      [&] { return r.get<mp::MP1_SMN_C2PMSG_54>(); },
+      [](uint32_t v) { return v == message::PPSMC_Result_OK; });
+  pause(milliseconds(500));  // the reset itself; nothing can be asked meanwhile
+}
+
+void set_clocks(Context& c, Clocks clocks) {
+  constexpr uint32_t kCount = 0xff;            // asks how many levels there are
+  constexpr uint32_t kFrequency = 0x7fffffff;  // MHz; the top bit tells fine-grained clocks
+  for (const uint32_t clock : kClocks) {
+    const auto level = [&](uint32_t index) {
+      return send(c, message::PPSMC_MSG_GetDpmFreqByIndex, clock << 16 | index,
+                  "GetDpmFreqByIndex") &
+             kFrequency;
+    };
+    const uint32_t levels = level(kCount);
+    if (levels == 0) continue;
+    const uint32_t frequency = level(clocks == Clocks::kHighest ? levels - 1 : 0) & 0xffff;
+    send(c, message::PPSMC_MSG_SetSoftMinByFreq, clock << 16 | frequency, "SetSoftMinByFreq");
+    send(c, message::PPSMC_MSG_SetSoftMaxByFreq, clock << 16 | frequency, "SetSoftMaxByFreq");
+  }
+}
+
+}  // namespace outboard::devices::amd::driver::smu
