@@ -10,15 +10,15 @@ namespace outboard::simulator::compute::valu {
 namespace {
 
 OUTBOARD_VALU_INLINE int32_t float_to_int(float x) {
-  const int32_t inside = static_cast<int32_t>(x);
-  return x >= 0x1p31F ? kMax32 : x >= -0x1p31F ? inside : x < -0x1p31F ? kMin32 : 0;
+  const bool fits = x >= -0x1p31F && x < 0x1p31F;
+  const int32_t inside = static_cast<int32_t>(fits ? x : 0.0F);
+  return fits ? inside : x >= 0x1p31F ? kMax32 : x < -0x1p31F ? kMin32 : 0;
 }
 OUTBOARD_VALU_INLINE uint32_t float_to_unsigned(float x) {
-  const bool large = x >= 0x1p31F;
+  const bool fits = x > 0.0F && x < 0x1p32F, large = x >= 0x1p31F;
   const float reduced = large ? x - 0x1p31F : x;
-  const uint32_t inside =
-      static_cast<uint32_t>(static_cast<int32_t>(reduced)) ^ (large ? kSign : 0);
-  return x >= 0x1p32F ? ~0U : x > 0.0F ? inside : 0;
+  const auto inside = static_cast<uint32_t>(static_cast<int32_t>(fits ? reduced : 0.0F));
+  return fits ? inside ^ (large ? kSign : 0) : x >= 0x1p32F ? ~0U : 0;
 }
 OUTBOARD_VALU_INLINE int32_t float_to_int_within(float x, float low, float high) {
   const float limited = x < low ? low : x > high ? high : x;

@@ -17,10 +17,11 @@ OUTBOARD_VALU_INLINE float scaled(float x, int n) {
 }
 
 OUTBOARD_VALU_INLINE float truncated(float x) {
-  const float whole = static_cast<float>(static_cast<int32_t>(x));
   const float magnitude = as_float(bits(x) & ~kSign);
-  // Without a fraction from 2^23 on. Keeps the sign of zero.
-  return magnitude < 0x1p23F ? as_float(bits(whole) | (bits(x) & kSign)) : x;
+  const bool has_fraction = magnitude < 0x1p23F;
+  const float whole = static_cast<float>(static_cast<int32_t>(has_fraction ? x : 0.0F));
+  // Keeps the sign of zero.
+  return has_fraction ? as_float(bits(whole) | (bits(x) & kSign)) : x;
 }
 OUTBOARD_VALU_INLINE float floor_of(float x) {
   const float t = truncated(x);
