@@ -126,9 +126,9 @@ def inputs_text(lane):
     return ", ".join(f"{name} {value & (1 << 64) - 1:#x}" for name, value in lane.items())
 
 
-def want_all(names, effort, modes):
+def want_all(names, effort, modes, sizes=(False, True)):
     """Has every case assembled in one run of LLVM for each wave size."""
-    for wave64 in (False, True):
+    for wave64 in sizes:
         lines = [*valu_kernel.PROLOGUE, *valu_kernel.BEFORE, *valu_kernel.AFTER, *valu_kernel.NEXT]
         for name in names:
             for mode in modes:
