@@ -54,7 +54,7 @@ struct Op {
   const Instruction* instruction = nullptr;  // all the rest
   uint8_t dwords = 1;
   Class type = Class::kOther;
-  // Of the vector ALU (valu_operands.h): how operands are fetched and what is done with them.
+  // Of the vector ALU (valu/operands.h): how operands are fetched and what is done with them.
   uint8_t valu_flags = 0;
   uint8_t valu_detail = 0;
   std::array<uint8_t, 3> modify{};   // of each source

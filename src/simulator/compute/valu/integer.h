@@ -101,7 +101,10 @@ constexpr auto kShiftRightI16 = [](int16_t a, int16_t b) { return static_cast<I>
 OUTBOARD_VALU_INLINE U ones(U x) {
   x -= x >> 1 & 0x55555555;
   x = (x & 0x33333333) + (x >> 2 & 0x33333333);
-  return ((x + (x >> 4)) & 0x0f0f0f0f) * 0x01010101 >> 24;
+  // Not by a multiplication: the compiler would see a population count, and count lane by lane.
+  x = (x + (x >> 4)) & 0x0f0f0f0f;
+  x += x >> 8;
+  return (x + (x >> 16)) & 0x3f;
 }
 OUTBOARD_VALU_INLINE U reversed(U x) {
   x = (x >> 1 & 0x55555555) | (x & 0x55555555) << 1;
@@ -137,17 +140,17 @@ OUTBOARD_VALU_INLINE U align(U a, U b, U shift) {
   return static_cast<U>((static_cast<uint64_t>(a) << 32 | b) >> shift);
 }
 
-OUTBOARD_VALU_INLINE U permuted_byte(uint64_t pool, U select) {
-  const U byte = static_cast<U>(pool >> (8 * (select & 7))) & 0xff;
+// Bytes 0 to 3 are b's, 4 to 7 a's.
+OUTBOARD_VALU_INLINE U permuted_byte(U a, U b, U select) {
+  const U byte = ((select & 4) != 0 ? a : b) >> (8 * (select & 3)) & 0xff;
   // 8 to 11: the sign of bytes 1, 3, 5, 7.
-  const U sign = (pool >> (16 * (select & 3) + 15) & 1) != 0 ? 0xffU : 0U;
+  const U sign = (0U - (((select & 2) != 0 ? a : b) >> (15 + 16 * (select & 1)) & 1)) & 0xff;
   return select < 8 ? byte : select < 12 ? sign : select == 12 ? 0 : 0xff;
 }
 constexpr auto kPermute = [](U a, U b, U select) {
-  const uint64_t pool = static_cast<uint64_t>(a) << 32 | b;
-  return permuted_byte(pool, byte_of(select, 0)) | permuted_byte(pool, byte_of(select, 1)) << 8 |
-         permuted_byte(pool, byte_of(select, 2)) << 16 |
-         permuted_byte(pool, byte_of(select, 3)) << 24;
+  return permuted_byte(a, b, byte_of(select, 0)) | permuted_byte(a, b, byte_of(select, 1)) << 8 |
+         permuted_byte(a, b, byte_of(select, 2)) << 16 |
+         permuted_byte(a, b, byte_of(select, 3)) << 24;
 };
 
 template <typename T>

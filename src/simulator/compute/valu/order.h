@@ -106,18 +106,29 @@ template <typename Format>
 uint32_t median(uint32_t* d, const uint32_t* a, const uint32_t* b, const uint32_t* c,
                 uint32_t extra) {
   using O = Order<Format>;
+  uint32_t nan = 0;
   for (int i = 0; i < kLanes; ++i) {
-    const auto x = Format::get(a, i), y = Format::get(b, i), z = Format::get(c, i);
-    if (O::is_nan(x) || O::is_nan(y) || O::is_nan(z)) [[unlikely]] {
-      const auto r = O::template exact<false>(x, y, extra);
-      Format::put(d, i, O::template exact<false>(r, z, extra));
-      continue;
-    }
+    nan |= static_cast<uint32_t>(O::is_nan(Format::get(a, i))) |
+           static_cast<uint32_t>(O::is_nan(Format::get(b, i))) |
+           static_cast<uint32_t>(O::is_nan(Format::get(c, i)));
+  }
+  const auto between = [](auto x, auto y, auto z) {
     const auto top = O::upper(O::upper(x, y), z);
-    Format::put(d, i,
-                O::same(top, x)   ? O::upper(y, z)
-                : O::same(top, y) ? O::upper(x, z)
-                                  : O::upper(x, y));
+    const auto xy = O::upper(x, y), xz = O::upper(x, z), yz = O::upper(y, z);
+    return O::same(top, x) ? yz : O::same(top, y) ? xz : xy;
+  };
+  if (nan != 0) [[unlikely]] {
+    for (int i = 0; i < kLanes; ++i) {
+      const auto x = Format::get(a, i), y = Format::get(b, i), z = Format::get(c, i);
+      const bool any = O::is_nan(x) || O::is_nan(y) || O::is_nan(z);
+      const auto low = O::template exact<false>(x, y, extra);
+      Format::put(d, i, any ? O::template exact<false>(low, z, extra) : between(x, y, z));
+    }
+    return 0;
+  }
+  OUTBOARD_VALU_LANES
+  for (int i = 0; i < kLanes; ++i) {
+    Format::put(d, i, between(Format::get(a, i), Format::get(b, i), Format::get(c, i)));
   }
   return 0;
 }

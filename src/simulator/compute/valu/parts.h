@@ -16,21 +16,23 @@ OUTBOARD_VALU_INLINE float scaled(float x, int n) {
                             as_double(static_cast<uint64_t>(n + 1023) << 52));
 }
 
+// Selections by masks and not by conditions, which keep the compiler from seeing vectors.
 OUTBOARD_VALU_INLINE float truncated(float x) {
-  const float magnitude = as_float(bits(x) & ~kSign);
-  const bool has_fraction = magnitude < 0x1p23F;
-  const float whole = static_cast<float>(static_cast<int32_t>(has_fraction ? x : 0.0F));
+  constexpr uint32_t kWhole = 0x4b000000;  // 2^23: no fractions from here on
+  const uint32_t magnitude = bits(x) & ~kSign;
+  const uint32_t limited = magnitude < kWhole ? magnitude : kWhole;
+  const float whole = static_cast<float>(static_cast<int32_t>(as_float(limited)));
+  const uint32_t fraction = magnitude < kWhole ? ~0U : 0U;
   // Keeps the sign of zero.
-  return has_fraction ? as_float(bits(whole) | (bits(x) & kSign)) : x;
+  return as_float(((bits(whole) | (bits(x) & kSign)) & fraction) | (bits(x) & ~fraction));
 }
 OUTBOARD_VALU_INLINE float floor_of(float x) {
   const float t = truncated(x);
-  return t > x ? t - 1.0F : t;
+  return t - (t > x ? 1.0F : 0.0F);
 }
-OUTBOARD_VALU_INLINE float ceil_of(float x) {
+OUTBOARD_VALU_INLINE float ceil_of(float x) {  // of -0.5: -0
   const float t = truncated(x);
-  // ceil(-0.5) is -0.
-  return t < x ? t + 1.0F : t;
+  return t - (t < x ? -1.0F : 0.0F);
 }
 OUTBOARD_VALU_INLINE float nearest_even(float x) {  // host rounds to nearest here
   const float magnitude = as_float(bits(x) & ~kSign);
