@@ -69,7 +69,7 @@ def resources(rng):
     """(resource, idxen, offen)."""
     yield Resource(), False, True
     yield Resource(records=rng.choice((256, 300, 1000))), False, True
-    yield Resource(64, 0, 20, rule=0), True, rng.random() < 0.5
+    yield Resource(64, 0, 20, rule=0), True, True
     yield Resource(64, 0, 17, rule=1), True, True
     yield Resource(64, 0, rng.choice((0, 5)), rule=2), True, False
     yield Resource(64, rng.randrange(1, 4), 40, rng.randrange(4), rule=rng.choice((0, 3))), True, True
@@ -92,7 +92,10 @@ def cases_of(rng, name):
 def numbers_of(rng, case, lane):
     """(index, offset) in the lane's VGPRs: apart from all other lanes'."""
     size = size_of(case.name)
-    within = rng.randrange(0, 64 - 16, 8) if size >= 4 or kind_of(case.name) == "atomic" else rng.randrange(0, 60)
+    r = case.resource
+    # Where a record's end is a bound, some lanes lie across it or beyond.
+    end = 64 + 24 if r.rule == 0 and not r.swizzle else 64 - 16
+    within = rng.randrange(0, end, 8) if size >= 4 or kind_of(case.name) == "atomic" else rng.randrange(0, end + 12)
     within -= within % min(size, 8)
     if case.idxen and case.offen:
         return lane, within

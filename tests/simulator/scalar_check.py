@@ -159,6 +159,8 @@ def rows_of(rng, instruction):
         s0, s1 = value(0), value(1)
         if len(kinds) == 2 and rng.random() < 0.1:
             s1 = s0  # equal
+        if "_bfe_" in instruction.name:  # offset and width at the ends of the field
+            s1 = rng.choice((0, 1, 31, 32, 63, s1)) | rng.choice((0, 1, 31, 32, 33, 63, 64, 65, 127)) << 16
         yield Row(s0, s1, operand_values.value(rng, "b", 64),
                   rng.choice(masks + [rng.getrandbits(64)] * 4), rng.choice(masks + [rng.getrandbits(64)] * 4),
                   rng.getrandbits(1), operand_values.value(rng, "b", 32))

@@ -47,6 +47,10 @@ SNIPPETS = [
             (0,), 32),
     Snippet("s_cbranch_vccz", "s_mov_b32 vcc_hi, 1\ns_cbranch_vccz .Lto@\ns_mov_b32 s40, 1\n.Lto@:",
             (1,), 64),
+    Snippet("s_cbranch_vccnz", "s_mov_b32 vcc_hi, 1\ns_cbranch_vccnz .Lto@\ns_mov_b32 s40, 1\n.Lto@:",
+            (0,), 64),
+    Snippet("s_cbranch_execnz", "s_mov_b32 exec_lo, 0\ns_cbranch_execnz .Lto@\ns_mov_b32 s40, 1\n.Lto@:",
+            (0,), 64),
     Snippet("s_cbranch_execz", "s_mov_b32 exec_lo, 0\ns_cbranch_execz .Lto@\ns_mov_b32 s40, 1\n.Lto@:",
             (1,), 64),
     # Backwards, and further than a page.
