@@ -65,8 +65,8 @@ class Board {
   std::optional<FaultRule> fires(std::string_view what, std::string_view where = {});
 
   // Where VRAM begins in the memory controller's address space, and how much of it the driver is
-  // told of: the last 16 MiB of the real card are not (dmesg of a 7900 XTX: "VRAM: 24560M
-  // 0x0000008000000000").
+  // told of: the last 16 MiB are the card's own (24560 MiB are left; from memory of what Linux
+  // prints for this card, to be verified on one).
   static constexpr uint64_t kFbBase = uint64_t{0x8000} << 24;
   uint64_t visible_vram() const;
 
