@@ -63,7 +63,7 @@ struct Op {
   std::array<uint16_t, 6> source{};  // places; VOPD: three of each half
   std::array<uint16_t, 2> destination{};
   uint16_t valu_traits = 0;
-  uint16_t vgpr_end = 0;                 // one past the last VGPR that the instruction names
+  uint16_t vgpr_end = 0;  // one past the last VGPR that the instruction names
 };
 
 // Floating-point mode of a wave, MODE register (guide, 3.3.1): rounding and denormals, low two bits
