@@ -36,6 +36,11 @@ std::string_view command_name(Command command) {
 }
 
 // The conversation, shared by the link and by the memory that it shares.
+// A response that is good, out of its packed form: references to packed fields are misaligned.
+struct Answer {
+  uint64_t resp0, resp1;
+};
+
 class Wire {
  public:
   Wire(Socket socket, std::string name, WireOptions options)
@@ -61,17 +66,17 @@ class Wire {
     if (!socket_.send(header) || !socket_.send(payload)) lost(command);
   }
 
-  Response answer(Command command, int* descriptor = nullptr) {
+  Answer answer(Command command, int* descriptor = nullptr) {
     Response response{};
     const auto bytes = std::as_writable_bytes(std::span(&response, 1));
     const bool got = descriptor != nullptr ? socket_.receive_with_descriptor(bytes, *descriptor)
                                            : socket_.receive(bytes);
     if (!got) lost(command);
     if (response.status != 0) refused(command, response.resp0);
-    return response;
+    return {response.resp0, response.resp1};
   }
 
-  Response call(Command command, const Arguments& a, std::span<const std::byte> payload = {}) {
+  Answer call(Command command, const Arguments& a, std::span<const std::byte> payload = {}) {
     send(command, a, payload);
     return answer(command);
   }
@@ -199,8 +204,7 @@ class WireLink : public Link {
   Bar bar(int index) override {
     std::optional<Bar>& known = bars_.at(static_cast<size_t>(index));
     if (!known) {
-      const Response response =
-          wire_.call(Command::kMapBar, {static_cast<uint32_t>(index), 0, 0, 0});
+      const Answer response = wire_.call(Command::kMapBar, {static_cast<uint32_t>(index), 0, 0, 0});
       known = Bar{response.resp0, response.resp1};
     }
     return *known;
@@ -258,7 +262,7 @@ class TinyGpuLink : public WireLink {
     }
     int descriptor = -1;
     wire_.send(Command::kMapSysmemFd, {0, size, contiguous ? 1U : 0U, 0});
-    const Response response = wire_.answer(Command::kMapSysmemFd, &descriptor);
+    const Answer response = wire_.answer(Command::kMapSysmemFd, &descriptor);
     if (descriptor < 0)
       fail("{}: shared memory of {} bytes came without a descriptor", name(), size);
     ++shared_;
@@ -277,7 +281,7 @@ class RemoteLink : public WireLink {
   }
 
   std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) override {
-    const Response response = wire_.call(Command::kMapSysmem, {0, size, contiguous ? 1U : 0U, 0});
+    const Answer response = wire_.call(Command::kMapSysmem, {0, size, contiguous ? 1U : 0U, 0});
     const uint64_t pages = (size + protocol::kPage - 1) / protocol::kPage;
     if (response.resp0 != pages * 8) {
       fail("{}: shared memory of {} bytes came with {} page addresses", name(), size,
@@ -302,7 +306,7 @@ class RemoteLink : public WireLink {
   void probe() {
     constexpr uint64_t kLongestList = 1 << 16;
     const std::array<uint32_t, 2> wanted = {0xffff, kNavi31};
-    const Response response =
+    const Answer response =
         wire_.call(Command::kProbe, {0, kDisplayClass, sizeof(wanted), kVendorAmd},
                    std::as_bytes(std::span(wanted)));
     if (response.resp0 > kLongestList)
