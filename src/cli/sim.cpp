@@ -12,6 +12,7 @@ void add_sim(CLI::App& app) {
   CLI::App* sim =
       app.add_subcommand("sim", "The simulated RX 7900 XTX: serve it, run kernels on it");
   sim->require_subcommand(1);
+  sim->footer("Example: outboard sim serve --socket /tmp/tinygpu.sock");
   add_sim_serve(*sim);
   add_sim_run(*sim);
   add_sim_disasm(*sim);
