@@ -1,0 +1,52 @@
+// The few built-ins of the device that the kernels use, by the names that the field knows.
+#pragma once
+
+#ifndef __AMDGCN__
+#error "device code only"
+#endif
+
+#include "devices/amd/kernels/arguments.h"
+
+#define DEVICE __attribute__((device, always_inline)) inline
+#define SHARED __attribute__((shared))
+// extern "C", so that the host finds kernels by name.
+#define KERNEL \
+  extern "C" __attribute__((global, amdgpu_flat_work_group_size(256, 256)))
+
+namespace outboard::devices::amd::kernels {
+
+typedef _Float16 half;
+typedef half half2 __attribute__((ext_vector_type(2)));
+typedef half half8 __attribute__((ext_vector_type(8)));
+typedef half half16 __attribute__((ext_vector_type(16)));
+typedef float float2 __attribute__((ext_vector_type(2)));
+typedef float float4 __attribute__((ext_vector_type(4)));
+typedef float float8 __attribute__((ext_vector_type(8)));
+typedef uint32_t uint2 __attribute__((ext_vector_type(2)));
+typedef uint32_t uint4 __attribute__((ext_vector_type(4)));
+
+DEVICE int thread() { return static_cast<int>(__builtin_amdgcn_workitem_id_x()); }
+DEVICE int lane() { return thread() & 31; }
+// The same in all lanes, which the compiler can't know by itself.
+DEVICE int wave() { return __builtin_amdgcn_readfirstlane(thread() >> 5); }
+DEVICE int workgroup_x() { return static_cast<int>(__builtin_amdgcn_workgroup_id_x()); }
+DEVICE int workgroup_y() { return static_cast<int>(__builtin_amdgcn_workgroup_id_y()); }
+DEVICE int workgroup_z() { return static_cast<int>(__builtin_amdgcn_workgroup_id_z()); }
+
+// All waves of the workgroup; what was written to LDS before is seen after.
+DEVICE void barrier() {
+  __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
+  __builtin_amdgcn_s_barrier();
+  __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
+}
+
+// a . b + c, products and sum in float32.
+DEVICE float dot2(half2 a, half2 b, float c) { return __builtin_amdgcn_fdot2(a, b, c, false); }
+
+template <typename To, typename From>
+DEVICE To bits_as(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  return __builtin_bit_cast(To, from);
+}
+
+}  // namespace outboard::devices::amd::kernels
