@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -24,10 +25,15 @@ struct Context {
   uint64_t vram_base = 0;  // address of VRAM in the memory controller's space (FB_LOCATION_BASE)
   uint64_t vram_end = 0;
   uint32_t hdp_flush = 0;  // dword address, once it is known
+  double patience = 1;     // every deadline and every pause times this
 
   uint64_t controller_address(uint64_t vram_offset) const { return vram_base + vram_offset; }
   void write_vram(uint64_t offset, std::span<const std::byte> bytes);
   void read_vram(uint64_t offset, std::span<std::byte> bytes);
+  // As driver::wait_for() and driver::pause(), by this card's patience.
+  uint32_t wait_for(Wait wait, const std::function<uint32_t()>& read,
+                    const std::function<bool(uint32_t)>& done) const;
+  void pause(std::chrono::milliseconds time) const;
   // What the host wrote through BAR 0 is in VRAM before anything that follows (HDP).
   void flush_host_writes();
 };

@@ -1,7 +1,14 @@
 #include "devices/amd/driver/firmware.h"
 
+#include <sys/wait.h>
+
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <cstring>
+#include <memory>
+#include <string_view>
+#include <utility>
 
 #include "devices/amd/hw/psp.h"
 #include "devices/amd/hw/ucode.h"
@@ -128,6 +135,51 @@ void read_rlc(const File& file, Firmware& out) {
   add(psp::GFX_FW_TYPE_RLC_G, "code", common.ucode_array_offset_bytes, common.ucode_size_bytes);
 }
 
+// Compressed kinds that distributions ship, and the programs that unpack them to standard output.
+struct Packing {
+  std::string_view ending, command;
+};
+constexpr std::array<Packing, 2> kPackings = {{{".zst", "zstd -dcq"}, {".xz", "xz -dcq"}}};
+
+// Where a file lies in a folder, plain or compressed; empty: nowhere.
+std::filesystem::path file_of(const std::filesystem::path& folder, const std::string& name) {
+  std::error_code ignored;  // a folder that can't be looked at has no file for us
+  if (std::filesystem::exists(folder / name, ignored)) return folder / name;
+  for (const Packing& packing : kPackings) {
+    const std::filesystem::path path = folder / (name + std::string(packing.ending));
+    if (std::filesystem::exists(path, ignored)) return path;
+  }
+  return {};
+}
+
+std::vector<std::byte> unpack(const std::filesystem::path& path, std::string_view program) {
+  std::string quoted = "'";
+  for (const char c : path.string()) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  const std::string command = fmt::format("{} -- {}'", program, quoted);
+  std::vector<std::byte> out;
+  const auto close = [&](std::FILE* pipe) { if (pipe != nullptr) ::pclose(pipe); };
+  std::unique_ptr<std::FILE, decltype(close)> pipe(::popen(command.c_str(), "r"), close);
+  if (!pipe) throw system_error("run", command);
+  std::array<std::byte, 1 << 16> piece{};
+  while (const size_t got = std::fread(piece.data(), 1, piece.size(), pipe.get()))
+    out.insert(out.end(), piece.begin(), piece.begin() + static_cast<ptrdiff_t>(got));
+  if (const int status = ::pclose(pipe.release()); status != 0 || out.empty()) {
+    throw Error(fmt::format("firmware: `{}` ended with status {} and {} bytes", command,
+                            WEXITSTATUS(status), out.size()),
+                fmt::format("Install {}, or unpack the images yourself and name their folder with "
+                            "--firmware-dir.", program.substr(0, program.find(' '))));
+  }
+  return out;
+}
+
+std::vector<std::byte> read_file(const std::filesystem::path& path) {
+  for (const Packing& packing : kPackings) {
+    if (path.extension() == packing.ending) return unpack(path, packing.command);
+  }
+  const MappedFile mapped(path);
+  return {mapped.bytes().begin(), mapped.bytes().end()};
+}
+
 }  // namespace
 
 const std::vector<std::string>& firmware_files() {
@@ -135,32 +187,40 @@ const std::vector<std::string>& firmware_files() {
   return names;
 }
 
-std::filesystem::path find_firmware(const std::filesystem::path& folder) {
-  std::vector<std::filesystem::path> folders = {"/lib/firmware/amdgpu", "/usr/lib/firmware/amdgpu",
-                                                "/lib/firmware/updates/amdgpu"};
-  if (!folder.empty()) folders = {folder};
-  std::string missing;
-  for (const auto& each : folders) {
-    std::string absent;
-    for (const std::string& name : firmware_files()) {
-      if (!std::filesystem::exists(each / name)) absent = name;
-    }
-    if (absent.empty()) return each;
-    missing += fmt::format("{}{} has no {}", missing.empty() ? "" : ", ", each.string(), absent);
-  }
-  throw Error("firmware: " + missing,
-              "Name a folder that holds linux-firmware's amdgpu images, uncompressed, with "
-              "--firmware-dir.");
+std::vector<std::filesystem::path> system_firmware_folders() {
+  return {"/lib/firmware/updates/amdgpu", "/lib/firmware/amdgpu", "/usr/lib/firmware/amdgpu"};
 }
 
-Firmware Firmware::load(const std::filesystem::path& folder) {
+std::filesystem::path find_firmware(const std::vector<std::filesystem::path>& folders) {
+  std::string missing;
+  for (const auto& folder : folders) {
+    std::string absent;
+    for (const std::string& name : firmware_files()) {
+      if (file_of(folder, name).empty()) absent = name;
+    }
+    if (absent.empty()) return folder;
+    missing +=
+        fmt::format("{}{} has no {}", missing.empty() ? "" : ", ", folder.string(), absent);
+  }
+  throw Error("firmware: " + (missing.empty() ? "no folder to look in" : missing),
+              "Get the card's images with `outboard pull firmware`, or name a folder that holds "
+              "linux-firmware's amdgpu images with --firmware-dir.");
+}
+
+FirmwareFiles read_firmware(const std::filesystem::path& folder) {
+  FirmwareFiles files;
+  for (const std::string& name : firmware_files()) files[name] = read_file(file_of(folder, name));
+  return files;
+}
+
+Firmware Firmware::load(FirmwareFiles files, const std::string& place) {
   Firmware out;
+  out.files_ = std::move(files);
   const auto file = [&](const char* name) {
-    const MappedFile mapped(folder / name);
-    out.files_.emplace_back(mapped.bytes().begin(), mapped.bytes().end());
-    return File(out.files_.back(), (folder / name).string());
+    const auto found = out.files_.find(name);
+    if (found == out.files_.end()) fail("firmware: {} has no {}", place, name);
+    return File(found->second, place + "/" + name);
   };
-  out.files_.reserve(firmware_files().size());  // spans point into what it holds
   read_boot_images(file(kSos), out);
   read_smu(file(kSmu), out);
   read_sdma(file(kSdma), out);

@@ -12,22 +12,37 @@
 
 namespace outboard::devices::amd::driver {
 
-// Names of the files, as linux-firmware has them.
+// Contents of firmware files, by the names that linux-firmware has them under.
+using FirmwareFiles = std::map<std::string, std::vector<std::byte>>;
+
 const std::vector<std::string>& firmware_files();
 
-// Where images are looked for: `folder` when given, else the system's folders. Throws Error naming
-// the file that is missing and where it was looked for.
-std::filesystem::path find_firmware(const std::filesystem::path& folder);
+// Where Linux keeps firmware.
+std::vector<std::filesystem::path> system_firmware_folders();
 
-struct Firmware {
+// The first of the folders that holds all files, plain or compressed (.zst, .xz). Throws Error
+// naming what is missing in each.
+std::filesystem::path find_firmware(const std::vector<std::filesystem::path>& folders);
+
+// Reads all files of a folder. Compressed ones go through the programs zstd and xz.
+FirmwareFiles read_firmware(const std::filesystem::path& folder);
+
+// REQUIRES: not copied, only moved: it points into itself.
+class Firmware {
+ public:
+  Firmware() = default;
+  Firmware(Firmware&&) = default;
+  Firmware& operator=(Firmware&&) = default;
+
   // One image that the secure OS loads; a few go to several engines.
   struct Image {
     std::vector<uint32_t> types;  // GFX_FW_TYPE_*
     std::span<const std::byte> bytes;
   };
 
-  // Reads all files of a folder. Every offset and size in a header is checked against its file.
-  static Firmware load(const std::filesystem::path& folder);
+  // Takes the files apart. Every offset and size in a header is checked against its file; errors
+  // name the file in `place` (a folder, or what stands for one).
+  static Firmware load(FirmwareFiles files, const std::string& place);
 
   std::map<uint32_t, std::span<const std::byte>> boot;  // by PSP_FW_TYPE_*
   Image smu;
@@ -35,7 +50,7 @@ struct Firmware {
   uint64_t mec_start = 0;     // where the compute engine's code begins, bytes
 
  private:
-  std::vector<std::vector<std::byte>> files_;  // what the spans point into
+  FirmwareFiles files_;  // what the spans point into
 };
 
 }  // namespace outboard::devices::amd::driver

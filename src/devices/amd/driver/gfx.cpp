@@ -45,7 +45,7 @@ void place_mec(Context& c, uint64_t start) {
 void start_mec(Context& c) {
   using R = gc::CP_MEC_RS64_CNTL;
   c.registers.update<R>({{R::MEC_PIPE0_RESET, 0}, {R::MEC_PIPE0_ACTIVE, 1}, {R::MEC_HALT, 0}});
-  pause(kEngineStart);
+  c.pause(kEngineStart);
 }
 
 // Addresses of LDS and scratch for FLAT, alignment, prefetch: of every VMID.
@@ -67,7 +67,7 @@ void set_shader_memory(Context& c) {
 
 void wait_for_autoload(Context& c) {
   using Status = gc::RLC_RLCS_BOOTLOAD_STATUS;
-  wait_for(
+  c.wait_for(
       {"gfx", "RLC autoload to complete (RLC_RLCS_BOOTLOAD_STATUS)"},
       [&] { return c.registers.get<gc::CP_STAT>() == 0 ? c.registers.get<Status>() : 0; },
       [](uint32_t v) { return v != 0xffffffff && Status::BOOTLOAD_COMPLETE.get(v) != 0; });
@@ -102,7 +102,7 @@ void stop_queues(Context& c, bool wait) {
     r.set<gc::SPI_COMPUTE_QUEUE_RESET>(1);
     if (!wait) continue;
     const std::string what = fmt::format("compute queue {} to stop (CP_HQD_ACTIVE)", queue);
-    wait_for(
+    c.wait_for(
         {"gfx", what, milliseconds(10000),
          "The queue hangs. Power the enclosure off and on before the next run."},
         [&] { return r.get<gc::CP_HQD_ACTIVE>(); }, [](uint32_t v) { return (v & 1) == 0; });
@@ -114,7 +114,7 @@ void restart_mec(Context& c, uint64_t mec_start) {
   using R = gc::GRBM_SOFT_RESET;
   stop_queues(c, false);
   c.registers.set<R>(R::SOFT_RESET_CP(1) | R::SOFT_RESET_CPC(1));
-  pause(kEngineStart);
+  c.pause(kEngineStart);
   c.registers.set<R>(0);
   place_mec(c, mec_start);
   start_mec(c);
@@ -175,7 +175,7 @@ void allow_clock_gating(Context& c) {
   Registers& r = c.registers;
   using Safe = gc::RLC_SAFE_MODE;
   r.set<Safe>(Safe::MESSAGE(1) | Safe::CMD(1));
-  wait_for(
+  c.wait_for(
       {"gfx", "RLC to enter safe mode (RLC_SAFE_MODE)"}, [&] { return r.get<Safe>(); },
       [](uint32_t v) { return Safe::CMD.get(v) == 0; });
   using Coarse = gc::RLC_CGCG_CGLS_CTRL;

@@ -139,7 +139,7 @@ void invalidate(Context& c, bool semaphore) {
   using Q = typename H::Request;
   constexpr uint32_t kVmid0 = 1;
   if (semaphore) {
-    wait_for(
+    c.wait_for(
         {"gmc", "the semaphore of the MMHUB's invalidate engine 17"},
         [&] { return r.get<typename H::Semaphore>(); },
         [](uint32_t v) { return (v & 1) != 0 && v != 0xffffffff; });
@@ -147,7 +147,7 @@ void invalidate(Context& c, bool semaphore) {
   r.set<Q>(Q::PER_VMID_INVALIDATE_REQ(kVmid0) | Q::FLUSH_TYPE(0) | Q::INVALIDATE_L2_PTES(1) |
            Q::INVALIDATE_L2_PDE0(1) | Q::INVALIDATE_L2_PDE1(1) | Q::INVALIDATE_L2_PDE2(1) |
            Q::INVALIDATE_L1_PTES(1));
-  wait_for(
+  c.wait_for(
       {"gmc", semaphore ? "the MMHUB to invalidate its TLBs (ENG17_ACK)"
                         : "the GCHUB to invalidate its TLBs (ENG17_ACK)"},
       [&] { return r.get<typename H::Acknowledge>(); },

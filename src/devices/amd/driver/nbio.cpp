@@ -1,6 +1,9 @@
 // Bus interface and host data path. Source: Linux amdgpu nbio_v4_3.c, hdp_v6_0.c; tinygrad 0.14.0,
 // runtime/support/am/ip.py (AM_SOC).
 #include "devices/amd/hw/nbio.h"
+
+#include <thread>
+
 #include "devices/amd/driver/blocks.h"
 
 namespace outboard::devices::amd::driver {
@@ -24,6 +27,17 @@ void Context::write_vram(uint64_t offset, std::span<const std::byte> bytes) {
 }
 void Context::read_vram(uint64_t offset, std::span<std::byte> bytes) {
   link.read(kVramBar, offset, bytes);
+}
+
+uint32_t Context::wait_for(Wait wait, const std::function<uint32_t()>& read,
+                           const std::function<bool(uint32_t)>& done) const {
+  wait.limit = std::chrono::milliseconds(
+      static_cast<int64_t>(patience * static_cast<double>(wait.limit.count())));
+  return driver::wait_for(wait, read, done);
+}
+
+void Context::pause(std::chrono::milliseconds time) const {
+  std::this_thread::sleep_for(patience * time);
 }
 
 void Context::flush_host_writes() {

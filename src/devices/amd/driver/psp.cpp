@@ -43,7 +43,7 @@ uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
 void wait_for_boot_loader(Context& c, std::string_view before) {
   const std::string what =
       fmt::format("the boot loader to get ready for the {} (C2PMSG_35 bit 31)", before);
-  wait_for(
+  c.wait_for(
       {"psp", what}, [&] { return c.registers.get<mp::MP0_SMN_C2PMSG_35>(); },
       [](uint32_t v) { return (v & GFX_FLAG_RESPONSE) != 0 && v != 0xffffffff; });
 }
@@ -71,7 +71,7 @@ void start_secure_os(Context& c, const Firmware& firmware) {
     c.registers.set<mp::MP0_SMN_C2PMSG_36>(low(c.controller_address(layout::kPspMessage) >> 20));
     c.registers.set<mp::MP0_SMN_C2PMSG_35>(step.command);
   }
-  wait_for(
+  c.wait_for(
       {"psp", "the secure OS to start (C2PMSG_81)"},
       [&] { return c.registers.get<mp::MP0_SMN_C2PMSG_81>(); },
       [](uint32_t v) { return v != 0 && v != 0xffffffff; });
@@ -81,16 +81,16 @@ void create_ring(Context& c) {
   Registers& r = c.registers;
   if (r.get<mp::MP0_SMN_C2PMSG_71>() != 0) {  // an earlier driver's
     r.set<mp::MP0_SMN_C2PMSG_64>(GFX_CTRL_CMD_ID_DESTROY_RINGS);
-    pause(kHandshake);
+    c.pause(kHandshake);
   }
   const auto control = [&] { return r.get<mp::MP0_SMN_C2PMSG_64>(); };
-  wait_for({"psp", "the secure OS to get ready (C2PMSG_64 bit 31)"}, control,
+  c.wait_for({"psp", "the secure OS to get ready (C2PMSG_64 bit 31)"}, control,
            [](uint32_t v) { return (v & GFX_FLAG_RESPONSE) != 0 && v != 0xffffffff; });
   r.set_pair<mp::MP0_SMN_C2PMSG_69, mp::MP0_SMN_C2PMSG_70>(c.controller_address(layout::kPspRing));
   r.set<mp::MP0_SMN_C2PMSG_71>(kRingBytes);
   r.set<mp::MP0_SMN_C2PMSG_64>(PSP_RING_TYPE__KM << 16);
-  pause(kHandshake);
-  wait_for({"psp", "the secure OS to create its ring (C2PMSG_64)"}, control, [](uint32_t v) {
+  c.pause(kHandshake);
+  c.wait_for({"psp", "the secure OS to create its ring (C2PMSG_64)"}, control, [](uint32_t v) {
     return (v & (GFX_FLAG_RESPONSE | GFX_CMD_STATUS_MASK)) == GFX_FLAG_RESPONSE;
   });
 }
@@ -114,7 +114,7 @@ psp_gfx_cmd_resp submit(Context& c, const psp_gfx_cmd_resp& command, std::string
   c.flush_host_writes();
   c.registers.set<mp::MP0_SMN_C2PMSG_67>((pointer + sizeof(frame) / 4) % (kRingBytes / 4));
   const std::string what = fmt::format("the secure OS to carry out {}", name);
-  wait_for(
+  c.wait_for(
       {"psp", what},
       [&] {
         uint32_t value = 0;

@@ -40,7 +40,7 @@ uint32_t wait_for(const Wait& wait, const std::function<uint32_t()>& read,
     if (done(value)) return value;
     if (value == 0xffffffff) {
       // Every register reads so once the card has left the bus; some do so for a moment in a reset.
-      pause(std::chrono::milliseconds(1));
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
     if (std::chrono::steady_clock::now() - start > wait.limit) {
       throw Error(fmt::format("{}: waited {} ms for {}; last value {:#010x}{}", wait.block,
@@ -50,7 +50,5 @@ uint32_t wait_for(const Wait& wait, const std::function<uint32_t()>& read,
     }
   }
 }
-
-void pause(std::chrono::milliseconds time) { std::this_thread::sleep_for(time); }
 
 }  // namespace outboard::devices::amd::driver

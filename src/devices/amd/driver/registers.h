@@ -62,7 +62,4 @@ struct Wait {
 uint32_t wait_for(const Wait& wait, const std::function<uint32_t()>& read,
                   const std::function<bool(uint32_t)>& done);
 
-// Where the simulated card and the real one need time without telling when they are ready.
-void pause(std::chrono::milliseconds time);
-
 }  // namespace outboard::devices::amd::driver

@@ -35,7 +35,7 @@ void stop(Context& c) {
   r.update<gc::SDMA0_QUEUE0_IB_CNTL>({{gc::SDMA0_QUEUE0_IB_CNTL::IB_ENABLE, 0}});
   r.update<gc::SDMA0_QUEUE0_DOORBELL>({{gc::SDMA0_QUEUE0_DOORBELL::ENABLE, 0}});
   r.set<gc::GRBM_SOFT_RESET>(gc::GRBM_SOFT_RESET::SOFT_RESET_SDMA0(1));
-  pause(std::chrono::milliseconds(10));
+  c.pause(std::chrono::milliseconds(10));
   r.set<gc::GRBM_SOFT_RESET>(0);
 }
 

@@ -25,7 +25,7 @@ uint32_t send(Context& c, uint32_t number, uint32_t argument, std::string_view n
   r.set<mp::MP1_SMN_C2PMSG_82>(argument);
   r.set<mp::MP1_SMN_C2PMSG_66>(number);
   const std::string what = fmt::format("an answer to {} ({:#x}) in C2PMSG_90", name, number);
-  const uint32_t answer = wait_for(
+  const uint32_t answer = c.wait_for(
       {"smu", what, limit}, [&] { return r.get<mp::MP1_SMN_C2PMSG_90>(); },
       [](uint32_t v) { return v != 0 && v != 0xffffffff; });
   if (answer != message::PPSMC_Result_OK)
@@ -62,11 +62,11 @@ void reset_card(Context& c) {
   r.set<mp::MP1_SMN_C2PMSG_54>(0);
   r.set<mp::MP1_SMN_C2PMSG_53>(0);
   r.set<mp::MP1_SMN_C2PMSG_75>(kDebugMode1Reset);
-  wait_for(
+  c.wait_for(
       {"smu", "an answer to Mode1Reset in C2PMSG_54"},
       [&] { return r.get<mp::MP1_SMN_C2PMSG_54>(); },
       [](uint32_t v) { return v == message::PPSMC_Result_OK; });
-  pause(milliseconds(500));  // the reset itself; nothing can be asked meanwhile
+  c.pause(milliseconds(500));  // the reset itself; nothing can be asked meanwhile
 }
 
 void set_clocks(Context& c, Clocks clocks) {
