@@ -83,7 +83,7 @@ void bench(const BenchOptions& options) {
     }
     bar.update(++done);
   }
-  ThreadTeam team(options.model.threads);
+  ThreadTeam team(options.model.open.threads);
   const double bandwidth = measure_read_bandwidth(team);
   bar.update(++done);
 

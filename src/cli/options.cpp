@@ -14,11 +14,20 @@ namespace outboard::cli {
 void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("MODEL", options.model, "model file, Hugging Face folder or pulled name")
       ->required();
-  command.add_option("--device", options.device, "where to run: auto or cpu")
+  command
+      .add_option("--device", options.device,
+                  "where to run: auto, cpu, amd (the card), remote:HOST:PORT, tinygpu:SOCKET, "
+                  "pci:ADDRESS, sim (the simulated card)")
       ->capture_default_str();
-  command.add_option("--threads,-t", options.threads, "CPU threads; 0: one a core")
+  command.add_option("--threads,-t", options.open.threads, "CPU threads; 0: one a core")
       ->check(CLI::Range(0, 1024))
       ->capture_default_str();
+  command.add_option("--firmware-dir", options.open.firmware,
+                     "folder with the card's firmware; else what was pulled, or the system's");
+  command.add_flag("--take", options.open.take,
+                   "Linux: take the card at pci:ADDRESS from its kernel driver");
+  command.add_flag("--strict", options.open.strict,
+                   "--device sim: look for rules of the hardware that are broken (slow)");
   command
       .add_option("--ctx,-c", options.context,
                   "context in tokens; 0: the model's own, at most 8192")
@@ -27,7 +36,9 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 }
 
 std::shared_ptr<engine::Model> load(const ModelOptions& options) {
-  return engine::Model::load(hub::find_model(options.model), {options.device, options.threads});
+  devices::OpenOptions open = options.open;
+  open.on_notice = [](std::string_view text) { fmt::print(stderr, "outboard: {}\n", text); };
+  return engine::Model::load(hub::find_model(options.model), {options.device, open});
 }
 
 void add_sampling_options(CLI::App& command, SamplingOptions& options) {

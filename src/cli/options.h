@@ -14,7 +14,7 @@ namespace outboard::cli {
 struct ModelOptions {
   std::string model;
   std::string device = "auto";
-  int threads = 0;
+  devices::OpenOptions open;
   int context = 0;
 };
 void add_model_options(CLI::App& command, ModelOptions& options);

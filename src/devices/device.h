@@ -9,6 +9,7 @@
 
 #include "formats/model_file.h"
 #include "program/program.h"
+#include "support/error.h"
 
 namespace outboard::devices {
 
@@ -23,13 +24,20 @@ struct Sampling {
   float repeat_penalty = 1;  // logits of `recent` tokens are divided (positive) or multiplied by it
   std::span<const int32_t> recent;
   float random = 0;  // uniform in [0, 1)
+  // Tokens that end the run's text: steps that were queued behind this one need not run.
+  std::span<const int32_t> stops;
 };
+
+// In the tokens of a Run and in Sampling::recent, -n stands for the token that the run at the same
+// place of the step chose n steps ago: steps can be queued before their tokens are known. Only for
+// devices whose lookahead() is more than 1.
+constexpr int32_t chosen_before(int steps) { return -steps; }
 
 // Consecutive tokens of one sequence in a Step.
 struct Run {
   enum class Logits : uint8_t { kNone, kLast, kAll };
 
-  std::span<const int32_t> tokens;  // ids, each in [0, vocabulary)
+  std::span<const int32_t> tokens;  // ids, each in [0, vocabulary), or chosen_before()
   int first_position = 0;           // position of tokens[0] in its sequence
   // KV pages of the sequence, covering positions 0 to first_position + tokens.size() - 1; position
   // p lies in pages[p / page_tokens].
@@ -49,12 +57,24 @@ struct PageCopy {
 struct Step {
   std::span<const Run> runs;
   std::span<const PageCopy> copies;
+  // Another step follows at once: the device may wait for it before it starts.
+  bool more = false;
 };
 
-// Valid until the next submit.
+// Valid until the next submit or wait.
 struct StepResult {
-  std::span<const float> logits;    // [rows, vocabulary]: the rows that wanted logits, in order
-  std::span<const int32_t> tokens;  // one a run: the chosen token, or -1 where none was asked for
+  // [rows, vocabulary]: the rows that wanted logits, in order. Empty where every run that wanted
+  // some has Sampling, on devices that choose the token themselves.
+  std::span<const float> logits;
+  // One a run: the chosen token; -1 where none was asked for, or where all runs had ended before.
+  std::span<const int32_t> tokens;
+};
+
+// Thrown by submit() and wait() when the device failed and is ready again, but has lost the KV
+// pages: all sequences must be computed anew.
+class DeviceReset : public Error {
+ public:
+  using Error::Error;
 };
 
 struct CompileOptions {
@@ -83,6 +103,8 @@ class Executable {
   virtual StepResult wait(Ticket ticket) = 0;
   virtual const CompileOptions& options() const = 0;
   virtual MemoryUse memory() const = 0;
+  // Steps that are best queued before the first is waited for.
+  virtual int lookahead() const { return 1; }
 };
 
 class Device {

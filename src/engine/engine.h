@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "devices/device.h"
+#include "devices/open.h"
 #include "formats/model_file.h"
 #include "program/program.h"
 #include "text/chat_template.h"
@@ -34,8 +35,8 @@
 namespace outboard::engine {
 
 struct LoadOptions {
-  std::string device = "auto";  // auto or cpu
-  int threads = 0;              // 0: one a core
+  std::string device = "auto";  // a name of devices::open_device()
+  devices::OpenOptions open;
 };
 
 // A model file with its Program, tokenizer and chat template, and the device it runs on. Many
@@ -66,9 +67,6 @@ class Model {
   mutable std::optional<text::ChatTemplate> chat_template_;
   std::unique_ptr<devices::Device> device_;
 };
-
-// Opens a device by name; throws Error for a name that is none.
-std::unique_ptr<devices::Device> open_device(const std::string& name, int threads);
 
 enum class Finish : uint8_t {
   kEndOfText,    // the model ended its answer

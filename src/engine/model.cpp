@@ -4,15 +4,9 @@
 
 namespace outboard::engine {
 
-std::unique_ptr<devices::Device> open_device(const std::string& name, int threads) {
-  if (name == "auto" || name == "cpu") return devices::open_cpu(threads);
-  throw Error(fmt::format("device \"{}\" is not known", name), "The devices are auto and cpu.");
-}
-
 std::shared_ptr<Model> Model::load(const std::filesystem::path& path, const LoadOptions& options) {
   std::shared_ptr<Model> model(
       new Model);  // NOLINT(cppcoreguidelines-owning-memory): private constructor
-  model->device_ = open_device(options.device, options.threads);
   model->file_ = std::make_shared<formats::Model>(formats::open_model(path));
   model->program_ = models::build_program(*model->file_);
   try {
@@ -24,6 +18,8 @@ std::shared_ptr<Model> Model::load(const std::filesystem::path& path, const Load
   if (model->tokenizer_->vocabulary_size() > static_cast<size_t>(model->program_.vocabulary))
     fail("{}: the tokenizer has {} tokens, but the model's output only {}", path.string(),
          model->tokenizer_->vocabulary_size(), model->program_.vocabulary);
+  // Last, so that a wrong file is told of before a card is booted for it.
+  model->device_ = devices::open_device(options.device, options.open);
   return model;
 }
 

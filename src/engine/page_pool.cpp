@@ -55,6 +55,8 @@ PagePool::PagePool(int pages, int page_tokens, bool cache)
 }
 
 PagePool::~PagePool() = default;
+PagePool::PagePool(PagePool&&) noexcept = default;
+PagePool& PagePool::operator=(PagePool&&) noexcept = default;
 
 int PagePool::begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
                     std::vector<devices::PageCopy>& copies) {

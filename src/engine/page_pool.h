@@ -18,6 +18,8 @@ class PagePool {
  public:
   PagePool(int pages, int page_tokens, bool cache);
   ~PagePool();
+  PagePool(PagePool&&) noexcept;
+  PagePool& operator=(PagePool&&) noexcept;
 
   // A sequence's hold on pages.
   class Lease {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <deque>
 #include <random>
@@ -38,7 +39,6 @@ struct Sequence {
   text::StreamDecoder decoder;
   StopFilter stops;
   std::mt19937_64 random;
-  devices::Sampling sampling;
   std::vector<int32_t> tokens;  // prompt and answer
   size_t computed = 0;          // tokens whose keys and values are in pages
   size_t in_step = 0;           // tokens of this sequence in the step under way
@@ -99,6 +99,10 @@ struct Session::State {
     compile.pages = pages_for(options);
     compile.page_tokens = kPageTokens;
     executable = model->device().compile(model->program(), model->shared_file(), compile);
+    const text::Tokenizer& tokenizer = model->tokenizer();
+    for (size_t id = 0; id < tokenizer.vocabulary_size(); ++id)
+      if (tokenizer.is_end_of_generation(static_cast<int32_t>(id)))
+        stops.push_back(static_cast<int32_t>(id));
     runs.reserve(static_cast<size_t>(options.max_sequences));
     in_step.reserve(static_cast<size_t>(options.max_sequences));
   }
@@ -107,6 +111,11 @@ struct Session::State {
   void admit();
   void plan_runs();
   void add_run(Sequence& sequence, size_t count);
+  size_t steps_ahead() const;
+  void submit(size_t steps);
+  void take_results(const devices::StepResult& result);
+  devices::Sampling sampling(Sequence& sequence, size_t ahead);
+  void start_again();
   void take_token(Sequence& sequence, int32_t token);
   void finish(Sequence& sequence, Finish reason);
 
@@ -118,10 +127,19 @@ struct Session::State {
   std::deque<std::unique_ptr<Sequence>> waiting;
   std::vector<std::unique_ptr<Sequence>> active;
   std::vector<std::pair<SequenceId, Completion>> done;
-  // The step under way; kept to reuse memory.
+  std::vector<int32_t> stops;  // the tokenizer's end-of-generation tokens
+  // The step under way and those queued behind it; kept to reuse memory.
+  struct Queued {
+    std::vector<devices::Run> runs;
+    std::deque<devices::Sampling> sampling;
+    std::deque<std::vector<int32_t>> recent;
+    devices::Ticket ticket = 0;
+  };
+  std::vector<Queued> queued;
   std::vector<devices::Run> runs;
   std::vector<Sequence*> in_step;
   std::vector<devices::PageCopy> copies;
+  int failures = 0;  // of the device, since the last step that went well
 };
 
 Session::Session(std::shared_ptr<Model> model, const SessionOptions& options)
@@ -154,19 +172,110 @@ bool Session::step() {
   s.admit();
   s.plan_runs();
   if (s.runs.empty()) return !s.waiting.empty();
-  const devices::StepResult result = s.executable->wait(s.executable->submit({s.runs, s.copies}));
-  s.copies.clear();
-  for (size_t i = 0; i < s.in_step.size(); ++i) {
-    Sequence& sequence = *s.in_step[i];
-    s.pool.commit(sequence.lease,
-                  std::span(sequence.tokens).subspan(sequence.computed, sequence.in_step));
-    sequence.computed += sequence.in_step;
-    if (result.tokens[i] >= 0) s.take_token(sequence, result.tokens[i]);
+  try {
+    s.submit(s.steps_ahead());
+    for (const State::Queued& step : s.queued) {
+      // What was queued behind the end of a text is waited for, since its pages are in use, but
+      // means nothing.
+      const devices::StepResult result = s.executable->wait(step.ticket);
+      s.take_results(result);
+    }
+    s.failures = 0;
+  } catch (const devices::DeviceReset&) {
+    constexpr int kPatience = 2;
+    if (++s.failures > kPatience) throw;
+    s.start_again();
   }
   for (auto& sequence : s.active)
     if (sequence->finished) s.done.emplace_back(sequence->id, std::move(sequence->completion));
   std::erase_if(s.active, [](const auto& sequence) { return sequence->finished; });
   return !s.active.empty() || !s.waiting.empty();
+}
+
+// Steps to queue at once: as many as the device likes while all sequences do nothing but answer and
+// none waits for its turn.
+size_t Session::State::steps_ahead() const {
+  auto steps = static_cast<size_t>(executable->lookahead());
+  if (!waiting.empty() || !copies.empty()) return 1;
+  for (const Sequence* sequence : in_step) {
+    if (sequence->in_step != 1 || sequence->computed + 1 != sequence->tokens.size()) return 1;
+    const auto room = static_cast<size_t>(options.context) - sequence->tokens.size();
+    steps = std::min(steps, std::max<size_t>(1, room));
+    const Request& r = sequence->request;
+    if (r.max_tokens >= 0)
+      steps = std::min(steps, std::max<size_t>(1, static_cast<size_t>(r.max_tokens) -
+                                                      std::min(static_cast<size_t>(r.max_tokens),
+                                                               sequence->completion.tokens.size())));
+  }
+  return steps;
+}
+
+// Queues the planned step, and behind it steps that feed on the tokens that it and its followers
+// choose.
+void Session::State::submit(size_t steps) {
+  static constexpr std::array<int32_t, 1> kChosenBefore{devices::chosen_before(1)};
+  for (Sequence* sequence : in_step)
+    pool.reserve(sequence->lease, sequence->computed + sequence->in_step + steps - 1);
+  queued.resize(steps);
+  for (size_t ahead = 0; ahead < steps; ++ahead) {
+    Queued& step = queued[ahead];
+    step.runs = runs;
+    step.sampling.clear();
+    step.recent.clear();
+    for (size_t i = 0; i < in_step.size(); ++i) {
+      Sequence& sequence = *in_step[i];
+      devices::Run& run = step.runs[i];
+      run.pages = sequence.lease.pages();
+      if (ahead > 0) {
+        run.tokens = kChosenBefore;
+        run.first_position += static_cast<int>(ahead);
+      }
+      if (run.logits == devices::Run::Logits::kNone) continue;
+      devices::Sampling sampled = sampling(sequence, ahead);
+      if (ahead > 0 && sampled.repeat_penalty != 1) {
+        // The last tokens are not known yet.
+        const auto wanted = static_cast<size_t>(std::max(0, sequence.request.repeat_last));
+        const size_t known = wanted > ahead ? std::min(wanted - ahead, sequence.tokens.size()) : 0;
+        const auto last = std::span(sequence.tokens).last(known);
+        std::vector<int32_t>& recent = step.recent.emplace_back(last.begin(), last.end());
+        for (size_t n = std::min(ahead, wanted); n > 0; --n)
+          recent.push_back(devices::chosen_before(static_cast<int>(n)));
+        sampled.recent = recent;
+      }
+      run.sampling = &step.sampling.emplace_back(sampled);
+    }
+    const bool more = ahead + 1 < steps;
+    step.ticket = executable->submit(
+        {step.runs, ahead == 0 ? std::span<const devices::PageCopy>(copies)
+                               : std::span<const devices::PageCopy>(),
+         more});
+  }
+  copies.clear();
+}
+
+void Session::State::take_results(const devices::StepResult& result) {
+  for (size_t i = 0; i < in_step.size(); ++i) {
+    Sequence& sequence = *in_step[i];
+    if (sequence.finished) continue;
+    pool.commit(sequence.lease,
+                std::span(sequence.tokens).subspan(sequence.computed, sequence.in_step));
+    sequence.computed += sequence.in_step;
+    sequence.in_step = 1;  // in those that are queued behind
+    if (result.tokens[i] >= 0) take_token(sequence, result.tokens[i]);
+  }
+}
+
+// The device lost its pages: what was computed is computed again, and the answers go on.
+void Session::State::start_again() {
+  copies.clear();
+  for (auto& sequence : active)
+    if (!sequence->finished) pool.end(sequence->lease);
+  pool = PagePool(pages_for(options), kPageTokens, options.prefix_cache);
+  for (auto& sequence : active) {
+    if (sequence->finished) continue;
+    sequence->computed = static_cast<size_t>(
+        pool.begin(sequence->lease, sequence->tokens, sequence->tokens.size() - 1, copies));
+  }
 }
 
 std::optional<Completion> Session::take(SequenceId id) {
@@ -264,19 +373,28 @@ void Session::State::add_run(Sequence& sequence, size_t count) {
   run.first_position = static_cast<int>(sequence.computed);
   run.pages = sequence.lease.pages();
   if (sequence.computed + count == sequence.tokens.size()) {
-    const Request& r = sequence.request;
-    const auto recent =
-        std::min(sequence.tokens.size(), static_cast<size_t>(std::max(0, r.repeat_last)));
-    // 24 bits: every value is a float below 1.
-    const float random = static_cast<float>(sequence.random() >> 40) * 0x1p-24F;
-    sequence.sampling = {r.temperature, r.top_k,          r.top_p,
-                         r.min_p,       r.repeat_penalty, std::span(sequence.tokens).last(recent),
-                         random};
     run.logits = devices::Run::Logits::kLast;
-    run.sampling = &sequence.sampling;
   }
   runs.push_back(run);
   in_step.push_back(&sequence);
+}
+
+devices::Sampling Session::State::sampling(Sequence& sequence, size_t ahead) {
+  const Request& r = sequence.request;
+  const auto recent =
+      std::min(sequence.tokens.size(), static_cast<size_t>(std::max(0, r.repeat_last)));
+  // 24 bits: every value is a float below 1. Those of steps that are left out are of no more use.
+  const float random = static_cast<float>(sequence.random() >> 40) * 0x1p-24F;
+  devices::Sampling out;
+  out.temperature = r.temperature;
+  out.top_k = r.top_k;
+  out.top_p = r.top_p;
+  out.min_p = r.min_p;
+  out.repeat_penalty = r.repeat_penalty;
+  if (ahead == 0) out.recent = std::span(sequence.tokens).last(recent);
+  out.random = random;
+  if (!r.ignore_end_of_text) out.stops = stops;
+  return out;
 }
 
 void Session::State::take_token(Sequence& sequence, int32_t token) {

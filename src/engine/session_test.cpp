@@ -18,7 +18,7 @@ class SessionTest : public ::testing::Test {
   static void SetUpTestSuite() {
     path_ = std::filesystem::temp_directory_path() / "outboard_session_test.gguf";
     models::write_tiny_model(path_, "llama");
-    model_ = Model::load(path_, {"cpu", 2});
+    model_ = Model::load(path_, {"cpu", {.threads = 2}});
   }
   static void TearDownTestSuite() {
     model_.reset();
@@ -213,7 +213,7 @@ TEST_F(SessionTest, ChatNeedsATemplate) {
 }
 
 TEST_F(SessionTest, UnknownDevicesAreRefused) {
-  EXPECT_THROW(Model::load(path_, {"tpu", 1}), Error);
+  EXPECT_THROW(Model::load(path_, {"tpu", {}}), Error);
 }
 
 }  // namespace

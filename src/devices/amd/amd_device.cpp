@@ -1,0 +1,50 @@
+#include "devices/amd/amd_device.h"
+
+#include <utility>
+
+#include "devices/amd/executable.h"
+#include "devices/amd/kernels/kernels.h"
+
+namespace outboard::devices::amd {
+
+AmdDevice::AmdDevice(std::unique_ptr<link::Link> link, AmdOptions options)
+    : link_(std::move(link)),
+      options_(std::move(options)),
+      card_(std::make_unique<driver::Card>(*link_, options_.boot)),
+      code_(*card_, kernels::image().size(), "kernels") {
+  load_kernels();
+}
+
+void AmdDevice::load_kernels() { card_->upload(code_.buffer(), 0, kernels::image()); }
+
+std::string AmdDevice::description() const {
+  constexpr uint64_t kGiB = uint64_t{1} << 30;
+  const driver::CardFacts& facts = card_->facts();
+  return fmt::format("RX 7900 XTX, {} CUs, {} GiB, {}", facts.compute_units,
+                     (facts.vram_bytes + kGiB / 2) / kGiB, link_->name());
+}
+
+std::unique_ptr<Executable> AmdDevice::compile(program::Program program,
+                                               std::shared_ptr<const formats::Model> model,
+                                               const CompileOptions& options) {
+  return std::make_unique<AmdExecutable>(*this, std::move(program), std::move(model), options);
+}
+
+std::shared_ptr<Weights> AmdDevice::weights(const program::Program& program,
+                                            const std::shared_ptr<const formats::Model>& model) {
+  if (weights_ == nullptr || weights_->model() != model.get()) {
+    weights_.reset();  // frees the last model's memory, if nobody uses it
+    weights_ = std::make_shared<Weights>(*card_, program, model);
+    weights_->upload(code(), options_.upload);
+  }
+  return weights_;
+}
+
+void AmdDevice::recover() {
+  card_->recover();
+  ++generation_;
+  load_kernels();
+  if (weights_) weights_->upload(code(), options_.upload);
+}
+
+}  // namespace outboard::devices::amd

@@ -1,0 +1,50 @@
+// Memory of the card that frees itself.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "devices/amd/driver/card.h"
+
+namespace outboard::devices::amd {
+
+class DeviceBuffer {
+ public:
+  DeviceBuffer() = default;
+  // Throws Error when VRAM is short. REQUIRES: the card outlives this.
+  DeviceBuffer(driver::Card& card, uint64_t bytes, std::string name);
+
+  uint64_t address() const { return owned_ ? owned_->address : 0; }
+  uint64_t bytes() const { return owned_ ? owned_->bytes : 0; }
+  const driver::Buffer& buffer() const { return *owned_; }
+
+ private:
+  struct Free {
+    driver::Card* card;
+    void operator()(driver::Buffer* buffer) const;
+  };
+  std::unique_ptr<driver::Buffer, Free> owned_;
+};
+
+// Shared memory that goes back to the card's pool. REQUIRES: the card outlives this.
+class SharedPiece {
+ public:
+  SharedPiece() = default;
+  SharedPiece(driver::Card& card, uint64_t bytes, std::string name);
+
+  uint64_t address() const { return owned_->address; }
+  void read(uint64_t at, std::span<std::byte> data) const { owned_->read(at, data); }
+  void write(uint64_t at, std::span<const std::byte> data) const { owned_->write(at, data); }
+  // Where the host sees it; null over TCP.
+  std::byte* host() const { return owned_->host; }
+
+ private:
+  struct Give {
+    driver::Card* card;
+    void operator()(driver::SharedBuffer* buffer) const;
+  };
+  std::unique_ptr<driver::SharedBuffer, Give> owned_;
+};
+
+}  // namespace outboard::devices::amd

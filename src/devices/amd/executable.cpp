@@ -1,0 +1,260 @@
+#include "devices/amd/executable.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "support/error.h"
+
+namespace outboard::devices::amd {
+namespace {
+
+using driver::ComputeQueue;
+
+constexpr uint64_t kAlignment = 256;
+
+uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
+int power_of_two(int n) { return static_cast<int>(std::bit_ceil(static_cast<unsigned>(n))); }
+
+void append(std::vector<uint32_t>& to, std::span<const uint32_t> more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+std::string name_of(const StreamShape& shape) {
+  return fmt::format("stream: {} {} tokens, {} rows of logits",
+                     shape.decode ? "decode" : "prompt", shape.tokens, shape.rows);
+}
+
+}  // namespace
+
+AmdExecutable::AmdExecutable(AmdDevice& device, program::Program program,
+                             std::shared_ptr<const formats::Model> model,
+                             const CompileOptions& options)
+    : device_(device),
+      program_(std::move(program)),
+      model_(std::move(model)),
+      options_(options),
+      max_runs_(options.max_rows) {
+  const auto context_pages =
+      static_cast<int>((program_.context_length + options.page_tokens - 1) / options.page_tokens);
+  layout_ = step_layout(options, max_runs_, std::min(options.pages, context_pages));
+  chosen_.resize(static_cast<size_t>(max_runs_));
+  set_up();
+}
+
+// Memory of all that lives longer than a stream, and the streams that are sure to be wanted.
+void AmdExecutable::set_up() {
+  driver::Card& card = device_.card();
+  const auto runs = static_cast<uint64_t>(max_runs_);
+  on_card_ = std::make_unique<OnCard>();
+  OnCard& c = *on_card_;
+  generation_ = device_.generation();
+  c.weights = device_.weights(program_, model_);
+  const auto record_bytes = static_cast<uint64_t>(layout_.bytes);
+  c.records = SharedPiece(card, kSlots * record_bytes, "step records");
+  c.results = SharedPiece(card, kSlots * runs * 4, "chosen tokens");
+
+  // One buffer for what is small: the record, the ring of chosen tokens, flags.
+  const uint64_t chosen = round_up(record_bytes, kAlignment);
+  const uint64_t ended = chosen + round_up(kSlots * runs * 4, kAlignment);
+  const uint64_t slot = ended + round_up(runs * 4, kAlignment);
+  const uint64_t alive = slot + kAlignment;
+  c.control = DeviceBuffer(card, alive + kAlignment, "step state");
+  const uint64_t base = c.control.address();
+  c.slot_word = base + slot;
+
+  StreamMemory& m = c.memory;
+  m.begin.slot.address = c.slot_word;
+  m.begin.records.address = c.records.address();
+  m.begin.record.address = base;
+  m.begin.chosen.address = base + chosen;
+  m.begin.ended.address = base + ended;
+  m.begin.layout = layout_;
+  m.begin.slots = kSlots;
+  m.sample.chosen.address = base + chosen;
+  m.sample.ended.address = base + ended;
+  m.sample.alive.address = base + alive;
+  m.sample.results.address = c.results.address();
+  m.sample.vocabulary = static_cast<int32_t>(program_.vocabulary);
+  m.sample.stride = static_cast<int32_t>(round_up(static_cast<uint64_t>(program_.vocabulary), 4));
+  const auto row_bytes = static_cast<uint64_t>(m.sample.stride) * 4;
+  // Rows are rounded up to what streams are recorded for.
+  const auto rows = static_cast<uint64_t>(std::max(16, power_of_two(options_.max_rows)));
+  c.logits = DeviceBuffer(card, rows * row_bytes, "logits");
+  m.sample.logits.address = c.logits.address();
+  c.scratch = DeviceBuffer(card, runs * 2 * row_bytes, "sampler's scratch");
+  m.sample.scratch.address = c.scratch.address();
+
+  const auto page_tokens = static_cast<uint64_t>(options_.page_tokens);
+  for (const program::KvState& state : program_.states) {
+    const uint64_t heads = static_cast<uint64_t>(state.kv_heads) * page_tokens * 2;
+    const uint64_t keys = m.page_bytes;
+    m.page_bytes += round_up(heads * static_cast<uint64_t>(state.key_dim), kAlignment);
+    m.states.push_back({keys, m.page_bytes});
+    m.page_bytes += round_up(heads * static_cast<uint64_t>(state.value_dim), kAlignment);
+  }
+  m.context = static_cast<int>(
+      std::min<int64_t>(program_.context_length, int64_t{layout_.pages_per_run} * options_.page_tokens));
+  c.kv = DeviceBuffer(card, static_cast<uint64_t>(options_.pages) * m.page_bytes, "KV cache");
+  m.kv = c.kv.address();
+
+  // The largest shapes need the largest arena.
+  uint64_t arena = 0;
+  const int tokens = std::max(16, power_of_two(options_.max_tokens));
+  for (const StreamShape& shape :
+       {StreamShape{tokens, static_cast<int>(rows), false},
+        StreamShape{kMatvecRows, std::min(kMatvecRows, static_cast<int>(rows)), true},
+        StreamShape{kMatvecRows, kMatvecRows, false}})
+    arena = std::max(arena, arena_bytes(program_, shape, *c.weights, m));
+  c.arena = DeviceBuffer(card, arena, "activations");
+  m.arena = c.arena.address();
+  stream(bucket({1, 1, true}));
+}
+
+MemoryUse AmdExecutable::memory() const {
+  const OnCard& c = *on_card_;
+  uint64_t buffers = c.control.bytes() + c.logits.bytes() + c.scratch.bytes() + c.arena.bytes();
+  for (const auto& [shape, stream] : c.streams) buffers += stream->bytes();
+  return {c.kv.bytes(), buffers};
+}
+
+// What streams are recorded for: powers of two, and decoding apart from prompts.
+StreamShape AmdExecutable::bucket(const StreamShape& exact) const {
+  StreamShape shape = exact;
+  shape.decode = exact.decode && exact.tokens <= kMatvecRows;
+  shape.tokens = power_of_two(exact.tokens);
+  if (!shape.decode && exact.tokens <= kMatvecRows) shape.tokens = kMatvecRows;
+  if (exact.rows > 0) shape.rows = power_of_two(exact.rows);
+  if (shape.decode && exact.rows == exact.tokens) shape.rows = shape.tokens;
+  if (shape.rows > kMatvecRows) shape.rows = std::max(16, shape.rows);
+  return shape;
+}
+
+const Stream& AmdExecutable::stream(const StreamShape& shape) {
+  auto& streams = on_card_->streams;
+  const auto found =
+      std::ranges::find(streams, shape, [](const auto& entry) { return entry.first; });
+  if (found != streams.end()) return *found->second;
+  const Recorder recorder = lower(program_, shape, *on_card_->weights, on_card_->memory);
+  streams.emplace_back(shape, std::make_unique<Stream>(device_.card(), device_.code(), recorder,
+                                                       name_of(shape)));
+  return *streams.back().second;
+}
+
+size_t AmdExecutable::decode_dispatches(int runs) {
+  return stream(bucket({runs, runs, true})).dispatches();
+}
+
+template <typename Body>
+auto AmdExecutable::guarded(const Body& body) {
+  try {
+    return body();
+  } catch (const Error& e) {
+    if (!is_card_failure_) throw;
+    is_card_failure_ = false;
+    device_.recover();
+    throw DeviceReset(e.message(), e.hint());
+  }
+}
+
+// Pages are copied before the step runs, when all earlier steps are done.
+void AmdExecutable::copy_pages(const Step& step) {
+  if (step.copies.empty()) return;
+  driver::Card& card = device_.card();
+  if (submitted_ > 0) wait_for(pending_[submitted_ % kSlots]);
+  std::vector<uint32_t> packets;
+  const uint64_t page_bytes = on_card_->memory.page_bytes;
+  for (const PageCopy& copy : step.copies) {
+    if (std::min(copy.from, copy.to) < 0 || std::max(copy.from, copy.to) >= options_.pages)
+      fail("step: copies page {} to {} of {}", copy.from, copy.to, options_.pages);
+    const auto address = [&](int32_t page) {
+      return on_card_->kv.address() + static_cast<uint64_t>(page) * page_bytes;
+    };
+    append(packets, driver::CopyQueue::copy(address(copy.to), address(copy.from), page_bytes));
+  }
+  card.wait(card.copies(), card.copies().submit(packets));
+}
+
+void AmdExecutable::wait_for(const Pending& pending) {
+  driver::Card& card = device_.card();
+  is_card_failure_ = true;  // should this throw
+  card.wait(card.compute(), pending.fence, device_.options().patience);
+  is_card_failure_ = false;
+}
+
+Ticket AmdExecutable::submit(const Step& step) {
+  if (generation_ != device_.generation()) set_up();
+  const StreamShape exact = shape_of(step, options_, max_runs_);
+  return guarded([&] {
+    driver::Card& card = device_.card();
+    copy_pages(step);
+    const Ticket ticket = submitted_ + 1;
+    Pending& pending = pending_[ticket % kSlots];
+    if (pending.ticket != 0) wait_for(pending);  // its record is used again
+    pending = {ticket, 0, static_cast<int>(step.runs.size()), exact.rows, false};
+    for (const Run& run : step.runs)
+      pending.wants_logits |= run.logits != Run::Logits::kNone && run.sampling == nullptr;
+    if (exact.tokens == 0) {  // copies alone
+      pending.fence = card.compute().submit({});
+      submitted_ = ticket;
+      return ticket;
+    }
+
+    const auto slot = static_cast<int>(ticket % kSlots);
+    record_.assign(static_cast<size_t>(layout_.bytes), std::byte{0});
+    const size_t used = write_record(step, slot, layout_, program_.vocabulary, options_.pages, record_);
+    const OnCard& c = *on_card_;
+    c.records.write(static_cast<uint64_t>(slot) * static_cast<uint64_t>(layout_.bytes),
+                    std::span(record_).first(used));
+    const std::vector<int32_t> nothing(static_cast<size_t>(max_runs_), -1);
+    c.results.write(static_cast<uint64_t>(slot) * nothing.size() * 4,
+                    std::as_bytes(std::span(nothing)));
+
+    // A step that goes on from earlier ones is left out once all its runs have ended.
+    const bool goes_on = std::ranges::all_of(
+        step.runs, [](const Run& run) { return run.tokens.front() < 0; });
+    const std::array<uint32_t, 4> call = stream(bucket(exact)).call();
+    std::vector<uint32_t> packets = ComputeQueue::barrier();
+    append(packets, write_word(c.slot_word, static_cast<uint32_t>(slot)));
+    if (!goes_on) append(packets, write_word(c.memory.sample.alive.address, 1));
+    append(packets, ComputeQueue::acquire({.instructions = true,
+                                           .scalar = true,
+                                           .vector = true,
+                                           .second_level = !step.copies.empty()}));
+    if (goes_on)
+      append(packets, skip_unless(c.memory.sample.alive.address, static_cast<uint32_t>(call.size())));
+    append(packets, call);
+    pending.fence = card.compute().enqueue(packets);
+    if (!step.more) card.compute().ring_doorbell();
+    submitted_ = ticket;
+    return ticket;
+  });
+}
+
+StepResult AmdExecutable::wait(Ticket ticket) {
+  const Pending& pending = pending_[ticket % kSlots];
+  if (ticket == 0 || pending.ticket != ticket) fail("wait: step {} is not under way", ticket);
+  return guarded([&]() -> StepResult {
+    wait_for(pending);
+    const auto slot = ticket % kSlots;
+    const auto runs = static_cast<size_t>(pending.runs);
+    on_card_->results.read(slot * static_cast<uint64_t>(max_runs_) * 4,
+                           std::as_writable_bytes(std::span(chosen_).first(runs)));
+    std::span<const float> logits;
+    if (pending.wants_logits) {
+      const auto vocabulary = static_cast<size_t>(program_.vocabulary);
+      const auto stride = static_cast<size_t>(on_card_->memory.sample.stride);
+      const auto rows = static_cast<size_t>(pending.rows);
+      logits_.resize(rows * stride);
+      device_.card().download(on_card_->logits.buffer(), 0,
+                              std::as_writable_bytes(std::span(logits_)));
+      if (stride != vocabulary)
+        for (size_t r = 1; r < rows; ++r)
+          std::copy_n(logits_.begin() + static_cast<ptrdiff_t>(r * stride), vocabulary,
+                      logits_.begin() + static_cast<ptrdiff_t>(r * vocabulary));
+      logits = std::span(logits_).first(rows * vocabulary);
+    }
+    return {logits, {chosen_.data(), runs}};
+  });
+}
+
+}  // namespace outboard::devices::amd

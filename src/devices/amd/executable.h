@@ -1,0 +1,85 @@
+// A Program on the card: streams recorded once a shape, steps queued by one message each at most.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "devices/amd/amd_device.h"
+#include "devices/amd/lowering.h"
+#include "devices/amd/step_record.h"
+#include "devices/amd/stream.h"
+#include "devices/amd/weights.h"
+#include "devices/device.h"
+
+namespace outboard::devices::amd {
+
+class AmdExecutable : public Executable {
+ public:
+  // REQUIRES: the device outlives this.
+  AmdExecutable(AmdDevice& device, program::Program program,
+                std::shared_ptr<const formats::Model> model, const CompileOptions& options);
+
+  Ticket submit(const Step& step) override;
+  StepResult wait(Ticket ticket) override;
+  const CompileOptions& options() const override { return options_; }
+  MemoryUse memory() const override;
+  int lookahead() const override { return kLookahead; }
+
+  // Dispatches of the stream that decodes `runs` sequences. For benchmarks.
+  size_t decode_dispatches(int runs);
+
+ private:
+  static constexpr int kLookahead = 8;
+  static constexpr int kSlots = 16;  // records that can be under way; more than kLookahead
+
+  // What belongs to a boot of the card, and is made anew after a reset.
+  struct OnCard {
+    std::shared_ptr<Weights> weights;
+    SharedPiece records;  // [kSlots, layout.bytes]
+    SharedPiece results;  // [kSlots, max_runs] int32
+    DeviceBuffer control;          // the step's record, what was chosen, flags
+    DeviceBuffer logits;
+    DeviceBuffer scratch;  // of the sampler
+    DeviceBuffer kv;
+    DeviceBuffer arena;
+    StreamMemory memory;
+    uint64_t slot_word = 0;
+    std::vector<std::pair<StreamShape, std::unique_ptr<Stream>>> streams;
+  };
+  struct Pending {
+    Ticket ticket = 0;
+    driver::Fence fence = 0;
+    int runs = 0;
+    int rows = 0;
+    bool wants_logits = false;
+  };
+
+  void set_up();
+  StreamShape bucket(const StreamShape& exact) const;
+  const Stream& stream(const StreamShape& shape);
+  void copy_pages(const Step& step);
+  void wait_for(const Pending& pending);
+  template <typename Body>
+  auto guarded(const Body& body);  // a failure of the card resets it and throws DeviceReset
+
+  AmdDevice& device_;
+  program::Program program_;
+  std::shared_ptr<const formats::Model> model_;
+  CompileOptions options_;
+  kernels::StepLayout layout_;
+  int max_runs_;
+  std::unique_ptr<OnCard> on_card_;
+  std::array<Pending, kSlots> pending_;
+  Ticket submitted_ = 0;
+  int generation_ = 0;           // of the card, which on_card_ belongs to
+  bool is_card_failure_ = false;  // what is thrown now means that the card hangs
+  std::vector<std::byte> record_;
+  std::vector<int32_t> chosen_;
+  std::vector<float> logits_;
+};
+
+}  // namespace outboard::devices::amd

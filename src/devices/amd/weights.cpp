@@ -1,0 +1,223 @@
+#include "devices/amd/weights.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <numbers>
+
+#include "devices/amd/kernels/kernels.h"
+#include "devices/amd/kernels/planes.h"
+#include "formats/quantize.h"
+#include "support/error.h"
+
+namespace outboard::devices::amd {
+namespace {
+
+using driver::ComputeQueue;
+using driver::CopyQueue;
+using program::WeightId;
+
+constexpr uint64_t kWindow = uint64_t{8} << 20;
+constexpr uint64_t kAlignment = 256;
+
+uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
+
+// Two windows of shared memory and two places in VRAM: while the card takes one apart, the next
+// crosses the link and the host fills the one after.
+class Uploader {
+ public:
+  Uploader(driver::Card& card, uint64_t code) : card_(card), code_(code) {
+    for (Side& side : sides_) {
+      side.window = SharedPiece(card, kWindow, "upload window");
+      side.arguments = SharedPiece(card, 4096, "upload arguments");
+      side.staging = DeviceBuffer(card, kWindow, "upload staging");
+    }
+  }
+
+  // Rows of blocks as they lie in a file.
+  void add(std::span<const std::byte> blocks, const kernels::RepackArgs& args) {
+    Side& side = sides_[next_];
+    if (side.unpacked != 0) card_.wait(card_.compute(), side.unpacked);
+    side.window.write(0, blocks);
+    side.copied = card_.copies().submit(CopyQueue::copy(
+        side.staging.address(), side.window.address(), round_up(blocks.size(), 4)));
+    side.args = args;
+    side.args.blocks.address = side.staging.address();
+    unpack(sides_[next_ ^ 1]);
+    next_ ^= 1;
+  }
+  void finish() {
+    for (Side& side : sides_) unpack(side);
+    for (Side& side : sides_)
+      if (side.unpacked != 0) card_.wait(card_.compute(), side.unpacked);
+  }
+
+ private:
+  struct Side {
+    SharedPiece window, arguments;
+    DeviceBuffer staging;
+    driver::Fence copied = 0, unpacked = 0;  // copied 0: nothing to take apart
+    kernels::RepackArgs args;
+  };
+
+  void unpack(Side& side) {
+    if (side.copied == 0) return;
+    card_.wait(card_.copies(), side.copied);
+    side.copied = 0;
+    side.arguments.write(0, std::as_bytes(std::span(&side.args, 1)));
+    const kernels::Kernel& kernel = kernels::find("repack");
+    ComputeQueue::Launch launch;
+    launch.program = code_ + kernel.entry;
+    launch.rsrc1 = kernel.rsrc1;
+    launch.rsrc2 = kernel.rsrc2;
+    launch.rsrc3 = kernel.rsrc3;
+    const uint64_t address = side.arguments.address();
+    launch.user_data = {static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)};
+    launch.workgroup_size = {kernels::kThreads, 1, 1};
+    launch.workgroups = {kernels::repack_workgroups(side.args), 1, 1};
+    std::vector<uint32_t> packets = ComputeQueue::acquire(
+        {.instructions = true, .scalar = true, .vector = true, .second_level = true});
+    const std::vector<uint32_t> dispatch = ComputeQueue::dispatch(launch);
+    packets.insert(packets.end(), dispatch.begin(), dispatch.end());
+    side.unpacked = card_.compute().submit(packets);
+  }
+
+  driver::Card& card_;
+  uint64_t code_;
+  std::array<Side, 2> sides_;
+  size_t next_ = 0;
+};
+
+}  // namespace
+
+Weights::Weights(driver::Card& card, const program::Program& program,
+                 std::shared_ptr<const formats::Model> model)
+    : card_(card), model_(std::move(model)) {
+  place_vectors(program);
+  place_matrices(program);
+}
+
+// Small vectors lie in one buffer, as float32.
+void Weights::place_vectors(const program::Program& program) {
+  std::vector<float>& values = vector_values_;
+  const auto add = [&](std::span<const float> more) {
+    values.resize(round_up(values.size(), kAlignment / 4));
+    const uint64_t offset = values.size() * 4;
+    values.insert(values.end(), more.begin(), more.end());
+    return offset;
+  };
+  const auto read = [&](WeightId id) {
+    const formats::Tensor& tensor =
+        model_->get(program.weights[static_cast<size_t>(id)].name);
+    std::vector<float> floats(static_cast<size_t>(tensor.elements()));
+    formats::dequantize(tensor.type, tensor.data.data(), floats);
+    return floats;
+  };
+  const auto vector = [&](WeightId id) {
+    if (id != program::kNone && !vector_offsets_.contains(id)) vector_offsets_[id] = add(read(id));
+  };
+  for (const program::Op& op : program.ops) {
+    if (const auto* rms = std::get_if<program::RmsNorm>(&op.kind)) vector(rms->weight);
+    if (const auto* layer = std::get_if<program::LayerNorm>(&op.kind)) {
+      vector(layer->weight);
+      vector(layer->bias);
+    }
+    if (const auto* linear = std::get_if<program::Linear>(&op.kind)) vector(linear->bias);
+    const auto* rope = std::get_if<program::Rope>(&op.kind);
+    if (rope == nullptr || turns_offsets_.contains(turns_key(*rope))) continue;
+    std::vector<float> factors;
+    if (rope->factors != program::kNone) factors = read(rope->factors);
+    std::vector<float> table;
+    for (int i = 0; i < rope->rotary / 2; ++i) {
+      const double factor = factors.empty() ? 1 : factors[static_cast<size_t>(i)];
+      const double turns = std::pow(rope->base, -2.0 * i / rope->rotary) / (factor * rope->scale) /
+                           (2 * std::numbers::pi);
+      const auto first = static_cast<float>(turns);
+      table.push_back(first);
+      table.push_back(static_cast<float>(turns - first));
+    }
+    turns_offsets_[turns_key(*rope)] = add(table);
+  }
+  vectors_ = DeviceBuffer(card_, std::max<uint64_t>(values.size() * 4, kAlignment),
+                          "norms, biases and rope tables");
+  bytes_ += vectors_.bytes();
+}
+
+void Weights::place_matrices(const program::Program& program) {
+  std::vector<WeightId> ids;
+  for (const program::Op& op : program.ops) {
+    if (const auto* embed = std::get_if<program::Embed>(&op.kind)) ids.push_back(embed->table);
+    if (const auto* linear = std::get_if<program::Linear>(&op.kind)) ids.push_back(linear->weight);
+  }
+  for (const WeightId id : ids) {
+    if (matrix_of_.contains(id)) continue;
+    const formats::Tensor& tensor = model_->get(program.weights[static_cast<size_t>(id)].name);
+    Placed placed{id, &tensor, {}, {}, {}};
+    formats::TensorType type = tensor.type;
+    if (!kernels::supported(type)) {
+      type = formats::TensorType::F16;
+      std::vector<uint16_t> halves(static_cast<size_t>(tensor.elements()));
+      formats::dequantize_half(tensor.type, tensor.data.data(), halves);
+      const auto bytes = std::as_bytes(std::span(halves));
+      placed.converted.assign(bytes.begin(), bytes.end());
+    }
+    const kernels::Planes planes = kernels::planes(type, tensor.rows(), tensor.columns());
+    placed.buffer = DeviceBuffer(card_, planes.bytes, tensor.name);
+    placed.matrix =
+        kernels::matrix(type, tensor.rows(), tensor.columns(), placed.buffer.address());
+    bytes_ += placed.buffer.bytes();
+    matrix_of_[id] = matrices_.size();
+    matrices_.push_back(std::move(placed));
+  }
+}
+
+void Weights::upload(uint64_t code, const UploadOptions& options) {
+  card_.upload(vectors_.buffer(), 0, std::as_bytes(std::span(vector_values_)));
+  for (const Placed& p : matrices_)
+    if (!p.converted.empty() && options.on_notice)
+      options.on_notice(fmt::format("{} is {}, for which the card has no kernels: kept as F16",
+                                    p.tensor->name, formats::type_info(p.tensor->type).name));
+  uint64_t total = 0, done = 0;
+  const auto blocks_of = [](const Placed& p) {
+    return p.converted.empty() ? p.tensor->data : std::span<const std::byte>(p.converted);
+  };
+  for (const Placed& p : matrices_) total += blocks_of(p).size();
+  Uploader uploader(card_, code);
+  for (const Placed& p : matrices_) {
+    const std::span<const std::byte> blocks = blocks_of(p);
+    const uint64_t row_bytes = blocks.size() / static_cast<uint64_t>(p.matrix.rows);
+    if (row_bytes > kWindow)
+      fail("{}: rows of {} bytes are longer than the upload window", p.tensor->name, row_bytes);
+    const auto rows_a_window = static_cast<int>(kWindow / row_bytes);
+    for (int row = 0; row < p.matrix.rows; row += rows_a_window) {
+      kernels::RepackArgs args{};
+      args.matrix = p.matrix;
+      args.first_row = row;
+      args.rows = std::min(rows_a_window, p.matrix.rows - row);
+      const auto piece = blocks.subspan(static_cast<uint64_t>(row) * row_bytes,
+                                        static_cast<uint64_t>(args.rows) * row_bytes);
+      uploader.add(piece, args);
+      done += piece.size();
+      if (options.on_progress) options.on_progress(done, total);
+    }
+  }
+  uploader.finish();
+}
+
+kernels::Matrix Weights::matrix(WeightId id) const { return matrices_.at(matrix_of_.at(id)).matrix; }
+
+kernels::Ptr<const float> Weights::vector(WeightId id) const {
+  if (id == program::kNone) return {};
+  return {vectors_.address() + vector_offsets_.at(id)};
+}
+
+kernels::Ptr<const float> Weights::turns(const program::Rope& rope) const {
+  return {vectors_.address() + turns_offsets_.at(turns_key(rope))};
+}
+
+std::string Weights::turns_key(const program::Rope& rope) {
+  return fmt::format("{} {:a} {:a} {}", rope.rotary, rope.base, rope.scale, rope.factors);
+}
+
+}  // namespace outboard::devices::amd

@@ -1,0 +1,31 @@
+// Devices by name, as people give them on the command line.
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "devices/device.h"
+
+namespace outboard::devices {
+
+struct OpenOptions {
+  int threads = 0;                              // of the CPU and of the simulated card; 0: one a core
+  std::vector<std::filesystem::path> firmware;  // folders to look in; empty: the system's
+  bool take = false;                            // Linux: take the card from its kernel driver
+  // The simulated card: look for broken rules, or count what caches would see. Both cost time.
+  bool strict = false;
+  bool counters = false;
+  std::function<void(std::string_view)> on_stage;   // of the card's boot
+  std::function<void(std::string_view)> on_notice;  // something that the person may want to know
+};
+
+// "cpu"; "amd" (the card: TinyGPU.app on a Mac), or where it is: "tinygpu:SOCKET",
+// "remote:HOST:PORT", "pci:ADDRESS"; "sim" (the simulated card); "auto": a card if there is one,
+// else the CPU. Throws Error for other names and when the device cannot be opened.
+std::unique_ptr<Device> open_device(const std::string& name, const OpenOptions& options);
+
+}  // namespace outboard::devices

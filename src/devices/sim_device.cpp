@@ -1,0 +1,21 @@
+#include "devices/sim_device.h"
+
+#include <utility>
+
+#include "simulator/firmware_images.h"
+#include "simulator/simulated_link.h"
+
+namespace outboard::devices {
+
+SimDevice::SimDevice(const simulator::CardOptions& card, amd::AmdOptions options)
+    : card_(std::make_unique<simulator::Card>(card)) {
+  options.boot.images = simulator::firmware_images();
+  // Simulated steps take as long as they take; what counts as hung is a matter of instructions.
+  options.patience = std::chrono::hours(1);
+  amd_ = std::make_unique<amd::AmdDevice>(simulator::make_simulated_link(*card_),
+                                          std::move(options));
+}
+
+std::string SimDevice::description() const { return "simulated " + amd_->description(); }
+
+}  // namespace outboard::devices

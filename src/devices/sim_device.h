@@ -1,0 +1,33 @@
+// The simulated RX 7900 XTX as a device: the same driver, streams and kernels as on the card.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "devices/amd/amd_device.h"
+#include "devices/device.h"
+#include "simulator/card.h"
+
+namespace outboard::devices {
+
+class SimDevice : public Device {
+ public:
+  // The firmware in `options` is replaced by the simulated card's own.
+  SimDevice(const simulator::CardOptions& card, amd::AmdOptions options);
+
+  std::string description() const override;
+  std::unique_ptr<Executable> compile(program::Program program,
+                                      std::shared_ptr<const formats::Model> model,
+                                      const CompileOptions& options) override {
+    return amd_->compile(std::move(program), std::move(model), options);
+  }
+
+  simulator::Card& card() { return *card_; }
+  amd::AmdDevice& amd() { return *amd_; }
+
+ private:
+  std::unique_ptr<simulator::Card> card_;  // outlives the link that amd_ has to it
+  std::unique_ptr<amd::AmdDevice> amd_;
+};
+
+}  // namespace outboard::devices
