@@ -2,11 +2,39 @@
 #include "cli/sim.h"
 
 #include <cctype>
+#include <filesystem>
+#include <fstream>
 
 #include "cli/commands.h"
+#include "cli/options.h"
+#include "simulator/firmware_images.h"
 #include "support/error.h"
 
 namespace outboard::cli {
+namespace {
+
+void add_sim_firmware(CLI::App& sim) {
+  auto folder = std::make_shared<std::string>();
+  CLI::App* command = sim.add_subcommand(
+      "firmware", "Writes made-up firmware images that the simulated card boots with");
+  command->add_option("FOLDER", *folder, "where to write them")->required();
+  command->footer(
+      "True headers, made-up contents, for other clients of `outboard sim serve`;\n"
+      "`--device sim` has them built in. No use on a real card: see `outboard pull firmware`.");
+  command->callback([folder] {
+    std::filesystem::create_directories(*folder);
+    for (const auto& [name, bytes] : simulator::firmware_images()) {
+      const std::string path = (std::filesystem::path(*folder) / name).string();
+      std::ofstream file(path, std::ios::binary);
+      file.write(reinterpret_cast<const char*>(bytes.data()),
+                 static_cast<std::streamsize>(bytes.size()));
+      if (!file.flush()) throw system_error("write", path);
+      print(path + "\n");
+    }
+  });
+}
+
+}  // namespace
 
 void add_sim(CLI::App& app) {
   CLI::App* sim =
@@ -14,6 +42,7 @@ void add_sim(CLI::App& app) {
   sim->require_subcommand(1);
   sim->footer("Example: outboard sim serve --socket /tmp/tinygpu.sock");
   add_sim_serve(*sim);
+  add_sim_firmware(*sim);
   add_sim_run(*sim);
   add_sim_disasm(*sim);
 }

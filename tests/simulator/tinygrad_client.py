@@ -3,19 +3,28 @@
     python tinygrad_client.py HOST:PORT SCRIPT [ARGUMENTS]     over TCP
     python tinygrad_client.py unix:PATH SCRIPT [ARGUMENTS]     over TinyGPU's socket
 
-Two things are replaced, both from outside: the firmware loader gets made-up images (firmware.py), and for
-a unix socket, the check for macOS and for the installed app falls away.
+Two things are replaced, both from outside: the firmware loader gets the made-up images that `outboard sim
+firmware` writes (OUTBOARD names the program), and for a unix socket, the check for macOS and for the installed
+app falls away.
 """
 
 import os
+import pathlib
 import runpy
+import subprocess
 import sys
+import tempfile
+
+
+def firmware_images():
+    """File name to bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run([os.environ["OUTBOARD"], "sim", "firmware", folder], check=True, stdout=subprocess.DEVNULL)
+        return {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir()}
 
 
 def setup(address):
     """Points tinygrad at the card. Before tinygrad is imported."""
-    import firmware
-
     if address.startswith("unix:"):
         os.environ["APL_REMOTE_SOCK"] = address.removeprefix("unix:")
         os.environ.pop("REMOTE", None)
@@ -25,7 +34,8 @@ def setup(address):
     os.environ.setdefault("CACHELEVEL", "0")  # no kernels from an earlier run
 
     from tinygrad.runtime.support.am import amdev
-    amdev.fetch_fw = lambda path, name, sha256: firmware.image(name)
+    images = firmware_images()
+    amdev.fetch_fw = lambda path, name, sha256: images[name]
 
     if address.startswith("unix:"):
         from tinygrad.runtime.support import system

@@ -38,6 +38,11 @@ struct Context {
   void flush_host_writes();
 };
 
+// Reads and checks the discovery table: signature, checksum, and that every block has the version
+// and the register bases that our tables are made for. Throws Error naming the block that differs.
+// warm: an earlier boot left a copy where BAR 0 reaches it, whatever the BAR's size.
+CardFacts discover(Context& c, bool warm);
+
 namespace nbio {
 void init(Context& c);  // doorbells
 void enable_doorbells(Context& c, int port, uint32_t id, uint32_t offset, uint32_t size);
@@ -79,6 +84,7 @@ void set_clocks(Context& c, Clocks clocks);
 }  // namespace smu
 
 namespace gfx {
+bool is_up(Context& c);  // its firmware runs
 void wait_for_autoload(Context& c);
 void init(Context& c, uint64_t mec_start);  // cold
 void restart_mec(Context& c, uint64_t mec_start);

@@ -1,22 +1,31 @@
 // A card that is up: booted, with memory and queues; put to rest in order.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
 #include "devices/amd/driver/queue.h"
+#include "devices/amd/driver/shared_pool.h"
 
 namespace outboard::devices::amd::driver {
 
 struct BootOptions {
-  std::filesystem::path firmware;  // folder; empty: the system's
-  bool cold = false;               // boot everything even where a warm boot would do
+  // Where firmware is looked for, in this order; empty: the system's folders.
+  std::vector<std::filesystem::path> firmware;
+  FirmwareFiles images;  // instead of any folder, when there are any (the simulated card's)
+  bool cold = false;     // boot everything even where a warm boot would do
+  uint64_t shared_bytes = uint64_t{64} << 20;  // pooled at the start for share()
+  // Every deadline and pause of the boot times this: less for tests of what goes wrong.
+  double patience = 1;
   // Called before each stage with its name, for progress.
   std::function<void(std::string_view)> on_stage;
 };
@@ -34,6 +43,7 @@ class Card {
   Card& operator=(const Card&) = delete;
 
   // Queues stopped, clocks low, bus master off: after this the card touches no shared memory.
+  // Throws Error when the card does not answer; bus mastering is off even then, if the link lives.
   void finalize();
 
   struct Stage {
@@ -48,9 +58,28 @@ class Card {
   CopyQueue& copies() { return *copies_; }
   link::Link& link() { return context_.link; }
 
-  // Waits for a fence; a timeout's error says what the card reported (page faults by buffer).
+  // System memory that both sides see, out of the pool. Contents: whatever was there.
+  SharedBuffer share(uint64_t bytes, std::string name) {
+    return pool_->take(bytes, std::move(name));
+  }
+  void unshare(const SharedBuffer& buffer) { pool_->give(buffer); }
+
+  // Who is running, for reports of faults: called when a wait fails, and may look into shared
+  // memory. For example "decode, batch 1: kernel 17, attention".
+  void set_running(std::function<std::string()> describe) { running_ = std::move(describe); }
+  // What a GPU address belongs to; empty: nothing.
+  std::string describe(uint64_t address) const;
+
+  // Waits for a fence; a timeout's error says what the card reported (page faults by buffer) and
+  // what was running.
   void wait(Queue& queue, Fence fence,
             std::chrono::milliseconds limit = std::chrono::milliseconds(30000));
+
+  // After a hang or a fault: mode 1 reset and a cold boot. Every buffer and every shared buffer
+  // keeps its address, and shared memory its contents; what lay in video memory is lost and must be
+  // uploaded again. Fences of before count as done. Throws Error when the card failed again with
+  // nothing done since the last recovery: a failing card is not tried over and over.
+  void recover();
 
   // Host memory to a buffer and back, through the copy queue and shared memory.
   void upload(const Buffer& to, uint64_t offset, std::span<const std::byte> bytes);
@@ -59,8 +88,13 @@ class Card {
  private:
   void stage(std::string_view name, const std::function<void()>& body);
   void set_bus_master(bool on);
+  void find_card();
+  bool can_boot_warm();
+  void load_firmware();
+  void reset_if_alive();
   void boot_cold();
   void boot_engines();
+  void make_queues();
   std::string report();
 
   Context context_;
@@ -70,12 +104,15 @@ class Card {
   bool warm_ = false;
   bool finalized_ = true;  // nothing to stop yet
   bool gc_hub_up_ = false;
+  bool recovered_ = false;  // and nothing done since
   std::unique_ptr<Memory> memory_;
-  std::unique_ptr<link::SharedMemory> control_;  // rings, pointers, fences
-  std::unique_ptr<link::SharedMemory> window_;   // what passes between host and VRAM
-  Buffer control_buffer_, window_buffer_, end_of_pipe_;
+  std::unique_ptr<SharedPool> pool_;
+  SharedBuffer control_;  // rings, pointers, fences
+  SharedBuffer window_;   // what passes between host and VRAM
+  Buffer end_of_pipe_;
   std::unique_ptr<ComputeQueue> compute_;
   std::unique_ptr<CopyQueue> copies_;
+  std::function<std::string()> running_;
 };
 
 }  // namespace outboard::devices::amd::driver

@@ -4,8 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <random>
 
+#include "simulator/firmware_images.h"
 #include "simulator/simulated_link.h"
 #include "support/error.h"
 
@@ -28,7 +30,8 @@ simulator::CardOptions options_with(const char* faults = nullptr) {
 
 BootOptions boot_options() {
   BootOptions options;
-  options.firmware = OUTBOARD_TEST_FIRMWARE;
+  options.images = simulator::firmware_images();
+  options.patience = 0.05;  // the simulated card needs no pauses
   return options;
 }
 
@@ -105,7 +108,10 @@ TEST(DriverCard, ComesBackWarm) {
   const auto link = simulator::make_simulated_link(simulated);
   Card card(*link, boot_options());
   EXPECT_TRUE(card.was_warm());
-  EXPECT_LT(messages(simulated.counters()) - before, before);
+  const uint64_t warm = messages(simulated.counters()) - before;
+  RecordProperty("cold_messages", static_cast<int>(before));
+  RecordProperty("warm_messages", static_cast<int>(warm));
+  EXPECT_LT(warm, before);
   const std::vector<std::byte> data = random_bytes(4096);
   std::vector<std::byte> back(data.size());
   const Buffer buffer = card.memory().allocate(data.size(), "test");
@@ -189,6 +195,122 @@ TEST(DriverCard, SaysWhichBufferAFaultBelongsTo) {
   }
 }
 
+TEST(DriverCard, SharedMemoryComesFromOnePool) {
+  simulator::Card simulated(options_with());
+  const auto link = simulator::make_simulated_link(simulated);
+  Card card(*link, boot_options());
+  const uint64_t mappings = simulated.counters().shared_regions;
+  const SharedBuffer steps = card.share(1 << 20, "step ring");
+  const SharedBuffer tokens = card.share(5, "tokens");
+  EXPECT_EQ(tokens.bytes, 4096U);
+  EXPECT_NE(steps.address, tokens.address);
+  EXPECT_EQ(card.describe(steps.address + 8), "step ring, byte 8 of 1048576");
+  // Nothing is mapped anew, however often buffers come and go.
+  for (int i = 0; i < 300; ++i) card.unshare(card.share(3 << 20, "passing"));
+  EXPECT_EQ(simulated.counters().shared_regions, mappings);
+  EXPECT_THROW(card.unshare(SharedBuffer{}), Error);
+  // More than the pool has: one mapping more.
+  const SharedBuffer large = card.share(40 << 20, "large");
+  EXPECT_EQ(simulated.counters().shared_regions, mappings + 1);
+  // The GPU reads what the host wrote, and the other way round.
+  const std::vector<std::byte> data = random_bytes(1 << 20);
+  std::memcpy(steps.host, data.data(), data.size());
+  card.wait(card.copies(),
+            card.copies().submit(CopyQueue::copy(large.address + 4096, steps.address, 1 << 20)));
+  EXPECT_EQ(std::memcmp(large.host + 4096, data.data(), data.size()), 0);
+  card.finalize();
+  EXPECT_EQ(complaints(simulated), "");
+}
+
+TEST(DriverCard, RecoversAndKeepsItsAddresses) {
+  simulator::Card simulated(options_with(R"([{"what": "sdma.hang", "skip": 30, "count": 1}])"));
+  const auto link = simulator::make_simulated_link(simulated);
+  Card card(*link, boot_options());
+  const std::vector<std::byte> data = random_bytes(1 << 20);
+  std::vector<std::byte> back(data.size());
+  const Buffer buffer = card.memory().allocate(data.size(), "test");
+  const SharedBuffer shared = card.share(4096, "kept");
+  std::memcpy(shared.host, data.data(), 4096);
+  const Fence hung = [&] {
+    for (;;) {  // until the fault strikes
+      const Fence fence = card.copies().submit(CopyQueue::fill(buffer.address, 1, 64));
+      try {
+        card.wait(card.copies(), fence, kSoon);
+      } catch (const Error&) {
+        return fence;
+      }
+    }
+  }();
+  card.recover();
+  EXPECT_FALSE(card.was_warm());
+  EXPECT_TRUE(card.copies().is_done(hung));
+  EXPECT_EQ(std::memcmp(shared.host, data.data(), 4096), 0);
+  card.upload(buffer, 0, data);
+  card.download(buffer, 0, back);
+  EXPECT_EQ(back, data);
+  card.finalize();
+  EXPECT_EQ(complaints(simulated), "");
+}
+
+TEST(DriverCard, RecoversFromAPageFaultOfAKernel) {
+  simulator::Card simulated(options_with());
+  const auto link = simulator::make_simulated_link(simulated);
+  Card card(*link, boot_options());
+  const Buffer code = card.memory().allocate(4096, "code");
+  card.upload(code, 0, std::as_bytes(std::span(kStoreSeven)));
+  ComputeQueue::Launch launch;
+  launch.program = code.address;
+  launch.rsrc2 = 2 << 1;
+  launch.user_data = {0x1000, 0x7fff};  // mapped nowhere
+  card.set_running([] { return std::string("decode, kernel 3: store seven"); });
+  std::vector<uint32_t> stream = ComputeQueue::acquire({true, true, true, true});
+  for (const auto& part : {ComputeQueue::dispatch(launch), ComputeQueue::barrier()}) {
+    stream.insert(stream.end(), part.begin(), part.end());
+  }
+  try {
+    card.wait(card.compute(), card.compute().submit(stream), kSoon);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_THAT(e.message(), HasSubstr("write of page 0x7fff00001000, which belongs to nothing"));
+    EXPECT_THAT(e.message(), HasSubstr("running: decode, kernel 3: store seven"));
+  }
+  card.recover();
+  const Buffer data = card.memory().allocate(4096, "data");
+  card.upload(code, 0, std::as_bytes(std::span(kStoreSeven)));
+  launch.user_data = {static_cast<uint32_t>(data.address),
+                      static_cast<uint32_t>(data.address >> 32)};
+  stream = ComputeQueue::acquire({true, true, true, true});
+  for (const auto& part : {ComputeQueue::dispatch(launch), ComputeQueue::barrier()}) {
+    stream.insert(stream.end(), part.begin(), part.end());
+  }
+  card.wait(card.compute(), card.compute().submit(stream));
+  std::array<std::byte, 4> result{};
+  card.download(data, 0, result);
+  EXPECT_EQ(static_cast<int>(result[0]), 7);
+  card.finalize();
+}
+
+TEST(DriverCard, DoesNotTryAFailingCardOverAndOver) {
+  simulator::Card simulated(options_with(R"([{"what": "sdma.hang"}])"));
+  const auto link = simulator::make_simulated_link(simulated);
+  Card card(*link, boot_options());
+  const Buffer buffer = card.memory().allocate(4096, "test");
+  const auto fails = [&] {
+    EXPECT_THROW(card.wait(card.copies(),
+                           card.copies().submit(CopyQueue::fill(buffer.address, 1, 64)), kSoon),
+                 Error);
+  };
+  fails();
+  card.recover();
+  fails();
+  try {
+    card.recover();
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_THAT(e.message(), HasSubstr("failed again right after it was reset"));
+  }
+}
+
 TEST(DriverCard, NamesTheStageThatFails) {
   EXPECT_THAT(boot_error(R"([{"what": "psp.firmware-rejected"}])"),
               HasSubstr("boot, firmware boot: psp:"));
@@ -199,7 +321,7 @@ TEST(DriverCard, NamesTheStageThatFails) {
 
 TEST(DriverFirmware, MissingFilesAreNamed) {
   try {
-    find_firmware("/nowhere");
+    find_firmware({"/nowhere"});
     FAIL();
   } catch (const Error& e) {
     EXPECT_THAT(e.message(), HasSubstr("/nowhere has no"));

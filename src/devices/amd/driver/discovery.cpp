@@ -7,6 +7,8 @@
 #include <span>
 #include <utility>
 
+#include "devices/amd/driver/blocks.h"
+#include "devices/amd/driver/memory.h"
 #include "devices/amd/hw/discovery.h"
 #include "devices/amd/hw/ip_bases.h"
 #include "devices/amd/hw/nbio.h"
@@ -51,23 +53,33 @@ T at(Bytes bytes, uint64_t offset, std::string_view what) {
   return out;
 }
 
-// Through BAR 0 where it shows the end of VRAM; else dword by dword through the MM_INDEX window.
-std::vector<std::byte> read_table(link::Link& link, Registers& registers, uint64_t vram_bytes) {
+// Through BAR 0 where it shows the end of VRAM; else dword by dword through the MM_INDEX window,
+// which costs two messages for each: so a copy is left for the next, warm boot.
+std::vector<std::byte> read_table(Context& c, uint64_t vram_bytes, bool warm) {
   std::vector<std::byte> out(kTableBytes);
   const uint64_t start = vram_bytes - kTableFromEnd;
-  if (link.bar(kVramBar).size >= vram_bytes) {
-    link.read(kVramBar, start, out);
+  if (c.link.bar(kVramBar).size >= vram_bytes) {
+    c.link.read(kVramBar, start, out);
+    return out;
+  }
+  if (warm) {
+    c.read_vram(layout::kDiscoveryCopy, out);
     return out;
   }
   constexpr uint32_t kMemory = 0x80000000;  // the window shows VRAM, not registers
+  uint32_t high = ~0U;
   for (uint64_t i = 0; i < kTableBytes; i += 4) {
     const uint64_t address = start + i;
-    registers.set<hw::nbio::BIF_BX_PF0_MM_INDEX_HI>(static_cast<uint32_t>(address >> 31));
-    registers.set<hw::nbio::BIF_BX_PF0_MM_INDEX>(static_cast<uint32_t>(address & 0x7fffffff) |
-                                                 kMemory);
-    const uint32_t word = registers.get<hw::nbio::BIF_BX_PF0_MM_DATA>();
+    if (const auto above = static_cast<uint32_t>(address >> 31); above != high) {
+      high = above;
+      c.registers.set<hw::nbio::BIF_BX_PF0_MM_INDEX_HI>(high);
+    }
+    c.registers.set<hw::nbio::BIF_BX_PF0_MM_INDEX>(static_cast<uint32_t>(address & 0x7fffffff) |
+                                                   kMemory);
+    const uint32_t word = c.registers.get<hw::nbio::BIF_BX_PF0_MM_DATA>();
     std::memcpy(&out[i], &word, 4);
   }
+  c.write_vram(layout::kDiscoveryCopy, out);
   return out;
 }
 
@@ -161,16 +173,16 @@ void identify(link::Link& link) {
   }
 }
 
-CardFacts discover(link::Link& link, Registers& registers) {
+CardFacts discover(Context& c, bool warm) {
   CardFacts facts;
-  const uint32_t megabytes = registers.get<hw::nbio::RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE>();
+  const uint32_t megabytes = c.registers.get<hw::nbio::RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE>();
   if (megabytes == 0 || megabytes == 0xffffffff) {
     throw Error(fmt::format("discovery: the card tells a memory size of {:#x} MB", megabytes),
                 "Its registers do not answer: the BARs may not be assigned. Unplug the enclosure "
                 "and plug it in again.");
   }
   facts.vram_bytes = uint64_t{megabytes} << 20;
-  const std::vector<std::byte> bytes = read_table(link, registers, facts.vram_bytes);
+  const std::vector<std::byte> bytes = read_table(c, facts.vram_bytes, warm);
   const auto header = at<table::binary_header>(bytes, 0, "its header");
   if (header.binary_signature != table::BINARY_SIGNATURE) {
     throw Error(fmt::format("discovery table: signature {:#x}, expected {:#x}",

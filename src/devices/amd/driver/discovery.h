@@ -26,8 +26,4 @@ struct CardFacts {
 // Is this the card, and does it have its BARs? Throws Error saying what is there instead.
 void identify(link::Link& link);
 
-// Reads and checks the table: signature, checksum, and that every block has the version and the
-// register bases that our tables are made for. Throws Error naming the block that differs.
-CardFacts discover(link::Link& link, Registers& registers);
-
 }  // namespace outboard::devices::amd::driver

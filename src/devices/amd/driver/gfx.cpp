@@ -65,6 +65,12 @@ void set_shader_memory(Context& c) {
 
 }  // namespace
 
+bool is_up(Context& c) {
+  using Status = gc::RLC_RLCS_BOOTLOAD_STATUS;
+  const uint32_t status = c.registers.get<Status>();
+  return status != 0xffffffff && Status::BOOTLOAD_COMPLETE.get(status) != 0;
+}
+
 void wait_for_autoload(Context& c) {
   using Status = gc::RLC_RLCS_BOOTLOAD_STATUS;
   c.wait_for(

@@ -49,9 +49,9 @@ void set_registers(std::vector<uint32_t>& to, uint32_t address,
 Queue::Queue(Context& c, const Place& place) : c_(c), place_(place) { restart(); }
 
 gfx::Ring Queue::ring() const {
-  return {place_.address + place_.ring, place_.bytes,
-          place_.address + place_.control + kReadPointer,
-          place_.address + place_.control + kWritePointer};
+  return {place_.memory.address + place_.ring, place_.bytes,
+          place_.memory.address + place_.control + kReadPointer,
+          place_.memory.address + place_.control + kWritePointer};
 }
 
 void Queue::restart() {
@@ -63,24 +63,33 @@ void Queue::restart() {
 
 uint64_t Queue::load(uint64_t at) {
   uint64_t value = 0;
-  place_.memory->read(place_.control + at, std::as_writable_bytes(std::span(&value, 1)));
+  place_.memory.read(place_.control + at, std::as_writable_bytes(std::span(&value, 1)));
   return value;
 }
 
 void Queue::store(uint64_t at, uint64_t value) {
-  place_.memory->write(place_.control + at, std::as_bytes(std::span(&value, 1)));
+  place_.memory.write(place_.control + at, std::as_bytes(std::span(&value, 1)));
 }
 
 Fence Queue::submit(std::span<const uint32_t> packets) {
+  enqueue(packets);
+  ring_doorbell();
+  return last_;
+}
+
+Fence Queue::enqueue(std::span<const uint32_t> packets) {
   put(packets);
   put(fence_packet(++last_));
+  return last_;
+}
+
+void Queue::ring_doorbell() {
   // The pointer and the ring must be in memory before the doorbell tells of them.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const uint64_t pointer = written_ * unit();
   store(kWritePointer, pointer);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   c_.link.write(kDoorbellBar, doorbell_, std::as_bytes(std::span(&pointer, 1)));
-  return last_;
 }
 
 void Queue::put(std::span<const uint32_t> packets) {
@@ -105,7 +114,7 @@ void Queue::put(std::span<const uint32_t> packets) {
     while (!part.empty()) {
       const uint64_t at = written_ % size;
       const auto piece = part.first(std::min<uint64_t>(part.size(), size - at));
-      place_.memory->write(place_.ring + at * 4, std::as_bytes(piece));
+      place_.memory.write(place_.ring + at * 4, std::as_bytes(piece));
       written_ += piece.size();
       part = part.subspan(piece.size());
     }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "devices/amd/driver/blocks.h"
+#include "devices/amd/driver/shared_pool.h"
 #include "link/link.h"
 
 namespace outboard::devices::amd::driver {
@@ -19,23 +20,25 @@ using Fence = uint64_t;
 
 class Queue {
  public:
-  // A ring of `bytes` (a power of two) at `offset` of the shared memory; the pointers and the fence
-  // behind each other at `control` (64 bytes apart). doorbell: byte offset in BAR 2.
+  // A ring of `bytes` (a power of two) at `ring` of the shared memory; the pointers and the fence
+  // behind each other at `control` (64 bytes apart).
   struct Place {
-    link::SharedMemory* memory = nullptr;
-    uint64_t address = 0;  // GPU address of the memory's start
+    SharedBuffer memory;
     uint64_t ring = 0, bytes = 0, control = 0;
   };
   Queue(Context& c, const Place& place);
   virtual ~Queue() = default;
 
   gfx::Ring ring() const;
-  uint64_t fence_address() const { return place_.address + place_.control + kFence; }
-  void set_doorbell(uint64_t offset) { doorbell_ = offset; }
+  uint64_t fence_address() const { return place_.memory.address + place_.control + kFence; }
+  void set_doorbell(uint64_t offset) { doorbell_ = offset; }  // byte offset in BAR 2
 
   // Copies the packets into the ring, adds a fence, rings the doorbell. Throws Error when the ring
   // stays full.
   Fence submit(std::span<const uint32_t> packets);
+  // The same without the doorbell: the card starts at the next submit() or ring_doorbell().
+  Fence enqueue(std::span<const uint32_t> packets);
+  void ring_doorbell();
   bool is_done(Fence fence);
   // on_timeout: asked for what else is known (a page fault, say), for the message.
   void wait(Fence fence, std::chrono::milliseconds limit,

@@ -1,0 +1,225 @@
+// How a card comes up, in its own order, and goes to rest.
+#include <array>
+#include <cstring>
+
+#include "devices/amd/driver/card.h"
+#include "devices/amd/driver/rest.h"
+#include "devices/amd/driver/saved_config.h"
+#include "devices/amd/hw/gc.h"
+#include "support/error.h"
+
+namespace outboard::devices::amd::driver {
+namespace {
+
+using ScratchVersion = hw::gc::SCRATCH_REG7;  // whose driver left the card in order
+using ScratchInUse = hw::gc::SCRATCH_REG6;    // not zero: a run is under way, or ended badly
+
+// Grows whenever what a warm boot relies on changes.
+constexpr uint32_t kVersion = 0x0b0a0002;
+constexpr uint64_t kRingBytes = 64 << 10;
+constexpr uint64_t kPage = 4096;
+constexpr uint64_t kControlBytes = kPage + 2 * kRingBytes;
+constexpr uint64_t kWindowBytes = uint64_t{16} << 20;
+
+}  // namespace
+
+Card::Card(link::Link& link, const BootOptions& options) : context_(link), options_(options) {
+  context_.patience = options.patience;
+  try {
+    find_card();
+    memory_ = std::make_unique<Memory>(link, context_.facts.vram_bytes, [this] {
+      gmc::flush_tlb(context_, gmc::Hub::kMm);
+      if (gc_hub_up_) gmc::flush_tlb(context_, gmc::Hub::kGc);
+    });
+    pool_ = std::make_unique<SharedPool>(link, *memory_);
+    if (!warm_) boot_cold();
+    boot_engines();
+    finalized_ = false;
+  } catch (...) {
+    // What is shared already must not go while the card could write there.
+    try {
+      put_to_rest(context_);
+    } catch (const std::exception&) {  // the link is gone, too; the first error says more
+    }
+    throw;
+  }
+}
+
+void Card::stage(std::string_view name, const std::function<void()>& body) {
+  if (options_.on_stage) options_.on_stage(name);
+  const auto start = std::chrono::steady_clock::now();
+  try {
+    body();
+  } catch (Error& e) {
+    e.add_context(fmt::format("boot, {}", name));
+    throw;
+  }
+  const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
+  stages_.push_back({std::string(name), time.count()});
+}
+
+void Card::set_bus_master(bool on) {
+  link::Link& link = context_.link;
+  const uint32_t command = link.config_read(pci::kCommand, 2) | pci::kMemory;
+  link.config_write(pci::kCommand, on ? command | pci::kBusMaster : command & ~pci::kBusMaster, 2);
+  link.config_read(pci::kCommand, 2);  // it has arrived when it reads back
+}
+
+void Card::find_card() {
+  // The driver extension turns memory decoding off when a client goes, and nobody turns it on
+  // again.
+  stage("bus", [&] {
+    identify(context_.link);
+    set_bus_master(false);
+  });
+  stage("discovery", [&] {
+    warm_ = can_boot_warm();
+    context_.facts = discover(context_, warm_);
+    gmc::find_vram(context_);
+  });
+  stage("firmware", [&] { load_firmware(); });
+}
+
+bool Card::can_boot_warm() {
+  Context& c = context_;
+  return !options_.cold && c.registers.get<ScratchVersion>() == kVersion &&
+         c.registers.get<ScratchInUse>() == 0 && psp::is_alive(c) && !gmc::has_fault(c);
+}
+
+void Card::load_firmware() {
+  if (!options_.images.empty()) {
+    firmware_ = Firmware::load(options_.images, "images in memory");
+    return;
+  }
+  const auto folder =
+      find_firmware(options_.firmware.empty() ? system_firmware_folders() : options_.firmware);
+  firmware_ = Firmware::load(read_firmware(folder), folder.string());
+}
+
+void Card::reset_if_alive() {
+  Context& c = context_;
+  if (psp::is_alive(c) && smu::is_alive(c)) {
+    // Somebody's driver is still up. Nothing of theirs may go on writing to memory.
+    stage("reset", [&] {
+      set_bus_master(false);
+      const SavedConfig config(c.link);
+      smu::reset_card(c);
+      config.restore(c.link);
+    });
+  } else if (!psp::is_alive(c) && boot_was_cut_off(c)) {
+    // The boot loader stands in the middle of its list and takes nothing from the start.
+    stage("function reset", [&] {
+      const SavedConfig config(c.link);
+      c.link.reset();
+      config.restore(c.link);
+    });
+  }
+}
+
+void Card::boot_cold() {
+  Context& c = context_;
+  gc_hub_up_ = false;
+  reset_if_alive();
+  set_bus_master(true);
+  stage("bus interface", [&] { nbio::init(c); });
+  stage("memory hub", [&] {
+    gmc::init_hub(c, gmc::Hub::kMm);
+    memory_->reset();
+  });
+  stage("interrupts", [&] { ih::init(c); });
+  stage("firmware boot", [&] {
+    mark_boot(c, true);
+    psp::init(c, firmware_);
+    mark_boot(c, false);
+  });
+  stage("power management", [&] { smu::init(c); });
+}
+
+void Card::boot_engines() {
+  Context& c = context_;
+  if (warm_) set_bus_master(true);
+  stage("graphics core", [&] {
+    gfx::wait_for_autoload(c);
+    gmc::init_hub(c, gmc::Hub::kGc);
+    gc_hub_up_ = true;
+    if (warm_) {
+      memory_->reset();
+      gfx::restart_mec(c, firmware_.mec_start);
+    } else {
+      gfx::init(c, firmware_.mec_start);
+    }
+  });
+  c.registers.set<ScratchInUse>(1);
+  if (!compute_) {
+    stage("shared memory", [&] {
+      pool_->reserve(options_.shared_bytes);
+      control_ = pool_->take(kControlBytes, "rings and fences");
+      window_ = pool_->take(kWindowBytes, "upload window");
+      end_of_pipe_ = memory_->allocate(kPage, "end-of-pipe buffer");
+    });
+  }
+  stage("queues", [&] { make_queues(); });
+  stage("clocks", [&] {
+    smu::set_clocks(c, smu::Clocks::kHighest);
+    gfx::allow_clock_gating(c);
+  });
+  c.registers.set<ScratchVersion>(kVersion);
+}
+
+void Card::make_queues() {
+  Context& c = context_;
+  if (compute_) {
+    compute_->restart();
+    copies_->restart();
+  } else {
+    compute_ = std::make_unique<ComputeQueue>(c, Queue::Place{control_, kPage, kRingBytes, 0});
+    copies_ = std::make_unique<CopyQueue>(
+        c, Queue::Place{control_, kPage + kRingBytes, kRingBytes, 1024});
+  }
+  compute_->set_doorbell(gfx::start_queue(c, compute_->ring(), end_of_pipe_.address));
+  sdma::init(c);
+  copies_->set_doorbell(sdma::start_queue(c, copies_->ring()));
+}
+
+void Card::recover() {
+  if (recovered_) {
+    throw Error(context_.link.name() + ": the card failed again right after it was reset",
+                "It is not tried a third time. Power the enclosure off and on; `outboard doctor` "
+                "says more.");
+  }
+  recovered_ = true;
+  stages_.clear();
+  warm_ = false;
+  finalized_ = true;  // until it is up again, put_to_rest() is what can be done
+  try {
+    set_bus_master(false);
+    boot_cold();
+    boot_engines();
+    finalized_ = false;
+  } catch (...) {
+    try {
+      put_to_rest(context_);
+    } catch (const std::exception&) {  // the link is gone; the first error says more
+    }
+    throw;
+  }
+}
+
+void Card::finalize() {
+  if (finalized_) return;
+  finalized_ = true;
+  Context& c = context_;
+  try {
+    sdma::stop(c);
+    gfx::stop_queues(c, true);
+    smu::set_clocks(c, smu::Clocks::kLowest);
+    ih::drain(c);
+    c.registers.set<ScratchInUse>(0);
+  } catch (...) {
+    set_bus_master(false);  // comes before everything else that could be said
+    throw;
+  }
+  set_bus_master(false);
+}
+
+}  // namespace outboard::devices::amd::driver
