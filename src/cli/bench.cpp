@@ -5,8 +5,10 @@
 #include <numeric>
 #include <random>
 
+#include "cli/card_work.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "devices/sim_device.h"
 #include "program/cost.h"
 #include "support/bandwidth.h"
 #include "support/error.h"
@@ -22,6 +24,7 @@ struct BenchOptions {
   int decode = 128;
   int repetitions = 3;
   bool json = false;
+  bool counters = false;
 };
 
 struct Row {
@@ -56,8 +59,62 @@ engine::Completion measure(const std::shared_ptr<engine::Model>& model, int prom
   return session.generate(std::move(request));
 }
 
+// What prompts and tokens cost on the simulated card.
+void count(const BenchOptions& options, const std::shared_ptr<engine::Model>& model) {
+  auto* device = dynamic_cast<devices::SimDevice*>(&model->device());
+  if (device == nullptr)
+    throw Error("bench: only the simulated card counts", "Use --device sim with --counters.");
+  const program::Program& program = model->program();
+  const auto snapshot = [&] {
+    device->card().settle();
+    return device->card().counters();
+  };
+  const auto weights = program::weight_bytes_per_token(program);
+  std::string text = fmt::format("{} on the {}. Times are modelled, not measured.\n", program.name,
+                                 model->device().description());
+  nlohmann::ordered_json json = {{"model", program.name},
+                                 {"device", model->device().description()},
+                                 {"weight_bytes", model->file().tensor_bytes()}};
+  engine::SessionOptions session_options;
+  session_options.context = options.prompt + options.decode + 2;
+  session_options.max_step_tokens = std::max(1, options.prompt);
+  session_options.prefix_cache = false;
+  engine::Session session(model, session_options);
+  const auto request = [&](int prompt, int decode) {
+    std::mt19937 random(1);
+    engine::Request r;
+    for (int i = 0; i < prompt; ++i)
+      r.prompt.push_back(static_cast<int32_t>(random() % model->tokenizer().vocabulary_size()));
+    r.max_tokens = decode;
+    r.temperature = 0;
+    r.ignore_end_of_text = true;
+    return r;
+  };
+  if (options.prompt > 0) {
+    const auto before = snapshot();
+    session.generate(request(options.prompt, 1));
+    const CardWork work = difference(before, snapshot(), options.prompt);
+    text += to_text(fmt::format("prompt {}", options.prompt), work, weights);
+    json["prompt"] = to_json(work, weights);
+  }
+  if (options.decode > 0) {
+    session.generate(request(1, 1));  // streams are recorded
+    const auto before = snapshot();
+    session.generate(request(1, options.decode));
+    const CardWork work = difference(before, snapshot(), options.decode);
+    const auto wanted = static_cast<uint64_t>(options.decode) *
+                        (weights + program::kv_bytes_read(program, options.decode / 2));
+    text += to_text(fmt::format("decode {}", options.decode), work, wanted);
+    json["decode"] = to_json(work, wanted);
+  }
+  print(options.json ? json.dump(2) + "\n" : text);
+}
+
 void bench(const BenchOptions& options) {
-  const auto model = load(options.model);
+  ModelOptions model_options = options.model;
+  model_options.open.counters = options.counters;
+  const auto model = load(model_options);
+  if (options.counters) return count(options, model);
   const program::Program& program = model->program();
   if (options.prompt + options.decode + 1 > program.context_length)
     fail("bench: {} + {} tokens do not fit the model's context of {}", options.prompt,
@@ -145,6 +202,8 @@ void add_bench(CLI::App& app) {
   command->add_option("-r,--repetitions", options->repetitions, "repetitions of each test")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  command->add_flag("--counters", options->counters,
+                    "--device sim: what a token costs, and a time modelled from it");
   command->add_flag("--json", options->json, "the result as JSON");
   command->footer("Example: outboard bench smollm2 -p 512 -n 128 -t 2");
   command->callback([options] { bench(*options); });

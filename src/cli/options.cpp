@@ -1,5 +1,7 @@
 #include "cli/options.h"
 
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdio>
 #include <fstream>
@@ -38,7 +40,11 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 std::shared_ptr<engine::Model> load(const ModelOptions& options) {
   devices::OpenOptions open = options.open;
   open.on_notice = [](std::string_view text) { fmt::print(stderr, "outboard: {}\n", text); };
-  return engine::Model::load(hub::find_model(options.model), {options.device, open});
+  if (isatty(STDERR_FILENO) == 1)
+    open.on_stage = [](std::string_view stage) { fmt::print(stderr, "\r\033[Kcard: {}", stage); };
+  auto model = engine::Model::load(hub::find_model(options.model), {options.device, open});
+  if (open.on_stage) fmt::print(stderr, "\r\033[K");
+  return model;
 }
 
 void add_sampling_options(CLI::App& command, SamplingOptions& options) {

@@ -1,8 +1,12 @@
 // outboard run: one answer.
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "cli/card_work.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "devices/sim_device.h"
 #include "support/error.h"
 
 namespace outboard::cli {
@@ -16,6 +20,7 @@ struct RunOptions {
   std::string system;
   bool raw = false;
   bool json = false;
+  bool stats = false;
 };
 
 nlohmann::ordered_json to_json(const engine::Model& model, const engine::Completion& c) {
@@ -33,6 +38,25 @@ nlohmann::ordered_json to_json(const engine::Model& model, const engine::Complet
       {"answer_seconds", c.decode_seconds},
       {"prompt_tokens_per_second", per_second(c.prompt_tokens - c.cached_tokens, c.prompt_seconds)},
       {"answer_tokens_per_second", per_second(c.decoded_tokens, c.decode_seconds)}};
+}
+
+// How the simulated card came up.
+void print_boot(devices::SimDevice& device) {
+  fmt::print(stderr, "[{}]\n", device.description());
+  for (const auto& stage : device.amd().card().stages())
+    fmt::print(stderr, "[boot  {:<20} {:8.1f} ms]\n", stage.name, stage.milliseconds);
+}
+
+// What the answer cost it.
+void print_cost(const CardWork& work) {
+  const double tokens = std::max(1, work.tokens);
+  fmt::print(stderr,
+             "[a token: {:.2f} round trips, {:.2f} one-way messages, {:.1f} dispatches, {:.2f} M "
+             "instructions]\n",
+             static_cast<double>(work.round_trips) / tokens,
+             static_cast<double>(work.one_way) / tokens,
+             static_cast<double>(work.compute.dispatches) / tokens,
+             static_cast<double>(work.compute.instructions()) / tokens / 1e6);
 }
 
 void run(const RunOptions& options) {
@@ -67,6 +91,13 @@ void run(const RunOptions& options) {
   engine::Session session(model, session_options);
   const InterruptGuard guard;
   request.cancel = &InterruptGuard::flag();
+  auto* simulated =
+      options.stats ? dynamic_cast<devices::SimDevice*>(&model->device()) : nullptr;
+  std::optional<simulator::CardCounters> before;
+  if (simulated != nullptr) {
+    print_boot(*simulated);
+    before = simulated->card().counters();
+  }
   if (!options.json) request.on_text = [](std::string_view text) { print(text); };
   const engine::Completion c = session.generate(std::move(request));
   if (options.json) {
@@ -82,6 +113,11 @@ void run(const RunOptions& options) {
         "(this model can take {}).\n",
         session.context(), model->program().context_length);
   fmt::print(stderr, "[{}: {}]\n", model->device().description(), speed_line(c));
+  if (simulated != nullptr) {
+    simulated->card().settle();
+    print_cost(difference(*before, simulated->card().counters(),
+                          c.prompt_tokens - c.cached_tokens + c.decoded_tokens));
+  }
 }
 
 }  // namespace
@@ -95,6 +131,8 @@ void add_run(CLI::App& app) {
                       "read the prompt from a file; - for standard input");
   command->add_option("--system", options->system, "system message");
   command->add_flag("--raw", options->raw, "no chat template: continue the text as it is");
+  command->add_flag("--stats", options->stats,
+                    "--device sim: the boot's stages, and what a token cost");
   command->add_flag("--json", options->json,
                     "print text, token ids, finish reason, counts, timings");
   add_sampling_options(*command, options->sampling);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "devices/amd/amd_device.h"
+#include "devices/self_test.h"
 #include "devices/sim_device.h"
 #include "support/error.h"
 #include "support/progress.h"
@@ -29,7 +30,10 @@ std::unique_ptr<Device> open_sim(const OpenOptions& options) {
   card.strict = options.strict;
   card.cache_model = options.counters;
   card.threads = static_cast<unsigned>(options.threads);
-  return std::make_unique<SimDevice>(card, amd_options(options));
+  auto device = std::make_unique<SimDevice>(card, amd_options(options));
+  if (options.on_stage) options.on_stage("self-test");
+  self_test(device->amd());
+  return device;
 }
 
 }  // namespace

@@ -18,7 +18,10 @@ class SessionTest : public ::testing::Test {
   static void SetUpTestSuite() {
     path_ = std::filesystem::temp_directory_path() / "outboard_session_test.gguf";
     models::write_tiny_model(path_, "llama");
-    model_ = Model::load(path_, {"cpu", {.threads = 2}});
+    LoadOptions options;
+    options.device = "cpu";
+    options.open.threads = 2;
+    model_ = Model::load(path_, options);
   }
   static void TearDownTestSuite() {
     model_.reset();

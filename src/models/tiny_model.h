@@ -1,4 +1,4 @@
-// Small models with random weights, for tests.
+// Small models with random weights, for tests and for the card's self-test.
 #pragma once
 
 #include <filesystem>

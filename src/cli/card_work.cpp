@@ -1,0 +1,131 @@
+#include "cli/card_work.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "support/progress.h"
+
+namespace outboard::cli {
+namespace {
+
+constexpr double kVramBytesPerSecond = 960e9;
+constexpr double kClock = 2.3e9;
+constexpr double kSimds = 96 * 2;
+constexpr double kWmmaClocks = 32;
+constexpr double kTranscendentalClocks = 4;
+constexpr double kGapSeconds = 4e-6;
+constexpr double kRoundTripSeconds = 20e-6;
+constexpr double kOneWaySeconds = 5e-6;
+constexpr double kLinkBytesPerSecond = 2.8e9;
+
+double real(uint64_t n) { return static_cast<double>(n); }
+
+uint64_t other_instructions(const simulator::compute::Counters& c) {
+  return c.instructions() - c.valu - c.dot - c.wmma - c.transcendental - c.vmem_load - c.lds;
+}
+
+}  // namespace
+
+CardWork difference(const simulator::CardCounters& before, const simulator::CardCounters& after,
+                    int tokens) {
+  CardWork w;
+  w.tokens = tokens;
+  w.round_trips = after.config_reads - before.config_reads + after.resets - before.resets +
+                  after.shared_regions - before.shared_regions;
+  w.one_way = after.config_writes - before.config_writes;
+  for (int bar = 0; bar < 6; ++bar) {
+    w.round_trips += after.mmio_reads[bar] - before.mmio_reads[bar];
+    w.one_way += after.mmio_writes[bar] - before.mmio_writes[bar];
+    w.message_bytes += after.mmio_read_bytes[bar] - before.mmio_read_bytes[bar] +
+                       after.mmio_write_bytes[bar] - before.mmio_write_bytes[bar];
+  }
+  w.dma_bytes = after.dma_read_bytes - before.dma_read_bytes + after.dma_write_bytes -
+                before.dma_write_bytes;
+  const simulator::compute::Counters& a = before.compute;
+  const simulator::compute::Counters& b = after.compute;
+  using C = simulator::compute::Counters;
+  for (const auto field :
+       {&C::dispatches, &C::workgroups, &C::waves, &C::salu, &C::smem, &C::valu,
+        &C::transcendental, &C::dot, &C::wmma, &C::lds, &C::vmem_load, &C::vmem_store,
+        &C::vmem_atomic, &C::scratch, &C::branch, &C::barrier, &C::waitcnt, &C::other,
+        &C::valu_lanes, &C::lds_bytes, &C::lds_bank_conflicts, &C::gl2_reads, &C::gl2_writes,
+        &C::gl2_read_misses, &C::vram_read_bytes, &C::vram_write_bytes, &C::gl2_miss_bytes,
+        &C::system_read_bytes, &C::system_write_bytes})
+    w.compute.*field = b.*field - a.*field;
+  return w;
+}
+
+ModelledTime model_time(const CardWork& work) {
+  const simulator::compute::Counters& c = work.compute;
+  ModelledTime t;
+  t.memory = real(c.gl2_miss_bytes) / kVramBytesPerSecond;
+  const double clocks =
+      real(c.instructions() - c.wmma - c.transcendental) + real(c.wmma) * kWmmaClocks +
+      real(c.transcendental) * kTranscendentalClocks + real(c.lds_bank_conflicts);
+  t.issue = clocks / (kSimds * kClock);
+  t.gaps = real(c.dispatches) * kGapSeconds;
+  t.link = real(work.round_trips) * kRoundTripSeconds + real(work.one_way) * kOneWaySeconds +
+           real(work.dma_bytes) / kLinkBytesPerSecond;
+  return t;
+}
+
+nlohmann::ordered_json to_json(const CardWork& w, uint64_t wanted_bytes) {
+  const simulator::compute::Counters& c = w.compute;
+  const ModelledTime t = model_time(w);
+  return {{"tokens", w.tokens},
+          {"round_trips", w.round_trips},
+          {"one_way_messages", w.one_way},
+          {"message_bytes", w.message_bytes},
+          {"dma_bytes", w.dma_bytes},
+          {"dispatches", c.dispatches},
+          {"waves", c.waves},
+          {"instructions",
+           {{"all", c.instructions()},
+            {"valu", c.valu},
+            {"dot", c.dot},
+            {"wmma", c.wmma},
+            {"transcendental", c.transcendental},
+            {"lds", c.lds},
+            {"memory_load", c.vmem_load},
+            {"other", other_instructions(c)}}},
+          {"lds_bank_conflicts", c.lds_bank_conflicts},
+          {"vram_bytes_past_gl2", c.gl2_miss_bytes},
+          {"wanted_bytes", wanted_bytes},
+          {"modelled_seconds",
+           {{"total", t.total()},
+            {"memory", t.memory},
+            {"issue", t.issue},
+            {"dispatch_gaps", t.gaps},
+            {"link", t.link}}},
+          {"modelled_tokens_per_second", w.tokens / t.total()}};
+}
+
+std::string to_text(const std::string& name, const CardWork& w, uint64_t wanted_bytes) {
+  const simulator::compute::Counters& c = w.compute;
+  const ModelledTime t = model_time(w);
+  const double n = std::max(1, w.tokens);
+  std::string out = fmt::format("{}, a token of {}:\n", name, w.tokens);
+  out += fmt::format("  link          {:.2f} round trips, {:.3f} one-way messages, {} by DMA\n",
+                     real(w.round_trips) / n, real(w.one_way) / n,
+                     format_bytes(static_cast<uint64_t>(real(w.dma_bytes) / n)));
+  out += fmt::format("  dispatches    {:.1f}\n", real(c.dispatches) / n);
+  out += fmt::format(
+      "  instructions  {:.2f} M: {:.2f} vector, {:.2f} dot, {:.3f} WMMA, {:.2f} LDS, {:.2f} loads, "
+      "{:.2f} other\n",
+      real(c.instructions()) / n / 1e6, real(c.valu + c.transcendental) / n / 1e6,
+      real(c.dot) / n / 1e6, real(c.wmma) / n / 1e6, real(c.lds) / n / 1e6,
+      real(c.vmem_load) / n / 1e6, real(other_instructions(c)) / n / 1e6);
+  out += fmt::format("  VRAM          {} past GL2, {:.3f} times the {} that are needed\n",
+                     format_bytes(static_cast<uint64_t>(real(c.gl2_miss_bytes) / n)),
+                     real(c.gl2_miss_bytes) / std::max(1.0, real(wanted_bytes)),
+                     format_bytes(static_cast<uint64_t>(real(wanted_bytes) / n)));
+  out += fmt::format(
+      "  modelled      {:.1f} tokens/s; {:.3f} ms: memory {:.3f} or issue {:.3f}, gaps {:.3f}, link "
+      "{:.3f}\n",
+      n / t.total(), t.total() / n * 1e3, t.memory / n * 1e3, t.issue / n * 1e3,
+      t.gaps / n * 1e3, t.link / n * 1e3);
+  return out;
+}
+
+}  // namespace outboard::cli

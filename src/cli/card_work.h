@@ -1,0 +1,43 @@
+// What a token and a prompt cost on the simulated card: counts, and a time modelled from them.
+#pragma once
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "program/program.h"
+#include "simulator/card.h"
+
+namespace outboard::cli {
+
+// Of some work on the card; differences of simulator::CardCounters.
+struct CardWork {
+  int tokens = 0;
+  uint64_t round_trips = 0;  // messages that are answered
+  uint64_t one_way = 0;      // messages that are not
+  uint64_t message_bytes = 0;
+  uint64_t dma_bytes = 0;  // by the card in shared memory
+  simulator::compute::Counters compute;
+};
+CardWork difference(const simulator::CardCounters& before, const simulator::CardCounters& after,
+                    int tokens);
+
+// Modelled seconds. Nothing of it was measured on a card. Sources: AMD's product page of the RX
+// 7900 XTX (960 GB/s, 96 compute units, 2.3 GHz game clock); the RDNA3 guide (two SIMDs a compute
+// unit, one wave32 instruction a clock; WMMA 16x16x16 with 512 float16 operations a clock and
+// compute unit, transcendentals at a quarter of the rate). The gap between dependent dispatches and
+// the cost of a message are assumptions on the safe side.
+struct ModelledTime {
+  double memory = 0;  // bytes past GL2 over the bandwidth of VRAM
+  double issue = 0;   // instructions over what all SIMDs issue
+  double gaps = 0;    // between dependent dispatches
+  double link = 0;    // messages and DMA
+  double total() const { return std::max(memory, issue) + gaps + link; }
+};
+ModelledTime model_time(const CardWork& work);
+
+nlohmann::ordered_json to_json(const CardWork& work, uint64_t wanted_bytes);
+// Rows for people. wanted_bytes: weights, keys and values that the work must read.
+std::string to_text(const std::string& name, const CardWork& work, uint64_t wanted_bytes);
+
+}  // namespace outboard::cli

@@ -1,0 +1,103 @@
+// Programs on the simulated card, its strict checks on, against the CPU.
+#include "devices/amd/amd_device.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "devices/amd/executable.h"
+#include "devices/sim_device.h"
+#include "models/models.h"
+#include "models/tiny_model.h"
+#include "support/error.h"
+
+namespace outboard::devices {
+namespace {
+
+using StepRun = Run;  // Run is a member function inside a test
+
+CompileOptions compile_options() {
+  CompileOptions options;
+  options.max_tokens = 96;
+  options.max_rows = 96;
+  options.pages = 16;
+  options.page_tokens = 32;
+  return options;
+}
+
+std::unique_ptr<SimDevice> open_simulated() {
+  simulator::CardOptions card;
+  card.vram_bytes = uint64_t{1} << 30;
+  card.bar0_bytes = uint64_t{1} << 30;
+  card.strict = true;
+  return std::make_unique<SimDevice>(card, amd::AmdOptions{});
+}
+
+std::string complaints(const simulator::Card& card) {
+  std::string out;
+  for (const simulator::CardEvent& event : card.events())
+    if (event.kind == simulator::CardEvent::Kind::kDriverError ||
+        event.kind == simulator::CardEvent::Kind::kNotSimulated)
+      out += event.where + ": " + event.text + "\n";
+  for (const auto& violation : card.violations()) out += violation.text() + "\n";
+  return out.substr(0, 4000);
+}
+
+std::vector<int32_t> random_tokens(size_t count, unsigned seed = 7) {
+  std::mt19937 random(seed);
+  std::vector<int32_t> tokens(count);
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % 260);
+  return tokens;
+}
+
+// Logits of all tokens, computed in chunks of the given sizes.
+std::vector<float> logits(Executable& executable, const std::vector<int32_t>& tokens,
+                          const std::vector<size_t>& chunks, const std::vector<int32_t>& pages) {
+  std::vector<float> all;
+  size_t done = 0;
+  for (const size_t chunk : chunks) {
+    const StepRun run{std::span(tokens).subspan(done, chunk), static_cast<int>(done), pages,
+                      StepRun::Logits::kAll, nullptr};
+    const StepResult result = executable.wait(executable.submit({{&run, 1}, {}}));
+    all.insert(all.end(), result.logits.begin(), result.logits.end());
+    done += chunk;
+  }
+  return all;
+}
+
+// Weights and sums are as exact as on the CPU; inputs of matrices, keys and values are float16.
+void expect_close(const std::vector<float>& got, const std::vector<float>& want) {
+  ASSERT_EQ(got.size(), want.size());
+  double squares = 0, worst = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    squares += static_cast<double>(want[i]) * want[i];
+    const double error = std::abs(static_cast<double>(got[i]) - want[i]);
+    worst = std::isnan(error) ? INFINITY : std::max(worst, error);
+  }
+  EXPECT_LE(worst, 0.01 * std::sqrt(squares / static_cast<double>(want.size())));
+}
+
+class EveryFamily : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Simulated, EveryFamily,
+                         ::testing::ValuesIn(models::supported_architectures()));
+
+TEST_P(EveryFamily, AgreesWithTheCpu) {
+  const auto model = std::make_shared<formats::Model>(models::tiny_model(GetParam()));
+  const program::Program program = models::build_program(*model);
+  const auto cpu = open_cpu(1);
+  const auto reference = cpu->compile(program, model, compile_options());
+  const auto tokens = random_tokens(90);
+  const auto want = logits(*reference, tokens, {90}, {0, 1, 2});
+  const auto device = open_simulated();
+  const auto executable = device->compile(program, model, compile_options());
+  // One at a time, short prompts, long ones; pages in any order.
+  expect_close(logits(*executable, tokens, {90}, {5, 11, 2}), want);
+  EXPECT_EQ(complaints(device->card()), "");
+  expect_close(logits(*executable, tokens, {1, 1, 5, 33, 49, 1}, {9, 0, 15}), want);
+  EXPECT_EQ(complaints(device->card()), "");
+}
+
+}  // namespace
+}  // namespace outboard::devices
