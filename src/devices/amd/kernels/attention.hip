@@ -1,0 +1,202 @@
+// Attention and what goes before it: norm and rope of each head, and the KV cache.
+#include "devices/amd/kernels/attention_core.h"
+
+namespace outboard::devices::amd::kernels {
+namespace {
+
+template <typename T>
+DEVICE Ptr<const T> in_record(const Step& step, int offset) {
+  return reinterpret_cast<Ptr<const T>>(step.record + offset);
+}
+DEVICE int position_of(const Step& step, int token) {
+  return in_record<int>(step, step.layout.positions)[token];
+}
+DEVICE int run_of(const Step& step, int token) {
+  return in_record<int>(step, step.layout.token_run)[token];
+}
+DEVICE Ptr<const int> pages_of(const Step& step, int run) {
+  return in_record<int>(step, step.layout.pages) + run * step.layout.pages_per_run;
+}
+// The first position that a token at `position` sees.
+DEVICE int first_position(const AttentionArgs& a, int position) {
+  return a.window > 0 ? __builtin_elementwise_max(0, position - a.window + 1) : 0;
+}
+DEVICE uint16_t to_half(float x) { return bits_as<uint16_t>(static_cast<half>(x)); }
+
+// One KV head of a token, by one wave.
+DEVICE void store_kv(const AttentionArgs& a, int token, int position, int kv_head) {
+  const int page =
+      pages_of(a.step, run_of(a.step, token))[position >> __builtin_ctz(a.step.layout.page_tokens)];
+  const Ptr<uint16_t> key = a.cache.keys + row_in_cache(a, page, kv_head, position, a.key_dim);
+  norm_and_turn(a.k + token * a.k_stride + kv_head * a.key_dim, a.key_dim,
+                position, a.k_norm, a.k_rope, [&](int i, float x) { key[i] = to_half(x); });
+  const Ptr<uint16_t> value =
+      a.cache.values + row_in_cache(a, page, kv_head, position, a.value_dim);
+  const Ptr<const float> v =
+      a.v + token * a.v_stride + kv_head * a.value_dim;
+  for (int i = lane(); i < a.value_dim; i += 32) value[i] = to_half(v[i]);
+}
+
+// Elements a row of q has in LDS.
+DEVICE int padded(int dim, int step) { return (dim + 32 * step - 1) / (32 * step) * (32 * step); }
+
+// What a workgroup of attention_decode does.
+struct Decode {
+  Range range;
+  int split, token, position, kv_head;
+  int head, count;  // of q
+};
+
+template <int kQueries, int kAtOnce>
+DEVICE void decode_heads(const AttentionArgs& a, AttentionShared& s, const Decode& d) {
+  if (wave() < kQueries) {
+    const int g = wave();
+    if (g < d.count)
+      norm_and_turn(a.q + d.token * a.q_stride + (d.head + g) * a.key_dim, a.key_dim, d.position,
+                    a.q_norm, a.q_rope, [&](int i, float x) { s.q[g][i] = x; });
+    for (int i = (g < d.count ? a.key_dim : 0) + lane(); i < padded(a.key_dim, kAtOnce); i += 32)
+      s.q[g][i] = 0;
+    if (lane() == 0) {
+      s.first[g] = d.range.begin;
+      s.last[g] = d.range.end - 1;
+    }
+  }
+  const int row = (d.token * a.heads + d.head) * a.splits.splits + d.split;
+  attend<kQueries, kAtOnce>(a, s, d.range, d.kv_head, [&](int g, int column, float sum) {
+    if (g >= d.count) return;
+    const int at = row + g * a.splits.splits;
+    a.splits.sums[at * a.value_dim + column] = sum;
+    if (column == 0) {
+      a.splits.stats[at * 2] = s.maximum[g];
+      a.splits.stats[at * 2 + 1] = s.sum[g];
+    }
+  });
+}
+
+// Consecutive tokens of one run.
+struct Tokens {
+  int first, count;
+  int position;  // of the first
+};
+
+// One head of up to kMaxQueries tokens.
+template <int kQueries, int kAtOnce>
+DEVICE void prompt_tokens(const AttentionArgs& a, AttentionShared& s, const Tokens& t, int head) {
+  Range range;
+  range.pages = pages_of(a.step, run_of(a.step, t.first));
+  range.begin = first_position(a, t.position);
+  range.end = t.position + t.count;
+  if (wave() < kQueries) {
+    const int g = wave();
+    const Ptr<const float> q = a.q + (t.first + g) * a.q_stride + head * a.key_dim;
+    for (int i = lane(); i < padded(a.key_dim, kAtOnce); i += 32)
+      s.q[g][i] = g < t.count && i < a.key_dim ? q[i] : 0;
+    if (lane() == 0) {
+      s.first[g] = g < t.count ? first_position(a, t.position + g) : 0;
+      s.last[g] = g < t.count ? t.position + g : -1;
+    }
+  }
+  attend<kQueries, kAtOnce>(
+      a, s, range, head / (a.heads / a.kv_heads), [&](int g, int column, float sum) {
+        if (g < t.count)
+          a.out[(t.first + g) * a.out_stride + head * a.value_dim + column] = sum / s.sum[g];
+      });
+}
+
+template <int kAtOnce>
+DEVICE void prompt(const AttentionArgs& a, AttentionShared& s, const Tokens& t, int head) {
+  if (t.count == 1)
+    prompt_tokens<1, kAtOnce>(a, s, t, head);
+  else
+    prompt_tokens<8, kAtOnce>(a, s, t, head);
+}
+
+template <int kAtOnce>
+DEVICE void decode(const AttentionArgs& a, AttentionShared& s, const Decode& d) {
+  if (d.count == 1)
+    decode_heads<1, kAtOnce>(a, s, d);
+  else if (d.count == 2)
+    decode_heads<2, kAtOnce>(a, s, d);
+  else if (d.count <= 4)
+    decode_heads<4, kAtOnce>(a, s, d);
+  else
+    decode_heads<8, kAtOnce>(a, s, d);
+}
+
+}  // namespace
+
+// See AttentionArgs.
+KERNEL void attention_decode(AttentionArgs a) {
+  SHARED AttentionShared s;
+  Decode d;
+  d.split = workgroup_x();
+  d.kv_head = workgroup_y();
+  d.token = workgroup_z();
+  d.position = position_of(a.step, d.token);
+  if (d.position < 0) return;
+  const int first = first_position(a, d.position);
+  const int each = split_positions(d.position - first + 1, a.splits.splits);
+  d.range.pages = pages_of(a.step, run_of(a.step, d.token));
+  d.range.begin = first + d.split * each;
+  d.range.end = __builtin_elementwise_min(d.range.begin + each, d.position + 1);
+  if (d.range.begin >= d.range.end) return;
+
+  // Read back below like all others: it must not matter which step computed a key.
+  if (d.range.end == d.position + 1 && wave() == 7) store_kv(a, d.token, d.position, d.kv_head);
+
+  const int group = a.heads / a.kv_heads;
+  for (int i = 0; i < group; i += kMaxQueries) {
+    d.head = d.kv_head * group + i;
+    d.count = __builtin_elementwise_min(group - i, kMaxQueries);
+    if (i > 0) barrier();
+    if (a.key_dim <= 32)
+      decode<1>(a, s, d);
+    else if (a.key_dim <= 64)
+      decode<2>(a, s, d);
+    else
+      decode<4>(a, s, d);
+  }
+}
+
+// See AttentionArgs.
+KERNEL void rope_kv(AttentionArgs a) {
+  const int token = workgroup_x();
+  const int position = position_of(a.step, token);
+  if (position < 0) return;
+  for (int i = wave(); i < a.heads + a.kv_heads; i += kThreads / 32) {
+    if (i < a.heads) {
+      const Ptr<float> q = a.q + token * a.q_stride + i * a.key_dim;
+      norm_and_turn(q, a.key_dim, position, a.q_norm, a.q_rope,
+                    [&](int e, float x) { q[e] = x; });
+    } else {
+      store_kv(a, token, position, i - a.heads);
+    }
+  }
+}
+
+// See AttentionArgs.
+KERNEL void attention_prompt(AttentionArgs a) {
+  SHARED AttentionShared s;
+  const int head = workgroup_y();
+  const int begin = workgroup_x() * 16;
+  const int end = __builtin_elementwise_min(begin + 16, a.tokens);
+  Tokens t;
+  for (t.first = begin; t.first < end; t.first += t.count) {
+    t.position = position_of(a.step, t.first);
+    t.count = 1;
+    if (t.position < 0) continue;
+    const int run = run_of(a.step, t.first);
+    while (t.count < kMaxQueries && t.first + t.count < end &&
+           position_of(a.step, t.first + t.count) >= 0 && run_of(a.step, t.first + t.count) == run)
+      ++t.count;
+    barrier();
+    if (a.key_dim <= 32)
+      prompt<1>(a, s, t, head);
+    else if (a.key_dim <= 64)
+      prompt<2>(a, s, t, head);
+    else
+      prompt<4>(a, s, t, head);
+  }
+}
+
+}  // namespace outboard::devices::amd::kernels
