@@ -8,6 +8,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "devices/sim_device.h"
 #include "hub/hub.h"
 #include "support/error.h"
 
@@ -37,6 +38,23 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
       ->capture_default_str();
 }
 
+namespace {
+
+// What a strict simulated card has to say at the end.
+void report_rules(engine::Model& model) {
+  auto* device = dynamic_cast<devices::SimDevice*>(&model.device());
+  if (device == nullptr) return;
+  try {
+    const std::vector<std::string> rules = device->shut_down();
+    for (const std::string& rule : rules) fmt::print(stderr, "outboard: {}\n", rule);
+    fmt::print(stderr, "outboard: strict: {} rules broken\n", rules.size());
+  } catch (const Error& e) {  // called from a destructor
+    fmt::print(stderr, "outboard: strict: the card could not be put to rest: {}\n", e.message());
+  }
+}
+
+}  // namespace
+
 std::shared_ptr<engine::Model> load(const ModelOptions& options) {
   devices::OpenOptions open = options.open;
   open.on_notice = [](std::string_view text) { fmt::print(stderr, "outboard: {}\n", text); };
@@ -44,7 +62,10 @@ std::shared_ptr<engine::Model> load(const ModelOptions& options) {
     open.on_stage = [](std::string_view stage) { fmt::print(stderr, "\r\033[Kcard: {}", stage); };
   auto model = engine::Model::load(hub::find_model(options.model), {options.device, open});
   if (open.on_stage) fmt::print(stderr, "\r\033[K");
-  return model;
+  if (!open.strict) return model;
+  // When the last session is gone.
+  engine::Model* plain = model.get();
+  return {plain, [held = std::move(model)](engine::Model*) mutable { report_rules(*held); }};
 }
 
 void add_sampling_options(CLI::App& command, SamplingOptions& options) {

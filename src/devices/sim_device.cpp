@@ -18,4 +18,16 @@ SimDevice::SimDevice(const simulator::CardOptions& card, amd::AmdOptions options
 
 std::string SimDevice::description() const { return "simulated " + amd_->description(); }
 
+std::vector<std::string> SimDevice::shut_down() {
+  amd_->card().finalize();
+  amd_.reset();
+  std::vector<std::string> out;
+  for (const simulator::CardEvent& event : card_->events())
+    if (event.kind == simulator::CardEvent::Kind::kDriverError ||
+        event.kind == simulator::CardEvent::Kind::kNotSimulated)
+      out.push_back(event.where + ": " + event.text);
+  for (const auto& violation : card_->violations()) out.push_back(violation.text());
+  return out;
+}
+
 }  // namespace outboard::devices

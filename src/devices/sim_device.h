@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "devices/amd/amd_device.h"
 #include "devices/device.h"
@@ -21,6 +22,11 @@ class SimDevice : public Device {
                                       const CompileOptions& options) override {
     return amd_->compile(std::move(program), std::move(model), options);
   }
+
+  // Puts the card to rest, and tells which rules of the hardware were broken since it was switched
+  // on; of the kernels' only those that a strict card looks for. Nothing else may be called after
+  // it. REQUIRES: no executables are left.
+  std::vector<std::string> shut_down();
 
   simulator::Card& card() { return *card_; }
   amd::AmdDevice& amd() { return *amd_; }

@@ -1,0 +1,68 @@
+"""Language models on the simulated card: text, logits, and what a token costs."""
+import json
+
+import numpy as np
+import pytest
+
+import forward
+import make_model
+from support import ALICE, GEMMA, SMOLLM2, run, run_json, tokens_of
+
+SMALL = [family for family in make_model.SHAPES if family.endswith("-small") and "moe" not in family]
+LIMIT = 1e-3  # nats, at every position
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+def check_logits(path, tmp_path, count, *options):
+    result = run("perplexity", path, "-f", ALICE, "--ctx", count, "--logits", tmp_path / "logits.npy",
+                 "--device", "sim", *options)
+    if "--strict" in options:
+        assert "strict: 0 rules broken" in result.err, result.err
+    got = np.load(tmp_path / "logits.npy")
+    want = forward.logits(forward.Model(path), tokens_of(path)[:count])
+    assert got.shape == want.shape
+    divergence = forward.kl_divergence(want, got)
+    print(f"{path.name}: KL at most {divergence.max():.2e}, mean {divergence.mean():.2e}")
+    assert divergence.max() < LIMIT
+
+
+@pytest.mark.parametrize("family", SMALL)
+def test_small_families(family, folder, tmp_path):
+    """Strict: no rule of the hardware is broken from boot to shutdown."""
+    path = folder / f"{family}.gguf"
+    make_model.make(family, path, "F32")
+    check_logits(path, tmp_path, 100, "--strict")
+
+
+@pytest.mark.parametrize("path", [SMOLLM2, GEMMA], ids=lambda p: p.stem)
+def test_text_is_the_cpus(path):
+    arguments = ("run", path, "-p", "The capital of France is", "--raw", "--temp", 0, "-n", 64)
+    card = run_json(*arguments, "--device", "sim")
+    cpu = run_json(*arguments, "--device", "cpu")
+    assert card["tokens"] == cpu["tokens"]
+    assert card["text"] == cpu["text"]
+
+
+@pytest.mark.parametrize("path", [SMOLLM2, GEMMA], ids=lambda p: p.stem)
+def test_logits(path, tmp_path):
+    check_logits(path, tmp_path, 64)
+
+
+def layers_of(path):
+    return run_json("inspect", path)["layers"]
+
+
+@pytest.mark.parametrize("path", [SMOLLM2, GEMMA], ids=lambda p: p.stem)
+def test_a_token_costs(path):
+    counted = json.loads(run("bench", path, "--device", "sim", "--counters", "-p", 0, "-n", 8, "--json").out)
+    decode = counted["decode"]
+    print(json.dumps(decode, indent=1))
+    assert decode["round_trips"] == 0
+    # The prompt's step and eight tokens behind one doorbell.
+    assert decode["one_way_messages"] <= 2
+    assert decode["dispatches"] <= decode["tokens"] * (5 * layers_of(path) + 6)
+    assert decode["vram_bytes_past_gl2"] <= 1.05 * decode["wanted_bytes"]
