@@ -14,6 +14,7 @@ typedef unsigned int uint32_t;
 typedef unsigned short uint16_t;
 typedef unsigned char uint8_t;
 typedef signed char int8_t;
+typedef long int64_t;
 typedef unsigned long uint64_t;
 #else
 #include <cstdint>
@@ -306,7 +307,7 @@ struct CopyPagesArgs {
   int32_t reserved;
 };
 
-// --- repack: blocks as they lie in a file into planes. Workgroups: any number. ---
+// --- repack: blocks as they lie in a file into planes. Workgroups: repack_workgroups(). ---
 struct RepackArgs {
   Ptr<const uint8_t> blocks;  // of rows first_row to first_row + rows - 1, aligned to 16 bytes
   Matrix matrix;

@@ -1,0 +1,293 @@
+// A matrix times a few rows: reads every weight once, and that is what takes the time. See
+// MatvecArgs. A wave takes two rows of the matrix at a time; its lanes lie across the columns, a
+// unit of 32 weights each. The input rows are in LDS.
+#include "devices/amd/kernels/blocks.h"
+#include "devices/amd/kernels/input.h"
+
+namespace outboard::devices::amd::kernels {
+namespace {
+
+// The input rows in LDS, or as many columns of them as fit: part i (8 columns) of unit u of row b.
+// Neighbouring lanes read neighbouring units, 16 bytes apart. Two units more than are used: the
+// prologue writes parts 0 to 3 of a unit from neighbouring lanes, which then meet other banks.
+template <int rows>
+struct Tile {
+  static constexpr int kUnits = 448 / rows / 32 * 32;
+  half8 part[rows][4][kUnits + 2];
+  float2 sums[rows][kUnits];  // of a unit's groups of 16
+  float factor[rows];         // 2^exponent: what the rows were divided by
+  float scratch[kWaves];
+};
+
+// Columns [from, to) of the input rows, multiples of 1024, into the tile.
+template <int rows>
+DEVICE void fill(InputRow<kWaves / rows>& input, Tile<rows>& tile, bool first, int from, int to,
+                 bool store_sum) {
+  using In = InputRow<kWaves / rows>;
+  const int b = wave() / (kWaves / rows);
+  input.run(first ? In::kAddMean : In::kBuild, from, to, [&](int column, float8 v, float8 normed) {
+    if (store_sum) input.store_sum(v, column);
+    const half8 h = to_half(normed, input.exponent());
+    const int chunk = (column - from) / kChunk;
+    tile.part[b][chunk % 4][chunk / 4] = h;
+    constexpr half2 kOnes = {1, 1};
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < kChunk; i += 2) sum = dot2(half2{h[i], h[i + 1]}, kOnes, sum);
+    sum += dpp<kQuadSwap1>(sum);
+    if (chunk % 2 == 0) tile.sums[b][chunk / 4][chunk / 2 % 2] = sum;
+  });
+  if (thread() % (kThreads / rows) == 0)
+    tile.factor[b] = __builtin_ldexpf(1, input.exponent());
+}
+
+// Adds two rows of the matrix times columns [32 * first, 32 * (first + count)) of the input rows;
+// the tile holds those, zeros behind `units`.
+template <WeightType type, int rows>
+DEVICE void multiply(const Row (&row)[2], const Tile<rows>& tile, int units, int first,
+                     int count, float (&sum)[2][rows]) {
+  using F = Format<type>;
+  for (int at = 0; at < count; at += 32) {
+    const int u = at + lane();
+    const uint32_t unit = __builtin_elementwise_min(first + u, units - 1);
+    const F weights[2] = {F(row[0], unit), F(row[1], unit)};
+    if constexpr (F::kPlain && !F::kHalf) {
+#pragma unroll
+      for (int b = 0; b < rows; ++b) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const half8 x = tile.part[b][i][u];
+#pragma unroll
+          for (int e = 0; e < 8; ++e) {
+#pragma unroll
+            for (int r = 0; r < 2; ++r)
+              sum[r][b] = __builtin_fmaf(weights[r].value(8 * i + e), static_cast<float>(x[e]),
+                                         sum[r][b]);
+          }
+        }
+      }
+    } else {
+      const Pairs pairs[2] = {weights[0].pairs(), weights[1].pairs()};
+      float scale[2][2];
+      float minimums[2][2];
+      if constexpr (!F::kPlain) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r) {
+          const Scales s = weights[r].scales();
+#pragma unroll
+          for (int g = 0; g < 2; ++g) {
+            scale[r][g] = s.scale[g];
+            minimums[r][g] = minimum<F>(s, g);
+          }
+        }
+      }
+#pragma unroll
+      for (int b = 0; b < rows; ++b) {
+        float dot[2][2] = {{0, 0}, {0, 0}};
+        if constexpr (F::kPlain) {
+          dot[0][0] = sum[0][b];
+          dot[1][0] = sum[1][b];
+        }
+#pragma unroll
+        for (int i = 0; i < 4; ++i) {
+          const half8 x = tile.part[b][i][u];
+#pragma unroll
+          for (int p = 0; p < 4; ++p) {
+            const half2 xp = {x[2 * p], x[2 * p + 1]};
+#pragma unroll
+            for (int r = 0; r < 2; ++r) {
+              float& d = dot[r][F::kScales == 2 ? i / 2 : 0];
+              d = dot2(pairs[r].pair[4 * i + p], xp, d);
+            }
+          }
+        }
+        if constexpr (F::kPlain) {
+          sum[0][b] = dot[0][0];
+          sum[1][b] = dot[1][0];
+        } else {
+          const float2 s = tile.sums[b][u];
+#pragma unroll
+          for (int r = 0; r < 2; ++r) {
+            float v = sum[r][b];
+            if constexpr (F::kOffset[0] == F::kOffset[1] && F::kScales == 1) {
+              v = __builtin_fmaf(minimums[r][0], s.x + s.y, v);
+            } else {
+              v = __builtin_fmaf(minimums[r][0], s.x, v);
+              v = __builtin_fmaf(minimums[r][1], s.y, v);
+            }
+            v = __builtin_fmaf(scale[r][0], dot[r][0], v);
+            if constexpr (F::kScales == 2) v = __builtin_fmaf(scale[r][1], dot[r][1], v);
+            sum[r][b] = v;
+          }
+        }
+      }
+    }
+  }
+}
+
+// The sums over the wave of all 2 * rows values, one to each of as many groups of lanes: lanes 0 to
+// 15 get row 0 of the matrix, 16 to 31 row 1; within them input row b goes to lanes
+// [16 / rows * b, 16 / rows * (b + 1)).
+template <int rows>
+DEVICE float spread_sums(const float (&sum)[2][rows]) {
+  float v[rows];
+  const bool upper = lane() >= 16;
+#pragma unroll
+  for (int b = 0; b < rows; ++b)
+    v[b] = (upper ? sum[1][b] : sum[0][b]) + other_row(upper ? sum[0][b] : sum[1][b]);
+  // Halves the number of values while halving the lanes that each is for.
+  const auto halve = [&]<int bit>() {
+    if constexpr (rows * bit >= 16) {
+      constexpr int kHalf = rows * bit / 16;
+      const bool second = (lane() & bit) != 0;
+#pragma unroll
+      for (int b = 0; b < kHalf; ++b) {
+        const float other = dpp<kRowXmask + bit>(second ? v[b] : v[b + kHalf]);
+        v[b] = (second ? v[b + kHalf] : v[b]) + other;
+      }
+    } else {
+      v[0] += dpp<kRowXmask + bit>(v[0]);
+    }
+  };
+  halve.template operator()<8>();
+  halve.template operator()<4>();
+  halve.template operator()<2>();
+  halve.template operator()<1>();
+  return v[0];
+}
+
+// Two rows of the matrix, or of two matrices.
+struct RowPair {
+  Matrix matrix[2];
+  int row[2];
+};
+
+template <int rows>
+DEVICE void add_pair(const RowPair& pair, const Tile<rows>& tile, int units, int first, int count,
+                     float (&sum)[2][rows]) {
+  const auto type = static_cast<WeightType>(pair.matrix[0].type);
+  with_format(type, [&]<WeightType t>() {
+    const Row row[2] = {row_of(pair.matrix[0], pair.row[0], t),
+                        row_of(pair.matrix[1], pair.row[1], t)};
+    multiply<t, rows>(row, tile, units, first, count, sum);
+  });
+}
+
+// The kernel's arguments. The compiler is kept from seeing that they are the same each time: else
+// it would hold all of them in registers throughout, of which there are not enough.
+DEVICE const MatvecArgs& arguments() {
+  const auto* p = __builtin_amdgcn_kernarg_segment_ptr();
+  asm volatile("" : "+s"(p));
+  return *(const MatvecArgs*)p;
+}
+
+template <int rows>
+DEVICE void matvec(Tile<rows>& tile) {
+  const MatvecArgs& all = arguments();
+  const int units = units_of(all.input.width);
+  const int padded = (units + 31) / 32 * 32;
+  const bool whole = padded <= Tile<rows>::kUnits;
+  InputRow<kWaves / rows> input(all.input, all.step, wave() / (kWaves / rows), tile.scratch);
+  bool begun = false;
+
+  const int pairs = matvec_pairs(all);
+  const int turns = matvec_pairs_a_wave(pairs);
+  for (int turn = 0; turn < turns; ++turn) {
+    const MatvecArgs& a = arguments();
+    // The part and its two rows; waves with nothing left repeat the last.
+    const int pair = (workgroup_x() * turns + turn) * kWaves + wave();
+    int index = __builtin_elementwise_min(pair, pairs - 1);
+    int part = 0;
+    if (!a.gated) {
+      for (; part < a.part_count - 1; ++part) {
+        const int in_part = (a.parts[part].matrix.rows + 1) / 2;
+        if (index < in_part) break;
+        index -= in_part;
+      }
+    }
+    const Part& out = a.parts[part];
+    RowPair both{{out.matrix, out.matrix}, {2 * index, 2 * index + 1}};
+    if (a.gated) {
+      both.matrix[1] = a.parts[1].matrix;
+      both.row[0] = both.row[1] = index;
+    } else if (both.row[1] >= out.matrix.rows) {
+      both.row[1] = both.row[0];
+    }
+    // Matrices of different types are taken one after the other, each twice: rare, and the second
+    // read of a row costs no memory.
+    const bool alike = both.matrix[0].type == both.matrix[1].type;
+
+    float sum[2][rows] = {};
+    for (int first = 0; first < units; first += Tile<rows>::kUnits) {
+      const int count = __builtin_elementwise_min(padded - first, Tile<rows>::kUnits);
+      if (!whole || !begun) {
+        barrier();
+        const bool store_sum = turn == 0 && workgroup_x() == 0 && all.input.sum != nullptr;
+        fill<rows>(input, tile, !begun, first * kUnit, (first + count) * kUnit, store_sum);
+        barrier();
+        begun = true;
+      }
+      for (int pass = alike ? 1 : 0; pass < 2; ++pass) {
+        RowPair now = both;
+        if (pass == 0) {
+          now.matrix[1] = now.matrix[0];
+          now.row[1] = now.row[0];
+        } else if (!alike) {
+          now.matrix[0] = now.matrix[1];
+          now.row[0] = now.row[1];
+        }
+        float got[2][rows] = {};
+        add_pair<rows>(now, tile, units, first, count, got);
+#pragma unroll
+        for (int b = 0; b < rows; ++b) {
+          if (alike || pass == 0) sum[0][b] += got[0][b];
+          if (pass == 1) sum[1][b] += got[1][b];
+        }
+      }
+    }
+
+    float v = spread_sums<rows>(sum);
+    constexpr int kLanesEach = 16 / rows;
+    const int b = lane() % 16 / kLanesEach;
+    const int which = lane() / 16;
+    v *= tile.factor[b];
+    const int row = a.gated ? index : 2 * index + which;
+    if (a.gated) {
+      const Ptr<const float> bias = which == 0 ? a.parts[0].bias : a.parts[1].bias;
+      if (bias != nullptr) v += bias[row];
+      const float other = other_row(v);
+      v = apply(a.function, v) * other;
+    } else if (out.bias != nullptr && row < out.matrix.rows) {
+      v += out.bias[row];
+    }
+    const bool mine = lane() % kLanesEach == 0 && pair < pairs && row < out.matrix.rows &&
+                      !(a.gated && which == 1);
+    if (mine) {
+      const Ptr<float> to = out.out + static_cast<int64_t>(b) * out.stride + row;
+      if (out.accumulate) v += *to;
+      if (a.softcap != 0) v = a.softcap * tanh(v / a.softcap);
+      *to = v;
+    }
+  }
+}
+
+}  // namespace
+
+KERNEL void matvec_1(MatvecArgs) {
+  static SHARED Tile<1> tile;
+  matvec<1>(tile);
+}
+KERNEL void matvec_2(MatvecArgs) {
+  static SHARED Tile<2> tile;
+  matvec<2>(tile);
+}
+KERNEL void matvec_4(MatvecArgs) {
+  static SHARED Tile<4> tile;
+  matvec<4>(tile);
+}
+KERNEL void matvec_8(MatvecArgs) {
+  static SHARED Tile<8> tile;
+  matvec<8>(tile);
+}
+
+}  // namespace outboard::devices::amd::kernels

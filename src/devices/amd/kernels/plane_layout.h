@@ -1,0 +1,109 @@
+// How weights lie in VRAM, for both sides: what the kernels read, `repack` writes and planes.cpp
+// measures.
+//
+// A row is cut into units of 32 consecutive weights (the last is filled up with zeros), the share
+// of one lane. A unit has its codes in one plane, bits beyond the fourth (Q3_K: second) in another,
+// scales in a third, together as many bytes as in the file; rows follow each other without gaps,
+// so that a lane's codes are loads of 16 (Q2_K, Q3_K: 8) aligned bytes, side by side in a wave.
+//
+// Within a unit, weight e = 16 g + 2 p + i belongs to group g (0, 1), pair p (0 to 7), half i: a
+// register holds the pair's two codes in its two halves, ready to become two float16 numbers by
+// one AND-OR. Where a code's bits lie:
+//   4 bits     word p / 2, from bit 16 i + 8 (p % 2) + 4 g
+//   fifth bit  bit 16 i + p % 4 + 4 g + 8 (p / 4)
+//   bits 4, 5  word p / 4, from bit 16 i + 2 (p % 2) + 8 (p / 2 % 2) + 4 g
+//   2 bits     word p / 4, from bit 16 i + 4 (p % 4) + 2 g
+//   third bit  bit 16 i + p % 2 + 4 (p / 2) + 2 g
+//   8 bits     byte e, 128 added
+#pragma once
+
+#include "devices/amd/kernels/arguments.h"
+
+namespace outboard::devices::amd::kernels {
+
+// GGML's numbers, as formats::TensorType.
+enum class WeightType : int32_t {
+  F32 = 0,
+  F16 = 1,
+  Q4_0 = 2,
+  Q4_1 = 3,
+  Q5_0 = 6,
+  Q5_1 = 7,
+  Q8_0 = 8,
+  Q2_K = 10,
+  Q3_K = 11,
+  Q4_K = 12,
+  Q5_K = 13,
+  Q6_K = 14,
+  IQ4_NL = 20,
+  IQ4_XS = 23,
+  BF16 = 30,
+  MXFP4 = 39,
+};
+
+constexpr int32_t kUnit = 32;       // weights
+constexpr int32_t kSuperUnits = 8;  // units in a block of 256
+
+// Bytes of one unit in each plane; `super_scales` are bytes of a block of 256.
+struct UnitBytes {
+  int32_t codes = 0;
+  int32_t high = 0;
+  int32_t scales = 0;
+  int32_t super_scales = 0;
+};
+
+// All zero: a type that has no planes.
+constexpr UnitBytes unit_bytes(WeightType type) {
+  switch (type) {
+    case WeightType::F32: return {128, 0, 0, 0};
+    case WeightType::F16:
+    case WeightType::BF16: return {64, 0, 0, 0};
+    case WeightType::Q8_0: return {32, 0, 2, 0};   // d
+    case WeightType::Q4_0:
+    case WeightType::IQ4_NL: return {16, 0, 2, 0};  // d
+    case WeightType::MXFP4: return {16, 0, 1, 0};   // e
+    case WeightType::Q4_1: return {16, 0, 4, 0};    // d, m
+    case WeightType::Q5_0: return {16, 4, 2, 0};    // d
+    case WeightType::Q5_1: return {16, 4, 4, 0};    // d, m
+    // d, dmin; then for each unit 6 bits of scale and 6 of minimum
+    case WeightType::Q4_K: return {16, 0, 0, 16};
+    case WeightType::Q5_K: return {16, 4, 0, 16};
+    // for each group 8 bits of scale, 128 added; then d
+    case WeightType::Q6_K: return {16, 8, 0, 18};
+    // d, dmin; then for each group 4 bits of scale and 4 of minimum
+    case WeightType::Q2_K: return {8, 0, 0, 20};
+    // for each group 6 bits of scale, 32 added; then d
+    case WeightType::Q3_K: return {8, 4, 0, 14};
+    // for each unit 6 bits of scale, 32 added; then d
+    case WeightType::IQ4_XS: return {16, 0, 0, 8};
+  }
+  return {};
+}
+
+constexpr int32_t units_of(int32_t columns) { return (columns + kUnit - 1) / kUnit; }
+// Of a row of so many units.
+constexpr int32_t scale_bytes(const UnitBytes& unit, int32_t units) {
+  return units * unit.scales + units / kSuperUnits * unit.super_scales;
+}
+
+// Pairs of rows that one wave of `matvec` works through, of all that the parts have: as few
+// workgroups as fill the card some times over, for each builds the input rows anew.
+constexpr int32_t kMatvecWorkgroups = 384;
+constexpr int32_t kWaves = kThreads / 32;
+constexpr int32_t matvec_pairs_a_wave(int32_t pairs) {
+  return (pairs + kWaves * kMatvecWorkgroups - 1) / (kWaves * kMatvecWorkgroups);
+}
+constexpr int32_t matvec_pairs(const MatvecArgs& a) {
+  if (a.gated) return a.parts[0].matrix.rows;
+  int32_t pairs = 0;
+  for (int32_t i = 0; i < a.part_count; ++i) pairs += (a.parts[i].matrix.rows + 1) / 2;
+  return pairs;
+}
+
+// Of `repack`, for so many units: some for each thread.
+constexpr int32_t repack_workgroups(int64_t units) {
+  const int64_t n = (units + 4 * kThreads - 1) / (4 * kThreads);
+  return static_cast<int32_t>(n < 1536 ? n : 1536);
+}
+
+}  // namespace outboard::devices::amd::kernels

@@ -1,0 +1,82 @@
+#include "devices/amd/kernels/planes.h"
+
+#include "devices/amd/kernels/plane_layout.h"
+#include "support/error.h"
+
+namespace outboard::devices::amd::kernels {
+namespace {
+
+using formats::TensorType;
+
+#define OUTBOARD_SAME(TYPE)                                   \
+  static_assert(static_cast<uint32_t>(WeightType::TYPE) ==    \
+                static_cast<uint32_t>(TensorType::TYPE))
+OUTBOARD_SAME(F32);
+OUTBOARD_SAME(F16);
+OUTBOARD_SAME(BF16);
+OUTBOARD_SAME(Q4_0);
+OUTBOARD_SAME(Q4_1);
+OUTBOARD_SAME(Q5_0);
+OUTBOARD_SAME(Q5_1);
+OUTBOARD_SAME(Q8_0);
+OUTBOARD_SAME(Q2_K);
+OUTBOARD_SAME(Q3_K);
+OUTBOARD_SAME(Q4_K);
+OUTBOARD_SAME(Q5_K);
+OUTBOARD_SAME(Q6_K);
+OUTBOARD_SAME(IQ4_NL);
+OUTBOARD_SAME(IQ4_XS);
+OUTBOARD_SAME(MXFP4);
+#undef OUTBOARD_SAME
+
+UnitBytes bytes_of(TensorType type) {
+  return unit_bytes(static_cast<WeightType>(static_cast<int32_t>(type)));
+}
+
+size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
+
+}  // namespace
+
+bool supported(TensorType type) { return bytes_of(type).codes > 0; }
+
+Planes planes(TensorType type, int64_t rows, int64_t columns) {
+  const formats::TypeInfo& info = formats::type_info(type);
+  if (!supported(type)) fail("the card's kernels do not read {} weights", info.name);
+  if (rows < 1 || columns < 1 || columns % info.block_elements != 0)
+    fail("a matrix of {} x {} {} weights has no whole blocks of {}", rows, columns, info.name,
+         info.block_elements);
+  const UnitBytes unit = bytes_of(type);
+  const int32_t units = units_of(static_cast<int32_t>(columns));
+  const auto r = static_cast<size_t>(rows);
+  const auto u = static_cast<size_t>(units);
+  Planes p;
+  p.high = aligned(r * u * static_cast<size_t>(unit.codes));
+  p.scales = aligned(p.high + r * u * static_cast<size_t>(unit.high));
+  p.bytes = aligned(p.scales + r * static_cast<size_t>(scale_bytes(unit, units)));
+  return p;
+}
+
+Matrix matrix(TensorType type, int64_t rows, int64_t columns, uint64_t address) {
+  const Planes p = planes(type, rows, columns);
+  Matrix m;
+  m.codes = {address};
+  m.high = {address + p.high};
+  m.scales = {address + p.scales};
+  m.type = static_cast<int32_t>(type);
+  m.rows = static_cast<int32_t>(rows);
+  m.columns = static_cast<int32_t>(columns);
+  return m;
+}
+
+uint32_t matvec_workgroups(const MatvecArgs& args) {
+  const int32_t pairs = matvec_pairs(args);
+  const int32_t a_workgroup = kWaves * matvec_pairs_a_wave(pairs);
+  return static_cast<uint32_t>((pairs + a_workgroup - 1) / a_workgroup);
+}
+
+uint32_t repack_workgroups(const RepackArgs& args) {
+  return static_cast<uint32_t>(
+      repack_workgroups(int64_t{args.rows} * units_of(args.matrix.columns)));
+}
+
+}  // namespace outboard::devices::amd::kernels

@@ -1,0 +1,32 @@
+// Weights as they lie in VRAM, and how many workgroups the kernels that read them take. The layout
+// itself is plane_layout.h.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "devices/amd/kernels/arguments.h"
+#include "formats/tensor_type.h"
+
+namespace outboard::devices::amd::kernels {
+
+// Of one matrix: offsets of its planes, multiples of 256, and bytes in all.
+struct Planes {
+  size_t high = 0;
+  size_t scales = 0;
+  size_t bytes = 0;
+};
+
+// Whether the kernels read this type; others are to be converted to F16.
+bool supported(formats::TensorType type);
+// Throws Error for a type that is not supported and for columns that are no whole blocks.
+Planes planes(formats::TensorType type, int64_t rows, int64_t columns);
+// The matrix whose planes lie at `address`, a multiple of 256.
+Matrix matrix(formats::TensorType type, int64_t rows, int64_t columns, uint64_t address);
+
+// Workgroups in x; 1 in y and z.
+uint32_t matvec_workgroups(const MatvecArgs& args);
+uint32_t matmul_workgroups(const MatmulArgs& args);
+uint32_t repack_workgroups(const RepackArgs& args);
+
+}  // namespace outboard::devices::amd::kernels
