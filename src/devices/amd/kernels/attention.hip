@@ -28,12 +28,11 @@ DEVICE void store_kv(const AttentionArgs& a, int token, int position, int kv_hea
   const int page =
       pages_of(a.step, run_of(a.step, token))[position >> __builtin_ctz(a.step.layout.page_tokens)];
   const Ptr<uint16_t> key = a.cache.keys + row_in_cache(a, page, kv_head, position, a.key_dim);
-  norm_and_turn(a.k + token * a.k_stride + kv_head * a.key_dim, a.key_dim,
-                position, a.k_norm, a.k_rope, [&](int i, float x) { key[i] = to_half(x); });
+  norm_and_turn(a.k + token * a.k_stride + kv_head * a.key_dim, a.key_dim, position, a.k_norm,
+                a.k_rope, [&](int i, float x) { key[i] = to_half(x); });
   const Ptr<uint16_t> value =
       a.cache.values + row_in_cache(a, page, kv_head, position, a.value_dim);
-  const Ptr<const float> v =
-      a.v + token * a.v_stride + kv_head * a.value_dim;
+  const Ptr<const float> v = a.v + token * a.v_stride + kv_head * a.value_dim;
   for (int i = lane(); i < a.value_dim; i += 32) value[i] = to_half(v[i]);
 }
 
@@ -166,8 +165,7 @@ KERNEL void rope_kv(AttentionArgs a) {
   for (int i = wave(); i < a.heads + a.kv_heads; i += kThreads / 32) {
     if (i < a.heads) {
       const Ptr<float> q = a.q + token * a.q_stride + i * a.key_dim;
-      norm_and_turn(q, a.key_dim, position, a.q_norm, a.q_rope,
-                    [&](int e, float x) { q[e] = x; });
+      norm_and_turn(q, a.key_dim, position, a.q_norm, a.q_rope, [&](int e, float x) { q[e] = x; });
     } else {
       store_kv(a, token, position, i - a.heads);
     }

@@ -211,8 +211,7 @@ DEVICE void attend(const AttentionArgs& a, AttentionShared& s, const Range& rang
     for (int q = 0; q < kQueries; ++q)
       if (q == g) {
         s.partial[thread()] = float4{sums[q][0], sums[q][1], sums[q][2], sums[q][3]};
-        s.partial[kThreads + 4 + thread()] =
-            float4{sums[q][4], sums[q][5], sums[q][6], sums[q][7]};
+        s.partial[kThreads + 4 + thread()] = float4{sums[q][4], sums[q][5], sums[q][6], sums[q][7]};
       }
     barrier();
     const int column = thread();
@@ -220,7 +219,8 @@ DEVICE void attend(const AttentionArgs& a, AttentionShared& s, const Range& rang
       const int plane = (column & 4) != 0 ? kThreads + 4 : 0;
       float sum = 0;
       for (int i = 0; i < groups; ++i)
-        sum += reinterpret_cast<const float*>(&s.partial[plane + i * chunks + column / 8])[column & 3];
+        sum +=
+            reinterpret_cast<const float*>(&s.partial[plane + i * chunks + column / 8])[column & 3];
       store(g, column, sum);
     }
   }

@@ -33,7 +33,7 @@ struct Case {
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
 
 constexpr float kEpsilon = 1e-6F;
-constexpr double kHalfUlp = 0x1p-10;  // relative distance of neighbours in float16
+constexpr double kHalfUlp = 0x1p-10;    // relative distance of neighbours in float16
 constexpr double kTurnError = 0x1p-19;  // of sine and cosine, and of the angle before
 
 class Layer {
@@ -104,8 +104,8 @@ class Layer {
     return out;
   }
   std::vector<double> query(int token, int head) {
-    const std::span<const float> row(
-        q_before.data() + token * args.q_stride + head * c.key_dim, static_cast<size_t>(c.key_dim));
+    const std::span<const float> row(q_before.data() + token * args.q_stride + head * c.key_dim,
+                                     static_cast<size_t>(c.key_dim));
     return turned(row, record().positions()[static_cast<size_t>(token)], q_weight);
   }
 
@@ -278,8 +278,8 @@ class Layer {
     args.k_rope = args.q_rope;
   }
   uint64_t row_at(int run, int kv_head, int position, int dim) {
-    const auto page = static_cast<uint64_t>(
-        record().pages(run)[static_cast<size_t>(position / c.page_tokens)]);
+    const auto page =
+        static_cast<uint64_t>(record().pages(run)[static_cast<size_t>(position / c.page_tokens)]);
     return page * page_stride_ +
            static_cast<uint64_t>(kv_head * c.page_tokens + position % c.page_tokens) *
                static_cast<uint64_t>(dim);
@@ -301,8 +301,8 @@ TEST_P(AttentionDecode, AgreesWithDouble) {
   const auto sums = s.runner.allocate<float>(heads * static_cast<size_t>(c.value_dim));
   const auto stats = s.runner.allocate<float>(heads * 2);
   std::ranges::fill(stats, 0.0F);
-  s.args.splits = {KernelRunner::ptr(sums), KernelRunner::ptr(stats), c.heads, c.value_dim,
-                   c.splits, c.window};
+  s.args.splits = {
+      KernelRunner::ptr(sums), KernelRunner::ptr(stats), c.heads, c.value_dim, c.splits, c.window};
   s.runner.run("attention_decode", s.args,
                {static_cast<uint32_t>(c.splits), static_cast<uint32_t>(c.kv_heads),
                 static_cast<uint32_t>(s.tokens)});
@@ -342,22 +342,49 @@ std::vector<Case> decode_cases() {
       {.name = "first_token", .runs = {{0, 1}}},
       {.name = "one_split", .runs = {{64, 1}}, .splits = 1},
       {.name = "several_runs", .runs = {{63, 1}, {300, 1}, {0, 1}, {128, 1}}, .padding = 2},
-      {.name = "tiny", .runs = {{37, 1}}, .key_dim = 16, .value_dim = 16, .page_tokens = 8,
+      {.name = "tiny",
+       .runs = {{37, 1}},
+       .key_dim = 16,
+       .value_dim = 16,
+       .page_tokens = 8,
        .rotary = 16},
-      {.name = "odd_dims", .runs = {{200, 1}}, .heads = 6, .key_dim = 80, .value_dim = 40,
-       .rotary = 32, .neox = false},
-      {.name = "llama", .runs = {{1000, 1}}, .heads = 8, .key_dim = 128, .value_dim = 128,
-       .rotary = 128, .neox = false},
-      {.name = "gemma", .runs = {{700, 1}}, .heads = 4, .kv_heads = 1, .key_dim = 256,
-       .value_dim = 256, .window = 512, .rotary = 256, .norms = true},
+      {.name = "odd_dims",
+       .runs = {{200, 1}},
+       .heads = 6,
+       .key_dim = 80,
+       .value_dim = 40,
+       .rotary = 32,
+       .neox = false},
+      {.name = "llama",
+       .runs = {{1000, 1}},
+       .heads = 8,
+       .key_dim = 128,
+       .value_dim = 128,
+       .rotary = 128,
+       .neox = false},
+      {.name = "gemma",
+       .runs = {{700, 1}},
+       .heads = 4,
+       .kv_heads = 1,
+       .key_dim = 256,
+       .value_dim = 256,
+       .window = 512,
+       .rotary = 256,
+       .norms = true},
       {.name = "softcap", .runs = {{400, 1}, {20, 1}}, .softcap = 5, .norms = true},
       {.name = "no_group", .runs = {{257, 1}}, .heads = 3, .kv_heads = 3, .rotary = 0},
       {.name = "group_of_7", .runs = {{257, 1}}, .heads = 14, .kv_heads = 2, .norms = true},
       {.name = "group_of_16", .runs = {{300, 1}}, .heads = 16, .kv_heads = 1, .page_tokens = 16},
       {.name = "window_in_a_page", .runs = {{100, 1}, {5, 1}}, .window = 33},
       {.name = "long_context", .runs = {{4099, 1}}, .heads = 2, .kv_heads = 1, .splits = 12},
-      {.name = "longest_context", .runs = {{33000, 1}}, .heads = 1, .kv_heads = 1, .key_dim = 16,
-       .value_dim = 16, .splits = 7, .rotary = 16},
+      {.name = "longest_context",
+       .runs = {{33000, 1}},
+       .heads = 1,
+       .kv_heads = 1,
+       .key_dim = 16,
+       .value_dim = 16,
+       .splits = 7,
+       .rotary = 16},
   };
 }
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionDecode, testing::ValuesIn(decode_cases()),
@@ -391,13 +418,32 @@ std::vector<Case> prompt_cases() {
       {.name = "prompt", .runs = {{0, 150}}, .padding = 10},
       {.name = "later", .runs = {{517, 35}}},
       {.name = "mixed", .runs = {{40, 1}, {99, 1}, {0, 21}, {7, 30}}, .padding = 3},
-      {.name = "odd_dims", .runs = {{90, 21}}, .heads = 6, .key_dim = 80, .value_dim = 40,
-       .page_tokens = 16, .rotary = 32, .neox = false},
+      {.name = "odd_dims",
+       .runs = {{90, 21}},
+       .heads = 6,
+       .key_dim = 80,
+       .value_dim = 40,
+       .page_tokens = 16,
+       .rotary = 32,
+       .neox = false},
       {.name = "tiny", .runs = {{0, 40}}, .key_dim = 16, .value_dim = 16, .rotary = 16},
-      {.name = "llama", .runs = {{130, 17}}, .heads = 4, .kv_heads = 1, .key_dim = 128,
-       .value_dim = 128, .rotary = 128, .neox = false},
-      {.name = "gemma", .runs = {{30, 40}}, .heads = 2, .kv_heads = 1, .key_dim = 256,
-       .value_dim = 256, .window = 24, .rotary = 256, .norms = true},
+      {.name = "llama",
+       .runs = {{130, 17}},
+       .heads = 4,
+       .kv_heads = 1,
+       .key_dim = 128,
+       .value_dim = 128,
+       .rotary = 128,
+       .neox = false},
+      {.name = "gemma",
+       .runs = {{30, 40}},
+       .heads = 2,
+       .kv_heads = 1,
+       .key_dim = 256,
+       .value_dim = 256,
+       .window = 24,
+       .rotary = 256,
+       .norms = true},
       {.name = "softcap", .runs = {{10, 33}}, .softcap = 5},
   };
 }

@@ -1,0 +1,220 @@
+// The sampling kernel against devices::Sampler.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <random>
+
+#include "devices/amd/kernels/test_step.h"
+#include "devices/sampler.h"
+
+namespace outboard::devices::amd::kernels {
+namespace {
+
+enum class Shape { kNormal, kTies, kPeaked, kConstant, kBroken };
+
+class Runs {
+ public:
+  Runs(int runs, int vocabulary)
+      : runs_(runs),
+        vocabulary_(vocabulary),
+        stride_((vocabulary + 3) / 4 * 4 + 8),
+        layout_(make_layout({.tokens = runs, .rows = runs, .runs = runs})),
+        record_(runner.allocate<uint8_t>(static_cast<size_t>(layout_.bytes))),
+        logits_(runner.allocate<float>(static_cast<size_t>(runs * stride_))) {
+    chosen = runner.allocate<int32_t>(static_cast<size_t>(kSlots * runs));
+    results = runner.allocate<int32_t>(chosen.size());
+    ended = runner.allocate<int32_t>(static_cast<size_t>(runs));
+    alive = runner.allocate<uint32_t>(1);
+    std::ranges::fill(record_, uint8_t{0});
+    record().header() = {runs, runs, runs, kSlot};
+    for (int i = 0; i < runs; ++i) sampling(i).row = i;
+    reset();
+  }
+
+  void reset() {
+    std::ranges::fill(ended, 0);
+    alive[0] = 1;
+  }
+  RunSampling& sampling(int run) { return record().sampling()[static_cast<size_t>(run)]; }
+  std::span<float> row(int i) {
+    return logits_.subspan(static_cast<size_t>(i * stride_), static_cast<size_t>(vocabulary_));
+  }
+  int result(int run) { return results[static_cast<size_t>(kSlot * runs_ + run)]; }
+
+  void run() {
+    SampleArgs args{};
+    args.step = {KernelRunner::const_ptr(record_), layout_};
+    args.logits = KernelRunner::ptr(logits_);
+    args.chosen = KernelRunner::ptr(chosen);
+    args.results = KernelRunner::ptr(results);
+    args.ended = KernelRunner::ptr(ended);
+    args.alive = KernelRunner::ptr(alive);
+    args.stride = stride_;
+    args.vocabulary = vocabulary_;
+    runner.run("sample", args, {static_cast<uint32_t>(runs_), 1, 1});
+    for (int i = 0; i < runs_; ++i)
+      ASSERT_EQ(chosen[static_cast<size_t>(kSlot * runs_ + i)], result(i));
+  }
+
+  static constexpr int kSlots = 3, kSlot = 2;
+  KernelRunner runner;
+  std::span<int32_t> chosen, results, ended;
+  std::span<uint32_t> alive;
+
+ private:
+  TestRecord record() { return {record_, layout_}; }
+
+  int runs_, vocabulary_, stride_;
+  StepLayout layout_;
+  std::span<uint8_t> record_;
+  std::span<float> logits_;
+};
+
+using Random = std::mt19937;
+
+template <typename T>
+T one_of(Random& random, std::initializer_list<T> values) {
+  return values.begin()[random() % values.size()];
+}
+
+void fill_row(Random& random, Shape shape, std::span<float> row) {
+  std::normal_distribution<float> normal(0, one_of(random, {0.5F, 3.0F, 8.0F}));
+  for (float& x : row) {
+    x = shape == Shape::kConstant ? -1.5F : normal(random);
+    if (shape == Shape::kTies) x = std::round(x);
+    if (shape == Shape::kBroken && random() % 4 == 0)
+      x = one_of(random, {-INFINITY, std::numeric_limits<float>::quiet_NaN(), -0.0F});
+  }
+  if (shape == Shape::kPeaked) row[random() % row.size()] += 12;
+}
+
+void fill_sampling(Random& random, int vocabulary, RunSampling& s) {
+  s.temperature = one_of(random, {0.0F, 0.1F, 0.7F, 1.0F, 1.0F, 2.0F, 10.0F});
+  s.top_k = one_of(random, {0, 0, 1, 5, 40, 40, 1000, 2000, vocabulary, vocabulary + 1});
+  s.top_p = one_of(random, {1.0F, 1.0F, 0.95F, 0.9F, 0.5F, 0.1F, 0.0F, 1e-6F});
+  s.min_p = one_of(random, {0.0F, 0.0F, 0.0F, 0.05F, 0.5F, 1.0F, 2.0F});
+  s.repeat_penalty = one_of(random, {1.0F, 1.0F, 1.1F, 0.5F});
+  s.random = std::uniform_real_distribution<float>(0, 1)(random);
+  s.recent_count = one_of(random, {0, 3, 64, 700, kMaxRecent});
+  for (int i = 0; i < s.recent_count; ++i)
+    s.recent[i] = static_cast<int>(random() % static_cast<unsigned>(std::min(vocabulary, 500)));
+}
+
+int choose_on_host(Sampler& sampler, const RunSampling& s, std::vector<float> row, double nudge,
+                   double nudge_p, double nudge_min) {
+  Sampling sampling;
+  sampling.temperature = s.temperature;
+  sampling.top_k = s.top_k;
+  sampling.top_p = s.top_p < 1 ? static_cast<float>(s.top_p * (1 + nudge_p)) : 1;
+  sampling.min_p = static_cast<float>(s.min_p * (1 + nudge_min));
+  sampling.repeat_penalty = s.repeat_penalty;
+  sampling.recent = {s.recent, static_cast<size_t>(s.recent_count)};
+  sampling.random = std::clamp(static_cast<float>(s.random + nudge), 0.0F, 0x1.fffffep-1F);
+  return sampler.choose(sampling, row);
+}
+
+// Whether rounding of probabilities explains the choice: within 1e-5 of a limit.
+bool is_near(Sampler& sampler, const RunSampling& s, const std::vector<float>& row, int choice) {
+  constexpr double kNear = 1e-5;
+  for (double a : {0.0, -kNear, kNear})
+    for (double b : {0.0, -kNear, kNear})
+      for (double c : {0.0, -kNear, kNear})
+        if (choose_on_host(sampler, s, row, a, b, c) == choice) return true;
+  return false;
+}
+
+struct Case {
+  int vocabulary, runs, launches;
+};
+void PrintTo(const Case& c, std::ostream* out) { *out << "vocabulary " << c.vocabulary; }
+
+class Sample : public testing::TestWithParam<Case> {};
+
+TEST_P(Sample, ChoosesLikeTheHost) {
+  const Case c = GetParam();
+  Random random(static_cast<unsigned>(c.vocabulary));
+  Runs runs(c.runs, c.vocabulary);
+  Sampler sampler(c.vocabulary);
+  int different = 0;
+  for (int launch = 0; launch < c.launches; ++launch) {
+    std::vector<std::vector<float>> rows;
+    for (int i = 0; i < c.runs; ++i) {
+      fill_row(random,
+               one_of(random, {Shape::kNormal, Shape::kNormal, Shape::kTies, Shape::kPeaked,
+                               Shape::kConstant, Shape::kBroken}),
+               runs.row(i));
+      fill_sampling(random, c.vocabulary, runs.sampling(i));
+      rows.emplace_back(runs.row(i).begin(), runs.row(i).end());
+    }
+    runs.run();
+    for (int i = 0; i < c.runs; ++i) {
+      const RunSampling& s = runs.sampling(i);
+      const auto& row = rows[static_cast<size_t>(i)];
+      const int expected = choose_on_host(sampler, s, row, 0, 0, 0);
+      if (runs.result(i) == expected) continue;
+      ++different;
+      ASSERT_TRUE(is_near(sampler, s, row, runs.result(i)))
+          << "chose " << runs.result(i) << " for " << expected << " in launch " << launch
+          << ", run " << i << ": temperature " << s.temperature << " top_k " << s.top_k << " top_p "
+          << s.top_p << " min_p " << s.min_p << " random " << s.random << " penalty "
+          << s.repeat_penalty;
+    }
+  }
+  EXPECT_LE(different, 1 + c.runs * c.launches / 50);
+}
+INSTANTIATE_TEST_SUITE_P(Vocabularies, Sample,
+                         testing::Values(Case{1, 4, 5}, Case{7, 64, 8}, Case{999, 64, 16},
+                                         Case{3001, 64, 8}, Case{50257, 16, 4}, Case{262144, 8, 2}),
+                         [](const auto& test) {
+                           return "Of" + std::to_string(test.param.vocabulary);
+                         });
+
+TEST(SampleKernel, BestIsOnePass) {
+  constexpr int kVocabulary = 128256;
+  Runs runs(1, kVocabulary);
+  Random random(3);
+  fill_row(random, Shape::kNormal, runs.row(0));
+  runs.sampling(0).repeat_penalty = 1;
+  const auto before = runs.runner.counters().instructions();
+  runs.run();
+  const auto count = runs.runner.counters().instructions() - before;
+  EXPECT_EQ(runs.result(0), std::ranges::max_element(runs.row(0)) - runs.row(0).begin());
+  // For every four logits a lane: a load, four maxima, and the loop's share.
+  EXPECT_LT(count, static_cast<uint64_t>(kVocabulary / 4 / 32 * 12 + 8 * 200));
+}
+
+TEST(SampleKernel, RunsEndAtTheirStops) {
+  Runs runs(3, 100);
+  for (int i = 0; i < 3; ++i) {
+    std::ranges::fill(runs.row(i), 0.0F);
+    runs.row(i)[static_cast<size_t>(10 + i)] = 1;
+    runs.sampling(i).repeat_penalty = 1;
+  }
+  runs.sampling(2).row = -1;
+  runs.sampling(0).stop_count = 2;
+  runs.sampling(0).stops[0] = 99;
+  runs.sampling(0).stops[1] = 10;
+  runs.sampling(0).stops[2] = 11;
+  runs.sampling(1).stops[0] = 11;  // beyond stop_count
+
+  runs.run();
+  EXPECT_EQ(runs.result(0), 10);
+  EXPECT_EQ(runs.result(1), 11);
+  EXPECT_EQ(runs.result(2), -1);
+  EXPECT_EQ(std::vector<int>(runs.ended.begin(), runs.ended.end()), (std::vector<int>{1, 0, 0}));
+  EXPECT_EQ(runs.alive[0], 1U);
+
+  // What has ended stays so, and the last one ends the step.
+  runs.row(0)[50] = 2;
+  runs.sampling(1).stop_count = 1;
+  runs.run();
+  EXPECT_EQ(runs.result(0), 50);
+  EXPECT_EQ(runs.ended[0], 1);
+  EXPECT_EQ(runs.ended[1], 1);
+  EXPECT_EQ(runs.alive[0], 0U);
+}
+
+}  // namespace
+}  // namespace outboard::devices::amd::kernels
