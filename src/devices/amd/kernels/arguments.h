@@ -298,15 +298,6 @@ struct GroupNormArgs {
   Norm norm;
 };
 
-// --- copy_pages: whole KV pages. Workgroups: any number. ---
-struct CopyPagesArgs {
-  Ptr<uint8_t> pages;
-  uint64_t page_bytes;  // a multiple of 16
-  Ptr<const int32_t> pairs;  // shared memory: [count, 2]: from, to
-  int32_t count;
-  int32_t reserved;
-};
-
 // --- repack: blocks as they lie in a file into planes. Workgroups: repack_workgroups(). ---
 struct RepackArgs {
   Ptr<const uint8_t> blocks;  // of rows first_row to first_row + rows - 1, aligned to 16 bytes

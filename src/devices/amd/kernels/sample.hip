@@ -62,13 +62,14 @@ DEVICE int choose(SelectShared& s, Ptr<const RunSampling> sampling, Ptr<const fl
   const auto narrow = [&](const Place& last) __attribute__((always_inline)) {
     if (within(last, c.last)) c.last = last;
   };
+  if (vocabulary <= kListed) list(s, c);
   Place place;
   if (top_k > 0 && top_k < vocabulary) {
     if (find_place(
             s, c, vocabulary, true, [](uint32_t) { return uint64_t{1}; },
             [&](uint64_t) { return static_cast<uint64_t>(top_k); }, place))
       narrow(place);
-    if (top_k <= kListed) list(s, c);
+    if (top_k <= kListed && !c.listed) list(s, c);
   }
   const float top_p = sampling->top_p;
   if (top_p < 1 && find_place(

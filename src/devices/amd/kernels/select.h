@@ -236,12 +236,40 @@ DEVICE int find_token(SelectShared& s, const Candidates& c, uint32_t key, int ra
   return token;
 }
 
+// A short list needs no search: each thread sums what comes before its candidate. See find_place.
+template <typename Weight, typename Target>
+DEVICE bool find_listed(SelectShared& s, const Candidates& c, Weight weight_of, Target target_of,
+                        Place& out) {
+  const int i = thread();
+  const bool mine = i < c.size && within(s.listed[i], c.last);
+  if (i < c.size) s.bins[i] = mine ? weight_of(s.listed[i].key) : 0;
+  if (i == 0) s.bin = -1;
+  barrier();
+  if (mine) {
+    const Place p = s.listed[i];
+    uint64_t total = 0;
+    uint64_t sum = 0;
+    for (int k = 0; k < c.size; ++k) {
+      total += s.bins[k];
+      if (within(s.listed[k], p)) sum += s.bins[k];
+    }
+    const uint64_t target = target_of(total);
+    if (sum >= target && sum - s.bins[i] < target) s.bin = i;
+  }
+  barrier();
+  const int found = s.bin;
+  if (found >= 0) out = s.listed[found];
+  barrier();
+  return found >= 0;
+}
+
 // The first place at which the sum of weights of candidates, in order, reaches target(sum of all),
 // 1 or more. The weight depends on the key alone. False when the sum never gets there. All threads
 // get the same. A `bound` has kNoToken where all that are equal to it are within.
 template <typename Weight, typename Target>
 DEVICE bool find_place(SelectShared& s, const Candidates& c, int vocabulary, bool bound,
                        Weight weight_of, Target target_of, Place& out) {
+  if (c.listed && c.size <= kThreads) return find_listed(s, c, weight_of, target_of, out);
   constexpr int kShift[] = {21, 10, 0};
   constexpr int kBits[] = {11, 11, 10};
   uint32_t key = 0;
