@@ -25,13 +25,12 @@ DEVICE uint16_t to_half(float x) { return bits_as<uint16_t>(static_cast<half>(x)
 
 // One KV head of a token, by one wave.
 DEVICE void store_kv(const AttentionArgs& a, int token, int position, int kv_head) {
-  const int page =
-      pages_of(a.step, run_of(a.step, token))[position >> __builtin_ctz(a.step.layout.page_tokens)];
-  const Ptr<uint16_t> key = a.cache.keys + row_in_cache(a, page, kv_head, position, a.key_dim);
+  const Ptr<const int> pages = pages_of(a.step, run_of(a.step, token));
+  const Ptr<uint16_t> key = a.cache.keys + row_in_cache(a, pages, kv_head, position, a.key_dim);
   norm_and_turn(a.k + token * a.k_stride + kv_head * a.key_dim, a.key_dim, position, a.k_norm,
                 a.k_rope, [&](int i, float x) { key[i] = to_half(x); });
   const Ptr<uint16_t> value =
-      a.cache.values + row_in_cache(a, page, kv_head, position, a.value_dim);
+      a.cache.values + row_in_cache(a, pages, kv_head, position, a.value_dim);
   const Ptr<const float> v = a.v + token * a.v_stride + kv_head * a.value_dim;
   for (int i = lane(); i < a.value_dim; i += 32) value[i] = to_half(v[i]);
 }
@@ -42,7 +41,7 @@ DEVICE int padded(int dim, int step) { return (dim + 32 * step - 1) / (32 * step
 // What a workgroup of attention_decode does.
 struct Decode {
   Range range;
-  int split, token, position, kv_head;
+  int split, token, position;
   int head, count;  // of q
 };
 
@@ -61,7 +60,7 @@ DEVICE void decode_heads(const AttentionArgs& a, AttentionShared& s, const Decod
     }
   }
   const int row = (d.token * a.heads + d.head) * a.splits.splits + d.split;
-  attend<kQueries, kAtOnce>(a, s, d.range, d.kv_head, [&](int g, int column, float sum) {
+  attend<kQueries, kAtOnce>(a, s, d.range, [&](int g, int column, float sum) {
     if (g >= d.count) return;
     const int at = row + g * a.splits.splits;
     a.splits.sums[at * a.value_dim + column] = sum;
@@ -83,6 +82,7 @@ template <int kQueries, int kAtOnce>
 DEVICE void prompt_tokens(const AttentionArgs& a, AttentionShared& s, const Tokens& t, int head) {
   Range range;
   range.pages = pages_of(a.step, run_of(a.step, t.first));
+  range.kv_head = head / (a.heads / a.kv_heads);
   range.begin = first_position(a, t.position);
   range.end = t.position + t.count;
   if (wave() < kQueries) {
@@ -95,11 +95,10 @@ DEVICE void prompt_tokens(const AttentionArgs& a, AttentionShared& s, const Toke
       s.last[g] = g < t.count ? t.position + g : -1;
     }
   }
-  attend<kQueries, kAtOnce>(
-      a, s, range, head / (a.heads / a.kv_heads), [&](int g, int column, float sum) {
-        if (g < t.count)
-          a.out[(t.first + g) * a.out_stride + head * a.value_dim + column] = sum / s.sum[g];
-      });
+  attend<kQueries, kAtOnce>(a, s, range, [&](int g, int column, float sum) {
+    if (g < t.count)
+      a.out[(t.first + g) * a.out_stride + head * a.value_dim + column] = sum / s.sum[g];
+  });
 }
 
 template <int kAtOnce>
@@ -124,12 +123,12 @@ DEVICE void decode(const AttentionArgs& a, AttentionShared& s, const Decode& d) 
 
 }  // namespace
 
-// See AttentionArgs.
-KERNEL void attention_decode(AttentionArgs a) {
+// See AttentionArgs. Registers for 8 waves a SIMD: two workgroups a compute unit.
+KERNEL __attribute__((amdgpu_waves_per_eu(8))) void attention_decode(AttentionArgs a) {
   SHARED AttentionShared s;
   Decode d;
   d.split = workgroup_x();
-  d.kv_head = workgroup_y();
+  d.range.kv_head = workgroup_y();
   d.token = workgroup_z();
   d.position = position_of(a.step, d.token);
   if (d.position < 0) return;
@@ -141,11 +140,12 @@ KERNEL void attention_decode(AttentionArgs a) {
   if (d.range.begin >= d.range.end) return;
 
   // Read back below like all others: it must not matter which step computed a key.
-  if (d.range.end == d.position + 1 && wave() == 7) store_kv(a, d.token, d.position, d.kv_head);
+  if (d.range.end == d.position + 1 && wave() == 7)
+    store_kv(a, d.token, d.position, d.range.kv_head);
 
   const int group = a.heads / a.kv_heads;
   for (int i = 0; i < group; i += kMaxQueries) {
-    d.head = d.kv_head * group + i;
+    d.head = d.range.kv_head * group + i;
     d.count = __builtin_elementwise_min(group - i, kMaxQueries);
     if (i > 0) barrier();
     if (a.key_dim <= 32)

@@ -20,7 +20,9 @@ struct AttentionShared {
     float scores[2][kMaxQueries][kTile];  // of this tile and the next
     float4 partial[2 * kThreads + 4];     // a query's sums of each thread, at the end
   };
-  int page[2][kTile];  // of each position
+  struct Row {
+    uint64_t key, value;  // elements from the cache's beginnings
+  } row[2][kTile];        // of each position
   float factor[kMaxQueries];
   float maximum[kMaxQueries], sum[kMaxQueries];
   int first[kMaxQueries], last[kMaxQueries];  // positions that each query sees; none: last < first
@@ -30,13 +32,13 @@ struct AttentionShared {
 struct Range {
   Ptr<const int> pages;
   int begin, end;
+  int kv_head;
 };
 
-DEVICE int page_of(const AttentionArgs& a, const Range& range, int position) {
-  return range.pages[position >> __builtin_ctz(a.step.layout.page_tokens)];
-}
-DEVICE uint64_t row_in_cache(const AttentionArgs& a, int page, int kv_head, int position, int dim) {
+DEVICE uint64_t row_in_cache(const AttentionArgs& a, Ptr<const int> pages, int kv_head,
+                             int position, int dim) {
   const int tokens = a.step.layout.page_tokens;
+  const int page = pages[position >> __builtin_ctz(tokens)];
   const int slot = position & (tokens - 1);
   return static_cast<uint64_t>(page) * a.cache.page_stride +
          static_cast<uint64_t>(kv_head * tokens + slot) * dim;
@@ -45,11 +47,10 @@ DEVICE half8 load_half8(Ptr<const uint16_t> p) {
   return bits_as<half8>(*reinterpret_cast<Ptr<const uint4>>(p));
 }
 
-// Scores of `kSets` sets of 8 positions, 64 apart, by one wave: four lanes a position, which take
-// the key's chunks of 8 elements in turns, kAtOnce each.
+// Scores of `kSets` sets of 8 positions, 64 apart, by one wave (none beyond `last`): four lanes a
+// position, which take the key's chunks of 8 elements in turns, kAtOnce each.
 template <int kQueries, int kAtOnce, int kSets>
-DEVICE void score(const AttentionArgs& a, AttentionShared& s, const Range& range, int kv_head,
-                  int tile, int buffer) {
+DEVICE void score(const AttentionArgs& a, AttentionShared& s, int last, int buffer) {
   const int chunks = a.key_dim / 8;
   const int quarter = lane() & 3;
   Ptr<const uint16_t> key[kSets];
@@ -57,8 +58,7 @@ DEVICE void score(const AttentionArgs& a, AttentionShared& s, const Range& range
 #pragma unroll
   for (int set = 0; set < kSets; ++set) {
     at[set] = set * 64 + wave() * 8 + (lane() >> 2);
-    const int i = __builtin_elementwise_min(at[set], range.end - 1 - tile);
-    key[set] = a.cache.keys + row_in_cache(a, s.page[buffer][i], kv_head, tile + i, a.key_dim);
+    key[set] = a.cache.keys + s.row[buffer][__builtin_elementwise_min(at[set], last)].key;
   }
   float sums[kQueries][kSets] = {};
   for (int c = 0; c < chunks; c += 4 * kAtOnce) {
@@ -142,8 +142,7 @@ DEVICE void soften(const AttentionArgs& a, AttentionShared& s, int g, const Rang
 // store(query, column, sum of exp(score - maximum) * value) once for each; maximum and sum are left
 // in LDS. begin < end. kAtOnce: 4-chunk pieces of a key that are loaded together.
 template <int kQueries, int kAtOnce, typename Store>
-DEVICE void attend(const AttentionArgs& a, AttentionShared& s, const Range& range, int kv_head,
-                   Store store) {
+DEVICE void attend(const AttentionArgs& a, AttentionShared& s, const Range& range, Store store) {
   const int chunks = a.value_dim / 8;
   const int groups = kThreads / chunks;  // of threads that share a row of values
   const int group = thread() / chunks;
@@ -154,26 +153,28 @@ DEVICE void attend(const AttentionArgs& a, AttentionShared& s, const Range& rang
     s.maximum[thread()] = kNoScore;
     s.sum[thread()] = 0;
   }
-  int page = 0;
-  const auto load_page = [&](int tile) {
+  AttentionShared::Row row{};
+  const auto find_row = [&](int tile) {
     const int position = tile + thread();
-    if (thread() < kTile && position < range.end) page = page_of(a, range, position);
+    if (thread() >= kTile || position >= range.end) return;
+    row.key = row_in_cache(a, range.pages, range.kv_head, position, a.key_dim);
+    row.value = row_in_cache(a, range.pages, range.kv_head, position, a.value_dim);
   };
-  load_page(range.begin);
-  if (thread() < kTile) s.page[0][thread()] = page;
+  find_row(range.begin);
+  if (thread() < kTile) s.row[0][thread()] = row;
   barrier();
 
   int buffer = 0;
   for (int tile = range.begin; tile < range.end; tile += kTile, buffer ^= 1) {
     const int count = __builtin_elementwise_min(range.end - tile, kTile);
-    load_page(tile + kTile);
+    find_row(tile + kTile);
     if (wave() * 8 + 64 < count)
-      score<kQueries, kAtOnce, 2>(a, s, range, kv_head, tile, buffer);
+      score<kQueries, kAtOnce, 2>(a, s, count - 1, buffer);
     else if (wave() * 8 < count)
-      score<kQueries, kAtOnce, 1>(a, s, range, kv_head, tile, buffer);
+      score<kQueries, kAtOnce, 1>(a, s, count - 1, buffer);
     barrier();
     if (wave() < kQueries) soften(a, s, wave(), range, tile, buffer);
-    if (thread() < kTile) s.page[buffer ^ 1][thread()] = page;
+    if (thread() < kTile) s.row[buffer ^ 1][thread()] = row;
     barrier();
 #pragma unroll
     for (int g = 0; g < kQueries; ++g) {
@@ -187,9 +188,7 @@ DEVICE void attend(const AttentionArgs& a, AttentionShared& s, const Range& rang
       for (int u = 0; u < 4; ++u) {
         // Beyond the last position the factor is zero.
         const int i = __builtin_elementwise_min(block + u, count - 1);
-        v[u] = load_half8(a.cache.values +
-                          row_in_cache(a, s.page[buffer][i], kv_head, tile + i, a.value_dim) +
-                          chunk * 8);
+        v[u] = load_half8(a.cache.values + s.row[buffer][i].value + chunk * 8);
       }
 #pragma unroll
       for (int g = 0; g < kQueries; ++g) {

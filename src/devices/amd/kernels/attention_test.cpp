@@ -390,6 +390,33 @@ std::vector<Case> decode_cases() {
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionDecode, testing::ValuesIn(decode_cases()),
                          [](const auto& test) { return test.param.name; });
 
+TEST(AttentionDecodeCost, ReadsKeysAndValuesOnce) {
+  const Case c{.name = "llama 8B",
+               .runs = {{4095, 1}},
+               .heads = 32,
+               .kv_heads = 8,
+               .key_dim = 128,
+               .value_dim = 128,
+               .splits = 12,
+               .rotary = 128};
+  Layer s(c);
+  const auto rows = static_cast<size_t>(c.heads * c.splits);
+  const auto sums = s.runner.allocate<float>(rows * static_cast<size_t>(c.value_dim));
+  const auto stats = s.runner.allocate<float>(rows * 2);
+  s.args.splits = {
+      KernelRunner::ptr(sums), KernelRunner::ptr(stats), c.heads, c.value_dim, c.splits, 0};
+  s.runner.run("attention_decode", s.args, {12, 8, 1});
+  const auto& counters = s.runner.counters();
+  const double positions = 4096;
+  const double kv_bytes = positions * c.kv_heads * (c.key_dim + c.value_dim) * 2;
+  const double pairs = positions * c.heads;
+  EXPECT_LT(static_cast<double>(counters.gl2_miss_bytes), 1.05 * kv_bytes);
+  // 8 fused multiply-adds a lane are needed; the rest is addresses, softmax, and the workgroup's
+  // beginning and end.
+  EXPECT_LT(static_cast<double>(counters.instructions()) / pairs, 22);
+  EXPECT_LT(static_cast<double>(counters.lds_bank_conflicts) / pairs, 0.05);
+}
+
 class AttentionPrompt : public testing::TestWithParam<Case> {};
 
 TEST_P(AttentionPrompt, AgreesWithDouble) {
