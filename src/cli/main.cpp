@@ -5,6 +5,7 @@
 #include <new>
 
 #include "cli/commands.h"
+#include "link/guard.h"
 #include "support/error.h"
 
 namespace {
@@ -30,10 +31,13 @@ int run(int argc, char** argv) {
   add_bench(app);
   add_quantize(app);
   add_sim(app);
+  add_guard(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {  // --help, --version
     return app.exit(e);
+  } catch (const CLI::RuntimeError& e) {  // a command that has said all and failed
+    return e.get_exit_code();
   } catch (const CLI::ParseError& e) {
     std::fprintf(stderr, "outboard: %s\n", e.what());
     std::fputs("Run `outboard --help` for the commands and their options.\n", stderr);
@@ -48,6 +52,7 @@ int main(int argc, char** argv) {
   // A reader that goes away (| head) ends output with an error that is reported, not a signal.
   std::signal(SIGPIPE, SIG_IGN);
   try {
+    outboard::link::set_guard_program(outboard::link::own_path());
     return run(argc, argv);
   } catch (const outboard::Error& e) {
     std::fprintf(stderr, "outboard: %s\n", e.what());

@@ -1,6 +1,7 @@
 #include "link/socket.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -60,12 +61,35 @@ Addresses look_up(const std::string& host, uint16_t port, int flags) {
   return Addresses(found, ::freeaddrinfo);
 }
 
+// connect() with a deadline; 0, or what errno would be.
+int connect_within(int descriptor, const addrinfo& to, std::chrono::milliseconds limit) {
+  const int flags = ::fcntl(descriptor, F_GETFL);
+  ::fcntl(descriptor, F_SETFL, flags | O_NONBLOCK);
+  if (::connect(descriptor, to.ai_addr, to.ai_addrlen) != 0) {
+    if (errno != EINPROGRESS) return errno;
+    pollfd wait{descriptor, POLLOUT, 0};
+    const int ready = ::poll(&wait, 1, static_cast<int>(limit.count()));
+    if (ready == 0) return ETIMEDOUT;
+    if (ready < 0) return errno;
+    int error = 0;
+    socklen_t size = sizeof(error);
+    if (::getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &size) != 0) return errno;
+    if (error != 0) return error;
+  }
+  ::fcntl(descriptor, F_SETFL, flags);
+  return 0;
+}
+
 bool somebody_listens(const sockaddr_un& address) {
   Socket probe(::socket(AF_UNIX, SOCK_STREAM, 0));
   return probe.is_open() && ::connect(probe.descriptor(), generic(address), sizeof(address)) == 0;
 }
 
 }  // namespace
+
+Socket::Socket(int descriptor) : descriptor_(descriptor) {
+  if (descriptor_ >= 0) ::fcntl(descriptor_, F_SETFD, FD_CLOEXEC);
+}
 
 Socket::~Socket() {
   if (descriptor_ >= 0) ::close(descriptor_);
@@ -80,10 +104,20 @@ Socket& Socket::operator=(Socket&& other) noexcept {
 }
 
 Socket Socket::connect_unix(const std::string& path) {
+  Socket socket = try_connect_unix(path);
+  if (!socket.is_open()) {
+    throw Error(fmt::format("connect to {}: nobody listens there", path),
+                "Start the server: `outboard sim serve --socket PATH`, or TinyGPU.app on a Mac.");
+  }
+  return socket;
+}
+
+Socket Socket::try_connect_unix(const std::string& path) {
   const sockaddr_un address = unix_address(path);
   Socket socket(::socket(AF_UNIX, SOCK_STREAM, 0));
   if (!socket.is_open()) throw system_error("socket", path);
   if (::connect(socket.descriptor(), generic(address), sizeof(address)) != 0) {
+    if (errno == ENOENT || errno == ECONNREFUSED) return Socket();
     throw system_error("connect to", path);
   }
   socket.no_sigpipe();
@@ -94,17 +128,20 @@ Socket Socket::connect_tcp(const std::string& host, uint16_t port,
                            std::chrono::milliseconds timeout) {
   const std::string name = fmt::format("{}:{}", host, port);
   const Addresses found = look_up(host, port, 0);
-  Socket socket(::socket(found->ai_family, found->ai_socktype, found->ai_protocol));
-  if (!socket.is_open()) throw system_error("socket", name);
-  // On Linux this bounds connect() too; macOS has its own limit of about a minute.
-  socket.set_timeout(timeout);
-  if (::connect(socket.descriptor(), found->ai_addr, found->ai_addrlen) != 0) {
-    throw system_error("connect to", name);
+  int error = 0;
+  for (const addrinfo* each = found.get(); each != nullptr; each = each->ai_next) {
+    Socket socket(::socket(each->ai_family, each->ai_socktype, each->ai_protocol));
+    if (!socket.is_open()) throw system_error("socket", name);
+    error = connect_within(socket.descriptor(), *each, timeout);
+    if (error != 0) continue;
+    socket.set_timeout(timeout);
+    const int on = 1;
+    ::setsockopt(socket.descriptor(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    socket.no_sigpipe();
+    return socket;
   }
-  const int on = 1;
-  ::setsockopt(socket.descriptor(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-  socket.no_sigpipe();
-  return socket;
+  errno = error;
+  throw system_error("connect to", name);
 }
 
 void Socket::no_sigpipe() {

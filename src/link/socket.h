@@ -12,11 +12,11 @@
 
 namespace outboard::link {
 
-// An open socket; closed when destroyed.
+// An open socket; closed when destroyed. Not inherited by programs that this one starts.
 class Socket {
  public:
   Socket() = default;
-  explicit Socket(int descriptor) : descriptor_(descriptor) {}
+  explicit Socket(int descriptor);
   ~Socket();
   Socket(Socket&& other) noexcept;
   Socket& operator=(Socket&& other) noexcept;
@@ -26,6 +26,9 @@ class Socket {
 
   // Connects; throws Error naming the address and what the system said.
   static Socket connect_unix(const std::string& path);
+  // A closed Socket where nobody listens (or no socket is there); throws Error for all else.
+  static Socket try_connect_unix(const std::string& path);
+  // Tries all addresses of the host, each for `timeout` at most.
   static Socket connect_tcp(const std::string& host, uint16_t port,
                             std::chrono::milliseconds timeout);
 

@@ -46,8 +46,8 @@ class Wire {
   Wire(Socket socket, std::string name, WireOptions options)
       : socket_(std::move(socket)), name_(std::move(name)) {
     socket_.set_buffers(kSocketBuffers);
-    socket_.set_timeout(options.timeout);
-    timeout_ = options.timeout;
+    later_timeout_ = options.timeout;
+    wait_for(options.first_timeout.count() > 0 ? options.first_timeout : options.timeout);
   }
 
   const std::string& name() const { return name_; }
@@ -62,6 +62,10 @@ class Wire {
   void send(Command command, const Arguments& a, std::span<const std::byte> payload = {}) {
     const Request request{static_cast<uint8_t>(command), device_, a.bar, a.arg0, a.arg1, a.arg2};
     const auto header = std::as_bytes(std::span(&request, 1));
+    if (!lost_.empty()) {
+      throw Error(fmt::format("{}: the connection is lost: {}", name_, lost_),
+                  "The server ended or hangs, or the card was unplugged.");
+    }
     // TinyGPU's server reads the header in one piece; what follows may come in any.
     if (!socket_.send(header) || !socket_.send(payload)) lost(command);
   }
@@ -72,6 +76,7 @@ class Wire {
     const bool got = descriptor != nullptr ? socket_.receive_with_descriptor(bytes, *descriptor)
                                            : socket_.receive(bytes);
     if (!got) lost(command);
+    if (timeout_ != later_timeout_) wait_for(later_timeout_);
     if (response.status != 0) refused(command, response.resp0);
     return {response.resp0, response.resp1};
   }
@@ -86,7 +91,14 @@ class Wire {
   }
 
  private:
+  void wait_for(std::chrono::milliseconds timeout) {
+    timeout_ = timeout;
+    socket_.set_timeout(timeout);
+  }
+  // From then on answers could be those to other requests: nothing more passes.
   [[noreturn]] void lost(Command command) {
+    lost_ = fmt::format("{} {}", command_name(command),
+                        socket_.timed_out() ? "was not answered" : "was cut off");
     if (socket_.timed_out()) {
       throw Error(
           fmt::format("{}: no answer to {} in {} ms", name_, command_name(command),
@@ -109,8 +121,9 @@ class Wire {
 
   Socket socket_;
   std::string name_;
-  std::chrono::milliseconds timeout_{};
+  std::chrono::milliseconds timeout_{}, later_timeout_{};
   uint32_t device_ = 0;
+  std::string lost_;  // why; empty: the connection is whole
 };
 
 // Memory that both sides map.
@@ -190,8 +203,9 @@ class RemoteMemory : public SharedMemory {
 // What both dialects do alike.
 class WireLink : public Link {
  public:
-  WireLink(Socket socket, std::string name, WireOptions options)
-      : wire_(std::move(socket), std::move(name), options) {}
+  WireLink(Guarded guarded, std::string name, WireOptions options)
+      : guard_(std::move(guarded.process)),
+        wire_(std::move(guarded.socket), std::move(name), options) {}
 
   std::string name() const override { return wire_.name(); }
 
@@ -235,6 +249,9 @@ class WireLink : public Link {
     bars_.at(static_cast<size_t>(index)).reset();
   }
 
+ private:
+  std::unique_ptr<GuardProcess> guard_;  // ends once the wire has closed
+
  protected:
   Wire wire_;
 
@@ -250,6 +267,13 @@ class WireLink : public Link {
 
   std::array<std::optional<Bar>, kBars> bars_;
 };
+
+Guarded guard(Socket server, Dialect dialect, const std::string& name, const WireOptions& options) {
+  if (!options.guarded) return {std::move(server), nullptr};
+  static const CardLock kNone;
+  return start_guard(std::move(server), dialect, name,
+                     options.lock != nullptr ? *options.lock : kNone);
+}
 
 class TinyGpuLink : public WireLink {
  public:
@@ -275,8 +299,8 @@ class TinyGpuLink : public WireLink {
 
 class RemoteLink : public WireLink {
  public:
-  RemoteLink(Socket socket, std::string name, WireOptions options)
-      : WireLink(std::move(socket), std::move(name), options) {
+  RemoteLink(Guarded guarded, std::string name, WireOptions options)
+      : WireLink(std::move(guarded), std::move(name), options) {
     probe();
   }
 
@@ -329,13 +353,23 @@ class RemoteLink : public WireLink {
 
 }  // namespace
 
+std::unique_ptr<Link> link_tinygpu(Socket socket, const std::string& name, WireOptions options) {
+  return std::make_unique<TinyGpuLink>(guard(std::move(socket), Dialect::kTinyGpu, name, options),
+                                       name, options);
+}
+
+std::unique_ptr<Link> link_remote(Socket socket, const std::string& name, WireOptions options) {
+  return std::make_unique<RemoteLink>(guard(std::move(socket), Dialect::kRemote, name, options),
+                                      name, options);
+}
+
 std::unique_ptr<Link> connect_tinygpu(const std::string& path, WireOptions options) {
-  return std::make_unique<TinyGpuLink>(Socket::connect_unix(path), "tinygpu:" + path, options);
+  return link_tinygpu(Socket::connect_unix(path), "tinygpu:" + path, options);
 }
 
 std::unique_ptr<Link> connect_remote(const std::string& host, uint16_t port, WireOptions options) {
-  return std::make_unique<RemoteLink>(Socket::connect_tcp(host, port, options.timeout),
-                                      fmt::format("remote:{}:{}", host, port), options);
+  return link_remote(Socket::connect_tcp(host, port, options.timeout),
+                     fmt::format("remote:{}:{}", host, port), options);
 }
 
 }  // namespace outboard::link

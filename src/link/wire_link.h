@@ -5,7 +5,9 @@
 #include <memory>
 #include <string>
 
+#include "link/guard.h"
 #include "link/link.h"
+#include "link/socket.h"
 
 namespace outboard::link {
 
@@ -13,6 +15,11 @@ struct WireOptions {
   // A request that is not answered in this time fails. TinyGPU's server takes one client and lets
   // the next one connect and wait, so a busy card shows up as silence.
   std::chrono::milliseconds timeout{10000};
+  // Whether a guard process stands between (guard.h), and the lock that it keeps, too.
+  bool guarded = false;
+  const CardLock* lock = nullptr;
+  // Of the first request; zero: as the others.
+  std::chrono::milliseconds first_timeout{0};
 };
 
 // TinyGPU.app's server behind its unix socket. Shared memory is mapped; at most 128 regions for the
@@ -23,5 +30,10 @@ std::unique_ptr<Link> connect_tinygpu(const std::string& path, WireOptions optio
 // Shared memory stays there: reads are round trips.
 std::unique_ptr<Link> connect_remote(const std::string& host, uint16_t port,
                                      WireOptions options = {});
+
+// Over a socket that is connected already. name: of the link, for errors.
+std::unique_ptr<Link> link_tinygpu(Socket socket, const std::string& name,
+                                   WireOptions options = {});
+std::unique_ptr<Link> link_remote(Socket socket, const std::string& name, WireOptions options = {});
 
 }  // namespace outboard::link

@@ -51,7 +51,8 @@ class File {
 
   // Returns the part's offset.
   uint32_t add(const Bytes& part) {
-    const auto at = (static_cast<uint32_t>(bytes_.size()) + kAlignment - 1) / kAlignment * kAlignment;
+    const auto at =
+        (static_cast<uint32_t>(bytes_.size()) + kAlignment - 1) / kAlignment * kAlignment;
     bytes_.resize(at);
     bytes_.insert(bytes_.end(), part.begin(), part.end());
     return at;
@@ -136,7 +137,8 @@ Bytes make_smu() {
 
 Bytes make_sdma() {
   File file;
-  const Bytes context = contents("sdma context", 0x4000), control = contents("sdma control", 0x4000);
+  const Bytes context = contents("sdma context", 0x4000),
+              control = contents("sdma control", 0x4000);
   ucode::sdma_firmware_header_v2_0 header{};
   header.header = common(2, 0, 6, file.add(context), context.size() + control.size());
   header.ucode_feature_version = 60;
@@ -207,9 +209,9 @@ Bytes make_rlc() {
 
 std::map<std::string, std::vector<std::byte>> firmware_images() {
   return {
-      {"psp_13_0_0_sos.bin", make_sos()},   {"smu_13_0_0.bin", make_smu()},
-      {"sdma_6_0_0.bin", make_sdma()},      {"gc_11_0_0_mec.bin", make_mec()},
-      {"gc_11_0_0_imu.bin", make_imu()},    {"gc_11_0_0_rlc.bin", make_rlc()},
+      {"psp_13_0_0_sos.bin", make_sos()}, {"smu_13_0_0.bin", make_smu()},
+      {"sdma_6_0_0.bin", make_sdma()},    {"gc_11_0_0_mec.bin", make_mec()},
+      {"gc_11_0_0_imu.bin", make_imu()},  {"gc_11_0_0_rlc.bin", make_rlc()},
   };
 }
 

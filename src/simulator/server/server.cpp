@@ -46,7 +46,11 @@ std::optional<Outcome> link_fault(Card& card, link::Socket& socket, const Call& 
     socket.send(half);
     return Outcome{false, "closed: fault link.cut-reply"};
   }
-  if (faults->fires("link.refuse", where)) {
+  // Writes have no answer, so nothing can refuse them.
+  const auto command = static_cast<link::protocol::Command>(request.command);
+  const bool answered = command != link::protocol::Command::kMmioWrite &&
+                        command != link::protocol::Command::kSysmemWrite;
+  if (answered && faults->fires("link.refuse", where)) {
     const link::protocol::Response response{1, 0, 0};
     const bool sent = socket.send(std::as_bytes(std::span(&response, 1)));
     return Outcome{sent, "refused: fault link.refuse"};

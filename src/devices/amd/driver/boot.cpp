@@ -36,11 +36,7 @@ Card::Card(link::Link& link, const BootOptions& options) : context_(link), optio
     boot_engines();
     finalized_ = false;
   } catch (...) {
-    // What is shared already must not go while the card could write there.
-    try {
-      put_to_rest(context_);
-    } catch (const std::exception&) {  // the link is gone, too; the first error says more
-    }
+    quiet_down();
     throw;
   }
 }
@@ -137,8 +133,11 @@ void Card::boot_cold() {
 
 void Card::boot_engines() {
   Context& c = context_;
-  if (warm_) set_bus_master(true);
   stage("graphics core", [&] {
+    if (warm_) {
+      c.registers.set<ScratchInUse>(1);  // first: a run that ends from here on leaves a mess
+      set_bus_master(true);
+    }
     gfx::wait_for_autoload(c);
     gmc::init_hub(c, gmc::Hub::kGc);
     gc_hub_up_ = true;
@@ -149,7 +148,7 @@ void Card::boot_engines() {
       gfx::init(c, firmware_.mec_start);
     }
   });
-  c.registers.set<ScratchInUse>(1);
+  if (!warm_) c.registers.set<ScratchInUse>(1);
   if (!compute_) {
     stage("shared memory", [&] {
       pool_->reserve(options_.shared_bytes);
@@ -197,10 +196,7 @@ void Card::recover() {
     boot_engines();
     finalized_ = false;
   } catch (...) {
-    try {
-      put_to_rest(context_);
-    } catch (const std::exception&) {  // the link is gone; the first error says more
-    }
+    quiet_down();
     throw;
   }
 }
@@ -215,11 +211,19 @@ void Card::finalize() {
     smu::set_clocks(c, smu::Clocks::kLowest);
     ih::drain(c);
     c.registers.set<ScratchInUse>(0);
+    set_bus_master(false);
   } catch (...) {
-    set_bus_master(false);  // comes before everything else that could be said
+    quiet_down();
     throw;
   }
-  set_bus_master(false);
+}
+
+// After an error that says more: what was shared must not go while the card could write there.
+void Card::quiet_down() {
+  try {
+    put_to_rest(context_);
+  } catch (const std::exception&) {  // the link is gone, too
+  }
 }
 
 }  // namespace outboard::devices::amd::driver

@@ -95,6 +95,7 @@ class Card {
   void boot_cold();
   void boot_engines();
   void make_queues();
+  void quiet_down();
   std::string report();
 
   Context context_;

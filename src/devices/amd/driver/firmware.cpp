@@ -157,7 +157,9 @@ std::vector<std::byte> unpack(const std::filesystem::path& path, std::string_vie
   for (const char c : path.string()) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   const std::string command = fmt::format("{} -- {}'", program, quoted);
   std::vector<std::byte> out;
-  const auto close = [&](std::FILE* pipe) { if (pipe != nullptr) ::pclose(pipe); };
+  const auto close = [&](std::FILE* pipe) {
+    if (pipe != nullptr) ::pclose(pipe);
+  };
   std::unique_ptr<std::FILE, decltype(close)> pipe(::popen(command.c_str(), "r"), close);
   if (!pipe) throw system_error("run", command);
   std::array<std::byte, 1 << 16> piece{};
@@ -167,7 +169,8 @@ std::vector<std::byte> unpack(const std::filesystem::path& path, std::string_vie
     throw Error(fmt::format("firmware: `{}` ended with status {} and {} bytes", command,
                             WEXITSTATUS(status), out.size()),
                 fmt::format("Install {}, or unpack the images yourself and name their folder with "
-                            "--firmware-dir.", program.substr(0, program.find(' '))));
+                            "--firmware-dir.",
+                            program.substr(0, program.find(' '))));
   }
   return out;
 }
@@ -199,8 +202,7 @@ std::filesystem::path find_firmware(const std::vector<std::filesystem::path>& fo
       if (file_of(folder, name).empty()) absent = name;
     }
     if (absent.empty()) return folder;
-    missing +=
-        fmt::format("{}{} has no {}", missing.empty() ? "" : ", ", folder.string(), absent);
+    missing += fmt::format("{}{} has no {}", missing.empty() ? "" : ", ", folder.string(), absent);
   }
   throw Error("firmware: " + (missing.empty() ? "no folder to look in" : missing),
               "Get the card's images with `outboard pull firmware`, or name a folder that holds "

@@ -165,7 +165,15 @@ void find_vram(Context& c) {
   c.vram_end = uint64_t{c.registers.get<hw::mmhub::MMMC_VM_FB_LOCATION_TOP>() & kAddress} << 24;
 }
 
-void init_hub(Context& c, Hub hub) { hub == Hub::kGc ? init<GcHub>(c) : init<MmHub>(c); }
+void init_hub(Context& c, Hub hub) {
+  if (hub == Hub::kGc) {
+    init<GcHub>(c);
+    return;
+  }
+  // A program that died while it held the semaphore left it taken.
+  c.registers.set<MmHub::Semaphore>(0);
+  init<MmHub>(c);
+}
 
 void flush_tlb(Context& c, Hub hub) {
   c.flush_host_writes();

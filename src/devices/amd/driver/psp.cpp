@@ -85,7 +85,7 @@ void create_ring(Context& c) {
   }
   const auto control = [&] { return r.get<mp::MP0_SMN_C2PMSG_64>(); };
   c.wait_for({"psp", "the secure OS to get ready (C2PMSG_64 bit 31)"}, control,
-           [](uint32_t v) { return (v & GFX_FLAG_RESPONSE) != 0 && v != 0xffffffff; });
+             [](uint32_t v) { return (v & GFX_FLAG_RESPONSE) != 0 && v != 0xffffffff; });
   r.set_pair<mp::MP0_SMN_C2PMSG_69, mp::MP0_SMN_C2PMSG_70>(c.controller_address(layout::kPspRing));
   r.set<mp::MP0_SMN_C2PMSG_71>(kRingBytes);
   r.set<mp::MP0_SMN_C2PMSG_64>(PSP_RING_TYPE__KM << 16);

@@ -17,8 +17,8 @@ enum class Rest : uint8_t {
 };
 std::string_view words(Rest rest);
 
-// Stops the queues, if any run, and turns bus mastering off. Asks nothing of what was before. Throws
-// Error when the link is gone or bus mastering stays on.
+// Stops the queues, if any run, and turns bus mastering off. Asks nothing of what was before.
+// Throws Error when the link is gone or bus mastering stays on.
 Rest put_to_rest(Context& c);
 Rest put_to_rest(link::Link& link, double patience = 1);
 

@@ -31,9 +31,12 @@ SharedBuffer SharedPool::take(uint64_t bytes, std::string name) {
       block.free.erase(found);
       if (length > size) block.free[offset + size] = length - size;
       std::byte* host = block.memory->host();
-      const SharedBuffer out{block.buffer.address + offset, size,
-                             std::move(name),               host == nullptr ? nullptr : host + offset,
-                             block.memory.get(),            offset};
+      const SharedBuffer out{block.buffer.address + offset,
+                             size,
+                             std::move(name),
+                             host == nullptr ? nullptr : host + offset,
+                             block.memory.get(),
+                             offset};
       taken_[out.address] = out;
       return out;
     }

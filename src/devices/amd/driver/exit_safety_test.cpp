@@ -1,0 +1,258 @@
+// Whatever a session is doing when its program dies or its link fails: no memory is unshared while
+// the card could still write to it, and the next session works. OUTBOARD_EVERY_REQUEST=1 tries all
+// requests instead of a sample.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <mutex>
+#include <thread>
+
+#include "link/card_lock.h"
+#include "simulator/server/server.h"
+#include "support/error.h"
+
+extern char** environ;
+
+namespace outboard::devices::amd::driver {
+namespace {
+
+using simulator::CardEvent;
+using ::testing::AnyOf;
+using ::testing::HasSubstr;
+
+// A session that neither ends nor is told why within this time has no deadline.
+constexpr double kDeadlineSeconds = 30;
+
+simulator::CardOptions card_options(const std::string& faults = {}) {
+  simulator::CardOptions options;
+  options.vram_bytes = uint64_t{256} << 20;
+  options.bar0_bytes = uint64_t{256} << 20;
+  options.threads = 1;
+  options.strict = false;
+  if (!faults.empty()) options.faults = simulator::FaultPlan::parse(faults, "test");
+  return options;
+}
+
+// A card behind a server. Watches the command register: whether bus mastering was off each time a
+// client, and with it the memory it shared, went.
+class Served {
+ public:
+  explicit Served(simulator::Dialect dialect, const std::string& faults = {})
+      : card_(card_options(faults)),
+        path_((std::filesystem::temp_directory_path() /
+               fmt::format("outboard-exit-{}-{}.sock", ::getpid(), next_++))
+                  .string()),
+        dialect_(dialect),
+        server_(card_,
+                dialect == simulator::Dialect::kTinyGpu ? link::Listener::unix_socket(path_)
+                                                        : link::Listener::tcp("127.0.0.1", 0),
+                {dialect, false, [this](const std::string& line) { watch(line); },
+                 [this](const std::string& text) { note(text); }}),
+        thread_([this] { server_.run(); }) {}
+  ~Served() {
+    server_.stop();
+    thread_.join();
+    std::filesystem::remove(link::lock_path(spec()));
+  }
+  Served(const Served&) = delete;
+  Served& operator=(const Served&) = delete;
+
+  std::string spec() const {
+    return dialect_ == simulator::Dialect::kTinyGpu
+               ? "tinygpu:" + path_
+               : fmt::format("remote:127.0.0.1:{}", server_.port());
+  }
+  // Waits until no client is served.
+  bool is_left_alone() {
+    const auto start = std::chrono::steady_clock::now();
+    for (;;) {
+      {
+        const std::lock_guard lock(mutex_);
+        if (came_ == gone_) return true;
+      }
+      if (std::chrono::steady_clock::now() - start > std::chrono::seconds(25)) return false;
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+  int left_with_bus_master() {
+    const std::lock_guard lock(mutex_);
+    return left_with_bus_master_;
+  }
+  std::string panics() {
+    std::string out;
+    for (const CardEvent& event : card_.events()) {
+      if (event.text.find("kernel panic") != std::string::npos) out += event.text + "\n";
+    }
+    return out;
+  }
+
+ private:
+  void watch(const std::string& line) {
+    if (line.find("CFG_WRITE") == std::string::npos || line.find("arg0=0x4 ") == std::string::npos)
+      return;
+    const size_t value = line.find("arg2=");
+    const std::lock_guard lock(mutex_);
+    bus_master_ = (std::stoull(line.substr(value + 5), nullptr, 16) & 4) != 0;
+  }
+  void note(const std::string& text) {
+    const std::lock_guard lock(mutex_);
+    if (text == "client connected") ++came_;
+    if (text == "client gone") {
+      ++gone_;
+      if (bus_master_) ++left_with_bus_master_;
+      bus_master_ = false;  // the server's doing
+    }
+  }
+
+  static inline int next_ = 0;
+  simulator::Card card_;
+  std::string path_;
+  simulator::Dialect dialect_;
+  std::mutex mutex_;
+  bool bus_master_ = false;  // guarded by mutex_, as the following
+  int came_ = 0, gone_ = 0, left_with_bus_master_ = 0;
+  simulator::Server server_;
+  std::thread thread_;
+};
+
+struct Outcome {
+  int status = 0;    // as waitpid() has it
+  std::string said;  // both outputs
+  double seconds = 0;
+  uint64_t requests() const { return std::stoull(said); }
+};
+
+Outcome run_session(const std::string& spec, uint64_t last = 0, int signal = SIGKILL) {
+  std::array<int, 2> pipe{};
+  EXPECT_EQ(::pipe(pipe.data()), 0);
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  for (const int standard : {1, 2}) posix_spawn_file_actions_adddup2(&files, pipe[1], standard);
+  for (const int end : pipe) posix_spawn_file_actions_addclose(&files, end);
+  std::array<std::string, 4> arguments = {OUTBOARD_SESSION, spec, std::to_string(last),
+                                          std::to_string(signal)};
+  std::array<char*, 5> pointers{};
+  for (size_t i = 0; i < arguments.size(); ++i) pointers[i] = arguments[i].data();
+  pid_t pid = 0;
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_EQ(::posix_spawn(&pid, OUTBOARD_SESSION, &files, nullptr, pointers.data(), environ), 0);
+  posix_spawn_file_actions_destroy(&files);
+  ::close(pipe[1]);
+  Outcome outcome;
+  std::array<char, 4096> text{};
+  while (true) {
+    pollfd wait{pipe[0], POLLIN, 0};
+    if (::poll(&wait, 1, static_cast<int>(kDeadlineSeconds * 1000)) <= 0) {
+      outcome.said += " (no end within the deadline)";
+      ::kill(pid, SIGKILL);
+      break;
+    }
+    const ssize_t got = ::read(pipe[0], text.data(), text.size());
+    if (got <= 0) break;
+    outcome.said.append(text.data(), static_cast<size_t>(got));
+  }
+  ::close(pipe[0]);
+  ::waitpid(pid, &outcome.status, 0);
+  outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return outcome;
+}
+
+bool every_request() {
+  const char* wish = std::getenv("OUTBOARD_EVERY_REQUEST");
+  return wish != nullptr && std::string(wish) == "1";
+}
+
+class ExitSafety : public ::testing::TestWithParam<simulator::Dialect> {};
+
+TEST_P(ExitSafety, SurvivesAProgramKilledAtAnyRequest) {
+  Served served(GetParam());
+  const Outcome whole = run_session(served.spec());
+  ASSERT_EQ(whole.status, 0) << whole.said;
+  const uint64_t cold = whole.requests();
+  const uint64_t stride = every_request() ? 1 : 23;
+  for (uint64_t n = 1; n <= cold; n += stride) {
+    const int signal = n % 3 == 0 ? SIGTERM : n % 3 == 1 ? SIGKILL : SIGINT;
+    const Outcome killed = run_session(served.spec(), n, signal);
+    // A boot after a killed one needs other requests; it may be done before number n.
+    ASSERT_TRUE(WIFSIGNALED(killed.status) || killed.status == 0) << n << ": " << killed.said;
+    ASSERT_TRUE(served.is_left_alone()) << n;
+    ASSERT_LT(killed.seconds, kDeadlineSeconds) << n;
+    ASSERT_EQ(served.left_with_bus_master(), 0) << "killed at request " << n << " of " << cold;
+    ASSERT_EQ(served.panics(), "") << "killed at request " << n << " of " << cold;
+    if (n % 5 != 1) continue;
+    const Outcome next = run_session(served.spec());
+    ASSERT_EQ(next.status, 0) << "after a kill at request " << n << ": " << next.said;
+  }
+  const Outcome last = run_session(served.spec());
+  ASSERT_EQ(last.status, 0) << last.said;
+  ASSERT_TRUE(served.is_left_alone());
+  EXPECT_EQ(served.panics(), "");
+}
+
+// The server goes in the middle of a request. What it does with the memory is its own doing.
+TEST_P(ExitSafety, SaysSoWhenTheLinkFailsAtAnyRequest) {
+  const uint64_t cold = [&] {
+    Served served(GetParam());
+    return run_session(served.spec()).requests();
+  }();
+  const uint64_t stride = every_request() ? 1 : 61;
+  for (uint64_t n = 1; n <= cold; n += stride) {
+    const std::string what = n % 2 == 0 ? "link.drop" : "link.cut-reply";
+    Served served(GetParam(),
+                  fmt::format(R"([{{"what": "{}", "request": {}, "count": 1}}])", what, n));
+    const Outcome failed = run_session(served.spec());
+    ASSERT_TRUE(WIFEXITED(failed.status) && WEXITSTATUS(failed.status) == 1)
+        << what << " at " << n << ": " << failed.said;
+    ASSERT_LT(failed.seconds, kDeadlineSeconds) << n;
+    EXPECT_THAT(failed.said, HasSubstr("connection")) << n;
+    EXPECT_THAT(failed.said, AnyOf(HasSubstr("The server ended"), HasSubstr("held by"))) << n;
+    const Outcome next = run_session(served.spec());
+    ASSERT_EQ(next.status, 0) << "after " << what << " at " << n << ": " << next.said;
+  }
+}
+
+// A request that is refused leaves the link in order, so the program itself puts the card to rest.
+TEST_P(ExitSafety, PutsTheCardToRestWhenARequestIsRefused) {
+  const uint64_t cold = [&] {
+    Served served(GetParam());
+    return run_session(served.spec()).requests();
+  }();
+  const uint64_t stride = every_request() ? 1 : 61;
+  for (uint64_t n = 5; n <= cold; n += stride) {
+    Served served(GetParam(),
+                  fmt::format(R"([{{"what": "link.refuse", "request": {}, "count": 1}}])", n));
+    run_session(served.spec());
+    ASSERT_TRUE(served.is_left_alone());
+    ASSERT_EQ(served.left_with_bus_master(), 0) << n;
+    ASSERT_EQ(served.panics(), "") << n;
+    const Outcome next = run_session(served.spec());
+    ASSERT_EQ(next.status, 0) << "after a refusal at " << n << ": " << next.said;
+  }
+}
+
+TEST_P(ExitSafety, ASecondProgramIsToldWhoHoldsTheCard) {
+  Served served(GetParam());
+  const link::CardLock lock(link::lock_path(served.spec()), std::chrono::milliseconds(0));
+  lock.sign("outboard chat");
+  const Outcome second = run_session(served.spec());
+  EXPECT_TRUE(WIFEXITED(second.status) && WEXITSTATUS(second.status) == 1);
+  EXPECT_THAT(second.said, HasSubstr(fmt::format("held by process {}: outboard chat", ::getpid())));
+}
+
+INSTANTIATE_TEST_SUITE_P(Over, ExitSafety,
+                         ::testing::Values(simulator::Dialect::kTinyGpu,
+                                           simulator::Dialect::kRemote),
+                         [](const auto& each) {
+                           return each.param == simulator::Dialect::kTinyGpu ? "TinyGpu" : "Remote";
+                         });
+
+}  // namespace
+}  // namespace outboard::devices::amd::driver

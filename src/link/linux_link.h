@@ -1,0 +1,30 @@
+// A card in this Linux machine, through sysfs. Needs root.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "link/link.h"
+
+namespace outboard::link {
+
+struct LinuxOptions {
+  std::string sysfs = "/sys";  // tests have their own
+  std::string address;         // "0000:03:00.0"
+  bool take = false;           // unbind the kernel's driver when one is bound
+};
+
+// BARs are mapped, configuration space is a file, shared memory is locked memory of this process
+// whose physical addresses /proc/self/pagemap tells (there is no IOMMU between, or it passes
+// through). Throws Error for any other system than Linux.
+std::unique_ptr<Link> connect_linux(const LinuxOptions& options);
+
+struct LinuxCard {
+  std::string address;
+  std::string driver;  // bound to it; empty: none
+};
+// All RX 7900 XTXs on the bus; none on other systems.
+std::vector<LinuxCard> find_linux_cards(const std::string& sysfs);
+
+}  // namespace outboard::link
