@@ -1,7 +1,7 @@
 """Writes GGUF files with random weights: small ones of every family for the tests, and the exact
 shapes of large models.
 
-    make_model.py FAMILY OUT.gguf [--type F32|F16|Q8_0|Q4_0] [--seed N] [--like GGUF]
+    make_model.py FAMILY OUT.gguf [--type F32|F16|Q8_0|Q4_0|Q4_K_M] [--seed N] [--like GGUF]
     make_model.py --list
 
 Weights are scaled so that activations keep their size and the text varies. --like takes the
@@ -26,6 +26,8 @@ SHAPES = {
     "gpt2-medium": ("gpt2", 24, 1024, 16, 16, 64, 4096, 50257, 1024),
     "gpt2-large": ("gpt2", 36, 1280, 20, 20, 64, 5120, 50257, 1024),
     "gpt2-xl": ("gpt2", 48, 1600, 25, 25, 64, 6400, 50257, 1024),
+    "qwen3-0.6b": ("qwen3", 28, 1024, 16, 8, 128, 3072, 151936, 40960),
+    "llama-3.1-8b-layer": ("llama", 1, 4096, 32, 8, 128, 14336, 128256, 131072),  # one of its layers
     "llama-3.1-8b": ("llama", 32, 4096, 32, 8, 128, 14336, 128256, 131072),
 }
 EXPERTS, EXPERTS_USED, EXPERT_HIDDEN = 8, 2, 96
@@ -74,6 +76,34 @@ def add_tokenizer(writer, like, size):
     return len(reader.fields["tokenizer.ggml.tokens"].contents())
 
 
+def random_blocks(kind, rows, columns, scale, random):
+    """Blocks of a K format whose weights have mean 0 and the standard deviation `scale`: every code is
+    as likely as any other, so the scale of the block settles it."""
+    n = rows * columns // 256
+    if kind == gguf.GGMLQuantizationType.Q4_K:
+        packed = random.integers(0, 256, (n, 12), dtype=np.uint8)
+        packed[:, 4:8] = packed[:, 0:4]  # minimum = scale of each group: sums to 0 with dmin = 7.5 d
+        packed[:, 8:12] = (packed[:, 8:12] & 15) * 17
+        d = scale / (36.5 * 4.6)
+        head = np.tile(np.array([d, 7.5 * d], np.float16).view(np.uint8), (n, 1))
+        blocks = [head, packed, random.integers(0, 256, (n, 128), dtype=np.uint8)]
+    else:
+        tail = np.tile(np.array([scale / (33 * 18.5)], np.float16).view(np.uint8), (n, 1))
+        blocks = [random.integers(0, 256, (n, 192), dtype=np.uint8), random.integers(16, 48, (n, 16), dtype=np.uint8), tail]
+    return np.concatenate(blocks, axis=1).reshape(rows, -1)
+
+
+def type_in_mix(name, layers):
+    """llama-quantize's Q4_K_M: some matrices, and the output, have more bits."""
+    more, less = gguf.GGMLQuantizationType.Q6_K, gguf.GGMLQuantizationType.Q4_K
+    if name == "output.weight":
+        return more
+    if name.split(".")[2:3] not in (["attn_v"], ["ffn_down"]):
+        return less
+    layer = int(name.split(".")[1])
+    return more if layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2 else less
+
+
 def make(family, out, kind="F32", seed=1, like=None):
     arch, layers, width, heads, kv_heads, dim, hidden, vocabulary, context = SHAPES[family]
     random = np.random.default_rng(seed)
@@ -87,11 +117,15 @@ def make(family, out, kind="F32", seed=1, like=None):
     writer.add_feed_forward_length(hidden)
     writer.add_head_count(heads)
     writer.add_head_count_kv(kv_heads)
-    quantized = gguf.GGMLQuantizationType[kind]
+    quantized = None if kind == "Q4_K_M" else gguf.GGMLQuantizationType[kind]
 
     def matrix(name, *shape, scale=None):
         rows, columns = int(np.prod(shape[:-1])), shape[-1]
         scale = columns**-0.5 if scale is None else scale
+        if quantized is None:
+            use = type_in_mix(name, layers)
+            writer.add_tensor(name, random_blocks(use, rows, columns, scale, random), raw_dtype=use)
+            return
         use = quantized if columns % gguf.GGML_QUANT_SIZES[quantized][0] == 0 else gguf.GGMLQuantizationType.F32
         # Large matrices repeat one block of rows, so that an 8B model is written in minutes.
         block = random.standard_normal((min(rows, 4096 if rows > 40000 else 512), columns), dtype=np.float32)
@@ -123,7 +157,7 @@ def make(family, out, kind="F32", seed=1, like=None):
         writer.add_expert_count(EXPERTS)
         writer.add_expert_used_count(EXPERTS_USED)
         writer.add_expert_feed_forward_length(EXPERT_HIDDEN)
-    if "llama31" in family or family == "llama-3.1-8b":
+    if "llama31" in family or "8b" in family:
         # Llama 3.1's scaling (arXiv:2407.21783): slow pairs turn 8 times slower, fast ones not.
         i = np.arange(dim // 2)
         wavelength = 2 * np.pi * 500000.0 ** (2 * i / dim)
@@ -170,7 +204,7 @@ def make(family, out, kind="F32", seed=1, like=None):
         vector("output_norm.bias", width, 0)
     # The others are tied. Gemma's files are too, but it multiplies embeddings by sqrt(width): with random
     # weights a tied output would leave no doubt about any token, and nothing to compare.
-    if family in ("llama-small", "llama31-small", "mistral-small", "qwen2-small", "gemma3-small", "llama-3.1-8b"):
+    if family in ("llama-small", "llama31-small", "mistral-small", "qwen2-small", "gemma3-small") or "8b" in family:
         matrix("output.weight", vocabulary, width, scale=3 * width**-0.5)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

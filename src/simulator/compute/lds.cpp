@@ -67,7 +67,9 @@ bool conflict_free(const LaneAddresses& a, uint32_t bytes) {
 
 void count(Workgroup& workgroup, const LaneAddresses& a, uint32_t bytes) {
   workgroup.counters.lds_bytes += uint64_t{bytes} * static_cast<uint64_t>(std::popcount(a.mask));
-  if (!conflict_free(a, bytes)) workgroup.counters.lds_bank_conflicts += bank_conflicts(a, bytes);
+  // Conflicts are found out only where somebody wants to know how memory is used: it takes time.
+  const Options& options = *workgroup.worker->shared->options;
+  if ((options.cache_model || options.strict) && !conflict_free(a, bytes)) workgroup.counters.lds_bank_conflicts += bank_conflicts(a, bytes);
 }
 
 // What kind of DS instruction it is.
@@ -358,6 +360,34 @@ void lane_atomic(VectorRegister* v, const MemoryOp& memory, int lane, std::byte*
 
 }  // namespace
 
+namespace {
+
+// The usual case at once: all lanes load or store whole dwords inside the allocation, and nobody
+// watches.
+bool access_dwords(Workgroup& workgroup, Wave& wave, const MemoryOp& memory, int bank,
+                   const LaneAddresses& a, int data, int result) {
+  if (a.mask != ~0U || workgroup.strict || memory.bytes % 4 != 0 || memory.half ||
+      memory.kind == MemoryOp::Kind::kAtomic)
+    return false;
+  const valu::LaneMemory& lanes = *valu::chosen_table().memory;
+  uint64_t low = 0, high = 0;
+  lanes.bounds(a.at.data(), &low, &high);
+  if (high > workgroup.lds.size() || memory.bytes > workgroup.lds.size() - high) return false;
+  const size_t dwords = memory.bytes / 4U;
+  VectorRegister* v = wave.bank[static_cast<size_t>(bank)];
+  if (memory.kind == MemoryOp::Kind::kLoad) {
+    lanes.load[dwords - 1](v[result].lane.data(), workgroup.lds.data(), 0, a.at.data());
+    return true;
+  }
+  for (size_t lane = 0; lane < a.at.size(); ++lane)
+    for (size_t d = 0; d < dwords; ++d)
+      std::memcpy(&workgroup.lds[a.at[lane] + 4 * d], &v[static_cast<size_t>(data) + d].lane[lane],
+                  4);
+  return true;
+}
+
+}  // namespace
+
 void access_lds(Wave& wave, const Op& op, const MemoryOp& memory, int bank, const LaneAddresses& a,
                 int data, int compare, int result) {
   Workgroup& workgroup = *wave.workgroup;
@@ -365,6 +395,7 @@ void access_lds(Wave& wave, const Op& op, const MemoryOp& memory, int bank, cons
   const bool writes = memory.kind != MemoryOp::Kind::kLoad;
   const bool atomic = memory.kind == MemoryOp::Kind::kAtomic;
   count(workgroup, a, memory.bytes);
+  if (access_dwords(workgroup, wave, memory, bank, a, data, result)) return;
   for_lanes(a.mask, [&](int lane) {
     const uint64_t address = a.at[lane];
     const bool inside = address <= size && memory.bytes <= size - address;

@@ -62,7 +62,7 @@ Swizzle swizzle_of(const Instruction& i, uint32_t exec, int bank) {
     }
     const bool readable = from != kNoLane && (i.fetch_inactive || (exec >> from & 1) != 0);
     if (readable) {
-      out.lane[static_cast<size_t>(lane)] = static_cast<uint8_t>(from);
+      out.from[static_cast<size_t>(lane)] = static_cast<uint32_t>(from) * 4;
     } else {
       out.zero |= bit;
       // Without BOUND_CTRL a lane that has nothing to read writes nothing.

@@ -145,7 +145,38 @@ void modify_result(uint32_t* x, Type type, int omod, const Mode& mode) {
 }
 
 void swizzle(uint32_t* out, const uint32_t* in, const Swizzle& how) {
-  for (size_t i = 0; i < kLanes; ++i) out[i] = (how.zero >> i & 1) != 0 ? 0 : in[how.lane[i]];
+  alignas(64) static constexpr std::array<uint32_t, kLanes> kZeros{};
+  const Table& table = chosen_table();
+  table.memory->permute(out, in, how.from.data(), 0, ~0U);
+  if (how.zero != 0) table.blend(out, kZeros.data(), how.zero);
+}
+
+// swizzle_of(), remembered for the usual case of all lanes active: reductions use the same few
+// patterns over and over.
+const Swizzle& find_swizzle(const Instruction& i, uint32_t exec, int bank, Swizzle& buffer) {
+  if (exec != ~0U) {
+    buffer = swizzle_of(i, exec, bank);
+    return buffer;
+  }
+  struct Known {
+    uint64_t key = 0;
+    Swizzle swizzle;
+  };
+  constexpr size_t kSlots = 64;
+  thread_local std::array<Known, kSlots> known;
+  const bool is_dpp8 = i.dpp == Instruction::Dpp::kDpp8;
+  const uint64_t lanes = is_dpp8 ? i.dpp8_lanes
+                                 : static_cast<uint64_t>(i.dpp_ctrl) |
+                                       static_cast<uint64_t>(i.row_mask) << 9 |
+                                       static_cast<uint64_t>(i.bank_mask) << 13 |
+                                       static_cast<uint64_t>(i.bound_ctrl) << 17;
+  // Never 0.
+  const uint64_t key = lanes << 4 | static_cast<uint64_t>(bank) << 3 |
+                       static_cast<uint64_t>(i.fetch_inactive) << 2 |
+                       static_cast<uint64_t>(is_dpp8) << 1 | 1;
+  Known& slot = known[(key ^ key >> 6 ^ key >> 12) % kSlots];
+  if (slot.key != key) slot = {key, swizzle_of(i, exec, bank)};
+  return slot.swizzle;
 }
 
 // One source of one pass; `buffer` is used when it is not as it lies in its register.
@@ -296,16 +327,16 @@ void run_general(Wave& wave, const Op& op) {
   for (int bank = 0; bank < wave.banks(); ++bank) {
     uint32_t write = wave.exec(bank);
     if (write == 0) continue;
-    Swizzle dpp{};
-    const bool has_dpp = i.dpp != Instruction::Dpp::kNone;
-    if (has_dpp) {
-      dpp = swizzle_of(i, write, bank);
-      write &= ~dpp.disabled;
+    Swizzle dpp_buffer;
+    const Swizzle* dpp = nullptr;
+    if (i.dpp != Instruction::Dpp::kNone) {
+      dpp = &find_swizzle(i, write, bank, dpp_buffer);
+      write &= ~dpp->disabled;
     }
     std::array<Buffer, 3> buffers;
     std::array<const uint32_t*, 3> p{};
     for (size_t s = 0; s < sources; ++s) {
-      p[s] = fetch(wave, op, s, bank, has_dpp ? &dpp : nullptr, buffers[s]);
+      p[s] = fetch(wave, op, s, bank, dpp, buffers[s]);
     }
     uint32_t extra = mode_bits(wave, bank);
     if (reads_mask) extra = static_cast<uint32_t>(mask_in >> (32 * bank));

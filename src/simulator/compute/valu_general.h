@@ -14,7 +14,7 @@ bool prepare_special(Op& op, const Instruction& instruction);
 
 // The lanes of one bank that DPP names.
 struct Swizzle {
-  std::array<uint8_t, kLanesOfRegister> lane;  // where each lane reads
+  alignas(64) std::array<uint32_t, kLanesOfRegister> from;  // where each lane reads, times 4
   uint32_t zero;                               // lanes that read zero instead
   uint32_t disabled;                           // lanes that do not write
 };
