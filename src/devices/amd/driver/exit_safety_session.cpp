@@ -90,7 +90,7 @@ int session(const std::string& spec, uint64_t last, int signal) {
   link::set_guard_program(link::own_path());
   link::ConnectOptions options;
   options.spec = spec;
-  options.timeout = std::chrono::milliseconds(2000);
+  options.timeout = std::chrono::milliseconds(5000);
   const auto connection = link::connect(options);
   Mortal link(*connection, last, signal);
   BootOptions boot;
