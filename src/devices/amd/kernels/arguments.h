@@ -183,7 +183,8 @@ struct MatvecArgs {
   Input input;
   Part parts[3];
   int32_t part_count;
-  int32_t gated;  // 1: part_count is 2, of equal rows; out (part 0's) = function(row 0) * row 1
+  // 1: part_count is 2, of equal rows and one type; out (part 0's) = function(row 0) * row 1.
+  int32_t gated;
   Function function;
   float softcap;  // 0: none; out = softcap * tanh(out / softcap)
 };

@@ -18,12 +18,12 @@ struct Row {
   Ptr<const uint8_t> scales;
 };
 
-DEVICE Row row_of(const Matrix& m, int row, WeightType type) {
+// `units`: of a row.
+DEVICE Row row_of(const Matrix& m, uint32_t row, WeightType type, uint32_t units) {
   const UnitBytes bytes = unit_bytes(type);
-  const int units = units_of(m.columns);
-  const uint64_t r = row;
-  return {m.codes + r * (units * bytes.codes), m.high + r * (units * bytes.high),
-          m.scales + r * scale_bytes(bytes, units)};
+  const auto offset = [&](uint32_t row_bytes) { return static_cast<uint64_t>(row) * row_bytes; };
+  return {m.codes + offset(units * bytes.codes), m.high + offset(units * bytes.high),
+          m.scales + offset(scale_bytes(bytes, units))};
 }
 
 typedef uint16_t uint16_any __attribute__((aligned(1)));

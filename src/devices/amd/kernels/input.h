@@ -8,35 +8,58 @@ namespace outboard::devices::amd::kernels {
 
 constexpr int kChunk = 8;  // columns
 
-// --- eight columns of a row in memory; those from width on are 0 ---
-
-typedef float4 float4_any __attribute__((aligned(4)));
-
 DEVICE float8 join(float4 a, float4 b) {
   return __builtin_shufflevector(a, b, 0, 1, 2, 3, 4, 5, 6, 7);
 }
-DEVICE float8 load8(Ptr<const float> row, int column, int width) {
-  if (width % kChunk == 0) {
-    const Ptr<const float4_any> p = reinterpret_cast<Ptr<const float4_any>>(row + column);
-    return join(p[0], p[1]);
-  }
-  float8 v = 0;
+
+// A row of floats in memory, the same in all lanes, as a buffer: what lies beyond its width reads
+// as 0 and is not written, without a branch. Such a check takes an access as a whole, so rows that
+// are no multiple of four floats wide go float by float, with a comparison each.
+class RowBuffer {
+ public:
+  DEVICE RowBuffer(Ptr<const float> row, int width)
+      : row_(row),
+        width_(width),
+        resource_(__builtin_amdgcn_make_buffer_rsrc(const_cast<float*>((const float*)row), 0,
+                                                    4 * width, kRawBuffer)) {}
+
+  // Columns [column, column + 8).
+  DEVICE float8 load(int column) const {
+    float8 v;
+    if (width_ % 4 != 0) {
 #pragma unroll
-  for (int i = 0; i < kChunk; ++i)
-    if (column + i < width) v[i] = row[column + i];
-  return v;
-}
-DEVICE void store8(Ptr<float> row, int column, int width, float8 v) {
-  if (width % kChunk == 0) {
-    const Ptr<float4_any> p = reinterpret_cast<Ptr<float4_any>>(row + column);
-    p[0] = float4{v[0], v[1], v[2], v[3]};
-    p[1] = float4{v[4], v[5], v[6], v[7]};
-    return;
+      for (int i = 0; i < kChunk; ++i) {
+        const float x = row_[__builtin_elementwise_min(column + i, width_ - 1)];
+        v[i] = column + i < width_ ? x : 0;
+      }
+    } else {
+      const uint4 a = __builtin_amdgcn_raw_buffer_load_b128(resource_, 4 * column, 0, 0);
+      const uint4 b = __builtin_amdgcn_raw_buffer_load_b128(resource_, 4 * column + 16, 0, 0);
+      v = join(bits_as<float4>(a), bits_as<float4>(b));
+    }
+    return v;
   }
+  DEVICE void store(int column, float8 v) const {
+    if (width_ % 4 != 0) {
 #pragma unroll
-  for (int i = 0; i < kChunk; ++i)
-    if (column + i < width) row[column + i] = v[i];
-}
+      for (int i = 0; i < kChunk; ++i)
+        if (column + i < width_) const_cast<Ptr<float>>(row_)[column + i] = v[i];
+    } else {
+      const float4 a = {v[0], v[1], v[2], v[3]};
+      const float4 b = {v[4], v[5], v[6], v[7]};
+      __builtin_amdgcn_raw_buffer_store_b128(bits_as<uint4>(a), resource_, 4 * column, 0, 0);
+      __builtin_amdgcn_raw_buffer_store_b128(bits_as<uint4>(b), resource_, 4 * column + 16, 0, 0);
+    }
+  }
+
+ private:
+  // Word 3 of the resource: FORMAT 32_FLOAT, OOB_SELECT 3 (bytes), the rest 0.
+  static constexpr int kRawBuffer = 0x31016000;
+
+  Ptr<const float> row_;
+  int width_;
+  __amdgpu_buffer_rsrc_t resource_;
+};
 
 DEVICE float magnitude(float8 v) {
   float m = 0;
@@ -76,14 +99,14 @@ DEVICE int step_int(const Step& step, int offset, int index) {
   return reinterpret_cast<Ptr<const int32_t>>(step.record + offset)[index];
 }
 
-// Partial results of attention, columns [column, column + 8) of the heads side by side. value_dim
-// is a multiple of 8.
+// Partial results of attention, columns [column, column + 8) of the heads side by side; 0 beyond
+// the last head. value_dim is a multiple of 8.
 DEVICE float8 merged_splits(const Splits& s, int token, int position, int column) {
   const int head = static_cast<uint32_t>(column) / static_cast<uint32_t>(s.value_dim);
   const int within = column - head * s.value_dim;
   const int first = s.window > 0 ? __builtin_elementwise_max(position - s.window + 1, 0) : 0;
   const int count = position - first + 1;
-  if (count <= 0) return 0;
+  if (count <= 0 || head >= s.heads) return 0;
   const int each = split_positions(count, s.splits);
   const int used = (count + each - 1) / each;
   const int base = (token * s.heads + head) * s.splits;
@@ -96,82 +119,95 @@ DEVICE float8 merged_splits(const Splits& s, int token, int position, int column
     const float2 stat = stats[i];
     const float factor = exp(stat.x - maximum);
     weights += factor * stat.y;
-    sum += factor * load8(s.sums + (base + i) * s.value_dim, within, s.value_dim);
+    const Ptr<const float4> values =
+        reinterpret_cast<Ptr<const float4>>(s.sums + (base + i) * s.value_dim + within);
+    sum += factor * join(values[0], values[1]);
   }
   return sum * reciprocal(weights);
 }
 
-// A row that `waves` waves of the workgroup make together: all of them call run() alike. It goes
-// over the row several times, for what a norm must know before it can begin, and works v out anew
-// each time (from caches) unless a thread has one chunk only: code for that is there once.
+// A row that `waves` waves of the workgroup make together; all of them call the same functions.
+// What a norm must know before it can begin takes passes over the row; v is worked out anew in each
+// (from caches), unless a thread has one chunk only.
 template <int waves>
 class InputRow {
  public:
   static constexpr int kRowColumns = 32 * waves * kChunk;  // a chunk for each thread
-  // What run() begins with: everything, or columns alone after it has run before.
-  enum Pass { kAddMean, kAddSquares, kMean, kSquares, kBuild };
 
   // `row` is the same in all lanes of a wave. `scratch`: a float for each wave of the workgroup.
   DEVICE InputRow(const Input& in, const Step& step, int row, float* scratch)
-      : in_(in), scratch_(scratch) {
-    token_ = in.selected ? step_int(step, step.layout.row_token, row) : row;
-    token_ = __builtin_amdgcn_readfirstlane(token_);
+      : in_(in), scratch_(scratch), width_(in.width), token_(row) {
+    if (in.selected)
+      token_ = __builtin_amdgcn_readfirstlane(step_int(step, step.layout.row_token, row));
     if (in.kind == InputKind::kSplits)
       position_ = __builtin_amdgcn_readfirstlane(step_int(step, step.layout.positions, token_));
   }
 
-  // Calls build(column, v, normed v) for this thread's chunks with from <= column < to, multiples
-  // of 1024, so that all lanes of a wave take part; 0 from width on.
-  template <typename Build>
-  DEVICE void run(Pass first, int from, int to, Build build) {
-    const int own = (thread() & (kRowColumns / kChunk - 1)) * kChunk;
-    const bool once = in_.width <= kRowColumns;
-    bool known = false;
-    float8 v = 0;
-    for (int pass = first; pass <= kBuild; ++pass) {
-      if (pass == kAddMean && !(adds() && in_.add_norm.kind == NormKind::kLayer)) continue;
-      if (pass == kAddSquares && !(adds() && in_.add_norm.kind != NormKind::kNone)) continue;
-      if (pass == kMean && in_.norm.kind != NormKind::kLayer) continue;
-      const int end = pass == kBuild ? to : in_.width;
+  // Before anything else: the norms' moments and the exponent.
+  DEVICE void measure() {
+    const float n = reciprocal(static_cast<float>(width_));
+    if (adds() && in_.add_norm.kind != NormKind::kNone) {
+      const RowBuffer add = add_row();
+      if (in_.add_norm.kind == NormKind::kLayer)
+        add_moments_.mean = n * all_sum(sum_over([&](int c) { return sum8(add.load(c)); }));
+      const float squares = all_sum(
+          sum_over([&](int c) { return squares8(in_.add_norm, add.load(c), c, add_moments_); }));
+      add_moments_.scale = reciprocal_root(n * squares + in_.add_norm.epsilon);
+    }
+    const Norm& norm = in_.norm;
+    if (norm.kind == NormKind::kLayer)
+      moments_.mean = n * all_sum(sum_over([&](int c) { return sum8(compute(c)); }));
+    float largest = 0;
+    float largest_bias = 0;
+    float squares = sum_over([&](int c) {
+      last_ = compute(c);
+      float8 v = last_;
       float sum = 0;
-      float largest = 0;
-      float largest_bias = 0;
-      for (int c = own + (pass == kBuild ? from : 0); c < end; c += kRowColumns) {
-        if (pass <= kAddSquares) {
-          v = load8(add_row(), c, in_.width);
-        } else if (!known || c != own) {
-          v = compute(c);
-        }
-        if (pass == kAddMean || pass == kMean) {
-          sum += sum8(v);
-        } else if (pass == kAddSquares) {
-          sum += squares(in_.add_norm, v, c, add_moments_.mean);
-        } else if (pass == kSquares) {
-          sum += squares(in_.norm, v, c, moments_.mean);
-          measure(v, c, largest, largest_bias);
-        } else {
-          build(c, v, normalize(in_.norm, moments_, v, c));
-        }
+      if (norm.kind != NormKind::kNone) {
+        sum = squares8(norm, v, c, moments_);
+        if (norm.kind == NormKind::kLayer) v -= moments_.mean;
+        if (norm.weight != nullptr) v *= RowBuffer(norm.weight, width_).load(c);
+        if (norm.bias != nullptr)
+          largest_bias = __builtin_fmaxf(largest_bias,
+                                         magnitude(RowBuffer(norm.bias, width_).load(c)));
       }
-      known = once && pass >= kMean;
-      if (pass == kBuild) break;
-      const float n = 1.0F / static_cast<float>(in_.width);
-      if (pass != kSquares || in_.norm.kind != NormKind::kNone) sum = all_sum(sum) * n;
-      if (pass == kAddMean) add_moments_.mean = sum;
-      if (pass == kAddSquares) add_moments_.scale = reciprocal_root(sum + in_.add_norm.epsilon);
-      if (pass == kMean) moments_.mean = sum;
-      if (pass == kSquares) {
-        if (in_.norm.kind != NormKind::kNone)
-          moments_.scale = reciprocal_root(sum + in_.norm.epsilon);
-        set_exponent(all_max(largest) * moments_.scale, largest_bias);
-      }
+      largest = __builtin_fmaxf(largest, magnitude(v));
+      return sum;
+    });
+    if (norm.kind == NormKind::kNone) {
+      largest = all_max(largest);
+    } else {
+      // Both at once: what the waves tell each other is what takes the time.
+      all_sum_max(squares, largest);
+      moments_.scale = reciprocal_root(n * squares + norm.epsilon);
+      largest *= moments_.scale;
+      if (norm.bias != nullptr) largest += all_max(largest_bias);
+    }
+    // The magnitude is below 2^e; 0, infinity and NaN give 0.
+    const int e = __builtin_amdgcn_frexp_expf(largest);
+    exponent_ = __builtin_amdgcn_readfirstlane(__builtin_elementwise_max(e, -100)) - 13;
+  }
+
+  // Calls f(column, v, normed v) for this thread's chunks with from <= column < to. These are
+  // multiples of 256, so that all lanes of a wave take part; 0 from width on.
+  template <typename F>
+  DEVICE void each(int from, int to, F f) const {
+    const bool once = width_ <= kRowColumns;
+    for (int base = from; base < to; base += kRowColumns) {
+      const int c = base + own();
+      if (kRowColumns > 256 && c - lane() * kChunk >= to) break;
+      float8 v = 0;
+      if (!once)
+        v = compute(c);
+      else if (base == 0)
+        v = last_;
+      f(c, v, normalize(in_.norm, moments_, v, c));
     }
   }
 
   // v before its norm, to where it is wanted.
   DEVICE void store_sum(float8 v, int column) const {
-    if (column < in_.width)
-      store8(in_.sum + static_cast<int64_t>(token_) * in_.sum_stride, column, in_.width, v);
+    RowBuffer(in_.sum + static_cast<int64_t>(token_) * in_.sum_stride, width_).store(column, v);
   }
 
   // The row times 2^-exponent has a largest magnitude below 2^13, so that float16 holds it, with
@@ -185,67 +221,53 @@ class InputRow {
   };
 
   DEVICE bool adds() const { return in_.add != nullptr; }
-  DEVICE Ptr<const float> add_row() const {
-    return in_.add + static_cast<int64_t>(token_) * in_.add_stride;
+  DEVICE RowBuffer row(Ptr<const float> rows, int stride) const {
+    return {rows + static_cast<int64_t>(token_) * stride, width_};
+  }
+  DEVICE RowBuffer add_row() const { return row(in_.add, in_.add_stride); }
+  // The first column of this thread's first chunk.
+  DEVICE int own() const { return (thread() & (kRowColumns / kChunk - 1)) * kChunk; }
+
+  // Over all of this thread's chunks.
+  template <typename F>
+  DEVICE float sum_over(F f) const {
+    float sum = 0;
+    for (int base = 0; base < width_; base += kRowColumns) sum += f(base + own());
+    return sum;
   }
 
-  // kind(x, y) + add_norm(add)
+  // kind(x, y) + add_norm(add), 0 from width on
   DEVICE float8 compute(int column) const {
-    if (column >= in_.width) return 0;
     float8 v;
     if (in_.kind == InputKind::kSplits) {
       v = merged_splits(in_.splits, token_, position_, column);
     } else {
-      v = load8(in_.x + static_cast<int64_t>(token_) * in_.x_stride, column, in_.width);
+      v = row(in_.x, in_.x_stride).load(column);
       if (in_.kind != InputKind::kRows) v = apply8(in_.function, v);
-      if (in_.kind == InputKind::kGated)
-        v *= load8(in_.y + static_cast<int64_t>(token_) * in_.y_stride, column, in_.width);
+      if (in_.kind == InputKind::kGated) v *= row(in_.y, in_.y_stride).load(column);
     }
-    if (adds()) {
-      const float8 add = load8(add_row(), column, in_.width);
-      v += normalize(in_.add_norm, add_moments_, add, column);
-    }
+    if (adds()) v += normalize(in_.add_norm, add_moments_, add_row().load(column), column);
     return v;
   }
 
   DEVICE float8 normalize(const Norm& norm, Moments m, float8 v, int column) const {
     if (norm.kind == NormKind::kNone) return v;
-    if (column >= in_.width) return 0;
-    v = (v - m.mean) * m.scale;
-    if (norm.weight != nullptr) v *= load8(norm.weight, column, in_.width);
-    if (norm.bias != nullptr) v += load8(norm.bias, column, in_.width);
+    if (norm.kind == NormKind::kLayer) v = centered(v, column, m.mean);
+    v *= m.scale;
+    if (norm.weight != nullptr) v *= RowBuffer(norm.weight, width_).load(column);
+    if (norm.bias != nullptr) v += RowBuffer(norm.bias, width_).load(column);
     return v;
   }
 
-  DEVICE float squares(const Norm& norm, float8 v, int column, float mean) const {
-    if (norm.kind == NormKind::kLayer) v = centered(v, column, mean);
+  DEVICE float squares8(const Norm& norm, float8 v, int column, Moments m) const {
+    if (norm.kind == NormKind::kLayer) v = centered(v, column, m.mean);
     return sum8(v * v);
   }
   // v - mean, 0 from width on.
   DEVICE float8 centered(float8 v, int column, float mean) const {
 #pragma unroll
-    for (int i = 0; i < kChunk; ++i) v[i] = column + i < in_.width ? v[i] - mean : 0;
+    for (int i = 0; i < kChunk; ++i) v[i] = column + i < width_ ? v[i] - mean : 0;
     return v;
-  }
-
-  // Largest magnitudes of what the norm will multiply with its scale, and of its bias.
-  DEVICE void measure(float8 v, int column, float& largest, float& largest_bias) const {
-    if (in_.norm.kind != NormKind::kNone) {
-      v -= moments_.mean;
-      if (in_.norm.weight != nullptr) v *= load8(in_.norm.weight, column, in_.width);
-      if (in_.norm.bias != nullptr)
-        largest_bias = __builtin_fmaxf(largest_bias,
-                                       magnitude(load8(in_.norm.bias, column, in_.width)));
-    }
-    largest = __builtin_fmaxf(largest, magnitude(v));
-  }
-
-  DEVICE void set_exponent(float largest, float largest_bias) {
-    if (in_.norm.kind != NormKind::kNone && in_.norm.bias != nullptr)
-      largest += all_max(largest_bias);
-    // The magnitude is below 2^e; 0, infinity and NaN give 0.
-    const int e = __builtin_amdgcn_frexp_expf(largest);
-    exponent_ = __builtin_amdgcn_readfirstlane(__builtin_elementwise_max(e, -100)) - 13;
   }
 
   template <typename F>
@@ -255,10 +277,11 @@ class InputRow {
       barrier();
       scratch_[wave()] = x;
       barrier();
-      const int first = wave() / waves * waves;
-      x = scratch_[first];
-#pragma unroll
-      for (int w = 1; w < waves; ++w) x = combine(x, scratch_[first + w]);
+      // The other waves' in turn in the lanes.
+      x = scratch_[(wave() & -waves) + (lane() & (waves - 1))];
+      if constexpr (waves > 1) x = combine(x, dpp<kQuadSwap1>(x));
+      if constexpr (waves > 2) x = combine(x, dpp<kQuadSwap2>(x));
+      if constexpr (waves > 4) x = combine(x, dpp<kRowXmask + 4>(x));
     }
     return x;
   }
@@ -268,14 +291,20 @@ class InputRow {
   DEVICE float all_max(float x) const {
     return all(x, [](float a, float b) { return __builtin_fmaxf(a, b); });
   }
+  DEVICE void all_sum_max(float& sum, float& maximum) const {
+    sum = all_sum(sum);
+    maximum = all_max(maximum);
+  }
 
   const Input& in_;
   float* scratch_;
-  int token_ = 0;
+  int width_;
+  int token_;
   int position_ = 0;
   Moments add_moments_;
   Moments moments_;
   int exponent_ = 0;
+  float8 last_ = 0;
 };
 
 DEVICE half8 to_half(float8 v, int exponent) {

@@ -21,14 +21,13 @@ struct Tile {
 
 // Columns [from, to) of the input rows, multiples of 1024, into the tile.
 template <int rows>
-DEVICE void fill(InputRow<kWaves / rows>& input, Tile<rows>& tile, bool first, int from, int to,
+DEVICE void fill(const InputRow<kWaves / rows>& input, Tile<rows>& tile, int from, int to,
                  bool store_sum) {
-  using In = InputRow<kWaves / rows>;
-  const int b = wave() / (kWaves / rows);
-  input.run(first ? In::kAddMean : In::kBuild, from, to, [&](int column, float8 v, float8 normed) {
+  const int b = static_cast<uint32_t>(wave()) / (kWaves / rows);
+  input.each(from, to, [&](int column, float8 v, float8 normed) {
     if (store_sum) input.store_sum(v, column);
     const half8 h = to_half(normed, input.exponent());
-    const int chunk = (column - from) / kChunk;
+    const uint32_t chunk = static_cast<uint32_t>(column - from) / kChunk;
     tile.part[b][chunk % 4][chunk / 4] = h;
     constexpr half2 kOnes = {1, 1};
     float sum = 0;
@@ -37,8 +36,7 @@ DEVICE void fill(InputRow<kWaves / rows>& input, Tile<rows>& tile, bool first, i
     sum += dpp<kQuadSwap1>(sum);
     if (chunk % 2 == 0) tile.sums[b][chunk / 4][chunk / 2 % 2] = sum;
   });
-  if (thread() % (kThreads / rows) == 0)
-    tile.factor[b] = __builtin_ldexpf(1, input.exponent());
+  if (thread() % (kThreads / rows) == 0) tile.factor[b] = __builtin_ldexpf(1, input.exponent());
 }
 
 // Adds two rows of the matrix times columns [32 * first, 32 * (first + count)) of the input rows;
@@ -156,19 +154,13 @@ DEVICE float spread_sums(const float (&sum)[2][rows]) {
   return v[0];
 }
 
-// Two rows of the matrix, or of two matrices.
-struct RowPair {
-  Matrix matrix[2];
-  int row[2];
-};
-
 template <int rows>
-DEVICE void add_pair(const RowPair& pair, const Tile<rows>& tile, int units, int first, int count,
+DEVICE void add_pair(const Matrix& first_matrix, int first_row, const Matrix& second_matrix,
+                     int second_row, const Tile<rows>& tile, int units, int first, int count,
                      float (&sum)[2][rows]) {
-  const auto type = static_cast<WeightType>(pair.matrix[0].type);
-  with_format(type, [&]<WeightType t>() {
-    const Row row[2] = {row_of(pair.matrix[0], pair.row[0], t),
-                        row_of(pair.matrix[1], pair.row[1], t)};
+  with_format(static_cast<WeightType>(first_matrix.type), [&]<WeightType t>() {
+    const Row row[2] = {row_of(first_matrix, first_row, t, units),
+                        row_of(second_matrix, second_row, t, units)};
     multiply<t, rows>(row, tile, units, first, count, sum);
   });
 }
@@ -183,15 +175,16 @@ DEVICE const MatvecArgs& arguments() {
 
 template <int rows>
 DEVICE void matvec(Tile<rows>& tile) {
-  const MatvecArgs& all = arguments();
-  const int units = units_of(all.input.width);
-  const int padded = (units + 31) / 32 * 32;
+  const int units = units_of(arguments().input.width);
+  const int padded = (units + 31) & -32;
   const bool whole = padded <= Tile<rows>::kUnits;
-  InputRow<kWaves / rows> input(all.input, all.step, wave() / (kWaves / rows), tile.scratch);
-  bool begun = false;
+  const MatvecArgs& all = arguments();
+  InputRow<kWaves / rows> input(all.input, all.step,
+                                static_cast<uint32_t>(wave()) / (kWaves / rows), tile.scratch);
+  input.measure();
 
   const int pairs = matvec_pairs(all);
-  const int turns = matvec_pairs_a_wave(pairs);
+  const int turns = matvec_pairs_a_wave(pairs, all.input.width);
   for (int turn = 0; turn < turns; ++turn) {
     const MatvecArgs& a = arguments();
     // The part and its two rows; waves with nothing left repeat the last.
@@ -199,51 +192,28 @@ DEVICE void matvec(Tile<rows>& tile) {
     int index = __builtin_elementwise_min(pair, pairs - 1);
     int part = 0;
     if (!a.gated) {
-      for (; part < a.part_count - 1; ++part) {
-        const int in_part = (a.parts[part].matrix.rows + 1) / 2;
-        if (index < in_part) break;
-        index -= in_part;
-      }
+      const int second = matvec_pairs_of(a.parts[0]);
+      const int third = second + matvec_pairs_of(a.parts[1]);
+      part = index < second ? 0 : index < third ? 1 : 2;
+      index -= part == 0 ? 0 : part == 1 ? second : third;
     }
     const Part& out = a.parts[part];
-    RowPair both{{out.matrix, out.matrix}, {2 * index, 2 * index + 1}};
-    if (a.gated) {
-      both.matrix[1] = a.parts[1].matrix;
-      both.row[0] = both.row[1] = index;
-    } else if (both.row[1] >= out.matrix.rows) {
-      both.row[1] = both.row[0];
-    }
-    // Matrices of different types are taken one after the other, each twice: rare, and the second
-    // read of a row costs no memory.
-    const bool alike = both.matrix[0].type == both.matrix[1].type;
+    const Matrix& other = a.gated ? a.parts[1].matrix : out.matrix;
+    const int first_row = a.gated ? index : 2 * index;
+    const int second_row =
+        a.gated ? index : __builtin_elementwise_min(first_row + 1, out.matrix.rows - 1);
 
     float sum[2][rows] = {};
     for (int first = 0; first < units; first += Tile<rows>::kUnits) {
       const int count = __builtin_elementwise_min(padded - first, Tile<rows>::kUnits);
-      if (!whole || !begun) {
-        barrier();
+      if (!whole || turn == 0) {
+        if (!whole) barrier();
         const bool store_sum = turn == 0 && workgroup_x() == 0 && all.input.sum != nullptr;
-        fill<rows>(input, tile, !begun, first * kUnit, (first + count) * kUnit, store_sum);
+        fill<rows>(input, tile, first * kUnit, (first + count) * kUnit, store_sum);
         barrier();
-        begun = true;
       }
-      for (int pass = alike ? 1 : 0; pass < 2; ++pass) {
-        RowPair now = both;
-        if (pass == 0) {
-          now.matrix[1] = now.matrix[0];
-          now.row[1] = now.row[0];
-        } else if (!alike) {
-          now.matrix[0] = now.matrix[1];
-          now.row[0] = now.row[1];
-        }
-        float got[2][rows] = {};
-        add_pair<rows>(now, tile, units, first, count, got);
-#pragma unroll
-        for (int b = 0; b < rows; ++b) {
-          if (alike || pass == 0) sum[0][b] += got[0][b];
-          if (pass == 1) sum[1][b] += got[1][b];
-        }
-      }
+      if (pair < pairs)
+        add_pair<rows>(out.matrix, first_row, other, second_row, tile, units, first, count, sum);
     }
 
     float v = spread_sums<rows>(sum);
@@ -255,8 +225,7 @@ DEVICE void matvec(Tile<rows>& tile) {
     if (a.gated) {
       const Ptr<const float> bias = which == 0 ? a.parts[0].bias : a.parts[1].bias;
       if (bias != nullptr) v += bias[row];
-      const float other = other_row(v);
-      v = apply(a.function, v) * other;
+      v = apply(a.function, v) * other_row(v);
     } else if (out.bias != nullptr && row < out.matrix.rows) {
       v += out.bias[row];
     }

@@ -80,6 +80,36 @@ TEST_P(MatvecTypes, EveryNumberOfRows) {
   }
 }
 
+// What the card would do for a matrix of usual shape.
+TEST_P(MatvecTypes, ReadsEachByteOnceWithFewInstructions) {
+  std::mt19937 random(4);
+  for (const int rows : {1, 2, 4, 8}) {
+    KernelRunner runner(false);
+    constexpr int kRows = 1024;
+    constexpr int kColumns = 2048;
+    const TestMatrix m = make_matrix(runner, GetParam(), kRows, kColumns, random);
+    InputOptions options;
+    options.norm = NormKind::kRms;
+    TestInput input(runner, rows, kColumns, random, options);
+    const std::span<float> out = runner.allocate<float>(static_cast<size_t>(rows) * kRows);
+    MatvecArgs args{};
+    args.step = input.step;
+    args.input = input.input;
+    args.parts[0].matrix = m.matrix;
+    args.parts[0].out = KernelRunner::ptr(out);
+    args.parts[0].stride = kRows;
+    args.part_count = 1;
+    const simulator::compute::Counters before = runner.counters();
+    runner.run(kernel_name(rows), args, {matvec_workgroups(args), 1, 1});
+    const simulator::compute::Counters& after = runner.counters();
+    const double weights = double{kRows} * kColumns;
+    const auto instructions = static_cast<double>(after.instructions() - before.instructions());
+    fmt::print("{} B={}: {:.2f} instructions for 32 weights; valu {:.2f} dot {:.2f} lds {:.2f} vmem {:.2f} salu {:.2f} wait {:.2f} other {:.2f} branch {:.2f} smem {:.2f}; conflicts {} miss {:.3f} of planes\n", type_name(GetParam()), rows, instructions * 32 / weights,
+               double(after.valu-before.valu)*32/weights, double(after.dot-before.dot)*32/weights, double(after.lds-before.lds)*32/weights, double(after.vmem_load-before.vmem_load)*32/weights, double(after.salu-before.salu)*32/weights, double(after.waitcnt-before.waitcnt)*32/weights, double(after.other-before.other)*32/weights, double(after.branch-before.branch)*32/weights, double(after.smem-before.smem)*32/weights,
+               after.lds_bank_conflicts - before.lds_bank_conflicts, double(after.gl2_miss_bytes - before.gl2_miss_bytes)/double(planes(m.type, kRows, kColumns).bytes));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, MatvecTypes, testing::ValuesIn(kAllTypes),
                          [](const auto& type) { return type_name(type.param); });
 

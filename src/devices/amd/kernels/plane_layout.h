@@ -80,24 +80,34 @@ constexpr UnitBytes unit_bytes(WeightType type) {
   return {};
 }
 
-constexpr int32_t units_of(int32_t columns) { return (columns + kUnit - 1) / kUnit; }
+constexpr int32_t units_of(int32_t columns) {
+  return static_cast<int32_t>(static_cast<uint32_t>(columns + kUnit - 1) / kUnit);
+}
 // Of a row of so many units.
-constexpr int32_t scale_bytes(const UnitBytes& unit, int32_t units) {
+constexpr uint32_t scale_bytes(const UnitBytes& unit, uint32_t units) {
   return units * unit.scales + units / kSuperUnits * unit.super_scales;
 }
 
 // Pairs of rows that one wave of `matvec` works through, of all that the parts have: as few
-// workgroups as fill the card some times over, for each builds the input rows anew.
+// workgroups as fill the card some times over, for each builds the input rows anew; and of narrow
+// matrices, where that is most of the work, enough that it pays.
 constexpr int32_t kMatvecWorkgroups = 384;
 constexpr int32_t kWaves = kThreads / 32;
-constexpr int32_t matvec_pairs_a_wave(int32_t pairs) {
-  return (pairs + kWaves * kMatvecWorkgroups - 1) / (kWaves * kMatvecWorkgroups);
+constexpr int32_t matvec_pairs_a_wave(int32_t pairs, int32_t columns) {
+  constexpr uint32_t kAll = kWaves * kMatvecWorkgroups;
+  constexpr int32_t kPays = 4096;  // weights of a row pair's half, in all
+  const auto turns = static_cast<int32_t>((static_cast<uint32_t>(pairs) + kAll - 1) / kAll);
+  const int32_t wide = columns < 1024 ? 1024 : columns;
+  const int32_t least = (kPays + wide - 1) / wide;
+  return turns < least ? least : turns;
 }
+constexpr int32_t matvec_pairs_of(const Part& part) {
+  return static_cast<int32_t>(static_cast<uint32_t>(part.matrix.rows + 1) / 2);
+}
+// Parts from part_count on have no rows.
 constexpr int32_t matvec_pairs(const MatvecArgs& a) {
   if (a.gated) return a.parts[0].matrix.rows;
-  int32_t pairs = 0;
-  for (int32_t i = 0; i < a.part_count; ++i) pairs += (a.parts[i].matrix.rows + 1) / 2;
-  return pairs;
+  return matvec_pairs_of(a.parts[0]) + matvec_pairs_of(a.parts[1]) + matvec_pairs_of(a.parts[2]);
 }
 
 // Of `repack`, for so many units: some for each thread.

@@ -52,7 +52,7 @@ Planes planes(TensorType type, int64_t rows, int64_t columns) {
   Planes p;
   p.high = aligned(r * u * static_cast<size_t>(unit.codes));
   p.scales = aligned(p.high + r * u * static_cast<size_t>(unit.high));
-  p.bytes = aligned(p.scales + r * static_cast<size_t>(scale_bytes(unit, units)));
+  p.bytes = aligned(p.scales + r * scale_bytes(unit, static_cast<uint32_t>(units)));
   return p;
 }
 
@@ -70,7 +70,7 @@ Matrix matrix(TensorType type, int64_t rows, int64_t columns, uint64_t address) 
 
 uint32_t matvec_workgroups(const MatvecArgs& args) {
   const int32_t pairs = matvec_pairs(args);
-  const int32_t a_workgroup = kWaves * matvec_pairs_a_wave(pairs);
+  const int32_t a_workgroup = kWaves * matvec_pairs_a_wave(pairs, args.input.width);
   return static_cast<uint32_t>((pairs + a_workgroup - 1) / a_workgroup);
 }
 

@@ -8,7 +8,7 @@ namespace {
 // Unit u of a table's row.
 DEVICE void table_unit(const Matrix& table, int row, int u, float (&out)[kUnit]) {
   with_format(static_cast<WeightType>(table.type), [&]<WeightType type>() {
-    dequantize(Format<type>(row_of(table, row, type), u), out);
+    dequantize(Format<type>(row_of(table, row, type, units_of(table.columns)), u), out);
   });
 }
 
@@ -22,16 +22,16 @@ KERNEL void prepare(PrepareArgs a) {
   const int width = a.input.width;
   const int wanted = __builtin_elementwise_max(width, a.half != nullptr ? a.half_stride : 0);
   In input(a.input, a.step, row, scratch);
-  input.run(In::kAddMean, 0, (wanted + 1023) / 1024 * 1024,
-            [&](int column, float8 v, float8 normed) {
-              if (a.input.sum != nullptr) input.store_sum(v, column);
-              if (a.out != nullptr && column < width)
-                store8(a.out + static_cast<int64_t>(row) * a.out_stride, column, width, normed);
-              if (a.half != nullptr && column < a.half_stride) {
-                const Ptr<uint16_t> to = a.half + static_cast<int64_t>(row) * a.half_stride;
-                *reinterpret_cast<Ptr<half8>>(to + column) = to_half(normed, input.exponent());
-              }
-            });
+  input.measure();
+  input.each(0, (wanted + 255) & -256, [&](int column, float8 v, float8 normed) {
+    if (a.input.sum != nullptr) input.store_sum(v, column);
+    if (a.out != nullptr)
+      RowBuffer(a.out + static_cast<int64_t>(row) * a.out_stride, width).store(column, normed);
+    if (a.half != nullptr && column < a.half_stride) {
+      const Ptr<uint16_t> to = a.half + static_cast<int64_t>(row) * a.half_stride;
+      *reinterpret_cast<Ptr<half8>>(to + column) = to_half(normed, input.exponent());
+    }
+  });
   if (a.factor != nullptr && thread() == 0)
     a.factor[row] = __builtin_ldexpf(1, input.exponent());
 }
@@ -42,7 +42,7 @@ KERNEL void embed(EmbedArgs a) {
   const int id = step_int(a.step, a.step.layout.ids, token);
   const int position =
       __builtin_elementwise_max(step_int(a.step, a.step.layout.positions, token), 0);
-  const Ptr<float> out = a.out + static_cast<int64_t>(token) * a.stride;
+  const RowBuffer out(a.out + static_cast<int64_t>(token) * a.stride, a.table.columns);
   for (int u = thread(); u < units_of(a.table.columns); u += kThreads) {
     float v[kUnit];
     table_unit(a.table, id, u, v);
@@ -55,12 +55,9 @@ KERNEL void embed(EmbedArgs a) {
       for (int e = 0; e < kUnit; ++e) v[e] += add[e];
     }
 #pragma unroll
-    for (int e = 0; e < kUnit; e += kChunk) {
-      const int column = u * kUnit + e;
-      if (column < a.table.columns)
-        store8(out, column, a.table.columns,
-               float8{v[e], v[e + 1], v[e + 2], v[e + 3], v[e + 4], v[e + 5], v[e + 6], v[e + 7]});
-    }
+    for (int e = 0; e < kUnit; e += kChunk)
+      out.store(u * kUnit + e, float8{v[e], v[e + 1], v[e + 2], v[e + 3], v[e + 4], v[e + 5],
+                                      v[e + 6], v[e + 7]});
   }
 }
 

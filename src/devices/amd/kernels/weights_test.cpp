@@ -100,7 +100,7 @@ TEST_P(Weights, RepackIsCheap) {
   const double waves = 256.0 * 4096 / 32 / 32;
   const double instructions = static_cast<double>(runner.counters().instructions()) / waves;
   RecordProperty("instructions", std::to_string(instructions));
-  EXPECT_LT(instructions, 300) << "wave instructions for 1024 weights";
+  EXPECT_LT(instructions, 450) << "wave instructions for 1024 weights";
 }
 
 INSTANTIATE_TEST_SUITE_P(Types, Weights, testing::ValuesIn(kAllTypes),
