@@ -31,7 +31,9 @@ std::unique_ptr<Device> open_sim(const OpenOptions& options) {
   card.strict = options.strict;
   card.cache_model = options.counters;
   card.threads = static_cast<unsigned>(options.threads);
-  auto device = std::make_unique<SimDevice>(card, amd_options(options));
+  amd::AmdOptions how = amd_options(options);
+  how.patience = std::chrono::hours(1);  // simulated steps take as long as they take
+  auto device = std::make_unique<SimDevice>(card, std::move(how));
   if (options.on_stage) options.on_stage("self-test");
   self_test(device->amd());
   return device;

@@ -12,8 +12,6 @@ SimDevice::SimDevice(const simulator::CardOptions& card, amd::AmdOptions options
   options.boot.images = simulator::firmware_images();
   constexpr double kPatience = 0.05;  // its engines need no time to start
   options.boot.patience = kPatience;
-  // Simulated steps take as long as they take; what counts as hung is a matter of instructions.
-  options.patience = std::chrono::hours(1);
   amd_ = std::make_unique<amd::AmdDevice>(simulator::make_simulated_link(*card_),
                                           std::move(options));
 }

@@ -45,6 +45,9 @@ class Model {
  public:
   static std::shared_ptr<Model> load(const std::filesystem::path& path,
                                      const LoadOptions& options = {});
+  // On a device that is open already.
+  static std::shared_ptr<Model> load(const std::filesystem::path& path,
+                                     std::unique_ptr<devices::Device> device);
 
   const formats::Model& file() const { return *file_; }
   std::shared_ptr<const formats::Model> shared_file() const { return file_; }
@@ -60,6 +63,7 @@ class Model {
 
  private:
   Model() = default;
+  static std::shared_ptr<Model> read(const std::filesystem::path& path);
 
   std::shared_ptr<const formats::Model> file_;
   program::Program program_;

@@ -4,7 +4,7 @@
 
 namespace outboard::engine {
 
-std::shared_ptr<Model> Model::load(const std::filesystem::path& path, const LoadOptions& options) {
+std::shared_ptr<Model> Model::read(const std::filesystem::path& path) {
   std::shared_ptr<Model> model(
       new Model);  // NOLINT(cppcoreguidelines-owning-memory): private constructor
   model->file_ = std::make_shared<formats::Model>(formats::open_model(path));
@@ -18,8 +18,20 @@ std::shared_ptr<Model> Model::load(const std::filesystem::path& path, const Load
   if (model->tokenizer_->vocabulary_size() > static_cast<size_t>(model->program_.vocabulary))
     fail("{}: the tokenizer has {} tokens, but the model's output only {}", path.string(),
          model->tokenizer_->vocabulary_size(), model->program_.vocabulary);
+  return model;
+}
+
+std::shared_ptr<Model> Model::load(const std::filesystem::path& path, const LoadOptions& options) {
+  std::shared_ptr<Model> model = read(path);
   // Last, so that a wrong file is told of before a card is booted for it.
   model->device_ = devices::open_device(options.device, options.open);
+  return model;
+}
+
+std::shared_ptr<Model> Model::load(const std::filesystem::path& path,
+                                   std::unique_ptr<devices::Device> device) {
+  std::shared_ptr<Model> model = read(path);
+  model->device_ = std::move(device);
   return model;
 }
 

@@ -1,0 +1,147 @@
+// Sessions on the simulated card: what the CPU answers, for few messages, and in spite of a hang.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "devices/sim_device.h"
+#include "engine/engine.h"
+#include "models/tiny_model.h"
+#include "support/error.h"
+
+namespace outboard::engine {
+namespace {
+
+class CardSessionTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = std::filesystem::temp_directory_path() / "outboard_card_session_test.gguf";
+    models::write_tiny_model(path_, "llama");
+    LoadOptions options;
+    options.device = "cpu";
+    cpu_ = Model::load(path_, options);
+  }
+  void TearDown() override { std::filesystem::remove(path_); }
+
+  // Null faults: none.
+  void open_card(const char* faults, std::chrono::milliseconds patience) {
+    simulator::CardOptions card;
+    card.vram_bytes = card.bar0_bytes = uint64_t{1} << 30;
+    card.strict = faults == nullptr;
+    if (faults != nullptr) card.faults = simulator::FaultPlan::parse(faults, "test");
+    devices::amd::AmdOptions options;
+    options.patience = patience;
+    auto device = std::make_unique<devices::SimDevice>(card, options);
+    simulated_ = device.get();
+    card_ = Model::load(path_, std::move(device));
+  }
+
+  Request request(const std::string& prompt, int n) const {
+    Request r;
+    r.prompt = cpu_->tokenizer().encode(prompt, true, false);
+    r.max_tokens = n;
+    r.temperature = 0;
+    r.ignore_end_of_text = true;
+    return r;
+  }
+  static SessionOptions options(int sequences) {
+    SessionOptions o;
+    o.context = 256;
+    o.max_sequences = sequences;
+    o.max_step_tokens = 48;
+    return o;
+  }
+  static std::vector<int32_t> answer(const std::shared_ptr<Model>& model, Request r) {
+    Session session(model, options(1));
+    return session.generate(std::move(r)).tokens;
+  }
+
+  std::filesystem::path path_;
+  std::shared_ptr<Model> cpu_, card_;
+  devices::SimDevice* simulated_ = nullptr;
+};
+
+constexpr std::chrono::hours kNoHurry(1);
+
+TEST_F(CardSessionTest, AnswersLikeTheCpu) {
+  open_card(nullptr, kNoHurry);
+  const Request greedy = request("the thing in the inn", 41);
+  EXPECT_EQ(answer(card_, greedy), answer(cpu_, greedy));
+  // Penalty and draws too, though tokens are queued before they are known.
+  Request drawn = request("an inn on the rain", 41);
+  drawn.temperature = 0.7F;
+  drawn.top_k = 30;
+  drawn.top_p = 0.9F;
+  drawn.repeat_penalty = 1.3F;
+  drawn.repeat_last = 5;
+  drawn.seed = 11;
+  EXPECT_EQ(answer(card_, drawn), answer(cpu_, drawn));
+  EXPECT_THAT(simulated_->shut_down(), ::testing::IsEmpty());
+}
+
+TEST_F(CardSessionTest, EightTokensCostOneMessage) {
+  open_card(nullptr, kNoHurry);
+  Session session(card_, options(1));
+  session.generate(request("the", 9));  // streams are recorded
+  const auto before = simulated_->card().counters();
+  const Completion c = session.generate(request("in", 33));
+  const auto after = simulated_->card().counters();
+  EXPECT_EQ(c.tokens.size(), 33U);
+  // Two prompt tokens, then 32 more in eights.
+  EXPECT_EQ(after.doorbells - before.doorbells, 5U);
+  for (int bar = 0; bar < 6; ++bar)
+    EXPECT_EQ(after.mmio_reads[bar], before.mmio_reads[bar]) << bar;
+  EXPECT_EQ(after.mmio_writes[0] + after.mmio_writes[5], before.mmio_writes[0] + before.mmio_writes[5]);
+  EXPECT_EQ(after.config_reads, before.config_reads);
+}
+
+TEST_F(CardSessionTest, ManySequencesAtOnce) {
+  open_card(nullptr, kNoHurry);
+  Session together(card_, options(4));
+  std::vector<SequenceId> ids;
+  std::vector<std::vector<int32_t>> want;
+  for (const char* prompt : {"the thing", "in", "an inn on the rain in the", "er", "on the other"}) {
+    const Request r = request(prompt, 12 + static_cast<int>(ids.size()));
+    want.push_back(answer(cpu_, r));
+    ids.push_back(together.add(r));
+  }
+  while (together.step()) {
+  }
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const auto completion = together.take(ids[i]);
+    ASSERT_TRUE(completion);
+    EXPECT_EQ(completion->tokens, want[i]) << i;
+  }
+}
+
+TEST_F(CardSessionTest, StopsAtTheEnd) {
+  open_card(nullptr, kNoHurry);
+  // What the model says third becomes a stop string: the steps queued behind are for nothing.
+  const Request plain = request("the thing in the inn", 30);
+  const std::vector<int32_t> tokens = answer(cpu_, plain);
+  Request stopped = plain;
+  stopped.stop = {cpu_->tokenizer().piece(tokens[2])};
+  Session on_card(card_, options(1)), on_cpu(cpu_, options(1));
+  const Completion want = on_cpu.generate(stopped), got = on_card.generate(stopped);
+  EXPECT_EQ(got.text, want.text);
+  EXPECT_EQ(got.finish, want.finish);
+  // The next answer begins with a clean slate.
+  EXPECT_EQ(on_card.generate(plain).tokens, tokens);
+}
+
+// The compute queue stops in the middle of an answer: one reset, and the answer goes on.
+TEST_F(CardSessionTest, GoesOnAfterAHang) {
+  open_card(R"([{"what": "mec.queue-hang", "skip": 2500, "count": 1}])",
+            std::chrono::milliseconds(1000));
+  const Request r = request("the thing in the inn", 60);
+  const uint64_t resets = simulated_->card().counters().resets;
+  EXPECT_EQ(answer(card_, r), answer(cpu_, r));
+  EXPECT_GT(simulated_->amd().generation(), 0);
+  EXPECT_GE(simulated_->card().counters().resets, resets);
+}
+
+TEST_F(CardSessionTest, GivesUpOnACardThatFailsAgain) {
+  open_card(R"([{"what": "mec.queue-hang", "skip": 2500}])", std::chrono::milliseconds(500));
+  EXPECT_THROW(answer(card_, request("the thing in the inn", 60)), Error);
+}
+
+}  // namespace
+}  // namespace outboard::engine
