@@ -1,5 +1,6 @@
 // Attention and what goes before it: norm and rope of each head, and the KV cache.
 #include "devices/amd/kernels/attention_core.h"
+#include "devices/amd/kernels/attention_prompt.h"
 
 namespace outboard::devices::amd::kernels {
 namespace {
@@ -71,42 +72,51 @@ DEVICE void decode_heads(const AttentionArgs& a, AttentionShared& s, const Decod
   });
 }
 
-// Consecutive tokens of one run.
-struct Tokens {
-  int first, count;
-  int position;  // of the first
-};
-
-// One head of up to kMaxQueries tokens.
-template <int kQueries, int kAtOnce>
-DEVICE void prompt_tokens(const AttentionArgs& a, AttentionShared& s, const Tokens& t, int head) {
-  Range range;
-  range.pages = pages_of(a.step, run_of(a.step, t.first));
-  range.kv_head = head / (a.heads / a.kv_heads);
-  range.begin = first_position(a, t.position);
-  range.end = t.position + t.count;
-  if (wave() < kQueries) {
-    const int g = wave();
-    const Ptr<const float> q = a.q + (t.first + g) * a.q_stride + head * a.key_dim;
-    for (int i = lane(); i < padded(a.key_dim, kAtOnce); i += 32)
-      s.q[g][i] = g < t.count && i < a.key_dim ? q[i] : 0;
-    if (lane() == 0) {
-      s.first[g] = g < t.count ? first_position(a, t.position + g) : 0;
-      s.last[g] = g < t.count ? t.position + g : -1;
-    }
+// q of a head of the tile's tokens into LDS.
+DEVICE void load_queries(const AttentionArgs& a, PromptShared& s, int begin, int head) {
+  const int padded_dim = padded(a.key_dim, 2);
+  const float factor = query_factor(a);
+  for (int g = wave(); g < kPromptTile; g += kPromptWaves) {
+    const int token = begin + g;
+    const int position = token < a.tokens ? position_of(a.step, token) : -1;
+    const Ptr<const float> q = a.q + token * a.q_stride + head * a.key_dim;
+    for (int i = lane(); i < padded_dim; i += 32)
+      s.q[g][i] = position >= 0 && i < a.key_dim ? static_cast<half>(q[i] * factor) : 0;
+    if (lane() == 0) s.position[g] = position;
   }
-  attend<kQueries, kAtOnce>(a, s, range, [&](int g, int column, float sum) {
-    if (g < t.count)
-      a.out[(t.first + g) * a.out_stride + head * a.value_dim + column] = sum / s.sum[g];
-  });
 }
 
-template <int kAtOnce>
-DEVICE void prompt(const AttentionArgs& a, AttentionShared& s, const Tokens& t, int head) {
-  if (t.count == 1)
-    prompt_tokens<1, kAtOnce>(a, s, t, head);
-  else
-    prompt_tokens<8, kAtOnce>(a, s, t, head);
+template <int kBlocks, bool kWhole>
+DEVICE void prompt(const AttentionArgs& a, PromptShared& s, int begin, int head) {
+  PromptState<kBlocks> state;
+#pragma unroll
+  for (int i = 0; i < 4 * kBlocks; ++i) state.out[i] = float8{};
+  const int end = __builtin_elementwise_min(begin + kPromptTile, a.tokens);
+  const int query = begin + (lane() & 15);
+  int count = 1;
+  for (int token = begin; token < end; token += count) {  // those of one run at a time
+    const int position = position_of(a.step, token);
+    count = 1;
+    if (position < 0) continue;
+    const int run = run_of(a.step, token);
+    while (token + count < end && position_of(a.step, token + count) >= 0 &&
+           run_of(a.step, token + count) == run)
+      ++count;
+    Range range;
+    range.pages = pages_of(a.step, run);
+    range.kv_head = head / (a.heads / a.kv_heads);
+    range.begin = first_position(a, position);
+    range.end = position + count;
+    const bool mine = query >= token && query < token + count;
+    const int last = mine ? position + query - token : -1;
+    const int first = mine ? first_position(a, last) : 0;
+    for (int tile = range.begin + wave() * kPromptTile; tile < range.end;
+         tile += kPromptWaves * kPromptTile)
+      prompt_tile<kBlocks, kWhole>(a, s, range, tile, first, last, state);
+  }
+  merge_waves(a, s, state, [&](int g, int column, float value) {
+    if (s.position[g] >= 0) a.out[(begin + g) * a.out_stride + head * a.value_dim + column] = value;
+  });
 }
 
 template <int kAtOnce>
@@ -174,27 +184,22 @@ KERNEL void rope_kv(AttentionArgs a) {
 
 // See AttentionArgs.
 KERNEL void attention_prompt(AttentionArgs a) {
-  SHARED AttentionShared s;
+  SHARED PromptShared s;
+  const int begin = workgroup_x() * kPromptTile;
   const int head = workgroup_y();
-  const int begin = workgroup_x() * 16;
-  const int end = __builtin_elementwise_min(begin + 16, a.tokens);
-  Tokens t;
-  for (t.first = begin; t.first < end; t.first += t.count) {
-    t.position = position_of(a.step, t.first);
-    t.count = 1;
-    if (t.position < 0) continue;
-    const int run = run_of(a.step, t.first);
-    while (t.count < kMaxQueries && t.first + t.count < end &&
-           position_of(a.step, t.first + t.count) >= 0 && run_of(a.step, t.first + t.count) == run)
-      ++t.count;
-    barrier();
-    if (a.key_dim <= 32)
-      prompt<1>(a, s, t, head);
-    else if (a.key_dim <= 64)
-      prompt<2>(a, s, t, head);
-    else
-      prompt<4>(a, s, t, head);
-  }
+  load_queries(a, s, begin, head);
+  barrier();
+  const bool whole = a.key_dim % 64 == 0 && a.value_dim % 64 == 0;
+  if (whole && a.value_dim == 64)
+    prompt<1, true>(a, s, begin, head);
+  else if (whole && a.value_dim == 128)
+    prompt<2, true>(a, s, begin, head);
+  else if (whole && a.value_dim == 256)
+    prompt<4, true>(a, s, begin, head);
+  else if (a.value_dim <= 64)
+    prompt<1, false>(a, s, begin, head);
+  else
+    prompt<4, false>(a, s, begin, head);
 }
 
 }  // namespace outboard::devices::amd::kernels

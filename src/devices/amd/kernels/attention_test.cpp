@@ -143,7 +143,8 @@ class Layer {
   struct Expected {
     std::vector<double> out, bound;
   };
-  Expected attention(int token, int head) {
+  // rounding: of q and of probabilities before they are multiplied.
+  Expected attention(int token, int head, double rounding) {
     const int run = record().token_run()[static_cast<size_t>(token)];
     const int position = record().positions()[static_cast<size_t>(token)];
     const int first = c.window > 0 ? std::max(0, position - c.window + 1) : 0;
@@ -164,7 +165,7 @@ class Layer {
       // Each product is rounded at most once for each addition that follows; q once for each of
       // norm, weight, and turn.
       errors[i] = args.scale * magnitude * (c.key_dim / 4.0 + 8) * 0x1p-24 +
-                  args.scale * magnitude * 2 * kTurnError;
+                  args.scale * magnitude * (2 * kTurnError + rounding);
       scores[i] = sum * args.scale;
       if (c.softcap != 0) {
         scores[i] = c.softcap * std::tanh(scores[i] / c.softcap);
@@ -181,7 +182,7 @@ class Layer {
       mean_error += scores[i] * errors[i];
     }
     mean_error /= sum;
-    const double additions = (static_cast<double>(n) + 64) * 0x1p-24;
+    const double additions = (static_cast<double>(n) + 64) * 0x1p-24 + rounding;
     Expected result;
     result.out.resize(static_cast<size_t>(c.value_dim));
     result.bound.resize(result.out.size());
@@ -196,8 +197,8 @@ class Layer {
     }
     return result;
   }
-  void expect_attention(int token, int head, std::span<const double> out) {
-    const Expected expected = attention(token, head);
+  void expect_attention(int token, int head, std::span<const double> out, double rounding) {
+    const Expected expected = attention(token, head, rounding);
     for (size_t e = 0; e < out.size(); ++e)
       ASSERT_NEAR(out[e], expected.out[e], expected.bound[e] + 1e-30)
           << "element " << e << " of head " << head << " of token " << token;
@@ -332,7 +333,7 @@ TEST_P(AttentionDecode, AgreesWithDouble) {
         }
       if (position < 0) continue;
       for (double& x : out) x /= sum;
-      ASSERT_NO_FATAL_FAILURE(s.expect_attention(t, head, out));
+      ASSERT_NO_FATAL_FAILURE(s.expect_attention(t, head, out, 0));
     }
   }
 }
@@ -435,8 +436,33 @@ TEST_P(AttentionPrompt, AgreesWithDouble) {
       if (s.record().positions()[static_cast<size_t>(t)] < 0) continue;
       const auto* row = &out[static_cast<size_t>(t * stride + head * c.value_dim)];
       ASSERT_NO_FATAL_FAILURE(
-          s.expect_attention(t, head, std::vector<double>(row, row + c.value_dim)));
+          s.expect_attention(t, head, std::vector<double>(row, row + c.value_dim), kHalfUlp / 2));
     }
+}
+
+TEST(AttentionPromptCost, MultipliesWithWmma) {
+  const Case c{.name = "llama 8B",
+               .runs = {{960, 64}},
+               .heads = 4,
+               .kv_heads = 1,
+               .key_dim = 128,
+               .value_dim = 128,
+               .rotary = 128};
+  Layer s(c);
+  const int stride = c.heads * c.value_dim;
+  s.args.out = KernelRunner::ptr(s.fill(stride));
+  s.args.out_stride = stride;
+  s.runner.run("rope_kv", s.args, {64, 1, 1});
+  const auto before = s.runner.counters();
+  s.runner.run("attention_prompt", s.args, {4, 4, 1});
+  const auto& counters = s.runner.counters();
+  const double pairs = 64 * 992.0 * c.heads;
+  // 8 for the scores and 8 for the values of each 16 x 16.
+  const double wmma = static_cast<double>(counters.wmma - before.wmma);
+  EXPECT_LT(wmma, 1.05 * pairs / 256 * 16);
+  const double instructions = static_cast<double>(counters.instructions() - before.instructions());
+  EXPECT_LT(instructions / pairs, 2.8);
+  EXPECT_LT(static_cast<double>(counters.lds_bank_conflicts) / pairs, 0.3);
 }
 
 std::vector<Case> prompt_cases() {
