@@ -485,6 +485,30 @@ DEVICE void dequantize(const F& weights, float (&out)[kUnit]) {
   }
 }
 
+// The unit's weights as float16: eight in each part.
+template <typename F>
+DEVICE void dequantize(const F& weights, half8 (&out)[4]) {
+  if constexpr (F::kHalf) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) out[i] = bits_as<half8>(weights.part[i]);
+  } else if constexpr (F::kPlain) {
+#pragma unroll
+    for (int e = 0; e < kUnit; ++e) out[e / 8][e % 8] = static_cast<half>(weights.value(e));
+  } else {
+    const Pairs pairs = weights.pairs();
+    const Scales s = weights.scales();
+#pragma unroll
+    for (int p = 0; p < kUnit / 2; ++p) {
+      const int group = p / 8;
+      const float m = minimum<F>(s, group);
+      out[p / 4][p % 4 * 2] = static_cast<half>(
+          __builtin_fmaf(s.scale[group], static_cast<float>(pairs.pair[p].x), m));
+      out[p / 4][p % 4 * 2 + 1] = static_cast<half>(
+          __builtin_fmaf(s.scale[group], static_cast<float>(pairs.pair[p].y), m));
+    }
+  }
+}
+
 // Calls body.template operator()<type>() for the type, the same in all lanes.
 template <typename Body>
 DEVICE void with_format(WeightType type, Body body) {

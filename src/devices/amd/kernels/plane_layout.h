@@ -110,6 +110,24 @@ constexpr int32_t matvec_pairs(const MatvecArgs& a) {
   return matvec_pairs_of(a.parts[0]) + matvec_pairs_of(a.parts[1]) + matvec_pairs_of(a.parts[2]);
 }
 
+// A workgroup of `matmul` makes 128 rows of a matrix times so many rows of activations: 128, or
+// fewer where there would be too few workgroups for the card's 96 compute units.
+constexpr int32_t kMatmulRows = 128;
+constexpr int32_t kMatmulTokens = 128;
+constexpr int32_t matmul_tiles_of(const Part& part) {
+  return static_cast<int32_t>(static_cast<uint32_t>(part.matrix.rows + kMatmulRows - 1) /
+                              kMatmulRows);
+}
+// Parts from part_count on have no rows.
+constexpr int32_t matmul_row_tiles(const MatmulArgs& a) {
+  return matmul_tiles_of(a.parts[0]) + matmul_tiles_of(a.parts[1]) + matmul_tiles_of(a.parts[2]);
+}
+constexpr int32_t matmul_tokens(int32_t row_tiles, int32_t m) {
+  int32_t tokens = kMatmulTokens;
+  while (tokens > 32 && row_tiles * ((m + tokens - 1) / tokens) < 96) tokens /= 2;
+  return tokens;
+}
+
 // Of `repack`, for so many units: some for each thread.
 constexpr int32_t repack_workgroups(int64_t units) {
   const int64_t n = (units + 4 * kThreads - 1) / (4 * kThreads);

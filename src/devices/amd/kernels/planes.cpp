@@ -74,6 +74,12 @@ uint32_t matvec_workgroups(const MatvecArgs& args) {
   return static_cast<uint32_t>((pairs + a_workgroup - 1) / a_workgroup);
 }
 
+uint32_t matmul_workgroups(const MatmulArgs& args) {
+  const int32_t row_tiles = matmul_row_tiles(args);
+  const int32_t tokens = matmul_tokens(row_tiles, args.m);
+  return static_cast<uint32_t>(row_tiles * ((args.m + tokens - 1) / tokens));
+}
+
 uint32_t repack_workgroups(const RepackArgs& args) {
   return static_cast<uint32_t>(
       repack_workgroups(int64_t{args.rows} * units_of(args.matrix.columns)));
