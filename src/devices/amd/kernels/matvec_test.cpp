@@ -113,5 +113,227 @@ TEST_P(MatvecTypes, ReadsEachByteOnceWithFewInstructions) {
 INSTANTIATE_TEST_SUITE_P(Types, MatvecTypes, testing::ValuesIn(kAllTypes),
                          [](const auto& type) { return type_name(type.param); });
 
+// Every kind of input, with and without norms, over widths that do and do not divide.
+struct InputCase {
+  const char* name;
+  int width;
+  InputOptions options;
+};
+
+std::vector<InputCase> input_cases() {
+  std::vector<InputCase> cases;
+  const auto add = [&](const char* name, int width, auto change) {
+    InputOptions o;
+    change(o);
+    cases.push_back({name, width, o});
+  };
+  add("Rms", 576, [](auto& o) { o.norm = NormKind::kRms; });
+  add("RmsRagged", 99, [](auto& o) { o.norm = NormKind::kRms; });
+  add("RmsWide", 5000, [](auto& o) { o.norm = NormKind::kRms; });
+  add("LayerBias", 768, [](auto& o) { o.norm = NormKind::kLayer, o.bias = true; });
+  add("LayerRagged", 1030, [](auto& o) { o.norm = NormKind::kLayer, o.bias = true; });
+  add("AddSum", 2112, [](auto& o) { o.add = o.sum = true, o.norm = NormKind::kRms; });
+  add("AddSumWide", 16000, [](auto& o) { o.add = o.sum = true, o.norm = NormKind::kLayer; });
+  add("AddNormed", 640, [](auto& o) {
+    o.add = o.sum = true, o.add_norm = NormKind::kRms, o.norm = NormKind::kRms;
+  });
+  add("AddLayerNormed", 333, [](auto& o) {
+    o.add = true, o.bias = true, o.add_norm = NormKind::kLayer;
+  });
+  add("Selected", 320, [](auto& o) { o.selected = true, o.norm = NormKind::kRms; });
+  add("SelectedSum", 320, [](auto& o) { o.selected = o.add = o.sum = true; });
+  for (const Function f :
+       {Function::kSilu, Function::kGeluTanh, Function::kGeluErf, Function::kRelu}) {
+    add("Gated", 416, [&](auto& o) { o.kind = InputKind::kGated, o.function = f; });
+    add("Activated", 2500, [&](auto& o) { o.kind = InputKind::kActivated, o.function = f; });
+  }
+  const std::vector<int> positions = {0, 63, 64, 700, -1, 5000, 128, 1};
+  add("Splits", 6 * 64, [&](auto& o) {
+    o.kind = InputKind::kSplits, o.heads = 6, o.splits = 5, o.positions = positions;
+  });
+  add("SplitsWindow", 9 * 80, [&](auto& o) {
+    o.kind = InputKind::kSplits, o.heads = 9, o.splits = 8, o.window = 300;
+    o.positions = positions;
+  });
+  return cases;
+}
+
+class MatvecInputs : public testing::TestWithParam<int> {};
+
+TEST_P(MatvecInputs, EveryKind) {
+  const int rows = GetParam();
+  std::mt19937 random(8);
+  for (const InputCase& c : input_cases()) {
+    SCOPED_TRACE(c.name);
+    KernelRunner runner;
+    constexpr int kRows = 21;
+    const TestMatrix m = make_matrix(runner, TensorType::F16, kRows, c.width, random);
+    TestInput input(runner, rows, c.width, random, c.options);
+    const std::span<float> out = runner.allocate<float>(static_cast<size_t>(rows) * kRows);
+    MatvecArgs args{};
+    args.step = input.step;
+    args.input = input.input;
+    args.parts[0].matrix = m.matrix;
+    args.parts[0].out = KernelRunner::ptr(out);
+    args.parts[0].stride = kRows;
+    args.part_count = 1;
+    runner.run(kernel_name(rows), args, {matvec_workgroups(args), 1, 1});
+    const std::vector<ExpectedRow> x = input.expected();
+    for (int b = 0; b < rows; ++b) {
+      for (int r = 0; r < kRows; ++r) {
+        const Expected e = product(m, r, x[b].value, x[b].bound);
+        ASSERT_NEAR(out[b * kRows + r], e.value, e.bound) << "row " << r << " times row " << b;
+      }
+      if (!c.options.sum) continue;
+      const ExpectedRow sum = input.before_norm(input.token_of(b));
+      for (int i = 0; i < c.width; ++i) {
+        const size_t at = static_cast<size_t>(input.token_of(b) * input.input.sum_stride + i);
+        ASSERT_NEAR(input.sum()[at], sum.value[i], sum.bound[i] + 1e-30) << "sum, column " << i;
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Rows, MatvecInputs, testing::Values(1, 2, 4, 8));
+
+// The same rows for matmul.
+TEST(Prepare, EveryKind) {
+  std::mt19937 random(9);
+  constexpr int kRows = 8;
+  for (const InputCase& c : input_cases()) {
+    SCOPED_TRACE(c.name);
+    KernelRunner runner;
+    TestInput input(runner, kRows, c.width, random, c.options);
+    PrepareArgs args{};
+    args.step = input.step;
+    args.input = input.input;
+    args.half_stride = (c.width + 15) / 16 * 16 + 16;
+    args.out_stride = c.width + 5;
+    const auto half = runner.allocate<uint16_t>(static_cast<size_t>(kRows * args.half_stride));
+    const auto factor = runner.allocate<float>(kRows);
+    const auto out = runner.allocate<float>(static_cast<size_t>(kRows * args.out_stride));
+    args.half = KernelRunner::ptr(half);
+    args.factor = KernelRunner::ptr(factor);
+    args.out = KernelRunner::ptr(out);
+    runner.run("prepare", args, {kRows, 1, 1});
+    const std::vector<ExpectedRow> x = input.expected();
+    for (int r = 0; r < kRows; ++r) {
+      double largest = 0;
+      for (const double v : x[r].value) largest = std::max(largest, std::abs(v));
+      for (int i = 0; i < c.width; ++i) {
+        const double v = x[r].value[i];
+        const double bound = x[r].bound[i] + std::abs(v) * 0x1p-22 + 1e-30;
+        ASSERT_NEAR(out[r * args.out_stride + i], v, bound) << "row " << r << ", column " << i;
+        const double h = formats::half_to_float(half[r * args.half_stride + i]);
+        ASSERT_NEAR(h * factor[r], v, bound + std::abs(v) * 0x1p-11 + largest * 0x1p-27);
+      }
+      for (int i = c.width; i < args.half_stride; ++i) ASSERT_EQ(half[r * args.half_stride + i], 0);
+      for (int i = c.width; i < args.out_stride; ++i)
+        ASSERT_EQ(std::bit_cast<uint32_t>(out[r * args.out_stride + i]), 0xeeeeeeee);
+    }
+  }
+}
+
+// --- what follows the product ---
+
+struct Products {
+  std::vector<TestMatrix> matrices;
+  std::vector<std::span<float>> outs;
+  std::vector<std::span<float>> biases;
+  std::vector<std::vector<float>> before;
+};
+
+Products make_parts(KernelRunner& runner, MatvecArgs& args, int batch, int width,
+                    std::span<const std::pair<TensorType, int>> parts, std::mt19937& random) {
+  Products p;
+  std::normal_distribution<float> normal(0, 3);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const auto [type, rows] = parts[i];
+    p.matrices.push_back(make_matrix(runner, type, rows, width, random));
+    p.biases.push_back(runner.allocate<float>(static_cast<size_t>(rows)));
+    for (float& v : p.biases[i]) v = normal(random);
+    p.outs.push_back(runner.allocate<float>(static_cast<size_t>(rows * batch)));
+    for (float& v : p.outs[i]) v = normal(random);
+    p.before.emplace_back(p.outs[i].begin(), p.outs[i].end());
+    args.parts[i].matrix = p.matrices[i].matrix;
+    args.parts[i].out = KernelRunner::ptr(p.outs[i]);
+    args.parts[i].stride = rows;
+  }
+  args.part_count = static_cast<int32_t>(parts.size());
+  return p;
+}
+
+TEST(Matvec, PartsOfDifferentTypesWithBiasResidualAndSoftcap) {
+  std::mt19937 random(10);
+  for (const int batch : {1, 2, 4, 8}) {
+    KernelRunner runner;
+    constexpr int kWidth = 512;
+    TestInput input(runner, batch, kWidth, random);
+    MatvecArgs args{};
+    args.step = input.step;
+    args.input = input.input;
+    args.softcap = 300;
+    const std::pair<TensorType, int> parts[] = {
+        {TensorType::Q4_K, 33}, {TensorType::Q8_0, 9}, {TensorType::Q6_K, 40}};
+    const Products p = make_parts(runner, args, batch, kWidth, parts, random);
+    args.parts[0].bias = KernelRunner::const_ptr(p.biases[0]);
+    args.parts[1].accumulate = 1;
+    args.parts[2].bias = KernelRunner::const_ptr(p.biases[2]);
+    args.parts[2].accumulate = 1;
+    runner.run(kernel_name(batch), args, {matvec_workgroups(args), 1, 1});
+    const std::vector<ExpectedRow> x = input.expected();
+    for (int i = 0; i < 3; ++i) {
+      for (int b = 0; b < batch; ++b) {
+        for (int r = 0; r < parts[i].second; ++r) {
+          const auto at = static_cast<size_t>(b * parts[i].second + r);
+          const Expected e = product(p.matrices[i], r, x[b].value, x[b].bound);
+          double v = e.value + (i != 1 ? p.biases[i][r] : 0) + (i != 0 ? p.before[i][at] : 0);
+          v = 300 * std::tanh(v / 300);
+          ASSERT_NEAR(p.outs[i][at], v, e.bound + 1e-4) << "part " << i << ", row " << r;
+        }
+      }
+    }
+  }
+}
+
+TEST(Matvec, Gated) {
+  std::mt19937 random(11);
+  for (const int batch : {1, 2, 4, 8}) {
+    for (const Function f :
+         {Function::kSilu, Function::kGeluTanh, Function::kGeluErf, Function::kRelu}) {
+      KernelRunner runner;
+      constexpr int kWidth = 256;
+      constexpr int kRows = 45;
+      TestInput input(runner, batch, kWidth, random);
+      MatvecArgs args{};
+      args.step = input.step;
+      args.input = input.input;
+      args.gated = 1;
+      args.function = f;
+      const std::pair<TensorType, int> parts[] = {{TensorType::Q4_K, kRows},
+                                                  {TensorType::Q4_K, kRows}};
+      const Products p = make_parts(runner, args, batch, kWidth, parts, random);
+      for (int i = 0; i < 2; ++i) args.parts[i].bias = KernelRunner::const_ptr(p.biases[i]);
+      runner.run(kernel_name(batch), args, {matvec_workgroups(args), 1, 1});
+      const std::vector<ExpectedRow> x = input.expected();
+      for (int b = 0; b < batch; ++b) {
+        for (int r = 0; r < kRows; ++r) {
+          const Expected gate = product(p.matrices[0], r, x[b].value, x[b].bound);
+          const Expected up = product(p.matrices[1], r, x[b].value, x[b].bound);
+          const double g = gate.value + p.biases[0][r];
+          const double u = up.value + p.biases[1][r];
+          // No activation is steeper than 1.13, or off by more than 2^-21 of its argument.
+          const double bound = 1.13 * gate.bound * std::abs(u) +
+                               (std::abs(g) + gate.bound) * (up.bound + std::abs(u) * 0x1p-21);
+          ASSERT_NEAR(p.outs[0][static_cast<size_t>(b * kRows + r)], apply_function(f, g) * u,
+                      bound + 1e-6)
+              << "row " << r << ", function " << static_cast<int>(f);
+        }
+      }
+      EXPECT_EQ(std::vector<float>(p.outs[1].begin(), p.outs[1].end()), p.before[1]);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace outboard::devices::amd::kernels
