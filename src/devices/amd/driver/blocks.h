@@ -65,6 +65,7 @@ void clear_fault(Context& c);
 
 namespace ih {
 void init(Context& c);
+bool has_entries(Context& c);
 // Takes all entries out of the ring and says what they are, a line each, without the ordinary ones.
 std::vector<std::string> drain(Context& c);
 }  // namespace ih

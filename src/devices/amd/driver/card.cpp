@@ -39,6 +39,12 @@ void Card::wait(Queue& queue, Fence fence, std::chrono::milliseconds limit) {
   recovered_ = false;
 }
 
+bool Card::interrupts_arrive() {
+  ih::drain(context_);
+  wait(*copies_, copies_->submit(CopyQueue::interrupt()));
+  return ih::has_entries(context_);
+}
+
 // In halves of the window: while the card copies one, the host fills the other.
 void Card::upload(const Buffer& to, uint64_t offset, std::span<const std::byte> bytes) {
   if (offset > to.bytes || bytes.size() > to.bytes - offset)

@@ -26,6 +26,8 @@ struct BootOptions {
   uint64_t shared_bytes = uint64_t{64} << 20;  // pooled at the start for share()
   // Every deadline and pause of the boot times this: less for tests of what goes wrong.
   double patience = 1;
+  // How long wait() waits where nothing else is said.
+  std::chrono::milliseconds wait{30000};
   // Called before each stage with its name, for progress.
   std::function<void(std::string_view)> on_stage;
 };
@@ -72,8 +74,13 @@ class Card {
 
   // Waits for a fence; a timeout's error says what the card reported (page faults by buffer) and
   // what was running.
-  void wait(Queue& queue, Fence fence,
-            std::chrono::milliseconds limit = std::chrono::milliseconds(30000));
+  void wait(Queue& queue, Fence fence, std::chrono::milliseconds limit);
+  void wait(Queue& queue, Fence fence) { wait(queue, fence, options_.wait); }
+
+  // What the card reported since it was last asked, a line each, without the ordinary.
+  std::vector<std::string> take_interrupts() { return ih::drain(context_); }
+  // Asks for an interrupt and looks for it.
+  bool interrupts_arrive();
 
   // After a hang or a fault: mode 1 reset and a cold boot. Every buffer and every shared buffer
   // keeps its address, and shared memory its contents; what lay in video memory is lost and must be

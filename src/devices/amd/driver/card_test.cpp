@@ -204,7 +204,7 @@ TEST(DriverCard, SharedMemoryComesFromOnePool) {
   const SharedBuffer tokens = card.share(5, "tokens");
   EXPECT_EQ(tokens.bytes, 4096U);
   EXPECT_NE(steps.address, tokens.address);
-  EXPECT_EQ(card.describe(steps.address + 8), "step ring, byte 8 of 1048576");
+  EXPECT_EQ(card.describe(steps.address + 8), "step ring (shared memory), byte 8 of 1048576");
   // Nothing is mapped anew, however often buffers come and go.
   for (int i = 0; i < 300; ++i) card.unshare(card.share(3 << 20, "passing"));
   EXPECT_EQ(simulated.counters().shared_regions, mappings);

@@ -57,6 +57,9 @@ std::string describe(const uint32_t* entry) {
   std::string text =
       fmt::format("client {:#x}, source {:#x}", source::Entry::CLIENT_ID.get(entry), id);
   if (const std::string_view name = name_of(id); !name.empty()) text = name;
+  if (source::Entry::CLIENT_ID.get(entry) == source::SOC21_IH_CLIENTID_BIF &&
+      id == source::NBIF_7_4__SRCID__ERREVENT_ATHUB_INTERRUPT)
+    return "memory error, reported by the bus interface";
   if (id == source::GFX_11_0_0__SRCID__SQ_INTERRUPT_ID) {
     static constexpr std::array<std::string_view, 4> kErrors = {
         "uncorrectable memory error", "illegal instruction", "memory violation",
@@ -99,6 +102,13 @@ void init(Context& c) {
   r.update<reg::IH_MSI_STORM_CTRL>({{reg::IH_MSI_STORM_CTRL::DELAY, 3}});
   r.update<Cntl>({{Cntl::RB_ENABLE, 1}, {Cntl::ENABLE_INTR, 1}});
   r.update<Cntl1>({{Cntl1::RB_ENABLE, 1}});
+}
+
+bool has_entries(Context& c) {
+  using Pointer = reg::IH_RB_WPTR;
+  const uint32_t pointer = c.registers.get<Pointer>();
+  return pointer != 0xffffffff &&
+         Pointer::OFFSET.get(pointer) != Pointer::OFFSET.get(c.registers.get<reg::IH_RB_RPTR>());
 }
 
 std::vector<std::string> drain(Context& c) {

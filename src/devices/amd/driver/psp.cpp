@@ -40,9 +40,11 @@ constexpr std::array<BootStep, 8> kBootSteps = {{
 uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
 uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
 
-void wait_for_boot_loader(Context& c, std::string_view before) {
+// It is ready for an image once it has taken the one before.
+void wait_for_boot_loader(Context& c, std::string_view last, std::string_view next) {
   const std::string what =
-      fmt::format("the boot loader to get ready for the {} (C2PMSG_35 bit 31)", before);
+      last.empty() ? fmt::format("the boot loader to get ready for the {} (C2PMSG_35 bit 31)", next)
+                   : fmt::format("the boot loader to take the {} (C2PMSG_35 bit 31)", last);
   c.wait_for(
       {"psp", what}, [&] { return c.registers.get<mp::MP0_SMN_C2PMSG_35>(); },
       [](uint32_t v) { return (v & GFX_FLAG_RESPONSE) != 0 && v != 0xffffffff; });
@@ -59,6 +61,7 @@ void place_message(Context& c, std::span<const std::byte> image) {
 }
 
 void start_secure_os(Context& c, const Firmware& firmware) {
+  std::string_view last;
   for (const BootStep& step : kBootSteps) {
     const auto image = firmware.boot.find(step.type);
     if (image == firmware.boot.end()) {
@@ -66,7 +69,8 @@ void start_secure_os(Context& c, const Firmware& firmware) {
       if (step.type == PSP_FW_TYPE_PSP_SPL) continue;
       fail("psp: the firmware has no {}", step.name);
     }
-    wait_for_boot_loader(c, step.name);
+    wait_for_boot_loader(c, last, step.name);
+    last = step.name;
     place_message(c, image->second);
     c.registers.set<mp::MP0_SMN_C2PMSG_36>(low(c.controller_address(layout::kPspMessage) >> 20));
     c.registers.set<mp::MP0_SMN_C2PMSG_35>(step.command);

@@ -244,6 +244,12 @@ std::vector<uint32_t> CopyQueue::fill(uint64_t to, uint32_t value, uint64_t byte
   return out;
 }
 
+std::vector<uint32_t> CopyQueue::interrupt() {
+  std::vector<uint32_t> out(2);
+  packets::Trap::HEADER_op.put(out.data(), packets::OP_TRAP);
+  return out;
+}
+
 std::vector<uint32_t> CopyQueue::fence_packet(Fence value) {
   using F = packets::Fence;
   std::vector<uint32_t> out(4);

@@ -109,6 +109,7 @@ class CopyQueue : public Queue {
   static std::vector<uint32_t> copy(uint64_t to, uint64_t from, uint64_t bytes);
   // bytes: a multiple of four.
   static std::vector<uint32_t> fill(uint64_t to, uint32_t value, uint64_t bytes);
+  static std::vector<uint32_t> interrupt();
 
  protected:
   std::vector<uint32_t> fence_packet(Fence value) override;

@@ -70,7 +70,7 @@ std::string SharedPool::describe(uint64_t address) const {
   const SharedBuffer& buffer = std::prev(after)->second;
   const uint64_t offset = address - buffer.address;
   if (offset >= buffer.bytes) return {};
-  return fmt::format("{}, byte {} of {}", buffer.name, offset, buffer.bytes);
+  return fmt::format("{} (shared memory), byte {} of {}", buffer.name, offset, buffer.bytes);
 }
 
 uint64_t SharedPool::bytes() const {
