@@ -72,50 +72,65 @@ DEVICE void decode_heads(const AttentionArgs& a, AttentionShared& s, const Decod
   });
 }
 
+// The tile's tokens: a lane has that of query lane % 16. -1: no token.
+struct PromptTokens {
+  int begin;
+  int position, run;
+
+  DEVICE PromptTokens(const AttentionArgs& a, int first) : begin(first), position(-1), run(-1) {
+    const int token = begin + (lane() & 15);
+    if (token < a.tokens) position = position_of(a.step, token);
+    if (position >= 0) run = run_of(a.step, token);
+  }
+  DEVICE int position_at(int query) const { return __builtin_amdgcn_readlane(position, query); }
+  DEVICE int run_at(int query) const { return __builtin_amdgcn_readlane(run, query); }
+  // How many from `query` on are of its run.
+  DEVICE int count_from(int query) const {
+    const uint32_t same = __builtin_amdgcn_ballot_w32(run == run_at(query)) & 0xffff;
+    return __builtin_ctz(~(same >> query));
+  }
+};
+
 // q of a head of the tile's tokens into LDS.
-DEVICE void load_queries(const AttentionArgs& a, PromptShared& s, int begin, int head) {
+DEVICE void load_queries(const AttentionArgs& a, PromptShared& s, const PromptTokens& tokens,
+                         int head) {
   const int padded_dim = padded(a.key_dim, 2);
   const float factor = query_factor(a);
   for (int g = wave(); g < kPromptTile; g += kPromptWaves) {
-    const int token = begin + g;
-    const int position = token < a.tokens ? position_of(a.step, token) : -1;
-    const Ptr<const float> q = a.q + token * a.q_stride + head * a.key_dim;
+    const bool real = tokens.position_at(g) >= 0;
+    const Ptr<const float> q = a.q + (tokens.begin + g) * a.q_stride + head * a.key_dim;
     for (int i = lane(); i < padded_dim; i += 32)
-      s.q[g][i] = position >= 0 && i < a.key_dim ? static_cast<half>(q[i] * factor) : 0;
-    if (lane() == 0) s.position[g] = position;
+      s.q[g][i] = real && i < a.key_dim ? static_cast<half>(q[i] * factor) : 0;
   }
 }
 
 template <int kBlocks, bool kWhole>
-DEVICE void prompt(const AttentionArgs& a, PromptShared& s, int begin, int head) {
+DEVICE void prompt(const AttentionArgs& a, PromptShared& s, const PromptTokens& tokens, int head) {
   PromptState<kBlocks> state;
 #pragma unroll
   for (int i = 0; i < 4 * kBlocks; ++i) state.out[i] = float8{};
-  const int end = __builtin_elementwise_min(begin + kPromptTile, a.tokens);
-  const int query = begin + (lane() & 15);
+  const int query = lane() & 15;
   int count = 1;
-  for (int token = begin; token < end; token += count) {  // those of one run at a time
-    const int position = position_of(a.step, token);
-    count = 1;
-    if (position < 0) continue;
-    const int run = run_of(a.step, token);
-    while (token + count < end && position_of(a.step, token + count) >= 0 &&
-           run_of(a.step, token + count) == run)
-      ++count;
+  for (int g = 0; g < kPromptTile; g += count) {  // those of one run at a time
+    count = tokens.count_from(g);
+    const int run = tokens.run_at(g);
+    if (run < 0) continue;
+    const int position = tokens.position_at(g);
     Range range;
     range.pages = pages_of(a.step, run);
     range.kv_head = head / (a.heads / a.kv_heads);
     range.begin = first_position(a, position);
     range.end = position + count;
-    const bool mine = query >= token && query < token + count;
-    const int last = mine ? position + query - token : -1;
+    const bool mine = query >= g && query < g + count;
+    const int last = mine ? tokens.position : -1;
     const int first = mine ? first_position(a, last) : 0;
     for (int tile = range.begin + wave() * kPromptTile; tile < range.end;
          tile += kPromptWaves * kPromptTile)
       prompt_tile<kBlocks, kWhole>(a, s, range, tile, first, last, state);
   }
   merge_waves(a, s, state, [&](int g, int column, float value) {
-    if (s.position[g] >= 0) a.out[(begin + g) * a.out_stride + head * a.value_dim + column] = value;
+    if (tokens.position_at(g) >= 0)
+      a.out[(tokens.begin + g) * a.out_stride + head * a.value_dim + column] = value;
   });
 }
 
@@ -185,21 +200,21 @@ KERNEL void rope_kv(AttentionArgs a) {
 // See AttentionArgs.
 KERNEL void attention_prompt(AttentionArgs a) {
   SHARED PromptShared s;
-  const int begin = workgroup_x() * kPromptTile;
+  const PromptTokens tokens(a, workgroup_x() * kPromptTile);
   const int head = workgroup_y();
-  load_queries(a, s, begin, head);
+  load_queries(a, s, tokens, head);
   barrier();
   const bool whole = a.key_dim % 64 == 0 && a.value_dim % 64 == 0;
   if (whole && a.value_dim == 64)
-    prompt<1, true>(a, s, begin, head);
+    prompt<1, true>(a, s, tokens, head);
   else if (whole && a.value_dim == 128)
-    prompt<2, true>(a, s, begin, head);
+    prompt<2, true>(a, s, tokens, head);
   else if (whole && a.value_dim == 256)
-    prompt<4, true>(a, s, begin, head);
+    prompt<4, true>(a, s, tokens, head);
   else if (a.value_dim <= 64)
-    prompt<1, false>(a, s, begin, head);
+    prompt<1, false>(a, s, tokens, head);
   else
-    prompt<4, false>(a, s, begin, head);
+    prompt<4, false>(a, s, tokens, head);
 }
 
 }  // namespace outboard::devices::amd::kernels

@@ -14,7 +14,7 @@ constexpr int kTile = 128;      // positions at a time
 constexpr float kNoScore = -1e30F;
 
 // In LDS.
-struct AttentionShared {
+struct alignas(16) AttentionShared {
   float q[kMaxQueries][kMaxHeadDim];  // zero beyond key_dim
   union {
     float scores[2][kMaxQueries][kTile];  // of this tile and the next

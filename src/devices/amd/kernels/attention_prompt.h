@@ -20,9 +20,8 @@ constexpr int kMergeColumns = 32;
 constexpr int kMergeStride = kMergeColumns + 2;
 
 // In LDS.
-struct PromptShared {
+struct alignas(16) PromptShared {
   half q[kPromptTile][kQueryStride];  // times query_factor(); zero beyond key_dim
-  int position[kPromptTile];          // -1: no token
   uint64_t value_row[kPromptWaves][kPromptTile];
   float maximum[kPromptWaves][kPromptTile], sum[kPromptWaves][kPromptTile];
   union {
@@ -45,9 +44,9 @@ DEVICE half16 join(half8 a, half8 b) {
 DEVICE float8 wmma(half16 a, half16 b, float8 c) {
   return __builtin_amdgcn_wmma_f32_16x16x16_f16_w32(a, b, c);
 }
-DEVICE half16 load_half16(const void* lds) {
-  const auto* p = static_cast<const half8*>(lds);
-  return join(p[0], p[1]);
+// Through a pointer to void: clang would carry over the alignment of what lies there.
+DEVICE half16 load_half16(const void* low, const void* high) {
+  return join(*static_cast<const half8*>(low), *static_cast<const half8*>(high));
 }
 
 // Scores are logarithms to base 2: with a softcap once it has been applied.
@@ -85,7 +84,7 @@ DEVICE float8 prompt_products(const AttentionArgs& a, const PromptShared& s,
     }
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j)
-      products = wmma(k[j], load_half16(q + column + j * 16), products);
+      products = wmma(k[j], load_half16(q + column + j * 16, q + column + j * 16 + 8), products);
   }
   return products;
 }
@@ -141,10 +140,8 @@ DEVICE void turn_values(const AttentionArgs& a, PromptShared& s, int block) {
 DEVICE half16 turned_values(const PromptShared& s, int column) {
   const int chunk = column / 8 + (lane() >> 3 & 1);
   const int row = (lane() & 7) * 4;
-  const auto part = [&](int i) {
-    return *reinterpret_cast<const half8*>(&s.values[wave()][chunk][i][row]);
-  };
-  return join(part(0), part(1));
+  const auto& words = s.values[wave()][chunk];
+  return load_half16(&words[0][row], &words[1][row]);
 }
 
 // Positions tile to tile + 15 of a run, of which those from `first` to `last` are seen by the
@@ -202,7 +199,7 @@ DEVICE void prompt_tile(const AttentionArgs& a, PromptShared& s, const Range& ra
   wave_sync();
 }
 
-// The waves' results put together; store(query, column, value) for each.
+// The waves' results put together; store(query, column, value) for each. The query is uniform.
 template <int kBlocks, typename Store>
 DEVICE void merge_waves(const AttentionArgs& a, PromptShared& s, PromptState<kBlocks>& state,
                         Store store) {

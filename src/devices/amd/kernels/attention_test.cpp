@@ -461,8 +461,8 @@ TEST(AttentionPromptCost, MultipliesWithWmma) {
   const double wmma = static_cast<double>(counters.wmma - before.wmma);
   EXPECT_LT(wmma, 1.05 * pairs / 256 * 16);
   const double instructions = static_cast<double>(counters.instructions() - before.instructions());
-  EXPECT_LT(instructions / pairs, 2.8);
-  EXPECT_LT(static_cast<double>(counters.lds_bank_conflicts) / pairs, 0.3);
+  EXPECT_LT(instructions / pairs, 2.5);
+  EXPECT_LT(static_cast<double>(counters.lds_bank_conflicts) / pairs, 0.03);
 }
 
 std::vector<Case> prompt_cases() {
@@ -497,6 +497,13 @@ std::vector<Case> prompt_cases() {
        .window = 24,
        .rotary = 256,
        .norms = true},
+      {.name = "long_context",
+       .runs = {{4080, 20}},
+       .heads = 2,
+       .kv_heads = 1,
+       .key_dim = 16,
+       .value_dim = 16,
+       .rotary = 16},
       {.name = "softcap", .runs = {{10, 33}}, .softcap = 5},
   };
 }
