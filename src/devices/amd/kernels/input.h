@@ -61,10 +61,13 @@ class RowBuffer {
   __amdgpu_buffer_rsrc_t resource_;
 };
 
-DEVICE float magnitude(float8 v) {
-  float m = 0;
+// The bits of the largest magnitude: they are ordered as the numbers are, and integers need no care
+// for NaN.
+DEVICE uint32_t magnitude(float8 v) {
+  uint32_t m = 0;
 #pragma unroll
-  for (int i = 0; i < kChunk; ++i) m = __builtin_fmaxf(m, __builtin_fabsf(v[i]));
+  for (int i = 0; i < kChunk; ++i)
+    m = __builtin_elementwise_max(m, bits_as<uint32_t>(v[i]) & 0x7fffffff);
   return m;
 }
 DEVICE float sum8(float8 v) {
@@ -134,8 +137,13 @@ class InputRow {
  public:
   static constexpr int kRowColumns = 32 * waves * kChunk;  // a chunk for each thread
 
-  // `row` is the same in all lanes of a wave. `scratch`: a float for each wave of the workgroup.
-  DEVICE InputRow(const Input& in, const Step& step, int row, float* scratch)
+  // What the waves of a workgroup tell each other, a slot for each time.
+  struct Scratch {
+    float slot[6][kWaves];
+  };
+
+  // `row` is the same in all lanes of a wave.
+  DEVICE InputRow(const Input& in, const Step& step, int row, Scratch& scratch)
       : in_(in), scratch_(scratch), width_(in.width), token_(row) {
     if (in.selected)
       token_ = __builtin_amdgcn_readfirstlane(step_int(step, step.layout.row_token, row));
@@ -149,43 +157,45 @@ class InputRow {
     if (adds() && in_.add_norm.kind != NormKind::kNone) {
       const RowBuffer add = add_row();
       if (in_.add_norm.kind == NormKind::kLayer)
-        add_moments_.mean = n * all_sum(sum_over([&](int c) { return sum8(add.load(c)); }));
-      const float squares = all_sum(
+        add_moments_.mean = n * all_sum<0>(sum_over([&](int c) { return sum8(add.load(c)); }));
+      const float squares = all_sum<1>(
           sum_over([&](int c) { return squares8(in_.add_norm, add.load(c), c, add_moments_); }));
       add_moments_.scale = reciprocal_root(n * squares + in_.add_norm.epsilon);
     }
     const Norm& norm = in_.norm;
     if (norm.kind == NormKind::kLayer)
-      moments_.mean = n * all_sum(sum_over([&](int c) { return sum8(compute(c)); }));
-    float largest = 0;
-    float largest_bias = 0;
-    float squares = sum_over([&](int c) {
+      moments_.mean = n * all_sum<2>(sum_over([&](int c) { return sum8(compute(c)); }));
+    uint32_t largest = 0;
+    uint32_t largest_bias = 0;
+    const float squares = sum_over([&](int c) {
       last_ = compute(c);
       float8 v = last_;
       float sum = 0;
       if (norm.kind != NormKind::kNone) {
-        sum = squares8(norm, v, c, moments_);
-        if (norm.kind == NormKind::kLayer) v -= moments_.mean;
+        if (norm.kind == NormKind::kLayer) v = centered(v, c, moments_.mean);
+        sum = sum8(v * v);
         if (norm.weight != nullptr) v *= RowBuffer(norm.weight, width_).load(c);
         if (norm.bias != nullptr)
-          largest_bias = __builtin_fmaxf(largest_bias,
-                                         magnitude(RowBuffer(norm.bias, width_).load(c)));
+          largest_bias = __builtin_elementwise_max(
+              largest_bias, magnitude(RowBuffer(norm.bias, width_).load(c)));
       }
-      largest = __builtin_fmaxf(largest, magnitude(v));
+      largest = __builtin_elementwise_max(largest, magnitude(v));
       return sum;
     });
+    float bound;
     if (norm.kind == NormKind::kNone) {
-      largest = all_max(largest);
+      bound = all_max<3>(largest);
     } else {
-      // Both at once: what the waves tell each other is what takes the time.
-      all_sum_max(squares, largest);
-      moments_.scale = reciprocal_root(n * squares + norm.epsilon);
-      largest *= moments_.scale;
-      if (norm.bias != nullptr) largest += all_max(largest_bias);
+      // Both at once: a barrier is what takes the time.
+      float sum = 0;
+      all_sum_max(squares, largest, sum, bound);
+      moments_.scale = reciprocal_root(n * sum + norm.epsilon);
+      bound *= moments_.scale;
+      if (norm.bias != nullptr) bound += all_max<5>(largest_bias);
     }
     // The magnitude is below 2^e; 0, infinity and NaN give 0.
-    const int e = __builtin_amdgcn_frexp_expf(largest);
-    exponent_ = __builtin_amdgcn_readfirstlane(__builtin_elementwise_max(e, -100)) - 13;
+    const int e = __builtin_amdgcn_frexp_expf(bound);
+    exponent_ = __builtin_elementwise_max(__builtin_amdgcn_readfirstlane(e), -100) - 13;
   }
 
   // Calls f(column, v, normed v) for this thread's chunks with from <= column < to. These are
@@ -193,13 +203,12 @@ class InputRow {
   template <typename F>
   DEVICE void each(int from, int to, F f) const {
     const bool once = width_ <= kRowColumns;
-    for (int base = from; base < to; base += kRowColumns) {
-      const int c = base + own();
-      if (kRowColumns > 256 && c - lane() * kChunk >= to) break;
+    for (int base = from + own_base(); base < to; base += kRowColumns) {
+      const int c = base + lane() * kChunk;
       float8 v = 0;
       if (!once)
         v = compute(c);
-      else if (base == 0)
+      else if (base < kRowColumns)
         v = last_;
       f(c, v, normalize(in_.norm, moments_, v, c));
     }
@@ -225,14 +234,15 @@ class InputRow {
     return {rows + static_cast<int64_t>(token_) * stride, width_};
   }
   DEVICE RowBuffer add_row() const { return row(in_.add, in_.add_stride); }
-  // The first column of this thread's first chunk.
-  DEVICE int own() const { return (thread() & (kRowColumns / kChunk - 1)) * kChunk; }
+  // The first column of this wave's first chunks.
+  DEVICE int own_base() const { return (wave() & (waves - 1)) * (32 * kChunk); }
 
   // Over all of this thread's chunks.
   template <typename F>
   DEVICE float sum_over(F f) const {
     float sum = 0;
-    for (int base = 0; base < width_; base += kRowColumns) sum += f(base + own());
+    for (int base = own_base(); base < width_; base += kRowColumns)
+      sum += f(base + lane() * kChunk);
     return sum;
   }
 
@@ -253,7 +263,8 @@ class InputRow {
   DEVICE float8 normalize(const Norm& norm, Moments m, float8 v, int column) const {
     if (norm.kind == NormKind::kNone) return v;
     if (norm.kind == NormKind::kLayer) v = centered(v, column, m.mean);
-    v *= m.scale;
+#pragma unroll
+    for (int i = 0; i < kChunk; ++i) v[i] *= m.scale;
     if (norm.weight != nullptr) v *= RowBuffer(norm.weight, width_).load(column);
     if (norm.bias != nullptr) v += RowBuffer(norm.bias, width_).load(column);
     return v;
@@ -270,34 +281,47 @@ class InputRow {
     return v;
   }
 
-  template <typename F>
-  DEVICE float all(float x, F combine) const {
-    x = wave_reduce(x, combine);
-    if constexpr (waves > 1) {
-      barrier();
-      scratch_[wave()] = x;
-      barrier();
-      // The other waves' in turn in the lanes.
-      x = scratch_[(wave() & -waves) + (lane() & (waves - 1))];
-      if constexpr (waves > 1) x = combine(x, dpp<kQuadSwap1>(x));
-      if constexpr (waves > 2) x = combine(x, dpp<kQuadSwap2>(x));
-      if constexpr (waves > 4) x = combine(x, dpp<kRowXmask + 4>(x));
-    }
+  // Over the row's threads, of which each has gone over its chunks. `slot`s differ from call to call.
+  template <int slot, typename T, typename F>
+  DEVICE void tell(T x, F combine) const {
+    if constexpr (waves > 1) scratch_.slot[slot][wave()] = bits_as<float>(wave_reduce(x, combine));
+  }
+  template <int slot, typename T, typename F>
+  DEVICE T hear(T x, F combine) const {
+    if constexpr (waves == 1) return wave_reduce(x, combine);
+    // The other waves' in turn in the lanes.
+    x = bits_as<T>(scratch_.slot[slot][(wave() & -waves) + (lane() & (waves - 1))]);
+    if constexpr (waves > 1) x = combine(x, dpp<kQuadSwap1>(x));
+    if constexpr (waves > 2) x = combine(x, dpp<kQuadSwap2>(x));
+    if constexpr (waves > 4) x = combine(x, dpp<kRowXmask + 4>(x));
     return x;
   }
+  static constexpr auto kAdd = [](float a, float b) { return a + b; };
+  static constexpr auto kMax = [](uint32_t a, uint32_t b) {
+    return __builtin_elementwise_max(a, b);
+  };
+  template <int slot>
   DEVICE float all_sum(float x) const {
-    return all(x, [](float a, float b) { return a + b; });
+    tell<slot>(x, kAdd);
+    if (waves > 1) barrier();
+    return hear<slot>(x, kAdd);
   }
-  DEVICE float all_max(float x) const {
-    return all(x, [](float a, float b) { return __builtin_fmaxf(a, b); });
+  template <int slot>
+  DEVICE float all_max(uint32_t x) const {
+    tell<slot>(x, kMax);
+    if (waves > 1) barrier();
+    return bits_as<float>(hear<slot>(x, kMax));
   }
-  DEVICE void all_sum_max(float& sum, float& maximum) const {
-    sum = all_sum(sum);
-    maximum = all_max(maximum);
+  DEVICE void all_sum_max(float x, uint32_t y, float& sum, float& maximum) const {
+    tell<3>(x, kAdd);
+    tell<4>(y, kMax);
+    if (waves > 1) barrier();
+    sum = hear<3>(x, kAdd);
+    maximum = bits_as<float>(hear<4>(y, kMax));
   }
 
   const Input& in_;
-  float* scratch_;
+  Scratch& scratch_;
   int width_;
   int token_;
   int position_ = 0;

@@ -16,7 +16,7 @@ struct Tile {
   half8 part[rows][4][kUnits + 2];
   float2 sums[rows][kUnits];  // of a unit's groups of 16
   float factor[rows];         // 2^exponent: what the rows were divided by
-  float scratch[kWaves];
+  typename InputRow<kWaves / rows>::Scratch scratch;
 };
 
 // Columns [from, to) of the input rows, multiples of 1024, into the tile.
@@ -154,23 +154,71 @@ DEVICE float spread_sums(const float (&sum)[2][rows]) {
   return v[0];
 }
 
-template <int rows>
-DEVICE void add_pair(const Matrix& first_matrix, int first_row, const Matrix& second_matrix,
-                     int second_row, const Tile<rows>& tile, int units, int first, int count,
-                     float (&sum)[2][rows]) {
-  with_format(static_cast<WeightType>(first_matrix.type), [&]<WeightType t>() {
-    const Row row[2] = {row_of(first_matrix, first_row, t, units),
-                        row_of(second_matrix, second_row, t, units)};
-    multiply<t, rows>(row, tile, units, first, count, sum);
-  });
-}
-
 // The kernel's arguments. The compiler is kept from seeing that they are the same each time: else
 // it would hold all of them in registers throughout, of which there are not enough.
 DEVICE const MatvecArgs& arguments() {
   const auto* p = __builtin_amdgcn_kernarg_segment_ptr();
   asm volatile("" : "+s"(p));
   return *(const MatvecArgs*)p;
+}
+
+// Two rows of the matrix that a wave multiplies at a time: neighbours, or row `index` of both parts
+// of a gate.
+template <WeightType type>
+struct Pair {
+  DEVICE Pair(const MatvecArgs& a, int part, int pair_index, int units) : index(pair_index) {
+    const Matrix& first = a.parts[part].matrix;
+    const Matrix& second = a.gated ? a.parts[1].matrix : first;
+    const int first_row = a.gated ? index : 2 * index;
+    const int second_row = a.gated ? index : __builtin_elementwise_min(first_row + 1, first.rows - 1);
+    row[0] = row_of(first, first_row, type, units);
+    row[1] = row_of(second, second_row, type, units);
+  }
+  Row row[2];
+  int index;
+};
+
+// What a wave has summed up, finished and stored.
+template <int rows>
+DEVICE void store(const MatvecArgs& a, int part, int index, const Tile<rows>& tile,
+                  const float (&sum)[2][rows]) {
+  const Part& out = a.parts[part];
+  float v = spread_sums<rows>(sum);
+  constexpr int kLanesEach = 16 / rows;
+  const int b = lane() % 16 / kLanesEach;
+  const int which = lane() / 16;
+  v *= tile.factor[b];
+  const int row = a.gated ? index : 2 * index + which;
+  if (a.gated) {
+    const Ptr<const float> bias = which == 0 ? a.parts[0].bias : a.parts[1].bias;
+    if (bias != nullptr) v += bias[row];
+    v = apply(a.function, v) * other_row(v);
+  } else if (out.bias != nullptr && row < out.matrix.rows) {
+    v += out.bias[row];
+  }
+  const bool mine =
+      lane() % kLanesEach == 0 && row < out.matrix.rows && !(a.gated && which == 1);
+  if (mine) {
+    const Ptr<float> to = out.out + static_cast<int64_t>(b) * out.stride + row;
+    if (out.accumulate) v += *to;
+    if (a.softcap != 0) v = a.softcap * tanh(v / a.softcap);
+    *to = v;
+  }
+}
+
+// Calls f(part, from, to) for the parts that pairs [begin, end) of all of them lie in, with the
+// pairs' numbers in the part.
+template <typename F>
+DEVICE void for_parts(const MatvecArgs& a, int begin, int end, F f) {
+  int before = 0;
+  const int parts = a.gated ? 1 : a.part_count;
+  for (int part = 0; part < parts; ++part) {
+    const int pairs = a.gated ? a.parts[0].matrix.rows : matvec_pairs_of(a.parts[part]);
+    const int from = __builtin_elementwise_max(begin - before, 0);
+    const int to = __builtin_elementwise_min(end - before, pairs);
+    if (from < to) f(part, from, to);
+    before += pairs;
+  }
 }
 
 template <int rows>
@@ -183,60 +231,55 @@ DEVICE void matvec(Tile<rows>& tile) {
                                 static_cast<uint32_t>(wave()) / (kWaves / rows), tile.scratch);
   input.measure();
 
+  // This wave's pairs.
   const int pairs = matvec_pairs(all);
   const int turns = matvec_pairs_a_wave(pairs, all.input.width);
+  const int begin = (workgroup_x() * kWaves + wave()) * turns;
+  const int end = __builtin_elementwise_min(begin + turns, pairs);
+  const bool stores_sum = workgroup_x() == 0 && all.input.sum != nullptr;
+  // Of eight rows, both ways together are too much for the registers.
+  if (rows < 8 && whole) {
+    fill<rows>(input, tile, 0, padded * kUnit, stores_sum);
+    barrier();
+    for_parts(arguments(), begin, end, [&](int part, int from, int to) {
+      with_format(static_cast<WeightType>(arguments().parts[part].matrix.type),
+                  [&]<WeightType type>() {
+                    for (int index = from; index < to; ++index) {
+                      const MatvecArgs& a = arguments();
+                      // Input rows stay in LDS: there are not the registers to hold them.
+                      asm volatile("" ::: "memory");
+                      const Pair<type> pair(a, part, index, units);
+                      float sum[2][rows] = {};
+                      multiply<type, rows>(pair.row, tile, units, 0, padded, sum);
+                      store<rows>(a, part, index, tile, sum);
+                    }
+                  });
+    });
+    return;
+  }
+  // The rows come to LDS in pieces, for all waves at once, and again for each pair, unless they fit.
   for (int turn = 0; turn < turns; ++turn) {
-    const MatvecArgs& a = arguments();
-    // The part and its two rows; waves with nothing left repeat the last.
-    const int pair = (workgroup_x() * turns + turn) * kWaves + wave();
-    int index = __builtin_elementwise_min(pair, pairs - 1);
-    int part = 0;
-    if (!a.gated) {
-      const int second = matvec_pairs_of(a.parts[0]);
-      const int third = second + matvec_pairs_of(a.parts[1]);
-      part = index < second ? 0 : index < third ? 1 : 2;
-      index -= part == 0 ? 0 : part == 1 ? second : third;
-    }
-    const Part& out = a.parts[part];
-    const Matrix& other = a.gated ? a.parts[1].matrix : out.matrix;
-    const int first_row = a.gated ? index : 2 * index;
-    const int second_row =
-        a.gated ? index : __builtin_elementwise_min(first_row + 1, out.matrix.rows - 1);
-
     float sum[2][rows] = {};
     for (int first = 0; first < units; first += Tile<rows>::kUnits) {
       const int count = __builtin_elementwise_min(padded - first, Tile<rows>::kUnits);
       if (!whole || turn == 0) {
-        if (!whole) barrier();
-        const bool store_sum = turn == 0 && workgroup_x() == 0 && all.input.sum != nullptr;
-        fill<rows>(input, tile, first * kUnit, (first + count) * kUnit, store_sum);
+        barrier();
+        fill<rows>(input, tile, first * kUnit, (first + count) * kUnit, stores_sum && turn == 0);
         barrier();
       }
-      if (pair < pairs)
-        add_pair<rows>(out.matrix, first_row, other, second_row, tile, units, first, count, sum);
+      for_parts(arguments(), begin + turn, __builtin_elementwise_min(begin + turn + 1, end),
+                [&](int part, int index, int) {
+                  with_format(static_cast<WeightType>(arguments().parts[part].matrix.type),
+                              [&]<WeightType type>() {
+                                const Pair<type> pair(arguments(), part, index, units);
+                                multiply<type, rows>(pair.row, tile, units, first, count, sum);
+                              });
+                });
     }
-
-    float v = spread_sums<rows>(sum);
-    constexpr int kLanesEach = 16 / rows;
-    const int b = lane() % 16 / kLanesEach;
-    const int which = lane() / 16;
-    v *= tile.factor[b];
-    const int row = a.gated ? index : 2 * index + which;
-    if (a.gated) {
-      const Ptr<const float> bias = which == 0 ? a.parts[0].bias : a.parts[1].bias;
-      if (bias != nullptr) v += bias[row];
-      v = apply(a.function, v) * other_row(v);
-    } else if (out.bias != nullptr && row < out.matrix.rows) {
-      v += out.bias[row];
-    }
-    const bool mine = lane() % kLanesEach == 0 && pair < pairs && row < out.matrix.rows &&
-                      !(a.gated && which == 1);
-    if (mine) {
-      const Ptr<float> to = out.out + static_cast<int64_t>(b) * out.stride + row;
-      if (out.accumulate) v += *to;
-      if (a.softcap != 0) v = a.softcap * tanh(v / a.softcap);
-      *to = v;
-    }
+    for_parts(arguments(), begin + turn, __builtin_elementwise_min(begin + turn + 1, end),
+              [&](int part, int index, int) {
+                store<rows>(arguments(), part, index, tile, sum);
+              });
   }
 }
 

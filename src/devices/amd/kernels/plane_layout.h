@@ -95,10 +95,8 @@ constexpr int32_t kMatvecWorkgroups = 384;
 constexpr int32_t kWaves = kThreads / 32;
 constexpr int32_t matvec_pairs_a_wave(int32_t pairs, int32_t columns) {
   constexpr uint32_t kAll = kWaves * kMatvecWorkgroups;
-  constexpr int32_t kPays = 4096;  // weights of a row pair's half, in all
   const auto turns = static_cast<int32_t>((static_cast<uint32_t>(pairs) + kAll - 1) / kAll);
-  const int32_t wide = columns < 1024 ? 1024 : columns;
-  const int32_t least = (kPays + wide - 1) / wide;
+  const int32_t least = columns >= 4096 ? 1 : columns >= 2048 ? 2 : 4;
   return turns < least ? least : turns;
 }
 constexpr int32_t matvec_pairs_of(const Part& part) {
