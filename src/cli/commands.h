@@ -16,6 +16,7 @@ void add_perplexity(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_quantize(CLI::App& app);
 void add_sim(CLI::App& app);
+void add_doctor(CLI::App& app);
 void add_guard(CLI::App& app);
 
 }  // namespace outboard::cli

@@ -31,6 +31,7 @@ int run(int argc, char** argv) {
   add_bench(app);
   add_quantize(app);
   add_sim(app);
+  add_doctor(app);
   add_guard(app);
   try {
     app.parse(argc, argv);

@@ -57,9 +57,12 @@ class SimulatedLink : public link::Link {
       fail("simulated: BAR {} has no {} bytes at {:#x}", bar, bytes.size(), offset);
     }
   }
-  // Like the wire, a write outside says nothing.
+  // Like the wire, a write that the card does not decode says nothing.
   void write(int bar, uint64_t offset, std::span<const std::byte> bytes) override {
     request("MMIO_WRITE");
+    const uint64_t size = card_.bar(bar).size;
+    if (offset > size || bytes.size() > size - offset)
+      fail("simulated: BAR {} has no {} bytes at {:#x}", bar, bytes.size(), offset);
     card_.bar_write(bar, offset, bytes);
   }
   std::unique_ptr<link::SharedMemory> share(uint64_t size, bool contiguous) override {

@@ -165,8 +165,73 @@ TEST_P(LinkTest, AccessesOutsideABarAreRefused) {
   std::vector<uint8_t> bytes(16);
   EXPECT_THROW(link->read(kRegisters, (uint64_t{1} << 20) - 8, bytes_of(bytes)), Error);
   EXPECT_THROW(link->read(kRegisters, ~uint64_t{0} - 3, bytes_of(bytes)), Error);
+  EXPECT_THROW(link->write(kRegisters, (uint64_t{1} << 20) - 8, bytes_of(bytes)), Error);
+  EXPECT_THROW(link->write(kVram, ~uint64_t{0} - 3, bytes_of(bytes)), Error);
+  EXPECT_EQ(card().counters().mmio_writes[kVram], 0U);
   // And the link is still usable.
   EXPECT_EQ(link->config_read(0, 4), kCardId);
+}
+
+TEST_P(LinkTest, ResetsTheCard) {
+  const auto link = connect();
+  link->config_write(4, 6, 2);
+  link->reset();
+  EXPECT_EQ(card().counters().resets, 1U);
+  EXPECT_EQ(link->config_read(0, 4), kCardId);
+  EXPECT_EQ(link->config_read(4, 2) & 4U, 0U);
+}
+
+TEST_P(LinkTest, ResizesABar) {
+  CardOptions options = small_card();
+  options.vram_bytes = options.bar0_bytes = uint64_t{512} << 20;
+  const auto link = connect(options);
+  link->resize_bar(kVram);
+  EXPECT_EQ(link->bar(kVram).size, uint64_t{512} << 20);
+}
+
+TEST_P(LinkTest, SharedMemoryIsSeenByBothSides) {
+  const auto link = connect();
+  const auto memory = link->share(100, false);  // the least is more
+  EXPECT_GE(memory->size(), 100U);
+  std::vector<uint8_t> out(100, 9), in(100);
+  memory->write(0, bytes_of(out));
+  if (memory->host() != nullptr) {
+    EXPECT_EQ(std::memcmp(memory->host(), out.data(), out.size()), 0);
+  }
+  memory->read(0, bytes_of(in));
+  EXPECT_EQ(in, out);
+}
+
+TEST_P(LinkTest, WhatCannotBeSharedIsRefused) {
+  const auto link = connect();
+  EXPECT_THROW(link->share(uint64_t{1} << 60, false), Error);
+  EXPECT_EQ(link->config_read(0, 4), kCardId);
+}
+
+TEST_P(LinkTest, ARefusalLeavesTheLinkUsable) {
+  CardOptions options = small_card();
+  options.faults = FaultPlan::parse(
+      R"([{"what": "link.refuse", "where": "CFG_READ", "skip": 1, "count": 1}])", "test");
+  const auto link = connect(options);
+  EXPECT_EQ(link->config_read(0, 4), kCardId);
+  EXPECT_THROW(link->config_read(0, 4), Error);
+  EXPECT_EQ(link->config_read(0, 4), kCardId);
+}
+
+// After a failure nothing more passes: an answer could be that to another request.
+TEST_P(LinkTest, ALostLinkStaysLost) {
+  CardOptions options = small_card();
+  options.faults = FaultPlan::parse(
+      R"([{"what": "link.drop", "where": "CFG_READ", "skip": 1, "count": 1}])", "test");
+  const auto link = connect(options);
+  EXPECT_EQ(link->config_read(0, 4), kCardId);
+  EXPECT_THROW(link->config_read(0, 4), Error);
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<uint8_t> bytes(4);
+  EXPECT_THROW(link->config_read(0, 4), Error);
+  EXPECT_THROW(link->read(kRegisters, 0, bytes_of(bytes)), Error);
+  EXPECT_THROW(link->share(4096, false), Error);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, kPatience);
 }
 
 TEST_P(LinkTest, CountsWhatPasses) {
@@ -382,6 +447,31 @@ TEST_F(TinyGpuServer, MemoryAndBusMasterAreOffWhenAClientHasGone) {
   const auto response = next.answer();
   ASSERT_TRUE(response);
   EXPECT_EQ(response->resp0 & 6, 0U);
+}
+
+// A server that takes connections and hangs: the error comes in time and names the request.
+TEST(HungServer, IsNoticed) {
+  link::Listener tcp = link::Listener::tcp("127.0.0.1", 0);
+  const auto start = std::chrono::steady_clock::now();
+  try {
+    link::connect_remote("127.0.0.1", tcp.port(), {std::chrono::milliseconds(200)});
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_THAT(e.message(), HasSubstr("no answer to PROBE in 200 ms"));
+  }
+  const std::string path =
+      (std::filesystem::temp_directory_path() / fmt::format("outboard-hung-{}.sock", ::getpid()))
+          .string();
+  const link::Listener unix_listener = link::Listener::unix_socket(path);
+  const auto link = link::connect_tinygpu(path, {std::chrono::milliseconds(200)});
+  EXPECT_THROW(link->bar(0), Error);
+  try {
+    link->config_read(0, 4);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_THAT(e.message(), HasSubstr("the connection is lost: MAP_BAR was not answered"));
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - start, kPatience);
 }
 
 TEST(Listener, RefusesAPathThatIsTaken) {

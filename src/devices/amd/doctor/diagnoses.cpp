@@ -21,7 +21,7 @@ struct Rule {
 };
 
 // From the outside inwards, and from the special to the general: the first that fits counts.
-constexpr std::array<Rule, 44> kRules = {{
+constexpr std::array<Rule, 46> kRules = {{
     // --- The way to the card ---
     {"held by process", {"lock.held", "another program uses the card", kOther}},
     {"is not installed", {"app.missing", "TinyGPU.app is not on this Mac", ""}},
@@ -89,6 +89,14 @@ constexpr std::array<Rule, 44> kRules = {{
     {"differ",
      {"numbers.wrong", "the card's results are wrong",
       "Do not trust its answers. Try another cable or port; test the card elsewhere."}},
+    {"came back as",
+     {"numbers.wrong", "the card's results are wrong",
+      "Do not trust its answers. Try another cable or port; test the card "
+      "elsewhere."}},
+    {"chose tokens",
+     {"numbers.wrong", "the card's results are wrong",
+      "Do not trust its answers. Try another cable or port; test the card "
+      "elsewhere."}},
     {"failed again right after", {"card.failing", "the card fails over and over", kPower}},
     {"", {"unknown", "this has no name yet", ""}},
 }};

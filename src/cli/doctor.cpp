@@ -1,0 +1,145 @@
+// outboard doctor: from the cable to tokens, a step a line.
+#include "devices/amd/doctor/doctor.h"
+
+#include <nlohmann/json.hpp>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "devices/amd/amd_device.h"
+#include "devices/self_test.h"
+#include "hub/firmware.h"
+#include "simulator/firmware_images.h"
+#include "simulator/simulated_link.h"
+#include "support/error.h"
+
+namespace outboard::cli {
+namespace {
+
+namespace doctor = devices::amd::doctor;
+namespace amd = devices::amd;
+
+struct Options {
+  std::string device = "amd";
+  std::string firmware;
+  std::string faults;
+  bool read_only = false;
+  bool take = false;
+  bool json = false;
+};
+
+void print_finding(const doctor::Finding& f) {
+  std::string text = fmt::format("{:<8} {:<24} {}", doctor::words(f.verdict), f.step, f.seen);
+  constexpr double kWorthTelling = 1;  // milliseconds
+  if (f.milliseconds >= kWorthTelling) text += fmt::format(" ({:.0f} ms)", f.milliseconds);
+  text += "\n";
+  if (!f.meaning.empty()) text += fmt::format("{:9}what it means: {}\n", "", f.meaning);
+  if (!f.todo.empty()) text += fmt::format("{:9}what to do:    {}\n", "", f.todo);
+  print(text);
+}
+
+void print_json(const doctor::Examination& examination) {
+  nlohmann::ordered_json out;
+  out["healthy"] = examination.is_healthy();
+  for (const doctor::Finding& f : examination.findings()) {
+    out["steps"].push_back({{"step", f.step},
+                            {"verdict", doctor::words(f.verdict)},
+                            {"diagnosis", f.diagnosis},
+                            {"seen", f.seen},
+                            {"meaning", f.meaning},
+                            {"todo", f.todo},
+                            {"milliseconds", f.milliseconds}});
+  }
+  print(out.dump(2) + "\n");
+}
+
+// Kernels, and a decode of a model made on the spot.
+void examine_kernels(std::unique_ptr<link::Link> link, const amd::driver::BootOptions& boot,
+                     doctor::Examination& out) {
+  std::unique_ptr<amd::AmdDevice> device;
+  amd::AmdOptions options;
+  options.boot = boot;
+  options.boot.on_stage = {};
+  if (!out.step("kernels", [&] {
+        device = std::make_unique<amd::AmdDevice>(std::move(link), options);
+        return device->description();
+      }))
+    return;
+  out.step("products", [&]() -> std::string {
+    devices::test_products(*device);
+    return "matrix products are those of the host";
+  });
+  out.step("decode", [&]() -> std::string {
+    devices::test_decode(*device);
+    return "a tiny model's logits and tokens are those of the CPU";
+  });
+}
+
+void examine(const Options& options) {
+  doctor::DoctorOptions how;
+  how.connect.spec = options.device;
+  how.connect.take = options.take;
+  how.read_only = options.read_only;
+  if (!options.firmware.empty()) {
+    how.boot.firmware = {options.firmware};
+  } else {
+    how.boot.firmware = amd::driver::system_firmware_folders();
+    how.boot.firmware.insert(how.boot.firmware.begin(), hub::firmware_folder());
+  }
+  std::unique_ptr<simulator::Card> simulated;
+  if (options.device == "sim") {
+    simulator::CardOptions card;
+    card.strict = false;
+    if (!options.faults.empty())
+      card.faults = simulator::FaultPlan::parse(read_text(options.faults), options.faults);
+    simulated = std::make_unique<simulator::Card>(card);
+    how.open = [&] { return simulator::make_simulated_link(*simulated); };
+    how.boot.images = simulator::firmware_images();
+    how.boot.patience = 0.05;  // its engines need no time to start
+    how.boot.wait = std::chrono::milliseconds(5000);
+  } else if (!link::is_link_spec(options.device)) {
+    throw Error(fmt::format("doctor: \"{}\" names no card", options.device),
+                "Write amd, tinygpu:SOCKET, remote:HOST:PORT, pci:0000:03:00.0 or sim.");
+  }
+#if defined(__APPLE__)
+  if (options.device == "amd" || options.device.starts_with("tinygpu"))
+    how.commands = doctor::run_command;
+#endif
+  if (!options.json) how.on_finding = print_finding;
+  how.more = [boot = how.boot](std::unique_ptr<link::Link> link, doctor::Examination& out) {
+    examine_kernels(std::move(link), boot, out);
+  };
+  const doctor::Examination examination = doctor::examine(how);
+  if (options.json) {
+    print_json(examination);
+  } else {
+    print(examination.is_healthy() ? "Nothing is wrong.\n"
+                                   : "Something is wrong: see the first line that says bad.\n");
+  }
+  if (!examination.is_healthy()) throw CLI::RuntimeError(1);
+}
+
+}  // namespace
+
+void add_doctor(CLI::App& app) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = app.add_subcommand(
+      "doctor", "Looks at everything between the cable and the card's first token");
+  command
+      ->add_option("--device", options->device,
+                   "amd, tinygpu:SOCKET, remote:HOST:PORT, pci:ADDRESS or sim")
+      ->capture_default_str();
+  command->add_option("--firmware-dir", options->firmware,
+                      "folder with the card's firmware; else what was pulled, or the system's");
+  command->add_option("--faults", options->faults, "--device sim: JSON file of faults to inject")
+      ->type_name("FILE");
+  command->add_flag("--read-only", options->read_only, "only look: nothing is booted or tested");
+  command->add_flag("--take", options->take,
+                    "Linux: take the card at pci:ADDRESS from its kernel driver");
+  command->add_flag("--json", options->json, "all steps as JSON");
+  command->footer(
+      "Exit status 1 when something is wrong.\n"
+      "Example: outboard doctor --device sim");
+  command->callback([options] { examine(*options); });
+}
+
+}  // namespace outboard::cli
