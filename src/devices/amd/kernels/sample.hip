@@ -63,13 +63,13 @@ DEVICE int choose(SelectShared& s, Ptr<const RunSampling> sampling, Ptr<const fl
     if (within(last, c.last)) c.last = last;
   };
   if (vocabulary <= kListed) list(s, c);
-  Place place;
+  Place place = best;
   if (top_k > 0 && top_k < vocabulary) {
     if (find_place(
             s, c, vocabulary, true, [](uint32_t) { return uint64_t{1}; },
             [&](uint64_t) { return static_cast<uint64_t>(top_k); }, place))
       narrow(place);
-    if (top_k <= kListed && !c.listed) list(s, c);
+    list(s, c);
   }
   const float top_p = sampling->top_p;
   if (top_p < 1 && find_place(
@@ -81,7 +81,7 @@ DEVICE int choose(SelectShared& s, Ptr<const RunSampling> sampling, Ptr<const fl
     const float lowest = top + log(min_p);
     narrow(lowest <= top ? Place{key_of(lowest), kNoToken} : best);
   }
-  if (!c.listed && (top_p < 1 || min_p > 0)) list(s, c);
+  if (top_p < 1 || min_p > 0) list(s, c);
   const float factor = __builtin_fminf(kLog2E / temperature, 0x1p100F);
   const float random = sampling->random;
   if (find_place(
@@ -100,12 +100,13 @@ DEVICE bool is_stop(Ptr<const RunSampling> sampling, int token) {
 // Thread 0 of each run. `ended` of all runs is read after this run's own was written for all to
 // see, so the last run that ends sees that all have.
 DEVICE void end_run(const SampleArgs& a, Ptr<const RunSampling> all, int runs, int run) {
-  __hip_atomic_store(&a.ended[run], 1, __ATOMIC_SEQ_CST, __HIP_MEMORY_SCOPE_AGENT);
+  __hip_atomic_fetch_or(&a.ended[run], 1, __ATOMIC_SEQ_CST, __HIP_MEMORY_SCOPE_AGENT);
   for (int other = 0; other < runs; ++other)
     if (all[other].row >= 0 &&
         __hip_atomic_load(&a.ended[other], __ATOMIC_SEQ_CST, __HIP_MEMORY_SCOPE_AGENT) == 0)
       return;
-  __hip_atomic_store(a.alive, 0, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+  // Several may come here: an atomic, though all write the same.
+  __hip_atomic_fetch_and(a.alive, 0, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
 }
 
 }  // namespace

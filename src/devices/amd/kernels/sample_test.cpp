@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <random>
 
@@ -183,6 +184,33 @@ TEST(SampleKernel, BestIsOnePass) {
   EXPECT_EQ(runs.result(0), std::ranges::max_element(runs.row(0)) - runs.row(0).begin());
   // For every four logits a lane: a load, four maxima, and the loop's share.
   EXPECT_LT(count, static_cast<uint64_t>(kVocabulary / 4 / 32 * 12 + 8 * 200));
+}
+
+// Instructions a logit of choosing with the settings of `set`.
+double cost_a_logit(const std::function<void(RunSampling&)>& set) {
+  constexpr int kVocabulary = 128256;
+  Runs runs(1, kVocabulary);
+  Random random(3);
+  fill_row(random, Shape::kNormal, runs.row(0));
+  RunSampling& s = runs.sampling(0);
+  s.repeat_penalty = 1;
+  s.temperature = 0.8F;
+  s.top_p = 1;
+  s.random = 0.3F;
+  set(s);
+  const auto before = runs.runner.counters().instructions();
+  runs.run();
+  return static_cast<double>(runs.runner.counters().instructions() - before) * 32 / kVocabulary;
+}
+
+// The pass for the maximum takes 2; one that weighs all logits about 30.
+TEST(SampleKernel, SettingsCostAFewPasses) {
+  EXPECT_LT(cost_a_logit([](RunSampling& s) {
+              s.top_k = 40;
+              s.top_p = 0.95F;
+            }),
+            40);
+  EXPECT_LT(cost_a_logit([](RunSampling&) {}), 90);
 }
 
 TEST(SampleKernel, RunsEndAtTheirStops) {

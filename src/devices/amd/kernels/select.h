@@ -56,6 +56,15 @@ struct Candidates {
   Place last;  // candidates after this place are out
 };
 
+// The greater number; NaN loses. One instruction, where fmaxf takes three.
+DEVICE float greater(float a, float b) {
+  float out;
+  asm("v_max_f32 %0, %1, %2" : "=v"(out) : "v"(a), "v"(b));
+  return out;
+}
+
+DEVICE float highest_of(float4 x) { return greater(greater(x[0], x[1]), greater(x[2], x[3])); }
+
 // Calls f(place) for each candidate, once, from any thread.
 template <typename F>
 DEVICE void for_each(const SelectShared& s, const Candidates& c, F f) {
@@ -68,11 +77,13 @@ DEVICE void for_each(const SelectShared& s, const Candidates& c, F f) {
   }
   const int quads = c.size / 4;
   const Ptr<const float4> row = reinterpret_cast<Ptr<const float4>>(c.row);
+  const float lowest = logit_of(c.last.key);  // NaN where all are in
   float4 next{};
   if (thread() < quads) next = row[thread()];
   for (int i = thread(); i < quads; i += kThreads) {
     const float4 x = next;
     next = row[i + kThreads < quads ? i + kThreads : i];  // under way meanwhile
+    if (highest_of(x) < lowest) continue;
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const Place p{key_of(x[e]), 4 * i + e};
@@ -86,13 +97,6 @@ DEVICE void for_each(const SelectShared& s, const Candidates& c, F f) {
   }
 }
 
-// The greater number; NaN loses. One instruction, where fmaxf takes three.
-DEVICE float greater(float a, float b) {
-  float out;
-  asm("v_max_f32 %0, %1, %2" : "=v"(out) : "v"(a), "v"(b));
-  return out;
-}
-
 // The greatest logit, its first token.
 DEVICE Place find_best(SelectShared& s, Ptr<const float> row, int size) {
   constexpr int kAtOnce = 4;  // loads under way
@@ -100,9 +104,6 @@ DEVICE Place find_best(SelectShared& s, Ptr<const float> row, int size) {
   const int quads = size / 4;
   float top = -__builtin_inff();
   int at = kNoToken;
-  const auto highest_of = [](float4 x) {
-    return greater(greater(x[0], x[1]), greater(x[2], x[3]));
-  };
   const auto look = [&](float x, int i) {
     if (x > top) {
       top = x;
@@ -150,6 +151,38 @@ DEVICE Place find_best(SelectShared& s, Ptr<const float> row, int size) {
   }
   if (best.token == kNoToken) best.token = 0;  // nothing above minus infinity
   return best;
+}
+
+// Lists the candidates that are left in LDS, if they fit.
+DEVICE void list(SelectShared& s, Candidates& c) {
+  constexpr int kEach = kListed / kThreads;
+  Place listed[kEach] = {};
+  if (c.listed) {  // the new list takes the place of the old
+#pragma unroll
+    for (int k = 0; k < kEach; ++k)
+      if (k * kThreads + thread() < c.size) listed[k] = s.listed[k * kThreads + thread()];
+  }
+  if (thread() == 0) s.count = 0;
+  barrier();
+  const auto add = [&](const Place& p) __attribute__((always_inline)) {
+    const int i =
+        __hip_atomic_fetch_add(&s.count, 1, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_WORKGROUP);
+    if (i < kListed) s.listed[i] = p;
+  };
+  if (c.listed) {
+#pragma unroll
+    for (int k = 0; k < kEach; ++k)
+      if (k * kThreads + thread() < c.size && within(listed[k], c.last)) add(listed[k]);
+  } else {
+    for_each(s, c, add);
+  }
+  barrier();
+  const int count = s.count;
+  if (count <= kListed) {
+    c.listed = true;
+    c.size = count;
+  }
+  barrier();
 }
 
 DEVICE uint64_t from_lane(uint64_t x, int lane) {
@@ -265,10 +298,11 @@ DEVICE bool find_listed(SelectShared& s, const Candidates& c, Weight weight_of, 
 
 // The first place at which the sum of weights of candidates, in order, reaches target(sum of all),
 // 1 or more. The weight depends on the key alone. False when the sum never gets there. All threads
-// get the same. A `bound` has kNoToken where all that are equal to it are within.
+// get the same. Candidates that come well after the place may be out afterwards. A `bound` has
+// kNoToken where all that are equal to it are within.
 template <typename Weight, typename Target>
-DEVICE bool find_place(SelectShared& s, const Candidates& c, int vocabulary, bool bound,
-                       Weight weight_of, Target target_of, Place& out) {
+DEVICE bool find_place(SelectShared& s, Candidates& c, int vocabulary, bool bound, Weight weight_of,
+                       Target target_of, Place& out) {
   if (c.listed && c.size <= kThreads) return find_listed(s, c, weight_of, target_of, out);
   constexpr int kShift[] = {21, 10, 0};
   constexpr int kBits[] = {11, 11, 10};
@@ -298,6 +332,11 @@ DEVICE bool find_place(SelectShared& s, const Candidates& c, int vocabulary, boo
     barrier();
     if (bin < 0) return false;
     key |= (mask - static_cast<uint32_t>(bin)) << shift;
+    if (level == 0 && !c.listed) {
+      const Place last{key, kNoToken};  // of this bin
+      if (within(last, c.last)) c.last = last;
+      list(s, c);
+    }
   }
   const uint64_t weight = weight_of(key);
   const auto ties = static_cast<int>(bin_weight / weight);
@@ -308,24 +347,6 @@ DEVICE bool find_place(SelectShared& s, const Candidates& c, int vocabulary, boo
   else
     out.token = rank == 0 ? lowest : find_token(s, c, key, rank, vocabulary);
   return true;
-}
-
-// The list in LDS of the candidates that are left, if they fit.
-DEVICE void list(SelectShared& s, Candidates& c) {
-  if (thread() == 0) s.count = 0;
-  barrier();
-  for_each(s, c, [&](const Place& p) {
-    const int i =
-        __hip_atomic_fetch_add(&s.count, 1, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_WORKGROUP);
-    if (i < kListed) s.listed[i] = p;
-  });
-  barrier();
-  const int count = s.count;
-  if (count <= kListed) {
-    c.listed = true;
-    c.size = count;
-  }
-  barrier();
 }
 
 }  // namespace outboard::devices::amd::kernels
