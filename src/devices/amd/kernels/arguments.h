@@ -234,11 +234,11 @@ struct AttentionArgs {
   Ptr<float> k;  // [T, k_stride]: [kv_heads, key_dim]
   Ptr<float> v;  // [T, v_stride]: [kv_heads, value_dim]
   int32_t q_stride, k_stride, v_stride;
-  int32_t heads, kv_heads, key_dim, value_dim;
+  int32_t heads, kv_heads, key_dim, value_dim;  // dims: multiples of 8 up to 256
   int32_t window;  // 0: all earlier positions
   float scale;
   float softcap;  // 0: none
-  Norm q_norm;    // over each head, before rope; weight [key_dim]
+  Norm q_norm;    // over each head, before rope: kRms or kNone; weight [key_dim] or null
   Norm k_norm;
   Rope q_rope;
   Rope k_rope;
@@ -267,7 +267,7 @@ constexpr int32_t split_positions(int32_t positions, int32_t splits) {
 // --- sample: the next token of each run. Workgroups: max_runs. ---
 struct SampleArgs {
   Step step;
-  Ptr<float> logits;      // [R, stride]; the repetition penalty changes them
+  Ptr<float> logits;      // [R, stride]; the repetition penalty changes them; stride % 4 == 0
   Ptr<float> scratch;     // VRAM: [max_runs, 2 * vocabulary]
   Ptr<int32_t> chosen;    // VRAM: [slots, max_runs]
   Ptr<int32_t> results;   // shared memory: [slots, max_runs]
