@@ -51,7 +51,7 @@ class Layer {
     limits.pages_per_run = (context + c.page_tokens - 1) / c.page_tokens;
     limits.page_tokens = c.page_tokens;
     layout = make_layout(limits);
-    record_ = runner.allocate<uint8_t>(static_cast<size_t>(layout.bytes));
+    record_ = runner.allocate<uint8_t>(index(layout.bytes));
     fill_record();
     fill_cache(limits.runs * limits.pages_per_run);
     q = fill(c.heads * c.key_dim + 8);
@@ -94,8 +94,8 @@ class Layer {
     }
     for (int i = 0; i < c.rotary / 2; ++i) {
       const double angle = position * std::pow(10000.0, -2.0 * i / c.rotary);
-      const auto a = static_cast<size_t>(c.neox ? i : 2 * i);
-      const auto b = static_cast<size_t>(c.neox ? i + c.rotary / 2 : 2 * i + 1);
+      const auto a = index(c.neox ? i : 2 * i);
+      const auto b = index(c.neox ? i + c.rotary / 2 : 2 * i + 1);
       const double x0 = out[a];
       const double x1 = out[b];
       out[a] = x0 * std::cos(angle) - x1 * std::sin(angle);
@@ -105,21 +105,20 @@ class Layer {
   }
   std::vector<double> query(int token, int head) {
     const std::span<const float> row(q_before.data() + token * args.q_stride + head * c.key_dim,
-                                     static_cast<size_t>(c.key_dim));
-    return turned(row, record().positions()[static_cast<size_t>(token)], q_weight);
+                                     index(c.key_dim));
+    return turned(row, record().positions()[index(token)], q_weight);
   }
 
   // What the new tokens left in the cache, and that nothing else changed.
   void check_cache() {
     std::vector<uint16_t> expected(cache_before_);
     for (int t = 0; t < tokens; ++t) {
-      const int position = record().positions()[static_cast<size_t>(t)];
+      const int position = record().positions()[index(t)];
       if (position < 0) continue;
-      const int run = record().token_run()[static_cast<size_t>(t)];
+      const int run = record().token_run()[index(t)];
       for (int head = 0; head < c.kv_heads; ++head) {
         const std::vector<double> key =
-            turned(k.subspan(static_cast<size_t>(t * args.k_stride + head * c.key_dim),
-                             static_cast<size_t>(c.key_dim)),
+            turned(k.subspan(index(t * args.k_stride + head * c.key_dim), index(c.key_dim)),
                    position, k_weight);
         for (size_t i = 0; i < key.size(); ++i) {
           const size_t at = key_at(run, head, position) + i;
@@ -130,8 +129,8 @@ class Layer {
           expected[at] = cache[at];
         }
         for (int i = 0; i < c.value_dim; ++i) {
-          const auto from = static_cast<size_t>(t * args.v_stride + head * c.value_dim + i);
-          expected[values_begin_ + value_at(run, head, position) + static_cast<size_t>(i)] =
+          const auto from = index(t * args.v_stride + head * c.value_dim + i);
+          expected[values_begin_ + value_at(run, head, position) + index(i)] =
               float_to_half(v[from]);
         }
       }
@@ -145,12 +144,12 @@ class Layer {
   };
   // rounding: of q and of probabilities before they are multiplied.
   Expected attention(int token, int head, double rounding) {
-    const int run = record().token_run()[static_cast<size_t>(token)];
-    const int position = record().positions()[static_cast<size_t>(token)];
+    const int run = record().token_run()[index(token)];
+    const int position = record().positions()[index(token)];
     const int first = c.window > 0 ? std::max(0, position - c.window + 1) : 0;
     const int kv_head = head / (c.heads / c.kv_heads);
     const std::vector<double> query = this->query(token, head);
-    const auto n = static_cast<size_t>(position - first + 1);
+    const auto n = index(position - first + 1);
     std::vector<double> scores(n);
     std::vector<double> errors(n);
     for (size_t i = 0; i < n; ++i) {
@@ -184,7 +183,7 @@ class Layer {
     mean_error /= sum;
     const double additions = (static_cast<double>(n) + 64) * 0x1p-24 + rounding;
     Expected result;
-    result.out.resize(static_cast<size_t>(c.value_dim));
+    result.out.resize(index(c.value_dim));
     result.bound.resize(result.out.size());
     for (size_t i = 0; i < n; ++i) {
       const double p = scores[i] / sum;
@@ -206,7 +205,7 @@ class Layer {
 
   TestRecord record() { return {record_, layout}; }
   std::span<float> fill(int stride) {
-    const auto out = runner.allocate<float>(static_cast<size_t>(tokens * stride));
+    const auto out = runner.allocate<float>(index(tokens * stride));
     for (float& x : out) x = normal_(random_);
     return out;
   }
@@ -230,8 +229,8 @@ class Layer {
         r.positions()[t] = c.runs[run].position + i;
         r.token_run()[t] = static_cast<int>(run);
       }
-    for (; t < static_cast<size_t>(tokens); ++t) r.positions()[t] = -1;
-    std::vector<int32_t> pages(c.runs.size() * static_cast<size_t>(layout.pages_per_run));
+    for (; t < index(tokens); ++t) r.positions()[t] = -1;
+    std::vector<int32_t> pages(c.runs.size() * index(layout.pages_per_run));
     std::iota(pages.begin(), pages.end(), 0);
     std::ranges::shuffle(pages, random_);
     for (size_t run = 0; run < c.runs.size(); ++run)
@@ -240,11 +239,11 @@ class Layer {
   }
   // Positions that the runs have already; all others hold NaN.
   void fill_cache(int pages) {
-    const size_t keys = static_cast<size_t>(c.kv_heads) * c.page_tokens * c.key_dim;
-    const size_t values = static_cast<size_t>(c.kv_heads) * c.page_tokens * c.value_dim;
+    const size_t keys = index(c.kv_heads) * c.page_tokens * c.key_dim;
+    const size_t values = index(c.kv_heads) * c.page_tokens * c.value_dim;
     page_stride_ = keys + values + 64;
     values_begin_ = keys;
-    cache = runner.allocate<uint16_t>(static_cast<size_t>(pages) * page_stride_);
+    cache = runner.allocate<uint16_t>(index(pages) * page_stride_);
     std::ranges::fill(cache, uint16_t{0x7e00});
     for (size_t run = 0; run < c.runs.size(); ++run)
       for (int p = 0; p < c.runs[run].position; ++p)
@@ -260,27 +259,26 @@ class Layer {
     args.cache.page_stride = page_stride_;
   }
   void fill_norm_and_rope() {
-    q_weight = runner.allocate<float>(static_cast<size_t>(c.key_dim));
-    k_weight = runner.allocate<float>(static_cast<size_t>(c.key_dim));
+    q_weight = runner.allocate<float>(index(c.key_dim));
+    k_weight = runner.allocate<float>(index(c.key_dim));
     for (float& x : q_weight) x = 1 + normal_(random_) / 4;
     for (float& x : k_weight) x = 1 + normal_(random_) / 4;
     if (c.norms) {
       args.q_norm = {NormKind::kRms, kEpsilon, KernelRunner::const_ptr(q_weight), {}};
       args.k_norm = {NormKind::kRms, kEpsilon, KernelRunner::const_ptr(k_weight), {}};
     }
-    const auto turns = runner.allocate<float>(static_cast<size_t>(c.rotary));
+    const auto turns = runner.allocate<float>(index(c.rotary));
     for (int i = 0; i < c.rotary / 2; ++i) {
       const double exact = std::pow(10000.0, -2.0 * i / c.rotary) / (2 * std::numbers::pi);
       const auto high = static_cast<float>(exact);
-      turns[static_cast<size_t>(2 * i)] = high;
-      turns[static_cast<size_t>(2 * i + 1)] = static_cast<float>(exact - high);
+      turns[index(2 * i)] = high;
+      turns[index(2 * i + 1)] = static_cast<float>(exact - high);
     }
     args.q_rope = {c.rotary, c.neox ? 1 : 0, KernelRunner::const_ptr(turns)};
     args.k_rope = args.q_rope;
   }
   uint64_t row_at(int run, int kv_head, int position, int dim) {
-    const auto page =
-        static_cast<uint64_t>(record().pages(run)[static_cast<size_t>(position / c.page_tokens)]);
+    const auto page = static_cast<uint64_t>(record().pages(run)[index(position / c.page_tokens)]);
     return page * page_stride_ +
            static_cast<uint64_t>(kv_head * c.page_tokens + position % c.page_tokens) *
                static_cast<uint64_t>(dim);
@@ -298,8 +296,8 @@ class AttentionDecode : public testing::TestWithParam<Case> {};
 TEST_P(AttentionDecode, AgreesWithDouble) {
   const Case& c = GetParam();
   Layer s(c);
-  const auto heads = static_cast<size_t>(s.tokens * c.heads * c.splits);
-  const auto sums = s.runner.allocate<float>(heads * static_cast<size_t>(c.value_dim));
+  const auto heads = index(s.tokens * c.heads * c.splits);
+  const auto sums = s.runner.allocate<float>(heads * index(c.value_dim));
   const auto stats = s.runner.allocate<float>(heads * 2);
   std::ranges::fill(stats, 0.0F);
   s.args.splits = {
@@ -309,15 +307,15 @@ TEST_P(AttentionDecode, AgreesWithDouble) {
                 static_cast<uint32_t>(s.tokens)});
   ASSERT_NO_FATAL_FAILURE(s.check_cache());
   for (int t = 0; t < s.tokens; ++t) {
-    const int position = s.record().positions()[static_cast<size_t>(t)];
+    const int position = s.record().positions()[index(t)];
     const int seen = c.window > 0 ? std::min(position + 1, c.window) : position + 1;
     for (int head = 0; head < c.heads; ++head) {
       double top = -INFINITY;
       double sum = 0;
-      std::vector<double> out(static_cast<size_t>(c.value_dim));
+      std::vector<double> out(index(c.value_dim));
       for (int pass = 0; pass < 2; ++pass)
         for (int split = 0; split < c.splits; ++split) {
-          const auto at = static_cast<size_t>((t * c.heads + head) * c.splits + split);
+          const auto at = index((t * c.heads + head) * c.splits + split);
           if (split * split_positions(seen, c.splits) >= seen || position < 0) {
             ASSERT_EQ(stats[at * 2 + 1], 0) << "a split without positions was written";
             continue;
@@ -401,8 +399,8 @@ TEST(AttentionDecodeCost, ReadsKeysAndValuesOnce) {
                .splits = 12,
                .rotary = 128};
   Layer s(c);
-  const auto rows = static_cast<size_t>(c.heads * c.splits);
-  const auto sums = s.runner.allocate<float>(rows * static_cast<size_t>(c.value_dim));
+  const auto rows = index(c.heads * c.splits);
+  const auto sums = s.runner.allocate<float>(rows * index(c.value_dim));
   const auto stats = s.runner.allocate<float>(rows * 2);
   s.args.splits = {
       KernelRunner::ptr(sums), KernelRunner::ptr(stats), c.heads, c.value_dim, c.splits, 0};
@@ -433,8 +431,8 @@ TEST_P(AttentionPrompt, AgreesWithDouble) {
                {static_cast<uint32_t>((s.tokens + 15) / 16), static_cast<uint32_t>(c.heads), 1});
   for (int t = 0; t < s.tokens; ++t)
     for (int head = 0; head < c.heads; ++head) {
-      if (s.record().positions()[static_cast<size_t>(t)] < 0) continue;
-      const auto* row = &out[static_cast<size_t>(t * stride + head * c.value_dim)];
+      if (s.record().positions()[index(t)] < 0) continue;
+      const auto* row = &out[index(t * stride + head * c.value_dim)];
       ASSERT_NO_FATAL_FAILURE(
           s.expect_attention(t, head, std::vector<double>(row, row + c.value_dim), kHalfUlp / 2));
     }

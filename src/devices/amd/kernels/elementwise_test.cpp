@@ -65,9 +65,9 @@ class Elementwise : public RowKernels {
  protected:
   void run(RowsKind kind, Function function = {}, float factor = 0) {
     const StepLayout layout = make_layout({.tokens = kRows, .rows = kRows});
-    const auto record = runner.allocate<uint8_t>(static_cast<size_t>(layout.bytes));
+    const auto record = runner.allocate<uint8_t>(index(layout.bytes));
     const auto row_token = TestRecord(record, layout).row_token();
-    for (int r = 0; r < kRows; ++r) row_token[static_cast<size_t>(r)] = kRows - 1 - r;
+    for (int r = 0; r < kRows; ++r) row_token[index(r)] = kRows - 1 - r;
     ElementwiseArgs a{};
     a.step = {KernelRunner::const_ptr(record), layout};
     a.kind = kind;
@@ -130,7 +130,7 @@ class GroupNorm : public RowKernels, public testing::WithParamInterface<int> {};
 
 TEST_P(GroupNorm, RootMeanSquare) {
   const int group = GetParam();
-  const auto weight = runner.allocate<float>(static_cast<size_t>(group));
+  const auto weight = runner.allocate<float>(index(group));
   for (float& w : weight) w = std::normal_distribution<float>(1, 0.5F)(random);
   GroupNormArgs a{};
   a.x = KernelRunner::const_ptr(x);
@@ -142,15 +142,15 @@ TEST_P(GroupNorm, RootMeanSquare) {
   runner.run("group_norm", a, {kRows, 1, 1});
   check(
       [&](size_t r, size_t i) {
-        const size_t in_group = i % static_cast<size_t>(group);
+        const size_t in_group = i % index(group);
         double squares = 0;
-        for (size_t e = 0; e < static_cast<size_t>(group); ++e) {
+        for (size_t e = 0; e < index(group); ++e) {
           const double v = x[r * kStride + i - in_group + e];
           squares += v * v;
         }
         return x[r * kStride + i] / std::sqrt(squares / group + double{1e-5F}) * weight[in_group];
       },
-      (group / 32 + 10) * 0x1p-24, 0);
+      (group / 32.0 + 10) * 0x1p-24, 0);
 }
 INSTANTIATE_TEST_SUITE_P(Groups, GroupNorm, testing::Values(7, 43, 301));
 

@@ -22,11 +22,11 @@ class Runs {
         vocabulary_(vocabulary),
         stride_((vocabulary + 3) / 4 * 4 + 8),
         layout_(make_layout({.tokens = runs, .rows = runs, .runs = runs})),
-        record_(runner.allocate<uint8_t>(static_cast<size_t>(layout_.bytes))),
-        logits_(runner.allocate<float>(static_cast<size_t>(runs * stride_))) {
-    chosen = runner.allocate<int32_t>(static_cast<size_t>(kSlots * runs));
+        record_(runner.allocate<uint8_t>(index(layout_.bytes))),
+        logits_(runner.allocate<float>(index(runs * stride_))) {
+    chosen = runner.allocate<int32_t>(index(kSlots * runs));
     results = runner.allocate<int32_t>(chosen.size());
-    ended = runner.allocate<int32_t>(static_cast<size_t>(runs));
+    ended = runner.allocate<int32_t>(index(runs));
     alive = runner.allocate<uint32_t>(1);
     std::ranges::fill(record_, uint8_t{0});
     record().header() = {runs, runs, runs, kSlot};
@@ -38,11 +38,9 @@ class Runs {
     std::ranges::fill(ended, 0);
     alive[0] = 1;
   }
-  RunSampling& sampling(int run) { return record().sampling()[static_cast<size_t>(run)]; }
-  std::span<float> row(int i) {
-    return logits_.subspan(static_cast<size_t>(i * stride_), static_cast<size_t>(vocabulary_));
-  }
-  int result(int run) { return results[static_cast<size_t>(kSlot * runs_ + run)]; }
+  RunSampling& sampling(int run) { return record().sampling()[index(run)]; }
+  std::span<float> row(int i) { return logits_.subspan(index(i * stride_), index(vocabulary_)); }
+  int result(int run) { return results[index(kSlot * runs_ + run)]; }
 
   void run() {
     SampleArgs args{};
@@ -55,8 +53,7 @@ class Runs {
     args.stride = stride_;
     args.vocabulary = vocabulary_;
     runner.run("sample", args, {static_cast<uint32_t>(runs_), 1, 1});
-    for (int i = 0; i < runs_; ++i)
-      ASSERT_EQ(chosen[static_cast<size_t>(kSlot * runs_ + i)], result(i));
+    for (int i = 0; i < runs_; ++i) ASSERT_EQ(chosen[index(kSlot * runs_ + i)], result(i));
   }
 
   static constexpr int kSlots = 3, kSlot = 2;
@@ -111,7 +108,7 @@ int choose_on_host(Sampler& sampler, const RunSampling& s, std::vector<float> ro
   sampling.top_p = s.top_p < 1 ? static_cast<float>(s.top_p * (1 + nudge_p)) : 1;
   sampling.min_p = static_cast<float>(s.min_p * (1 + nudge_min));
   sampling.repeat_penalty = s.repeat_penalty;
-  sampling.recent = {s.recent, static_cast<size_t>(s.recent_count)};
+  sampling.recent = {s.recent, index(s.recent_count)};
   sampling.random = std::clamp(static_cast<float>(s.random + nudge), 0.0F, 0x1.fffffep-1F);
   return sampler.choose(sampling, row);
 }
@@ -152,7 +149,7 @@ TEST_P(Sample, ChoosesLikeTheHost) {
     runs.run();
     for (int i = 0; i < c.runs; ++i) {
       const RunSampling& s = runs.sampling(i);
-      const auto& row = rows[static_cast<size_t>(i)];
+      const auto& row = rows[index(i)];
       const int expected = choose_on_host(sampler, s, row, 0, 0, 0);
       if (runs.result(i) == expected) continue;
       ++different;
@@ -217,7 +214,7 @@ TEST(SampleKernel, RunsEndAtTheirStops) {
   Runs runs(3, 100);
   for (int i = 0; i < 3; ++i) {
     std::ranges::fill(runs.row(i), 0.0F);
-    runs.row(i)[static_cast<size_t>(10 + i)] = 1;
+    runs.row(i)[index(10 + i)] = 1;
     runs.sampling(i).repeat_penalty = 1;
   }
   runs.sampling(2).row = -1;

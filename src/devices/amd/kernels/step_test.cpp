@@ -14,18 +14,16 @@ class Begin : public testing::Test {
  protected:
   Begin()
       : layout(make_layout({.tokens = kMaxTokens, .rows = 5, .runs = kRuns, .pages_per_run = 260})),
-        records(runner.allocate<uint8_t>(static_cast<size_t>(kSlots * layout.bytes))),
-        vram(runner.allocate<uint8_t>(static_cast<size_t>(layout.bytes))),
+        records(runner.allocate<uint8_t>(index(kSlots * layout.bytes))),
+        vram(runner.allocate<uint8_t>(index(layout.bytes))),
         chosen(runner.allocate<int32_t>(kSlots * kRuns)),
         ended(runner.allocate<int32_t>(kRuns)),
         slot(runner.allocate<uint32_t>(1)),
-        from(records.subspan(static_cast<size_t>(kSlot * layout.bytes),
-                             static_cast<size_t>(layout.bytes)),
-             layout),
+        from(records.subspan(index(kSlot * layout.bytes), index(layout.bytes)), layout),
         to(vram, layout) {
     slot[0] = kSlot;
     std::ranges::fill(ended, 1);
-    for (int i = 0; i < kSlots * kRuns; ++i) chosen[static_cast<size_t>(i)] = 1000 + i;
+    for (int i = 0; i < kSlots * kRuns; ++i) chosen[index(i)] = 1000 + i;
     from.header() = {3, 2, 2, -1};
     const int ids[] = {42, 43, -2};
     const int positions[] = {7, 8, 100};
@@ -36,7 +34,7 @@ class Begin : public testing::Test {
     from.row_token()[0] = 1;
     from.row_token()[1] = 2;
     for (int run = 0; run < 2; ++run) {
-      RunSampling& s = from.sampling()[static_cast<size_t>(run)];
+      RunSampling& s = from.sampling()[index(run)];
       s = {};
       s.row = run;
       s.temperature = 0.5F;

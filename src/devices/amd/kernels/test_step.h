@@ -10,6 +10,8 @@
 
 namespace outboard::devices::amd::kernels {
 
+constexpr size_t index(int i) { return static_cast<size_t>(i); }
+
 struct TestLimits {
   int tokens = 1, rows = 1, runs = 1, pages_per_run = 1, page_tokens = 32;
 };
@@ -49,7 +51,7 @@ class TestRecord {
   std::span<int32_t> token_run() { return ints(layout_.token_run, layout_.max_tokens); }
   std::span<int32_t> row_token() { return ints(layout_.row_token, layout_.max_rows); }
   std::span<RunSampling> sampling() {
-    return {at<RunSampling>(layout_.sampling), static_cast<size_t>(layout_.max_runs)};
+    return {at<RunSampling>(layout_.sampling), index(layout_.max_runs)};
   }
   std::span<int32_t> pages(int run) {
     return ints(layout_.pages + 4 * run * layout_.pages_per_run, layout_.pages_per_run);
@@ -60,9 +62,7 @@ class TestRecord {
   T* at(int offset) {
     return reinterpret_cast<T*>(record_.data() + offset);
   }
-  std::span<int32_t> ints(int offset, int count) {
-    return {at<int32_t>(offset), static_cast<size_t>(count)};
-  }
+  std::span<int32_t> ints(int offset, int count) { return {at<int32_t>(offset), index(count)}; }
 
   std::span<uint8_t> record_;
   StepLayout layout_;
