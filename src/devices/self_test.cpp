@@ -59,7 +59,7 @@ CompileOptions small() {
 }
 
 std::vector<float> logits(Executable& executable, std::span<const int32_t> tokens) {
-  constexpr std::array<int32_t, 2> kPages{0, 1};
+  static constexpr std::array<int32_t, 2> kPages{0, 1};
   const Run run{tokens, 0, kPages, Run::Logits::kAll, nullptr};
   const StepResult result = executable.wait(executable.submit({{&run, 1}, {}, false}));
   return {result.logits.begin(), result.logits.end()};
@@ -117,7 +117,7 @@ void test_decode(amd::AmdDevice& device) {
   std::vector<int32_t> tokens{5, 80, 13, 41};
   compare(logits(*executable, tokens), logits(*reference, tokens), "logits of a tiny model");
   // Greedy, each from its own cache.
-  constexpr std::array<int32_t, 2> kPages{0, 1};
+  static constexpr std::array<int32_t, 2> kPages{0, 1};
   constexpr int kTokens = 12;
   const Sampling greedy{};
   const auto decode = [&](Executable& e) {

@@ -1,7 +1,6 @@
 #include "devices/amd/executable.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "support/error.h"
 
@@ -13,7 +12,6 @@ using driver::ComputeQueue;
 constexpr uint64_t kAlignment = 256;
 
 uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
-int power_of_two(int n) { return static_cast<int>(std::bit_ceil(static_cast<unsigned>(n))); }
 
 void append(std::vector<uint32_t>& to, std::span<const uint32_t> more) {
   to.insert(to.end(), more.begin(), more.end());
@@ -77,8 +75,7 @@ void AmdExecutable::set_up() {
   m.sample.vocabulary = static_cast<int32_t>(program_.vocabulary);
   m.sample.stride = static_cast<int32_t>(round_up(static_cast<uint64_t>(program_.vocabulary), 4));
   const auto row_bytes = static_cast<uint64_t>(m.sample.stride) * 4;
-  // Rows are rounded up to what streams are recorded for.
-  const auto rows = static_cast<uint64_t>(std::max(16, power_of_two(options_.max_rows)));
+  const auto rows = static_cast<uint64_t>(layout_.max_rows);
   c.logits = DeviceBuffer(card, rows * row_bytes, "logits");
   m.sample.logits.address = c.logits.address();
   c.scratch = DeviceBuffer(card, runs * 2 * row_bytes, "sampler's scratch");
@@ -99,15 +96,14 @@ void AmdExecutable::set_up() {
 
   // The largest shapes need the largest arena.
   uint64_t arena = 0;
-  const int tokens = std::max(16, power_of_two(options_.max_tokens));
-  for (const StreamShape& shape :
-       {StreamShape{tokens, static_cast<int>(rows), false},
-        StreamShape{kMatvecRows, std::min(kMatvecRows, static_cast<int>(rows)), true},
-        StreamShape{kMatvecRows, kMatvecRows, false}})
+  const int few = std::min(kMatvecRows, layout_.max_rows);
+  for (const StreamShape& shape : {StreamShape{layout_.max_tokens, layout_.max_rows, false},
+                                   StreamShape{kMatvecRows, few, true},
+                                   StreamShape{kMatvecRows, few, false}})
     arena = std::max(arena, arena_bytes(program_, shape, *c.weights, m));
   c.arena = DeviceBuffer(card, arena, "activations");
   m.arena = c.arena.address();
-  stream(bucket({1, 1, true}));
+  stream(bucket_of({1, 1, true}));
 }
 
 MemoryUse AmdExecutable::memory() const {
@@ -115,18 +111,6 @@ MemoryUse AmdExecutable::memory() const {
   uint64_t buffers = c.control.bytes() + c.logits.bytes() + c.scratch.bytes() + c.arena.bytes();
   for (const auto& [shape, stream] : c.streams) buffers += stream->bytes();
   return {c.kv.bytes(), buffers};
-}
-
-// What streams are recorded for: powers of two, and decoding apart from prompts.
-StreamShape AmdExecutable::bucket(const StreamShape& exact) const {
-  StreamShape shape = exact;
-  shape.decode = exact.decode && exact.tokens <= kMatvecRows;
-  shape.tokens = power_of_two(exact.tokens);
-  if (!shape.decode && exact.tokens <= kMatvecRows) shape.tokens = kMatvecRows;
-  if (exact.rows > 0) shape.rows = power_of_two(exact.rows);
-  if (shape.decode && exact.rows == exact.tokens) shape.rows = shape.tokens;
-  if (shape.rows > kMatvecRows) shape.rows = std::max(16, shape.rows);
-  return shape;
 }
 
 const Stream& AmdExecutable::stream(const StreamShape& shape) {
@@ -141,7 +125,7 @@ const Stream& AmdExecutable::stream(const StreamShape& shape) {
 }
 
 size_t AmdExecutable::decode_dispatches(int runs) {
-  return stream(bucket({runs, runs, true})).dispatches();
+  return stream(bucket_of({runs, runs, true})).dispatches();
 }
 
 template <typename Body>
@@ -212,7 +196,7 @@ Ticket AmdExecutable::submit(const Step& step) {
     // A step that goes on from earlier ones is left out once all its runs have ended.
     const bool goes_on = std::ranges::all_of(
         step.runs, [](const Run& run) { return run.tokens.front() < 0; });
-    const std::array<uint32_t, 4> call = stream(bucket(exact)).call();
+    const std::array<uint32_t, 4> call = stream(bucket_of(exact)).call();
     std::vector<uint32_t> packets = ComputeQueue::barrier();
     append(packets, write_word(c.slot_word, static_cast<uint32_t>(slot)));
     if (!goes_on) append(packets, write_word(c.memory.sample.alive.address, 1));

@@ -59,7 +59,6 @@ class AmdExecutable : public Executable {
   };
 
   void set_up();
-  StreamShape bucket(const StreamShape& exact) const;
   const Stream& stream(const StreamShape& shape);
   void copy_pages(const Step& step);
   void wait_for(const Pending& pending);

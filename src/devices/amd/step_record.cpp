@@ -1,6 +1,7 @@
 #include "devices/amd/step_record.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "support/error.h"
@@ -40,13 +41,32 @@ kernels::RunSampling sampling_of(const Sampling& s, int row) {
   return out;
 }
 
+int power_of_two(int n) { return static_cast<int>(std::bit_ceil(static_cast<unsigned>(n))); }
+
 }  // namespace
+
+int token_bucket(int tokens) {
+  return tokens <= kMatvecRows ? kMatvecRows : std::max(16, power_of_two(tokens));
+}
+
+int row_bucket(int rows) {
+  return rows <= kMatvecRows ? power_of_two(rows) : std::max(16, power_of_two(rows));
+}
+
+StreamShape bucket_of(const StreamShape& exact) {
+  StreamShape shape = exact;
+  shape.decode = exact.decode && exact.tokens <= kMatvecRows;
+  shape.tokens = shape.decode ? power_of_two(exact.tokens) : token_bucket(exact.tokens);
+  if (exact.rows > 0) shape.rows = row_bucket(exact.rows);
+  return shape;
+}
 
 kernels::StepLayout step_layout(const CompileOptions& options, int max_runs, int pages_per_run) {
   kernels::StepLayout l{};
   l.max_runs = max_runs;
-  l.max_tokens = options.max_tokens;
-  l.max_rows = options.max_rows;
+  // `begin` fills up to what the streams were recorded for.
+  l.max_tokens = token_bucket(options.max_tokens);
+  l.max_rows = row_bucket(options.max_rows);
   l.pages_per_run = pages_per_run;
   l.page_tokens = options.page_tokens;
   int32_t at = sizeof(kernels::StepHeader);

@@ -10,6 +10,12 @@
 
 namespace outboard::devices::amd {
 
+// What streams are recorded for: powers of two. Prompts of few tokens share the stream of
+// kMatvecRows; above, matrices want at least 16 rows.
+int token_bucket(int tokens);
+int row_bucket(int rows);
+StreamShape bucket_of(const StreamShape& exact);
+
 kernels::StepLayout step_layout(const CompileOptions& options, int max_runs, int pages_per_run);
 
 // Tokens, rows and kind of a step, not yet rounded up to what streams are recorded for. Throws
