@@ -2,7 +2,9 @@
 // come up. Sources are named there.
 #pragma once
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -15,6 +17,20 @@
 
 namespace outboard::devices::amd::driver {
 
+// What a cold boot finds out and a warm boot needs not ask again: kept in video memory.
+struct Kept {
+  static constexpr uint64_t kMark = 0x0b0a5054454b0b0a;
+  static constexpr uint32_t kTableBytes = 10 << 10;  // discovery table
+  uint64_t mark = 0;
+  uint64_t vram_bytes = 0, vram_base = 0, vram_end = 0;
+  uint32_t hdp_flush = 0;
+  uint32_t sum = 0;                                   // of all bytes, with this field zero
+  std::array<uint32_t, 4> clock_low{}, clock_high{};  // MHz, in the order of smu.cpp
+  std::array<uint32_t, 5> sdma{};                     // registers, in the order of sdma.cpp
+  uint32_t spare = 0;
+  std::array<std::byte, kTableBytes> table{};
+};
+
 // What the blocks share.
 struct Context {
   explicit Context(link::Link& card_link) : link(card_link), registers(card_link) {}
@@ -22,6 +38,7 @@ struct Context {
   link::Link& link;
   Registers registers;
   CardFacts facts;
+  Kept kept;
   uint64_t vram_base = 0;  // address of VRAM in the memory controller's space (FB_LOCATION_BASE)
   uint64_t vram_end = 0;
   uint32_t hdp_flush = 0;  // dword address, once it is known
@@ -40,8 +57,12 @@ struct Context {
 
 // Reads and checks the discovery table: signature, checksum, and that every block has the version
 // and the register bases that our tables are made for. Throws Error naming the block that differs.
-// warm: an earlier boot left a copy where BAR 0 reaches it, whatever the BAR's size.
-CardFacts discover(Context& c, bool warm);
+// Fills in facts, vram_base, vram_end and hdp_flush.
+void discover(Context& c);
+// From what an earlier boot kept; false: it kept nothing that is whole.
+bool recall(Context& c);
+// Keeps what is known for the next, warm boot.
+void keep(Context& c);
 
 namespace nbio {
 void init(Context& c);  // doorbells
@@ -52,6 +73,8 @@ namespace gmc {
 enum class Hub : uint8_t { kGc, kMm };
 void find_vram(Context& c);  // fills in vram_base and vram_end
 void init_hub(Context& c, Hub hub);
+bool is_up(Context& c);  // the GC hub walks page tables
+// REQUIRES: flush_host_writes() since entries were written.
 void flush_tlb(Context& c, Hub hub);
 bool has_fault(Context& c);
 struct Fault {
@@ -79,8 +102,13 @@ void init(Context& c, const Firmware& firmware);
 namespace smu {
 bool is_alive(Context& c);
 void init(Context& c);
-void reset_card(Context& c);  // mode 1
-enum class Clocks : uint8_t { kLowest, kHighest };
+void reset_card(Context& c);    // mode 1
+void find_clocks(Context& c);   // how low and high they go: into c.kept
+void raise_limits(Context& c);  // to the highest
+enum class Clocks : uint8_t {
+  kAny,
+  kHighest
+};  // kAny: as the firmware sees fit, from the lowest on
 void set_clocks(Context& c, Clocks clocks);
 }  // namespace smu
 
@@ -88,6 +116,7 @@ namespace gfx {
 bool is_up(Context& c);  // its firmware runs
 void wait_for_autoload(Context& c);
 void init(Context& c, uint64_t mec_start);  // cold
+bool mec_runs(Context& c);
 void restart_mec(Context& c, uint64_t mec_start);
 void stop_queues(Context& c, bool wait);
 struct Ring {
@@ -100,6 +129,8 @@ void allow_clock_gating(Context& c);
 }  // namespace gfx
 
 namespace sdma {
+void find_settings(Context& c);    // into c.kept
+void enable_doorbell(Context& c);  // cold
 void init(Context& c);
 void stop(Context& c);
 uint64_t start_queue(Context& c, const gfx::Ring& ring);

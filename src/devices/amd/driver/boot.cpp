@@ -15,7 +15,7 @@ using ScratchVersion = hw::gc::SCRATCH_REG7;  // whose driver left the card in o
 using ScratchInUse = hw::gc::SCRATCH_REG6;    // not zero: a run is under way, or ended badly
 
 // Grows whenever what a warm boot relies on changes.
-constexpr uint32_t kVersion = 0x0b0a0002;
+constexpr uint32_t kVersion = 0x0b0a0003;
 constexpr uint64_t kRingBytes = 64 << 10;
 constexpr uint64_t kPage = 4096;
 constexpr uint64_t kControlBytes = kPage + 2 * kRingBytes;
@@ -27,10 +27,7 @@ Card::Card(link::Link& link, const BootOptions& options) : context_(link), optio
   context_.patience = options.patience;
   try {
     find_card();
-    memory_ = std::make_unique<Memory>(link, context_.facts.vram_bytes, [this] {
-      gmc::flush_tlb(context_, gmc::Hub::kMm);
-      if (gc_hub_up_) gmc::flush_tlb(context_, gmc::Hub::kGc);
-    });
+    memory_ = std::make_unique<Memory>(link, context_.facts.vram_bytes, [this] { flush(); });
     pool_ = std::make_unique<SharedPool>(link, *memory_);
     if (!warm_) boot_cold();
     boot_engines();
@@ -69,9 +66,8 @@ void Card::find_card() {
     set_bus_master(false);
   });
   stage("discovery", [&] {
-    warm_ = can_boot_warm();
-    context_.facts = discover(context_, warm_);
-    gmc::find_vram(context_);
+    warm_ = can_boot_warm() && recall(context_);
+    if (!warm_) discover(context_);
   });
   stage("firmware", [&] { load_firmware(); });
 }
@@ -80,6 +76,14 @@ bool Card::can_boot_warm() {
   Context& c = context_;
   return !options_.cold && c.registers.get<ScratchVersion>() == kVersion &&
          c.registers.get<ScratchInUse>() == 0 && psp::is_alive(c) && !gmc::has_fault(c);
+}
+
+// The engines with queues (compute, SDMA) go through the GC hub. What goes through the other one
+// (PSP, interrupts, power management) uses the controller's own addresses, so its TLBs matter only
+// as long as the GC hub is not up and a cold boot looks whether it answers.
+void Card::flush() {
+  context_.flush_host_writes();
+  gmc::flush_tlb(context_, gc_hub_up_ ? gmc::Hub::kGc : gmc::Hub::kMm);
 }
 
 void Card::load_firmware() {
@@ -139,18 +143,21 @@ void Card::boot_engines() {
       set_bus_master(true);
     }
     gfx::wait_for_autoload(c);
-    gmc::init_hub(c, gmc::Hub::kGc);
+    if (!warm_ || !gmc::is_up(c)) gmc::init_hub(c, gmc::Hub::kGc);
     gc_hub_up_ = true;
-    if (warm_) {
-      memory_->reset();
-      gfx::restart_mec(c, firmware_.mec_start);
-    } else {
+    if (!warm_) {
       gfx::init(c, firmware_.mec_start);
+    } else if (!gfx::mec_runs(c)) {
+      // A queue that was stopped in order leaves the engine ready for the next one, as with the
+      // kernel's own driver (amdgpu_amdkfd_gfx_v11.c, hqd_destroy_v11 and hqd_load_v11).
+      gfx::restart_mec(c, firmware_.mec_start);
     }
   });
   if (!warm_) c.registers.set<ScratchInUse>(1);
   if (!compute_) {
     stage("shared memory", [&] {
+      const Memory::Batch batch(*memory_);
+      if (warm_) memory_->reset();
       pool_->reserve(options_.shared_bytes);
       control_ = pool_->take(kControlBytes, "rings and fences");
       window_ = pool_->take(kWindowBytes, "upload window");
@@ -159,9 +166,15 @@ void Card::boot_engines() {
   }
   stage("queues", [&] { make_queues(); });
   stage("clocks", [&] {
+    if (!warm_) {
+      smu::find_clocks(c);
+      smu::raise_limits(c);
+    }
     smu::set_clocks(c, smu::Clocks::kHighest);
-    gfx::allow_clock_gating(c);
+    if (!warm_) gfx::allow_clock_gating(c);
   });
+  if (warm_) return;
+  keep(c);
   c.registers.set<ScratchVersion>(kVersion);
 }
 
@@ -176,6 +189,10 @@ void Card::make_queues() {
         c, Queue::Place{control_, kPage + kRingBytes, kRingBytes, 1024});
   }
   compute_->set_doorbell(gfx::start_queue(c, compute_->ring(), end_of_pipe_.address));
+  if (!warm_) {
+    sdma::find_settings(c);
+    sdma::enable_doorbell(c);
+  }
   sdma::init(c);
   copies_->set_doorbell(sdma::start_queue(c, copies_->ring()));
 }
@@ -208,7 +225,7 @@ void Card::finalize() {
   try {
     sdma::stop(c);
     gfx::stop_queues(c, true);
-    smu::set_clocks(c, smu::Clocks::kLowest);
+    smu::set_clocks(c, smu::Clocks::kAny);
     ih::drain(c);
     c.registers.set<ScratchInUse>(0);
     set_bus_master(false);

@@ -97,6 +97,7 @@ class Card {
   void set_bus_master(bool on);
   void find_card();
   bool can_boot_warm();
+  void flush();
   void load_firmware();
   void reset_if_alive();
   void boot_cold();

@@ -1,5 +1,6 @@
 #include "devices/amd/driver/discovery.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstring>
@@ -19,7 +20,7 @@ namespace {
 
 namespace table = hw::discovery;
 
-constexpr uint64_t kTableBytes = 10 << 10;
+constexpr uint64_t kTableBytes = Kept::kTableBytes;
 constexpr uint64_t kTableFromEnd = table::DISCOVERY_TMR_OFFSET;
 constexpr int kVramBar = 0, kDoorbellBar = 2, kRegisterBar = 5;
 
@@ -53,17 +54,12 @@ T at(Bytes bytes, uint64_t offset, std::string_view what) {
   return out;
 }
 
-// Through BAR 0 where it shows the end of VRAM; else dword by dword through the MM_INDEX window,
-// which costs two messages for each: so a copy is left for the next, warm boot.
-std::vector<std::byte> read_table(Context& c, uint64_t vram_bytes, bool warm) {
+// Through BAR 0 where it shows the end of VRAM; else dword by dword through the MM_INDEX window.
+std::vector<std::byte> read_table(Context& c, uint64_t vram_bytes) {
   std::vector<std::byte> out(kTableBytes);
   const uint64_t start = vram_bytes - kTableFromEnd;
   if (c.link.bar(kVramBar).size >= vram_bytes) {
     c.link.read(kVramBar, start, out);
-    return out;
-  }
-  if (warm) {
-    c.read_vram(layout::kDiscoveryCopy, out);
     return out;
   }
   constexpr uint32_t kMemory = 0x80000000;  // the window shows VRAM, not registers
@@ -79,7 +75,6 @@ std::vector<std::byte> read_table(Context& c, uint64_t vram_bytes, bool warm) {
     const uint32_t word = c.registers.get<hw::nbio::BIF_BX_PF0_MM_DATA>();
     std::memcpy(&out[i], &word, 4);
   }
-  c.write_vram(layout::kDiscoveryCopy, out);
   return out;
 }
 
@@ -148,6 +143,37 @@ void read_blocks(Bytes bytes, const table::binary_header& header, CardFacts& fac
   }
 }
 
+CardFacts read_facts(Bytes bytes, uint64_t vram_bytes) {
+  CardFacts facts;
+  facts.vram_bytes = vram_bytes;
+  const auto header = at<table::binary_header>(bytes, 0, "its header");
+  if (header.binary_signature != table::BINARY_SIGNATURE) {
+    throw Error(fmt::format("discovery table: signature {:#x}, expected {:#x}",
+                            uint32_t{header.binary_signature}, table::BINARY_SIGNATURE),
+                "Video memory cannot be read, or the card has not started: power the enclosure off "
+                "and on.");
+  }
+  check_sum(bytes, header);
+  read_blocks(bytes, header, facts);
+  const auto gc =
+      at<table::gc_info_v1_0>(bytes, header.table_list[table::GC].offset, "the shader list");
+  if (gc.header.table_id != table::GC_TABLE_ID)
+    fail("discovery table: its shader list has no signature");
+  facts.shader_engines = gc.gc_num_se;
+  facts.arrays_per_engine = gc.gc_num_sa_per_se;
+  facts.compute_units =
+      2 * (gc.gc_num_wgp0_per_sa + gc.gc_num_wgp1_per_sa) * gc.gc_num_sa_per_se * gc.gc_num_se;
+  return facts;
+}
+
+uint32_t sum_of(Kept kept) {
+  kept.sum = 0;
+  uint32_t sum = 0;
+  for (const std::byte byte : std::as_bytes(std::span(&kept, 1)))
+    sum = sum * 31 + static_cast<uint32_t>(byte);
+  return sum;
+}
+
 }  // namespace
 
 void identify(link::Link& link) {
@@ -173,34 +199,39 @@ void identify(link::Link& link) {
   }
 }
 
-CardFacts discover(Context& c, bool warm) {
-  CardFacts facts;
+void discover(Context& c) {
   const uint32_t megabytes = c.registers.get<hw::nbio::RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE>();
   if (megabytes == 0 || megabytes == 0xffffffff) {
     throw Error(fmt::format("discovery: the card tells a memory size of {:#x} MB", megabytes),
                 "Its registers do not answer: the BARs may not be assigned. Unplug the enclosure "
                 "and plug it in again.");
   }
-  facts.vram_bytes = uint64_t{megabytes} << 20;
-  const std::vector<std::byte> bytes = read_table(c, facts.vram_bytes, warm);
-  const auto header = at<table::binary_header>(bytes, 0, "its header");
-  if (header.binary_signature != table::BINARY_SIGNATURE) {
-    throw Error(fmt::format("discovery table: signature {:#x}, expected {:#x}",
-                            uint32_t{header.binary_signature}, table::BINARY_SIGNATURE),
-                "Video memory cannot be read, or the card has not started: power the enclosure off "
-                "and on.");
-  }
-  check_sum(bytes, header);
-  read_blocks(bytes, header, facts);
-  const auto gc =
-      at<table::gc_info_v1_0>(bytes, header.table_list[table::GC].offset, "the shader list");
-  if (gc.header.table_id != table::GC_TABLE_ID)
-    fail("discovery table: its shader list has no signature");
-  facts.shader_engines = gc.gc_num_se;
-  facts.arrays_per_engine = gc.gc_num_sa_per_se;
-  facts.compute_units =
-      2 * (gc.gc_num_wgp0_per_sa + gc.gc_num_wgp1_per_sa) * gc.gc_num_sa_per_se * gc.gc_num_se;
-  return facts;
+  const uint64_t vram_bytes = uint64_t{megabytes} << 20;
+  const std::vector<std::byte> bytes = read_table(c, vram_bytes);
+  c.facts = read_facts(bytes, vram_bytes);
+  std::copy(bytes.begin(), bytes.end(), c.kept.table.begin());
+  gmc::find_vram(c);
+}
+
+bool recall(Context& c) {
+  c.read_vram(layout::kKept, std::as_writable_bytes(std::span(&c.kept, 1)));
+  if (c.kept.mark != Kept::kMark || c.kept.sum != sum_of(c.kept)) return false;
+  c.facts = read_facts(c.kept.table, c.kept.vram_bytes);
+  c.vram_base = c.kept.vram_base;
+  c.vram_end = c.kept.vram_end;
+  c.hdp_flush = c.kept.hdp_flush;
+  return true;
+}
+
+void keep(Context& c) {
+  c.kept.mark = Kept::kMark;
+  c.kept.vram_bytes = c.facts.vram_bytes;
+  c.kept.vram_base = c.vram_base;
+  c.kept.vram_end = c.vram_end;
+  c.kept.hdp_flush = c.hdp_flush;
+  c.kept.sum = sum_of(c.kept);
+  c.write_vram(layout::kKept, std::as_bytes(std::span(&c.kept, 1)));
+  c.flush_host_writes();
 }
 
 }  // namespace outboard::devices::amd::driver

@@ -65,6 +65,12 @@ void set_shader_memory(Context& c) {
 
 }  // namespace
 
+bool mec_runs(Context& c) {
+  using R = gc::CP_MEC_RS64_CNTL;
+  const uint32_t value = c.registers.get<R>();
+  return R::MEC_PIPE0_ACTIVE.get(value) != 0 && R::MEC_HALT.get(value) == 0;
+}
+
 bool is_up(Context& c) {
   using Status = gc::RLC_RLCS_BOOTLOAD_STATUS;
   const uint32_t status = c.registers.get<Status>();
@@ -170,7 +176,7 @@ uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
   const uint32_t* words = &mqd.cp_mqd_base_addr_lo;
   std::vector<uint32_t> values(kLast - kFirst + 1);
   std::memcpy(values.data(), words, values.size() * 4);
-  for (uint32_t i = 0; i < values.size(); ++i) r.write(kFirst + i, values[i]);
+  r.write_run(kFirst, values);
   r.set<gc::CP_HQD_ACTIVE>(1);
   c.flush_host_writes();
   select(c, 0, 0);

@@ -176,7 +176,6 @@ void init_hub(Context& c, Hub hub) {
 }
 
 void flush_tlb(Context& c, Hub hub) {
-  c.flush_host_writes();
   if (hub == Hub::kGc) {
     invalidate<GcHub>(c, false);
     return;
@@ -186,6 +185,12 @@ void flush_tlb(Context& c, Hub hub) {
   using R = hw::mmhub::MMVM_L2_BANK_SELECT_RESERVED_CID2;
   c.registers.update<R>({{R::RESERVED_CACHE_PRIVATE_INVALIDATION, 1}});
   c.registers.get<R>();  // it is through when it has been read back
+}
+
+bool is_up(Context& c) {
+  using Control = hw::gc::GCVM_CONTEXT0_CNTL;
+  const uint32_t value = c.registers.get<Control>();
+  return value != 0xffffffff && Control::ENABLE_CONTEXT.get(value) != 0;
 }
 
 bool has_fault(Context& c) {

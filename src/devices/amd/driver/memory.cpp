@@ -220,14 +220,26 @@ uint64_t Memory::new_table() {
   return offset;
 }
 
-// One message for each table, with the entries between the first and the last that changed.
+// One message for each run of entries; tables behind each other make one run.
 void Memory::write_changes() {
-  if (changed_.empty()) return;
+  if (changed_.empty() || batches_ > 0) return;
+  std::vector<uint64_t> run;
+  uint64_t start = 0;  // in VRAM
+  const auto write_run = [&] {
+    if (!run.empty()) link_.write(kVramBar, start, std::as_bytes(std::span(run)));
+    run.clear();
+  };
   for (const auto& [offset, range] : changed_) {
     const auto entries =
         std::span(tables_.at(offset).entries).subspan(range.first, range.second - range.first + 1);
-    link_.write(kVramBar, offset + uint64_t{range.first} * 8, std::as_bytes(entries));
+    const uint64_t first = offset + uint64_t{range.first} * 8;
+    if (run.empty() || start + run.size() * 8 != first) {
+      write_run();
+      start = first;
+    }
+    run.insert(run.end(), entries.begin(), entries.end());
   }
+  write_run();
   changed_.clear();
   flush_();
 }

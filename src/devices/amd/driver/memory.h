@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -28,7 +29,7 @@ inline constexpr uint64_t kQueueDescriptor = 0x6000;   // MQD, a page
 inline constexpr uint64_t kBootMark = 0x7000;          // a page (rest.h)
 inline constexpr uint64_t kSmuTable = 0x8000;          // 16 KiB
 inline constexpr uint64_t kPspRing = 0x10000;          // 64 KiB
-inline constexpr uint64_t kDiscoveryCopy = 0x20000;    // 64 KiB, for warm boots
+inline constexpr uint64_t kKept = 0x20000;             // 64 KiB: Kept (blocks.h)
 inline constexpr uint64_t kInterruptRing = 0x40000;    // 256 KiB for each of two rings
 inline constexpr uint64_t kEndOfPipe = 0xc0000;        // 4 KiB
 inline constexpr uint64_t kPspMessage = 1 * kMiB;      // 1 MiB, aligned to as much
@@ -69,6 +70,21 @@ class Memory {
   Buffer map(const link::SharedMemory& memory, std::string name);
   void unmap(const Buffer& buffer);
 
+  // While one lives, changed entries wait: many mappings cost one message and one flush.
+  // REQUIRES: the GPU uses none of them meanwhile.
+  class Batch {
+   public:
+    explicit Batch(Memory& memory) : memory_(memory) { ++memory_.batches_; }
+    ~Batch() noexcept(false) {
+      if (--memory_.batches_ == 0 && std::uncaught_exceptions() == 0) memory_.write_changes();
+    }
+    Batch(const Batch&) = delete;
+    Batch& operator=(const Batch&) = delete;
+
+   private:
+    Memory& memory_;
+  };
+
   uint64_t free_bytes() const;
   // The buffer that an address lies in or right behind; empty when there is none. For faults.
   std::string describe(uint64_t address) const;
@@ -95,6 +111,7 @@ class Memory {
 
   link::Link& link_;
   std::function<void()> flush_;
+  int batches_ = 0;
   uint64_t next_address_ = kBase;
   uint64_t next_table_ = layout::kPageTables;
   std::map<uint64_t, uint64_t> free_vram_;  // offset to bytes

@@ -32,6 +32,14 @@ void Registers::write(uint32_t address, uint32_t value) {
   link_.write(kRegisterBar, uint64_t{address} * 4, std::as_bytes(std::span(&value, 1)));
 }
 
+void Registers::write_run(uint32_t address, std::span<const uint32_t> values) {
+  if (address + values.size() <= direct_) {
+    link_.write(kRegisterBar, uint64_t{address} * 4, std::as_bytes(values));
+    return;
+  }
+  for (const uint32_t value : values) write(address++, value);
+}
+
 uint32_t wait_for(const Wait& wait, const std::function<uint32_t()>& read,
                   const std::function<bool(uint32_t)>& done) {
   const auto start = std::chrono::steady_clock::now();

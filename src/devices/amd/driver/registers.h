@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -21,6 +22,9 @@ class Registers {
   // By dword address. Those beyond BAR 5 go through the index/data window (NBIO RSMU).
   uint32_t read(uint32_t address);
   void write(uint32_t address, uint32_t value);
+
+  // Registers behind each other: one message where BAR 5 shows them all.
+  void write_run(uint32_t address, std::span<const uint32_t> values);
 
   template <typename R>
   uint32_t get() {

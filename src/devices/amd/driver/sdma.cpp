@@ -1,6 +1,9 @@
 // The copy engine. Source: Linux amdgpu sdma_v6_0.c; tinygrad 0.14.0, runtime/support/am/ip.py
 // (AM_SDMA).
+#include <array>
 #include <bit>
+#include <initializer_list>
+#include <utility>
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/hw/doorbells.h"
@@ -15,19 +18,40 @@ constexpr uint32_t kDoorbell =
 
 }  // namespace
 
+void find_settings(Context& c) {
+  Registers& r = c.registers;
+  const auto with = [](uint32_t value,
+                       std::initializer_list<std::pair<hw::Field, uint32_t>> fields) {
+    for (const auto& [field, wanted] : fields)
+      value = static_cast<uint32_t>(field.put(value, wanted));
+    return value;
+  };
+  c.kept.sdma = {
+      with(r.get<gc::SDMA0_WATCHDOG_CNTL>(),
+           {{gc::SDMA0_WATCHDOG_CNTL::QUEUE_HANG_COUNT, 100}}),  // 10 s
+      with(r.get<gc::SDMA0_UTCL1_CNTL>(),
+           {{gc::SDMA0_UTCL1_CNTL::RESP_MODE, 3}, {gc::SDMA0_UTCL1_CNTL::REDO_DELAY, 9}}),
+      // What it reads does not stay in GL2, what it writes goes past it.
+      with(r.get<gc::SDMA0_UTCL1_PAGE>(), {{gc::SDMA0_UTCL1_PAGE::RD_L2_POLICY, 2},
+                                           {gc::SDMA0_UTCL1_PAGE::WR_L2_POLICY, 3},
+                                           {gc::SDMA0_UTCL1_PAGE::LLC_NOALLOC, 1}}),
+      with(r.get<gc::SDMA0_F32_CNTL>(),
+           {{gc::SDMA0_F32_CNTL::HALT, 0}, {gc::SDMA0_F32_CNTL::TH1_RESET, 0}}),
+      with(r.get<gc::SDMA0_CNTL>(), {{gc::SDMA0_CNTL::TRAP_ENABLE, 1}}),
+  };
+}
+
+// Its registers fall back when it is stopped; the doorbell's way does not.
 void init(Context& c) {
   Registers& r = c.registers;
-  r.update<gc::SDMA0_WATCHDOG_CNTL>({{gc::SDMA0_WATCHDOG_CNTL::QUEUE_HANG_COUNT, 100}});  // 10 s
-  r.update<gc::SDMA0_UTCL1_CNTL>(
-      {{gc::SDMA0_UTCL1_CNTL::RESP_MODE, 3}, {gc::SDMA0_UTCL1_CNTL::REDO_DELAY, 9}});
-  // What it reads does not stay in GL2, what it writes goes past it.
-  r.update<gc::SDMA0_UTCL1_PAGE>({{gc::SDMA0_UTCL1_PAGE::RD_L2_POLICY, 2},
-                                  {gc::SDMA0_UTCL1_PAGE::WR_L2_POLICY, 3},
-                                  {gc::SDMA0_UTCL1_PAGE::LLC_NOALLOC, 1}});
-  r.update<gc::SDMA0_F32_CNTL>({{gc::SDMA0_F32_CNTL::HALT, 0}, {gc::SDMA0_F32_CNTL::TH1_RESET, 0}});
-  r.update<gc::SDMA0_CNTL>({{gc::SDMA0_CNTL::TRAP_ENABLE, 1}});
-  nbio::enable_doorbells(c, 2, 0xe, kDoorbell * 2, 4);
+  r.set<gc::SDMA0_WATCHDOG_CNTL>(c.kept.sdma[0]);
+  r.set<gc::SDMA0_UTCL1_CNTL>(c.kept.sdma[1]);
+  r.set<gc::SDMA0_UTCL1_PAGE>(c.kept.sdma[2]);
+  r.set<gc::SDMA0_F32_CNTL>(c.kept.sdma[3]);
+  r.set<gc::SDMA0_CNTL>(c.kept.sdma[4]);
 }
+
+void enable_doorbell(Context& c) { nbio::enable_doorbells(c, 2, 0xe, kDoorbell * 2, 4); }
 
 void stop(Context& c) {
   Registers& r = c.registers;
@@ -42,15 +66,17 @@ void stop(Context& c) {
 uint64_t start_queue(Context& c, const gfx::Ring& ring) {
   Registers& r = c.registers;
   r.set<gc::SDMA0_QUEUE0_MINOR_PTR_UPDATE>(1);
-  r.set_pair<gc::SDMA0_QUEUE0_RB_RPTR, gc::SDMA0_QUEUE0_RB_RPTR_HI>(0);
-  r.set_pair<gc::SDMA0_QUEUE0_RB_WPTR, gc::SDMA0_QUEUE0_RB_WPTR_HI>(0);
-  r.set_pair<gc::SDMA0_QUEUE0_RB_BASE, gc::SDMA0_QUEUE0_RB_BASE_HI>(ring.address >> 8);
-  r.set_pair<gc::SDMA0_QUEUE0_RB_RPTR_ADDR_LO, gc::SDMA0_QUEUE0_RB_RPTR_ADDR_HI>(ring.read_pointer);
-  r.set_pair<gc::SDMA0_QUEUE0_RB_WPTR_POLL_ADDR_LO, gc::SDMA0_QUEUE0_RB_WPTR_POLL_ADDR_HI>(
-      ring.write_pointer);
-  r.update<gc::SDMA0_QUEUE0_DOORBELL_OFFSET>(
-      {{gc::SDMA0_QUEUE0_DOORBELL_OFFSET::OFFSET, kDoorbell * 2}});
-  r.update<gc::SDMA0_QUEUE0_DOORBELL>({{gc::SDMA0_QUEUE0_DOORBELL::ENABLE, 1}});
+  const auto low = [](uint64_t value) { return static_cast<uint32_t>(value); };
+  const auto high = [](uint64_t value) { return static_cast<uint32_t>(value >> 32); };
+  // RB_BASE, RB_BASE_HI, RB_RPTR, RB_RPTR_HI, RB_WPTR, RB_WPTR_HI
+  r.write_run(gc::SDMA0_QUEUE0_RB_BASE::kAddress,
+              std::array{low(ring.address >> 8), high(ring.address >> 8), 0U, 0U, 0U, 0U});
+  r.write_run(gc::SDMA0_QUEUE0_RB_RPTR_ADDR_HI::kAddress,
+              std::array{high(ring.read_pointer), low(ring.read_pointer)});
+  r.write_run(gc::SDMA0_QUEUE0_RB_WPTR_POLL_ADDR_HI::kAddress,
+              std::array{high(ring.write_pointer), low(ring.write_pointer)});
+  r.set<gc::SDMA0_QUEUE0_DOORBELL_OFFSET>(gc::SDMA0_QUEUE0_DOORBELL_OFFSET::OFFSET(kDoorbell * 2));
+  r.set<gc::SDMA0_QUEUE0_DOORBELL>(gc::SDMA0_QUEUE0_DOORBELL::ENABLE(1));
   r.set<gc::SDMA0_QUEUE0_MINOR_PTR_UPDATE>(0);
   using Cntl = gc::SDMA0_QUEUE0_RB_CNTL;
   const auto size = static_cast<uint32_t>(std::bit_width(ring.bytes / 4)) - 1;

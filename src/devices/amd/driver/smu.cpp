@@ -17,9 +17,9 @@ using std::chrono::milliseconds;
 
 constexpr uint32_t kDebugMode1Reset = 2;  // DEBUGSMC_MSG_Mode1Reset
 
-// Sends a message and waits for its answer; returns the argument register.
-uint32_t send(Context& c, uint32_t number, uint32_t argument, std::string_view name,
-              milliseconds limit = milliseconds(10000)) {
+// Sends a message and waits until it has been carried out.
+void tell(Context& c, uint32_t number, uint32_t argument, std::string_view name,
+          milliseconds limit = milliseconds(10000)) {
   Registers& r = c.registers;
   r.set<mp::MP1_SMN_C2PMSG_90>(0);
   r.set<mp::MP1_SMN_C2PMSG_82>(argument);
@@ -30,7 +30,12 @@ uint32_t send(Context& c, uint32_t number, uint32_t argument, std::string_view n
       [](uint32_t v) { return v != 0 && v != 0xffffffff; });
   if (answer != message::PPSMC_Result_OK)
     fail("smu: {} ({:#x}) with {:#x} was answered {:#x}", name, number, argument, answer);
-  return r.get<mp::MP1_SMN_C2PMSG_82>();
+}
+
+// A message that is answered with a number.
+uint32_t ask(Context& c, uint32_t number, uint32_t argument, std::string_view name) {
+  tell(c, number, argument, name);
+  return c.registers.get<mp::MP1_SMN_C2PMSG_82>();
 }
 
 constexpr std::array<uint32_t, 4> kClocks = {message::PPCLK_UCLK, message::PPCLK_FCLK,
@@ -40,7 +45,7 @@ constexpr std::array<uint32_t, 4> kClocks = {message::PPCLK_UCLK, message::PPCLK
 
 bool is_alive(Context& c) {
   try {
-    send(c, message::PPSMC_MSG_GetSmuVersion, 0, "GetSmuVersion", milliseconds(100));
+    tell(c, message::PPSMC_MSG_GetSmuVersion, 0, "GetSmuVersion", milliseconds(100));
     return true;
   } catch (const Error&) {  // a card that was just powered on has no firmware there yet
     return false;
@@ -49,11 +54,11 @@ bool is_alive(Context& c) {
 
 void init(Context& c) {
   const uint64_t table = c.controller_address(layout::kSmuTable);
-  send(c, message::PPSMC_MSG_SetDriverDramAddrHigh, static_cast<uint32_t>(table >> 32),
+  tell(c, message::PPSMC_MSG_SetDriverDramAddrHigh, static_cast<uint32_t>(table >> 32),
        "SetDriverDramAddrHigh");
-  send(c, message::PPSMC_MSG_SetDriverDramAddrLow, static_cast<uint32_t>(table),
+  tell(c, message::PPSMC_MSG_SetDriverDramAddrLow, static_cast<uint32_t>(table),
        "SetDriverDramAddrLow");
-  send(c, message::PPSMC_MSG_EnableAllSmuFeatures, 0, "EnableAllSmuFeatures");
+  tell(c, message::PPSMC_MSG_EnableAllSmuFeatures, 0, "EnableAllSmuFeatures");
 }
 
 void reset_card(Context& c) {
@@ -69,20 +74,36 @@ void reset_card(Context& c) {
   c.pause(milliseconds(500));  // the reset itself; nothing can be asked meanwhile
 }
 
-void set_clocks(Context& c, Clocks clocks) {
+void find_clocks(Context& c) {
   constexpr uint32_t kCount = 0xff;            // asks how many levels there are
   constexpr uint32_t kFrequency = 0x7fffffff;  // MHz; the top bit tells fine-grained clocks
-  for (const uint32_t clock : kClocks) {
+  for (size_t i = 0; i < kClocks.size(); ++i) {
     const auto level = [&](uint32_t index) {
-      return send(c, message::PPSMC_MSG_GetDpmFreqByIndex, clock << 16 | index,
-                  "GetDpmFreqByIndex") &
+      return ask(c, message::PPSMC_MSG_GetDpmFreqByIndex, kClocks[i] << 16 | index,
+                 "GetDpmFreqByIndex") &
              kFrequency;
     };
     const uint32_t levels = level(kCount);
     if (levels == 0) continue;
-    const uint32_t frequency = level(clocks == Clocks::kHighest ? levels - 1 : 0) & 0xffff;
-    send(c, message::PPSMC_MSG_SetSoftMinByFreq, clock << 16 | frequency, "SetSoftMinByFreq");
-    send(c, message::PPSMC_MSG_SetSoftMaxByFreq, clock << 16 | frequency, "SetSoftMaxByFreq");
+    c.kept.clock_low[i] = level(0) & 0xffff;
+    c.kept.clock_high[i] = level(levels - 1) & 0xffff;
+  }
+}
+
+// The upper bound is set once after a cold boot; a card at rest only loses its lower one.
+void set_clocks(Context& c, Clocks clocks) {
+  for (size_t i = 0; i < kClocks.size(); ++i) {
+    const uint32_t high = c.kept.clock_high[i];
+    if (high == 0) continue;  // not adjustable
+    const uint32_t low = clocks == Clocks::kHighest ? high : c.kept.clock_low[i];
+    tell(c, message::PPSMC_MSG_SetSoftMinByFreq, kClocks[i] << 16 | low, "SetSoftMinByFreq");
+  }
+}
+
+void raise_limits(Context& c) {
+  for (size_t i = 0; i < kClocks.size(); ++i) {
+    if (const uint32_t high = c.kept.clock_high[i]; high != 0)
+      tell(c, message::PPSMC_MSG_SetSoftMaxByFreq, kClocks[i] << 16 | high, "SetSoftMaxByFreq");
   }
 }
 
