@@ -3,7 +3,8 @@
 // Format<type> loads a unit and gives its codes as pairs of float16, each with an offset that the
 // way of making them leaves behind: a code's bits are OR-ed into the mantissa of a power of two, as
 // in 0x6400 | q = 1024 + q. Nothing subtracts it; minimum() takes it along:
-//   weight = scale * pair + minimum, in float32, with scale and minimum of the weight's group of 16.
+//   weight = scale * pair + minimum, in float32, with scale and minimum of the weight's group
+//   of 16.
 #pragma once
 
 #include "devices/amd/kernels/device.h"
@@ -33,10 +34,15 @@ template <typename T>
 DEVICE T at(Ptr<const uint8_t> plane, uint32_t offset) {
   return *reinterpret_cast<Ptr<const T>>(plane + offset);
 }
-// Twelve bits of unit j lie at bit 12 j, which need not be a byte's first.
-DEVICE uint32_t twelve_bits(Ptr<const uint8_t> plane, uint32_t offset, uint32_t j) {
-  return at<uint16_any>(plane, offset + (3 * j >> 1)) >> (4 * (j & 1));
-}
+// Two numbers of six bits each of unit j, which lie at bit 12 j.
+struct SixBitPair {
+  uint32_t word;
+  uint32_t shift;
+  DEVICE SixBitPair(Ptr<const uint8_t> plane, uint32_t offset, uint32_t j)
+      : word(at<uint16_any>(plane, offset + (3 * j >> 1))), shift(4 * (j & 1)) {}
+  DEVICE int first() const { return static_cast<int>(word >> shift & 63); }
+  DEVICE int second() const { return static_cast<int>(word >> (shift + 6) & 63); }
+};
 
 // What each group of 16 is multiplied with, and added to it; offsets are not in it yet.
 struct Scales {
@@ -148,8 +154,7 @@ struct Bytes {
   // Two bytes of w by number.
   template <int first, int second>
   DEVICE static half2 widen(uint32_t w) {
-    return bits_as<half2>(
-        __builtin_amdgcn_perm(0x64646464, w, 0x04000400U | second << 16 | first));
+    return bits_as<half2>(__builtin_amdgcn_perm(0x64646464, w, 0x04000400U | second << 16 | first));
   }
   DEVICE static Pairs pairs(uint4 first, uint4 second) {
     Pairs out;
@@ -200,6 +205,7 @@ constexpr Codebook kIq4 = {{0x3f2d1801, 0x766a5d4f, 0xa6998d81, 0xf1d9c5b5}};
 constexpr Codebook kMxfp4 = {{0x83828180, 0x8c888684, 0x7d7e7f80, 0x74787a7c}};
 
 // --- formats ---
+// Unit u of a row; j is u % 8, which the caller may know better than the compiler.
 // kScales: 1 where both groups have the same scale and minimum. Of plain types values() takes the
 // place of pairs(), and there are no scales.
 
@@ -217,7 +223,7 @@ template <>
 struct Format<WeightType::Q4_0> : Coded<FourBits> {
   uint4 codes;
   uint16_t d;
-  DEVICE Format(const Row& r, uint32_t u)
+  DEVICE Format(const Row& r, uint32_t u, uint32_t)
       : codes(at<uint4>(r.codes, 16 * u)), d(at<uint16_t>(r.scales, 2 * u)) {}
   DEVICE Pairs pairs() const { return FourBits::pairs(codes); }
   DEVICE Scales scales() const { return same(half_bits(d), -8 * half_bits(d)); }
@@ -227,7 +233,7 @@ template <>
 struct Format<WeightType::Q4_1> : Coded<FourBits> {
   uint4 codes;
   uint32_t dm;
-  DEVICE Format(const Row& r, uint32_t u)
+  DEVICE Format(const Row& r, uint32_t u, uint32_t)
       : codes(at<uint4>(r.codes, 16 * u)), dm(at<uint32_t>(r.scales, 4 * u)) {}
   DEVICE Pairs pairs() const { return FourBits::pairs(codes); }
   DEVICE Scales scales() const { return same(low_half(dm), high_half(dm)); }
@@ -238,7 +244,7 @@ struct Format<WeightType::Q5_0> : Coded<FiveBits> {
   uint4 codes;
   uint32_t high;
   uint16_t d;
-  DEVICE Format(const Row& r, uint32_t u)
+  DEVICE Format(const Row& r, uint32_t u, uint32_t)
       : codes(at<uint4>(r.codes, 16 * u)),
         high(at<uint32_t>(r.high, 4 * u)),
         d(at<uint16_t>(r.scales, 2 * u)) {}
@@ -251,7 +257,7 @@ struct Format<WeightType::Q5_1> : Coded<FiveBits> {
   uint4 codes;
   uint32_t high;
   uint32_t dm;
-  DEVICE Format(const Row& r, uint32_t u)
+  DEVICE Format(const Row& r, uint32_t u, uint32_t)
       : codes(at<uint4>(r.codes, 16 * u)),
         high(at<uint32_t>(r.high, 4 * u)),
         dm(at<uint32_t>(r.scales, 4 * u)) {}
@@ -263,7 +269,7 @@ template <>
 struct Format<WeightType::Q8_0> : Coded<Bytes> {
   uint4 first, second;
   uint16_t d;
-  DEVICE Format(const Row& r, uint32_t u)
+  DEVICE Format(const Row& r, uint32_t u, uint32_t)
       : first(at<uint4>(r.codes, 32 * u)),
         second(at<uint4>(r.codes, 32 * u + 16)),
         d(at<uint16_t>(r.scales, 2 * u)) {}
@@ -275,7 +281,7 @@ template <>
 struct Format<WeightType::IQ4_NL> : Coded<Codebook> {
   uint4 codes;
   uint16_t d;
-  DEVICE Format(const Row& r, uint32_t u)
+  DEVICE Format(const Row& r, uint32_t u, uint32_t)
       : codes(at<uint4>(r.codes, 16 * u)), d(at<uint16_t>(r.scales, 2 * u)) {}
   DEVICE Pairs pairs() const { return kIq4.pairs(codes); }
   DEVICE Scales scales() const { return same(half_bits(d), 0); }
@@ -286,9 +292,9 @@ struct Format<WeightType::IQ4_XS> : Coded<Codebook> {
   uint4 codes;
   uint32_t bits;
   uint16_t d;
-  DEVICE Format(const Row& r, uint32_t u) : codes(at<uint4>(r.codes, 16 * u)) {
+  DEVICE Format(const Row& r, uint32_t u, uint32_t j) : codes(at<uint4>(r.codes, 16 * u)) {
     const uint32_t super = u / kSuperUnits * 8;
-    const uint32_t bit = u % kSuperUnits * 6;
+    const uint32_t bit = j * 6;
     bits = at<uint16_any>(r.scales, super + bit / 8) >> (bit % 8) & 63;
     d = at<uint16_t>(r.scales, super + 6);
   }
@@ -302,27 +308,23 @@ template <>
 struct Format<WeightType::MXFP4> : Coded<Codebook> {
   uint4 codes;
   uint8_t e;
-  DEVICE Format(const Row& r, uint32_t u)
+  DEVICE Format(const Row& r, uint32_t u, uint32_t)
       : codes(at<uint4>(r.codes, 16 * u)), e(at<uint8_t>(r.scales, u)) {}
   DEVICE Pairs pairs() const { return kMxfp4.pairs(codes); }
   // 2^(e - 128), for the codebook holds doubled values.
-  DEVICE Scales scales() const {
-    return same(__builtin_ldexpf(1, static_cast<int>(e) - 128), 0);
-  }
+  DEVICE Scales scales() const { return same(__builtin_ldexpf(1, static_cast<int>(e) - 128), 0); }
 };
 
 // Q4_K and Q5_K: d * scale and -dmin * minimum.
 struct KScales {
   uint32_t d;
-  uint32_t bits;
-  DEVICE KScales(const Row& r, uint32_t u) {
-    const uint32_t super = u / kSuperUnits * 16;
-    d = at<uint32_t>(r.scales, super);
-    bits = twelve_bits(r.scales, super + 4, u % kSuperUnits);
-  }
+  SixBitPair bits;
+  DEVICE KScales(const Row& r, uint32_t u, uint32_t j)
+      : d(at<uint32_t>(r.scales, u / kSuperUnits * 16)),
+        bits(r.scales, u / kSuperUnits * 16 + 4, j) {}
   DEVICE Scales scales() const {
-    return same(low_half(d) * static_cast<float>(bits & 63),
-                -high_half(d) * static_cast<float>(bits >> 6 & 63));
+    return same(low_half(d) * static_cast<float>(bits.first()),
+                -high_half(d) * static_cast<float>(bits.second()));
   }
 };
 
@@ -330,7 +332,8 @@ template <>
 struct Format<WeightType::Q4_K> : Coded<FourBits> {
   uint4 codes;
   KScales k;
-  DEVICE Format(const Row& r, uint32_t u) : codes(at<uint4>(r.codes, 16 * u)), k(r, u) {}
+  DEVICE Format(const Row& r, uint32_t u, uint32_t j)
+      : codes(at<uint4>(r.codes, 16 * u)), k(r, u, j) {}
   DEVICE Pairs pairs() const { return FourBits::pairs(codes); }
   DEVICE Scales scales() const { return k.scales(); }
 };
@@ -340,8 +343,8 @@ struct Format<WeightType::Q5_K> : Coded<FiveBits> {
   uint4 codes;
   uint32_t high;
   KScales k;
-  DEVICE Format(const Row& r, uint32_t u)
-      : codes(at<uint4>(r.codes, 16 * u)), high(at<uint32_t>(r.high, 4 * u)), k(r, u) {}
+  DEVICE Format(const Row& r, uint32_t u, uint32_t j)
+      : codes(at<uint4>(r.codes, 16 * u)), high(at<uint32_t>(r.high, 4 * u)), k(r, u, j) {}
   DEVICE Pairs pairs() const { return FiveBits::pairs(codes, high); }
   DEVICE Scales scales() const { return k.scales(); }
 };
@@ -353,10 +356,10 @@ struct Format<WeightType::Q6_K> : Coded<SixBits> {
   uint2 high;
   uint16_t bits;
   uint16_t d;
-  DEVICE Format(const Row& r, uint32_t u)
+  DEVICE Format(const Row& r, uint32_t u, uint32_t j)
       : codes(at<uint4>(r.codes, 16 * u)), high(at<uint2>(r.high, 8 * u)) {
     const uint32_t super = u / kSuperUnits * 18;
-    bits = at<uint16_t>(r.scales, super + 2 * (u % kSuperUnits));
+    bits = at<uint16_t>(r.scales, super + 2 * (j));
     d = at<uint16_t>(r.scales, super + 16);
   }
   DEVICE Pairs pairs() const { return SixBits::pairs(codes, high); }
@@ -374,10 +377,10 @@ struct Format<WeightType::Q2_K> : Coded<TwoBits> {
   uint2 codes;
   uint32_t d;
   uint16_t bits;
-  DEVICE Format(const Row& r, uint32_t u) : codes(at<uint2>(r.codes, 8 * u)) {
+  DEVICE Format(const Row& r, uint32_t u, uint32_t j) : codes(at<uint2>(r.codes, 8 * u)) {
     const uint32_t super = u / kSuperUnits * 20;
     d = at<uint32_t>(r.scales, super);
-    bits = at<uint16_t>(r.scales, super + 4 + 2 * (u % kSuperUnits));
+    bits = at<uint16_t>(r.scales, super + 4 + 2 * (j));
   }
   DEVICE Pairs pairs() const { return TwoBits::pairs(codes); }
   DEVICE Scales scales() const {
@@ -393,19 +396,18 @@ struct Format<WeightType::Q3_K> : Coded<ThreeBits> {
   static constexpr int kScales = 2;
   uint2 codes;
   uint32_t high;
-  uint32_t bits;
+  SixBitPair bits;
   uint16_t d;
-  DEVICE Format(const Row& r, uint32_t u)
-      : codes(at<uint2>(r.codes, 8 * u)), high(at<uint32_t>(r.high, 4 * u)) {
-    const uint32_t super = u / kSuperUnits * 14;
-    bits = twelve_bits(r.scales, super, u % kSuperUnits);
-    d = at<uint16_t>(r.scales, super + 12);
-  }
+  DEVICE Format(const Row& r, uint32_t u, uint32_t j)
+      : codes(at<uint2>(r.codes, 8 * u)),
+        high(at<uint32_t>(r.high, 4 * u)),
+        bits(r.scales, u / kSuperUnits * 14, j),
+        d(at<uint16_t>(r.scales, u / kSuperUnits * 14 + 12)) {}
   DEVICE Pairs pairs() const { return ThreeBits::pairs(codes, high); }
   DEVICE Scales scales() const {
     const float f = half_bits(d);
-    const float first = f * static_cast<float>(static_cast<int>(bits & 63) - 32);
-    const float second = f * static_cast<float>(static_cast<int>(bits >> 6 & 63) - 32);
+    const float first = f * static_cast<float>(bits.first() - 32);
+    const float second = f * static_cast<float>(bits.second() - 32);
     return {{first, second}, {-4 * first, -4 * second}};
   }
 };
@@ -416,7 +418,7 @@ struct Format<WeightType::F16> {
   static constexpr int kScales = 0;
   static constexpr bool kHalf = true;
   uint4 part[4];
-  DEVICE Format(const Row& r, uint32_t u) {
+  DEVICE Format(const Row& r, uint32_t u, uint32_t) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) part[i] = at<uint4>(r.codes, 64 * u + 16 * i);
   }
@@ -438,7 +440,7 @@ struct Format<WeightType::BF16> {
   static constexpr int kScales = 0;
   static constexpr bool kHalf = false;
   uint4 part[4];
-  DEVICE Format(const Row& r, uint32_t u) {
+  DEVICE Format(const Row& r, uint32_t u, uint32_t) {
 #pragma unroll
     for (int i = 0; i < 4; ++i) part[i] = at<uint4>(r.codes, 64 * u + 16 * i);
   }
@@ -454,7 +456,7 @@ struct Format<WeightType::F32> {
   static constexpr int kScales = 0;
   static constexpr bool kHalf = false;
   float4 part[8];
-  DEVICE Format(const Row& r, uint32_t u) {
+  DEVICE Format(const Row& r, uint32_t u, uint32_t) {
 #pragma unroll
     for (int i = 0; i < 8; ++i) part[i] = at<float4>(r.codes, 128 * u + 16 * i);
   }
@@ -501,10 +503,10 @@ DEVICE void dequantize(const F& weights, half8 (&out)[4]) {
     for (int p = 0; p < kUnit / 2; ++p) {
       const int group = p / 8;
       const float m = minimum<F>(s, group);
-      out[p / 4][p % 4 * 2] = static_cast<half>(
-          __builtin_fmaf(s.scale[group], static_cast<float>(pairs.pair[p].x), m));
-      out[p / 4][p % 4 * 2 + 1] = static_cast<half>(
-          __builtin_fmaf(s.scale[group], static_cast<float>(pairs.pair[p].y), m));
+      out[p / 4][p % 4 * 2] =
+          static_cast<half>(__builtin_fmaf(s.scale[group], static_cast<float>(pairs.pair[p].x), m));
+      out[p / 4][p % 4 * 2 + 1] =
+          static_cast<half>(__builtin_fmaf(s.scale[group], static_cast<float>(pairs.pair[p].y), m));
     }
   }
 }
@@ -513,22 +515,38 @@ DEVICE void dequantize(const F& weights, half8 (&out)[4]) {
 template <typename Body>
 DEVICE void with_format(WeightType type, Body body) {
   switch (type) {
-    case WeightType::F32: return body.template operator()<WeightType::F32>();
-    case WeightType::F16: return body.template operator()<WeightType::F16>();
-    case WeightType::BF16: return body.template operator()<WeightType::BF16>();
-    case WeightType::Q4_0: return body.template operator()<WeightType::Q4_0>();
-    case WeightType::Q4_1: return body.template operator()<WeightType::Q4_1>();
-    case WeightType::Q5_0: return body.template operator()<WeightType::Q5_0>();
-    case WeightType::Q5_1: return body.template operator()<WeightType::Q5_1>();
-    case WeightType::Q8_0: return body.template operator()<WeightType::Q8_0>();
-    case WeightType::Q2_K: return body.template operator()<WeightType::Q2_K>();
-    case WeightType::Q3_K: return body.template operator()<WeightType::Q3_K>();
-    case WeightType::Q4_K: return body.template operator()<WeightType::Q4_K>();
-    case WeightType::Q5_K: return body.template operator()<WeightType::Q5_K>();
-    case WeightType::Q6_K: return body.template operator()<WeightType::Q6_K>();
-    case WeightType::IQ4_NL: return body.template operator()<WeightType::IQ4_NL>();
-    case WeightType::IQ4_XS: return body.template operator()<WeightType::IQ4_XS>();
-    case WeightType::MXFP4: return body.template operator()<WeightType::MXFP4>();
+    case WeightType::F32:
+      return body.template operator()<WeightType::F32>();
+    case WeightType::F16:
+      return body.template operator()<WeightType::F16>();
+    case WeightType::BF16:
+      return body.template operator()<WeightType::BF16>();
+    case WeightType::Q4_0:
+      return body.template operator()<WeightType::Q4_0>();
+    case WeightType::Q4_1:
+      return body.template operator()<WeightType::Q4_1>();
+    case WeightType::Q5_0:
+      return body.template operator()<WeightType::Q5_0>();
+    case WeightType::Q5_1:
+      return body.template operator()<WeightType::Q5_1>();
+    case WeightType::Q8_0:
+      return body.template operator()<WeightType::Q8_0>();
+    case WeightType::Q2_K:
+      return body.template operator()<WeightType::Q2_K>();
+    case WeightType::Q3_K:
+      return body.template operator()<WeightType::Q3_K>();
+    case WeightType::Q4_K:
+      return body.template operator()<WeightType::Q4_K>();
+    case WeightType::Q5_K:
+      return body.template operator()<WeightType::Q5_K>();
+    case WeightType::Q6_K:
+      return body.template operator()<WeightType::Q6_K>();
+    case WeightType::IQ4_NL:
+      return body.template operator()<WeightType::IQ4_NL>();
+    case WeightType::IQ4_XS:
+      return body.template operator()<WeightType::IQ4_XS>();
+    case WeightType::MXFP4:
+      return body.template operator()<WeightType::MXFP4>();
   }
 }
 

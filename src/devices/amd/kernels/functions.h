@@ -29,10 +29,14 @@ DEVICE float gelu_erf(float x) {
 
 DEVICE float apply(Function function, float x) {
   switch (function) {
-    case Function::kSilu: return silu(x);
-    case Function::kGeluTanh: return gelu_tanh(x);
-    case Function::kGeluErf: return gelu_erf(x);
-    case Function::kRelu: return __builtin_fmaxf(x, 0);
+    case Function::kSilu:
+      return silu(x);
+    case Function::kGeluTanh:
+      return gelu_tanh(x);
+    case Function::kGeluErf:
+      return gelu_erf(x);
+    case Function::kRelu:
+      return __builtin_fmaxf(x, 0);
   }
   return x;
 }

@@ -176,8 +176,8 @@ class InputRow {
         sum = sum8(v * v);
         if (norm.weight != nullptr) v *= RowBuffer(norm.weight, width_).load(c);
         if (norm.bias != nullptr)
-          largest_bias = __builtin_elementwise_max(
-              largest_bias, magnitude(RowBuffer(norm.bias, width_).load(c)));
+          largest_bias = __builtin_elementwise_max(largest_bias,
+                                                   magnitude(RowBuffer(norm.bias, width_).load(c)));
       }
       largest = __builtin_elementwise_max(largest, magnitude(v));
       return sum;
@@ -281,7 +281,8 @@ class InputRow {
     return v;
   }
 
-  // Over the row's threads, of which each has gone over its chunks. `slot`s differ from call to call.
+  // Over the row's threads, of which each has gone over its chunks. `slot`s differ from call to
+  // call.
   template <int slot, typename T, typename F>
   DEVICE void tell(T x, F combine) const {
     if constexpr (waves > 1) scratch_.slot[slot][wave()] = bits_as<float>(wave_reduce(x, combine));

@@ -1,15 +1,15 @@
-// A matrix times many rows with WMMA. See MatmulArgs. A workgroup makes 128 rows of the matrix, each
-// of its waves 16 of them, times up to 128 rows of activations, 64 columns at a time: every wave
-// turns its own weights into float16 in LDS, activations are shared by all.
+// A matrix times many rows with WMMA. See MatmulArgs. A workgroup makes 128 rows of the matrix,
+// each of its waves 16 of them, times up to 128 rows of activations, 64 columns at a time: every
+// wave turns its own weights into float16 in LDS, activations are shared by all.
 #include "devices/amd/kernels/blocks.h"
 #include "devices/amd/kernels/math.h"
 
 namespace outboard::devices::amd::kernels {
 namespace {
 
-constexpr int kStep = 64;                 // columns at a time, two units
-constexpr int kStepChunks = kStep / 8;    // of 16 bytes
-constexpr int kFragment = 16;             // rows, columns and depth of a WMMA
+constexpr int kStep = 64;               // columns at a time, two units
+constexpr int kStepChunks = kStep / 8;  // of 16 bytes
+constexpr int kFragment = 16;           // rows, columns and depth of a WMMA
 constexpr int kFragments = kMatmulTokens / kFragment;
 
 // Rows of 64 columns. Chunk c of row r lies at c ^ (r % 8), so that eight lanes that read one chunk
@@ -32,7 +32,7 @@ DEVICE half16 fragment(const half8 (&rows)[kStepChunks], int row, int k) {
 struct Work {
   Ptr<const uint16_t> half_rows;  // from the first token on
   int half_stride;
-  int tokens;  // a multiple of 16, at most kMatmulTokens
+  int tokens;     // a multiple of 16, at most kMatmulTokens
   int first_row;  // of the matrix, for this wave
 };
 
@@ -51,8 +51,7 @@ DEVICE void load_activations(const Work& w, int column, half8 (&out)[kBrought]) 
 }
 
 template <WeightType type>
-DEVICE void multiply(const Matrix& matrix, const Work& w, Tile& tile,
-                     float8 (&sum)[kFragments]) {
+DEVICE void multiply(const Matrix& matrix, const Work& w, Tile& tile, float8 (&sum)[kFragments]) {
   using F = Format<type>;
   const int units = units_of(matrix.columns);
   const int lane_row = lane() % kFragment;
@@ -68,7 +67,8 @@ DEVICE void multiply(const Matrix& matrix, const Work& w, Tile& tile,
   half8 brought[kBrought];
   load_activations(w, 0, brought);
   for (int u = 0; u < units; u += 2) {
-    const F weights(planes, __builtin_elementwise_min(u + own_unit, units - 1));
+    const uint32_t unit = __builtin_elementwise_min(u + own_unit, units - 1);
+    const F weights(planes, unit, unit % kSuperUnits);
     barrier();
 #pragma unroll
     for (int i = 0; i < kBrought; ++i) {

@@ -42,13 +42,17 @@ DEVICE void fill(const InputRow<kWaves / rows>& input, Tile<rows>& tile, int fro
 // Adds two rows of the matrix times columns [32 * first, 32 * (first + count)) of the input rows;
 // the tile holds those, zeros behind `units`.
 template <WeightType type, int rows>
-DEVICE void multiply(const Row (&row)[2], const Tile<rows>& tile, int units, int first,
-                     int count, float (&sum)[2][rows]) {
+DEVICE void multiply(const Row (&row)[2], const Tile<rows>& tile, int units, int first, int count,
+                     float (&sum)[2][rows]) {
   using F = Format<type>;
+  // A lane beyond the row's end repeats one of its last units, the one that is the same modulo 8
+  // where there are blocks of 256: a lane's place in the block never changes.
+  const uint32_t j = lane() % kSuperUnits;
+  const int last = unit_bytes(type).super_scales > 0 ? units - kSuperUnits + j : units - 1;
   for (int at = 0; at < count; at += 32) {
     const int u = at + lane();
-    const uint32_t unit = __builtin_elementwise_min(first + u, units - 1);
-    const F weights[2] = {F(row[0], unit), F(row[1], unit)};
+    const uint32_t unit = __builtin_elementwise_min(first + u, last);
+    const F weights[2] = {F(row[0], unit, j), F(row[1], unit, j)};
     if constexpr (F::kPlain && !F::kHalf) {
 #pragma unroll
       for (int b = 0; b < rows; ++b) {
@@ -59,8 +63,8 @@ DEVICE void multiply(const Row (&row)[2], const Tile<rows>& tile, int units, int
           for (int e = 0; e < 8; ++e) {
 #pragma unroll
             for (int r = 0; r < 2; ++r)
-              sum[r][b] = __builtin_fmaf(weights[r].value(8 * i + e), static_cast<float>(x[e]),
-                                         sum[r][b]);
+              sum[r][b] =
+                  __builtin_fmaf(weights[r].value(8 * i + e), static_cast<float>(x[e]), sum[r][b]);
           }
         }
       }
@@ -170,7 +174,8 @@ struct Pair {
     const Matrix& first = a.parts[part].matrix;
     const Matrix& second = a.gated ? a.parts[1].matrix : first;
     const int first_row = a.gated ? index : 2 * index;
-    const int second_row = a.gated ? index : __builtin_elementwise_min(first_row + 1, first.rows - 1);
+    const int second_row =
+        a.gated ? index : __builtin_elementwise_min(first_row + 1, first.rows - 1);
     row[0] = row_of(first, first_row, type, units);
     row[1] = row_of(second, second_row, type, units);
   }
@@ -196,8 +201,7 @@ DEVICE void store(const MatvecArgs& a, int part, int index, const Tile<rows>& ti
   } else if (out.bias != nullptr && row < out.matrix.rows) {
     v += out.bias[row];
   }
-  const bool mine =
-      lane() % kLanesEach == 0 && row < out.matrix.rows && !(a.gated && which == 1);
+  const bool mine = lane() % kLanesEach == 0 && row < out.matrix.rows && !(a.gated && which == 1);
   if (mine) {
     const Ptr<float> to = out.out + static_cast<int64_t>(b) * out.stride + row;
     if (out.accumulate) v += *to;
@@ -257,7 +261,8 @@ DEVICE void matvec(Tile<rows>& tile) {
     });
     return;
   }
-  // The rows come to LDS in pieces, for all waves at once, and again for each pair, unless they fit.
+  // The rows come to LDS in pieces, for all waves at once, and again for each pair, unless they
+  // fit.
   for (int turn = 0; turn < turns; ++turn) {
     float sum[2][rows] = {};
     for (int first = 0; first < units; first += Tile<rows>::kUnits) {
@@ -277,9 +282,7 @@ DEVICE void matvec(Tile<rows>& tile) {
                 });
     }
     for_parts(arguments(), begin + turn, __builtin_elementwise_min(begin + turn + 1, end),
-              [&](int part, int index, int) {
-                store<rows>(arguments(), part, index, tile, sum);
-              });
+              [&](int part, int index, int) { store<rows>(arguments(), part, index, tile, sum); });
   }
 }
 

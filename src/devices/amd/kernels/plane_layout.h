@@ -55,27 +55,41 @@ struct UnitBytes {
 // All zero: a type that has no planes.
 constexpr UnitBytes unit_bytes(WeightType type) {
   switch (type) {
-    case WeightType::F32: return {128, 0, 0, 0};
+    case WeightType::F32:
+      return {128, 0, 0, 0};
     case WeightType::F16:
-    case WeightType::BF16: return {64, 0, 0, 0};
-    case WeightType::Q8_0: return {32, 0, 2, 0};   // d
+    case WeightType::BF16:
+      return {64, 0, 0, 0};
+    case WeightType::Q8_0:
+      return {32, 0, 2, 0};  // d
     case WeightType::Q4_0:
-    case WeightType::IQ4_NL: return {16, 0, 2, 0};  // d
-    case WeightType::MXFP4: return {16, 0, 1, 0};   // e
-    case WeightType::Q4_1: return {16, 0, 4, 0};    // d, m
-    case WeightType::Q5_0: return {16, 4, 2, 0};    // d
-    case WeightType::Q5_1: return {16, 4, 4, 0};    // d, m
+    case WeightType::IQ4_NL:
+      return {16, 0, 2, 0};  // d
+    case WeightType::MXFP4:
+      return {16, 0, 1, 0};  // e
+    case WeightType::Q4_1:
+      return {16, 0, 4, 0};  // d, m
+    case WeightType::Q5_0:
+      return {16, 4, 2, 0};  // d
+    case WeightType::Q5_1:
+      return {16, 4, 4, 0};  // d, m
     // d, dmin; then for each unit 6 bits of scale and 6 of minimum
-    case WeightType::Q4_K: return {16, 0, 0, 16};
-    case WeightType::Q5_K: return {16, 4, 0, 16};
+    case WeightType::Q4_K:
+      return {16, 0, 0, 16};
+    case WeightType::Q5_K:
+      return {16, 4, 0, 16};
     // for each group 8 bits of scale, 128 added; then d
-    case WeightType::Q6_K: return {16, 8, 0, 18};
+    case WeightType::Q6_K:
+      return {16, 8, 0, 18};
     // d, dmin; then for each group 4 bits of scale and 4 of minimum
-    case WeightType::Q2_K: return {8, 0, 0, 20};
+    case WeightType::Q2_K:
+      return {8, 0, 0, 20};
     // for each group 6 bits of scale, 32 added; then d
-    case WeightType::Q3_K: return {8, 4, 0, 14};
+    case WeightType::Q3_K:
+      return {8, 4, 0, 14};
     // for each unit 6 bits of scale, 32 added; then d
-    case WeightType::IQ4_XS: return {16, 0, 0, 8};
+    case WeightType::IQ4_XS:
+      return {16, 0, 0, 8};
   }
   return {};
 }

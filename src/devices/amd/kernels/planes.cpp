@@ -8,9 +8,8 @@ namespace {
 
 using formats::TensorType;
 
-#define OUTBOARD_SAME(TYPE)                                   \
-  static_assert(static_cast<uint32_t>(WeightType::TYPE) ==    \
-                static_cast<uint32_t>(TensorType::TYPE))
+#define OUTBOARD_SAME(TYPE) \
+  static_assert(static_cast<uint32_t>(WeightType::TYPE) == static_cast<uint32_t>(TensorType::TYPE))
 OUTBOARD_SAME(F32);
 OUTBOARD_SAME(F16);
 OUTBOARD_SAME(BF16);

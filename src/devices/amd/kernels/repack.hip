@@ -11,12 +11,8 @@ typedef uint16_t uint16_any __attribute__((aligned(1)));
 typedef uint32_t uint32_any __attribute__((aligned(1)));
 
 DEVICE uint32_t byte(Ptr<const uint8_t> p) { return *p; }
-DEVICE uint32_t word16(Ptr<const uint8_t> p) {
-  return *reinterpret_cast<Ptr<const uint16_any>>(p);
-}
-DEVICE uint32_t word32(Ptr<const uint8_t> p) {
-  return *reinterpret_cast<Ptr<const uint32_any>>(p);
-}
+DEVICE uint32_t word16(Ptr<const uint8_t> p) { return *reinterpret_cast<Ptr<const uint16_any>>(p); }
+DEVICE uint32_t word32(Ptr<const uint8_t> p) { return *reinterpret_cast<Ptr<const uint32_any>>(p); }
 template <typename T>
 DEVICE void put(Ptr<const uint8_t> plane, uint64_t offset, T value) {
   *reinterpret_cast<Ptr<T>>(const_cast<Ptr<uint8_t>>(plane) + offset) = value;
@@ -26,8 +22,8 @@ DEVICE void put(Ptr<const uint8_t> plane, uint64_t offset, T value) {
 struct Target {
   const Matrix& matrix;
   UnitBytes bytes;
-  uint64_t unit;   // of the matrix
-  int in_row;      // of its row
+  uint64_t unit;       // of the matrix
+  int in_row;          // of its row
   uint64_t scale_row;  // offset of the row's scales
 
   DEVICE uint64_t codes() const { return unit * bytes.codes; }

@@ -8,7 +8,8 @@ namespace {
 // Unit u of a table's row.
 DEVICE void table_unit(const Matrix& table, int row, int u, float (&out)[kUnit]) {
   with_format(static_cast<WeightType>(table.type), [&]<WeightType type>() {
-    dequantize(Format<type>(row_of(table, row, type, units_of(table.columns)), u), out);
+    dequantize(Format<type>(row_of(table, row, type, units_of(table.columns)), u, u % kSuperUnits),
+               out);
   });
 }
 
@@ -32,8 +33,7 @@ KERNEL void prepare(PrepareArgs a) {
       *reinterpret_cast<Ptr<half8>>(to + column) = to_half(normed, input.exponent());
     }
   });
-  if (a.factor != nullptr && thread() == 0)
-    a.factor[row] = __builtin_ldexpf(1, input.exponent());
+  if (a.factor != nullptr && thread() == 0) a.factor[row] = __builtin_ldexpf(1, input.exponent());
 }
 
 // A thread makes 32 columns of one row at a time.
@@ -56,8 +56,8 @@ KERNEL void embed(EmbedArgs a) {
     }
 #pragma unroll
     for (int e = 0; e < kUnit; e += kChunk)
-      out.store(u * kUnit + e, float8{v[e], v[e + 1], v[e + 2], v[e + 3], v[e + 4], v[e + 5],
-                                      v[e + 6], v[e + 7]});
+      out.store(u * kUnit + e,
+                float8{v[e], v[e + 1], v[e + 2], v[e + 3], v[e + 4], v[e + 5], v[e + 6], v[e + 7]});
   }
 }
 

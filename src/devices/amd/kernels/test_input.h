@@ -19,11 +19,14 @@ struct ExpectedRow {
 
 inline double apply_function(Function f, double x) {
   switch (f) {
-    case Function::kSilu: return x / (1 + std::exp(-x));
+    case Function::kSilu:
+      return x / (1 + std::exp(-x));
     case Function::kGeluTanh:
       return 0.5 * x * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-    case Function::kGeluErf: return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
-    case Function::kRelu: return std::max(x, 0.0);
+    case Function::kGeluErf:
+      return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
+    case Function::kRelu:
+      return std::max(x, 0.0);
   }
   return 0;
 }

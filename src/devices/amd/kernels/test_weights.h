@@ -16,11 +16,11 @@
 namespace outboard::devices::amd::kernels {
 
 inline constexpr formats::TensorType kAllTypes[] = {
-    formats::TensorType::F32,    formats::TensorType::F16,    formats::TensorType::BF16,
-    formats::TensorType::Q4_0,   formats::TensorType::Q4_1,   formats::TensorType::Q5_0,
-    formats::TensorType::Q5_1,   formats::TensorType::Q8_0,   formats::TensorType::Q2_K,
-    formats::TensorType::Q3_K,   formats::TensorType::Q4_K,   formats::TensorType::Q5_K,
-    formats::TensorType::Q6_K,   formats::TensorType::IQ4_NL, formats::TensorType::IQ4_XS,
+    formats::TensorType::F32,  formats::TensorType::F16,    formats::TensorType::BF16,
+    formats::TensorType::Q4_0, formats::TensorType::Q4_1,   formats::TensorType::Q5_0,
+    formats::TensorType::Q5_1, formats::TensorType::Q8_0,   formats::TensorType::Q2_K,
+    formats::TensorType::Q3_K, formats::TensorType::Q4_K,   formats::TensorType::Q5_K,
+    formats::TensorType::Q6_K, formats::TensorType::IQ4_NL, formats::TensorType::IQ4_XS,
     formats::TensorType::MXFP4};
 
 inline std::string type_name(formats::TensorType type) {
@@ -48,7 +48,8 @@ void random_blocks(std::span<std::byte> bytes, std::mt19937& random) {
   for (size_t at = 0; at < bytes.size(); at += sizeof(Block)) {
     auto& block = *reinterpret_cast<Block*>(bytes.data() + at);
     const auto half = [&](float magnitude) {
-      return formats::float_to_half(magnitude * (0.5F + static_cast<float>(random() % 1024) / 1024));
+      return formats::float_to_half(magnitude *
+                                    (0.5F + static_cast<float>(random() % 1024) / 1024));
     };
     if constexpr (requires { block.e; }) {
       block.e = static_cast<uint8_t>(120 + random() % 8);
@@ -63,17 +64,42 @@ inline std::vector<std::byte> make_blocks(formats::TensorType type, std::span<co
                                           std::mt19937& random) {
   std::vector<std::byte> out(formats::storage_bytes(type, static_cast<int64_t>(values.size())));
   switch (type) {
-    case formats::TensorType::Q2_K: random_blocks<formats::BlockQ2_K>(out, random); break;
-    case formats::TensorType::Q3_K: random_blocks<formats::BlockQ3_K>(out, random); break;
-    case formats::TensorType::IQ4_NL: random_blocks<formats::BlockIq4Nl>(out, random); break;
-    case formats::TensorType::IQ4_XS: random_blocks<formats::BlockIq4Xs>(out, random); break;
-    case formats::TensorType::MXFP4: random_blocks<formats::BlockMxfp4>(out, random); break;
-    default: formats::quantize(type, values, out.data());
+    case formats::TensorType::Q2_K:
+      random_blocks<formats::BlockQ2_K>(out, random);
+      break;
+    case formats::TensorType::Q3_K:
+      random_blocks<formats::BlockQ3_K>(out, random);
+      break;
+    case formats::TensorType::IQ4_NL:
+      random_blocks<formats::BlockIq4Nl>(out, random);
+      break;
+    case formats::TensorType::IQ4_XS:
+      random_blocks<formats::BlockIq4Xs>(out, random);
+      break;
+    case formats::TensorType::MXFP4:
+      random_blocks<formats::BlockMxfp4>(out, random);
+      break;
+    default:
+      formats::quantize(type, values, out.data());
   }
   return out;
 }
 
-// Random weights near 1, with a mean and a few that are large; uploaded and taken apart by `repack`.
+// Takes m.blocks apart by `repack`.
+inline void upload_matrix(KernelRunner& runner, TestMatrix& m) {
+  const Planes size = planes(m.type, m.rows, m.columns);
+  const std::span<uint8_t> memory = runner.allocate<uint8_t>(size.bytes);
+  m.matrix = matrix(m.type, m.rows, m.columns, KernelRunner::ptr(memory).address);
+  const std::span<std::byte> blocks = runner.upload(std::span<const std::byte>(m.blocks));
+  RepackArgs repack{};
+  repack.blocks = {reinterpret_cast<uint64_t>(blocks.data())};
+  repack.matrix = m.matrix;
+  repack.first_row = 0;
+  repack.rows = m.rows;
+  runner.run("repack", repack, {repack_workgroups(repack), 1, 1});
+}
+
+// Random weights near 1, with a mean and a few that are large.
 inline TestMatrix make_matrix(KernelRunner& runner, formats::TensorType type, int rows, int columns,
                               std::mt19937& random) {
   TestMatrix m{type, rows, columns, {}, {}, {}};
@@ -83,17 +109,24 @@ inline TestMatrix make_matrix(KernelRunner& runner, formats::TensorType type, in
   m.blocks = make_blocks(type, values, random);
   m.values.resize(values.size());
   formats::dequantize(type, m.blocks.data(), m.values);
+  upload_matrix(runner, m);
+  return m;
+}
 
-  const Planes size = planes(type, rows, columns);
-  const std::span<uint8_t> memory = runner.allocate<uint8_t>(size.bytes);
-  m.matrix = matrix(type, rows, columns, KernelRunner::ptr(memory).address);
-  const std::span<std::byte> blocks = runner.upload(std::span<const std::byte>(m.blocks));
-  RepackArgs repack{};
-  repack.blocks = {reinterpret_cast<uint64_t>(blocks.data())};
-  repack.matrix = m.matrix;
-  repack.first_row = 0;
-  repack.rows = rows;
-  runner.run("repack", repack, {repack_workgroups(repack), 1, 1});
+// A large matrix whose rows repeat the same 16, for tests that only count; it has no values.
+inline TestMatrix make_repeated_matrix(KernelRunner& runner, formats::TensorType type, int rows,
+                                       int columns, std::mt19937& random) {
+  constexpr int kDistinct = 16;
+  TestMatrix m{type, rows, columns, {}, {}, {}};
+  std::normal_distribution<float> normal;
+  std::vector<float> values(static_cast<size_t>(kDistinct) * static_cast<size_t>(columns));
+  for (float& v : values) v = normal(random);
+  const std::vector<std::byte> some = make_blocks(type, values, random);
+  const size_t row_bytes = some.size() / kDistinct;
+  while (m.blocks.size() < row_bytes * static_cast<size_t>(rows))
+    m.blocks.insert(m.blocks.end(), some.begin(), some.end());
+  m.blocks.resize(row_bytes * static_cast<size_t>(rows));
+  upload_matrix(runner, m);
   return m;
 }
 

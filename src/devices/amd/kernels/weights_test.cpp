@@ -68,9 +68,8 @@ TEST_P(Weights, RepackInPieces) {
   const std::span<uint8_t> memory = runner.allocate<uint8_t>(bytes);
   const size_t row_bytes = m.blocks.size() / kRows;
   for (const auto& [first, rows] : {std::pair(0, 3), {3, 1}, {4, 3}}) {
-    const auto piece = std::span<const std::byte>(m.blocks)
-                           .subspan(static_cast<size_t>(first) * row_bytes,
-                                    static_cast<size_t>(rows) * row_bytes);
+    const auto piece = std::span<const std::byte>(m.blocks).subspan(
+        static_cast<size_t>(first) * row_bytes, static_cast<size_t>(rows) * row_bytes);
     RepackArgs args{};
     args.blocks = {reinterpret_cast<uint64_t>(runner.upload(piece).data())};
     args.matrix = matrix(m.type, kRows, m.columns, KernelRunner::ptr(memory).address);
