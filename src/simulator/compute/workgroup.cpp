@@ -129,7 +129,11 @@ void begin_workgroup(Workgroup& workgroup, const Dispatch& d, uint32_t index, ui
   const size_t banks = d.wave32 ? 1 : 2;
   // LDS_SIZE counts 128 dwords (rsrc2, bits 23:15).
   workgroup.lds.resize(size_t{bits(d.pgm_rsrc2, 15, 9)} * 512);
-  std::fill(workgroup.lds.begin(), workgroup.lds.end(), static_cast<std::byte>(kGarbageByte));
+  // Old contents are as good as any: only a strict card, which tells who reads them, takes the time
+  // to put the same there each time.
+  const bool strict = workgroup.worker->shared->options->strict;
+  if (strict)
+    std::fill(workgroup.lds.begin(), workgroup.lds.end(), static_cast<std::byte>(kGarbageByte));
   workgroup.registers.resize(size_t{waves} * banks * Wave::kVgprs);
   workgroup.waves.assign(waves, Wave());
   workgroup.initial_sgprs = static_cast<int>(std::min<uint32_t>(bits(d.pgm_rsrc2, 1, 5), 16) +
@@ -144,14 +148,15 @@ void begin_workgroup(Workgroup& workgroup, const Dispatch& d, uint32_t index, ui
     wave.mode = mode_of(d);
     for (size_t b = 0; b < banks; ++b) {
       wave.bank[b] = &workgroup.registers[(w * banks + b) * Wave::kVgprs];
-      std::fill_n(wave.bank[b]->lane.data(), static_cast<size_t>(vgprs) * 32, kGarbage);
+      if (strict)
+        std::fill_n(wave.bank[b]->lane.data(), static_cast<size_t>(vgprs) * 32, kGarbage);
     }
     std::fill(wave.sgpr.begin(), wave.sgpr.begin() + code::kNull, kGarbage);
     wave.sgpr[code::kNull] = 0;
     set_sgprs(wave, d, workgroup, waves);
     set_ids(wave, d, w * lanes, threads);
   }
-  if (workgroup.worker->shared->options->strict) {
+  if (strict) {
     if (!workgroup.strict) workgroup.strict = std::make_unique<Strict>(workgroup);
     workgroup.strict->begin();
   }
