@@ -7,7 +7,6 @@
 #include "cli/options.h"
 #include "devices/amd/amd_device.h"
 #include "devices/self_test.h"
-#include "hub/firmware.h"
 #include "simulator/firmware_images.h"
 #include "simulator/simulated_link.h"
 #include "support/error.h"
@@ -79,12 +78,9 @@ void examine(const Options& options) {
   how.connect.spec = options.device;
   how.connect.take = options.take;
   how.read_only = options.read_only;
-  if (!options.firmware.empty()) {
-    how.boot.firmware = {options.firmware};
-  } else {
-    how.boot.firmware = amd::driver::system_firmware_folders();
-    how.boot.firmware.insert(how.boot.firmware.begin(), hub::firmware_folder());
-  }
+  how.boot.firmware = options.firmware.empty()
+                          ? firmware_folders()
+                          : std::vector<std::filesystem::path>{options.firmware};
   std::unique_ptr<simulator::Card> simulated;
   if (options.device == "sim") {
     simulator::CardOptions card;

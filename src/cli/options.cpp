@@ -8,7 +8,9 @@
 #include <iostream>
 #include <iterator>
 
+#include "devices/amd/driver/firmware.h"
 #include "devices/sim_device.h"
+#include "hub/firmware.h"
 #include "hub/hub.h"
 #include "support/error.h"
 
@@ -57,6 +59,7 @@ void report_rules(engine::Model& model) {
 
 std::shared_ptr<engine::Model> load(const ModelOptions& options) {
   devices::OpenOptions open = options.open;
+  if (open.firmware.empty()) open.firmware = firmware_folders();
   open.on_notice = [](std::string_view text) { fmt::print(stderr, "outboard: {}\n", text); };
   if (isatty(STDERR_FILENO) == 1)
     open.on_stage = [](std::string_view stage) { fmt::print(stderr, "\r\033[Kcard: {}", stage); };
@@ -106,6 +109,12 @@ void apply(const SamplingOptions& options, engine::Request& request) {
   request.repeat_penalty = options.repeat_penalty;
   request.stop = options.stop;
   if (options.seed >= 0) request.seed = static_cast<uint64_t>(options.seed);
+}
+
+std::vector<std::filesystem::path> firmware_folders() {
+  std::vector<std::filesystem::path> folders = devices::amd::driver::system_firmware_folders();
+  folders.insert(folders.begin(), hub::firmware_folder());
+  return folders;
 }
 
 std::string read_text(const std::string& path) {

@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,6 +34,9 @@ struct SamplingOptions {
 };
 void add_sampling_options(CLI::App& command, SamplingOptions& options);
 void apply(const SamplingOptions& options, engine::Request& request);
+
+// Where the card's firmware is looked for: what was pulled, then the system's folders.
+std::vector<std::filesystem::path> firmware_folders();
 
 // A whole file, or standard input for "-". Throws Error naming the path.
 std::string read_text(const std::string& path);

@@ -99,7 +99,8 @@ std::unique_ptr<Link> connect_remote_spec(const ConnectOptions& options, const s
 std::unique_ptr<Link> connect_pci_spec(const ConnectOptions& options, const std::string& address) {
   CardLock lock(lock_path("pci:" + address), kLockPatience);
   lock.sign("outboard");
-  std::unique_ptr<Link> link = connect_linux({"/sys", address, options.take});
+  std::unique_ptr<Link> link =
+      connect_linux({"/sys", address, options.take, !guard_program().empty(), &lock});
   return std::make_unique<LockedLink>(std::move(lock), std::move(link));
 }
 

@@ -190,7 +190,7 @@ struct LinuxTest : Folder {
     write("bus/pci/devices/0000:03:00.1/device", "0xab30\n");
   }
   std::unique_ptr<Link> open(bool take = false) const {
-    return connect_linux({path.string(), "0000:03:00.0", take});
+    return connect_linux({path.string(), "0000:03:00.0", take, false, nullptr});
   }
   const fs::path device = "bus/pci/devices/0000:03:00.0";
 };
@@ -257,8 +257,9 @@ TEST_F(LinuxTest, SharesMemoryOrSaysWhatIsMissing) {
 }
 
 TEST_F(LinuxTest, AnAddressWithoutADeviceIsSaid) {
-  EXPECT_THAT(error_of([&] { connect_linux({path.string(), "0000:09:00.0", false}); }),
-              HasSubstr("no such PCI device"));
+  EXPECT_THAT(
+      error_of([&] { connect_linux({path.string(), "0000:09:00.0", false, false, nullptr}); }),
+      HasSubstr("no such PCI device"));
 }
 #endif
 

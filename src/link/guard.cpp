@@ -19,6 +19,7 @@
 #include <thread>
 #include <utility>
 
+#include "link/linux_link.h"
 #include "link/protocol.h"
 #include "link/wire_link.h"
 #include "support/error.h"
@@ -141,6 +142,53 @@ void hold(Socket& server, const std::string& name, const Error& why) {
   }
 }
 
+Guarded spawn_guard(int server, const CardLock& lock, std::vector<std::string> arguments) {
+  std::array<int, 2> ends{};
+  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0)
+    throw system_error("make", "a socket pair for the guard");
+  Socket program(ends[0]), guard(ends[1]);
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  // Through high numbers first: a source may be one of the targets.
+  constexpr int kHigh = 200;
+  const std::array<int, 3> sources = {guard.descriptor(), server, lock.descriptor()};
+  for (int i = 0; i < 3; ++i) {
+    if (sources[static_cast<size_t>(i)] >= 0)
+      posix_spawn_file_actions_adddup2(&files, sources[static_cast<size_t>(i)], kHigh + i);
+  }
+  for (int i = 0; i < 3; ++i) {
+    if (sources[static_cast<size_t>(i)] < 0) continue;
+    posix_spawn_file_actions_adddup2(&files, kHigh + i, kProgramDescriptor + i);
+    posix_spawn_file_actions_addclose(&files, kHigh + i);
+  }
+  for (const int standard :
+       {0, 1})  // who waits for the program's output must not wait for the guard
+    posix_spawn_file_actions_addopen(&files, standard, "/dev/null", O_RDWR, 0);
+  // The signals that end a program (Ctrl-C, a terminal that closes) must not end its guard.
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t blocked;
+  sigfillset(&blocked);
+  posix_spawnattr_setsigmask(&attributes, &blocked);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+
+  const std::string& path = guard_path();
+  arguments.insert(arguments.begin(), {path, "guard"});
+  std::vector<char*> pointers;
+  for (std::string& argument : arguments) pointers.push_back(argument.data());
+  pointers.push_back(nullptr);
+  pid_t pid = 0;
+  const int error =
+      ::posix_spawn(&pid, path.c_str(), &files, &attributes, pointers.data(), environ);
+  posix_spawn_file_actions_destroy(&files);
+  posix_spawnattr_destroy(&attributes);
+  if (error != 0) {
+    errno = error;
+    throw system_error("start the guard", path);
+  }
+  return {std::move(program), std::make_unique<GuardProcess>(pid)};
+}
+
 }  // namespace
 
 void set_guard_program(std::string path) { guard_path() = std::move(path); }
@@ -167,51 +215,19 @@ GuardProcess::~GuardProcess() {
 }
 
 Guarded start_guard(Socket server, Dialect dialect, const std::string& name, const CardLock& lock) {
-  std::array<int, 2> ends{};
-  if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()) != 0)
-    throw system_error("make", "a socket pair for the guard");
-  Socket program(ends[0]), guard(ends[1]);
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  // Through high numbers first: a source may be one of the targets.
-  constexpr int kHigh = 200;
-  const std::array<int, 3> sources = {guard.descriptor(), server.descriptor(), lock.descriptor()};
-  for (int i = 0; i < 3; ++i) {
-    if (sources[static_cast<size_t>(i)] >= 0)
-      posix_spawn_file_actions_adddup2(&files, sources[static_cast<size_t>(i)], kHigh + i);
-  }
-  for (int i = 0; i < 3; ++i) {
-    if (sources[static_cast<size_t>(i)] < 0) continue;
-    posix_spawn_file_actions_adddup2(&files, kHigh + i, kProgramDescriptor + i);
-    posix_spawn_file_actions_addclose(&files, kHigh + i);
-  }
-  for (const int standard :
-       {0, 1})  // who waits for the program's output must not wait for the guard
-    posix_spawn_file_actions_addopen(&files, standard, "/dev/null", O_RDWR, 0);
-  // The signals that end a program (Ctrl-C, a terminal that closes) must not end its guard.
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t blocked;
-  sigfillset(&blocked);
-  posix_spawnattr_setsigmask(&attributes, &blocked);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+  return spawn_guard(server.descriptor(), lock,
+                     {dialect == Dialect::kTinyGpu ? "tinygpu" : "remote",
+                      lock.descriptor() >= 0 ? "locked" : "unlocked", name});
+}
 
-  const std::string& path = guard_path();
-  std::string arguments[] = {path, "guard", dialect == Dialect::kTinyGpu ? "tinygpu" : "remote",
-                             lock.descriptor() >= 0 ? "locked" : "unlocked", name};
-  std::vector<char*> pointers;
-  for (std::string& argument : arguments) pointers.push_back(argument.data());
-  pointers.push_back(nullptr);
-  pid_t pid = 0;
-  const int error =
-      ::posix_spawn(&pid, path.c_str(), &files, &attributes, pointers.data(), environ);
-  posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&attributes);
-  if (error != 0) {
-    errno = error;
-    throw system_error("start the guard", path);
-  }
-  return {std::move(program), std::make_unique<GuardProcess>(pid)};
+Guarded start_keeper(const std::string& sysfs, const std::string& address, const CardLock& lock) {
+  return spawn_guard(-1, lock,
+                     {"pci", lock.descriptor() >= 0 ? "locked" : "unlocked", address, sysfs});
+}
+
+bool keep(Socket& keeper, int descriptor) {
+  const std::array<std::byte, 1> note{};
+  return keeper.send_with_descriptor(note, descriptor);
 }
 
 RelayEnd relay(Socket& program, Socket& server) {
@@ -230,8 +246,31 @@ RelayEnd relay(Socket& program, Socket& server) {
   }
 }
 
+namespace {
+
+int run_keeper(const std::vector<std::string>& arguments,
+               const std::function<std::string(Link&)>& rest) {
+  Socket program(kProgramDescriptor);
+  const CardLock lock =
+      arguments[1] == "locked" ? CardLock::inherited(kLockDescriptor) : CardLock();
+  std::vector<std::unique_ptr<Owned>> kept;
+  for (;;) {
+    std::array<std::byte, 1> note{};
+    auto owned = std::make_unique<Owned>();
+    if (!program.receive_with_descriptor(note, owned->descriptor)) break;
+    kept.push_back(std::move(owned));
+  }
+  lock.sign("guard");
+  const auto link = connect_linux({arguments[3], arguments[2], false, false, nullptr});
+  rest(*link);
+  return 0;
+}
+
+}  // namespace
+
 int run_guard(const std::vector<std::string>& arguments,
               const std::function<std::string(Link&)>& rest) {
+  if (arguments.size() == 4 && arguments[0] == "pci") return run_keeper(arguments, rest);
   if (arguments.size() != 3)
     throw Error("guard: this command is started by Outboard itself, not by people");
   const bool tinygpu = arguments[0] == "tinygpu";

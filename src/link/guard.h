@@ -39,11 +39,17 @@ class GuardProcess {
 };
 
 struct Guarded {
-  Socket socket;  // to the guard, which speaks like the server
+  Socket socket;  // to the guard, which speaks like the server (or takes what it shall keep)
   std::unique_ptr<GuardProcess> process;
 };
 // Hands the server's socket to a new guard process. The lock stays held until both have ended.
 Guarded start_guard(Socket server, Dialect dialect, const std::string& name, const CardLock& lock);
+
+// The same for a card that is reached without a server: the guard keeps the memory that is shared
+// with it, and when the program dies, puts the card to rest through a link of its own.
+Guarded start_keeper(const std::string& sysfs, const std::string& address, const CardLock& lock);
+// Gives the keeper a descriptor of shared memory. False: it is gone.
+bool keep(Socket& keeper, int descriptor);
 
 // The guard's own life. arguments: what start_guard() put behind "guard". rest: puts the card
 // behind a link to rest and says in words what it found; throws Error when it cannot. Returns the

@@ -17,6 +17,7 @@
 #include <optional>
 #include <utility>
 
+#include "link/guard.h"
 #include "support/error.h"
 
 namespace outboard::link {
@@ -114,23 +115,18 @@ void copy_words(volatile std::byte* to, const volatile std::byte* from, uint64_t
 // segments.
 class LockedMemory : public SharedMemory {
  public:
-  LockedMemory(uint64_t size, bool contiguous) {
+  // guard: keeps the memory should this program die; null: nobody does.
+  LockedMemory(uint64_t size, bool contiguous, Socket* guard) {
     const uint64_t small = (size + kPage - 1) / kPage * kPage;
     const uint64_t huge = (size + kHugePage - 1) / kHugePage * kHugePage;
-    constexpr int kFlags = MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE | MAP_LOCKED;
-    void* memory = MAP_FAILED;
-    if (size > kPage)
-      memory = ::mmap(nullptr, huge, PROT_READ | PROT_WRITE, kFlags | MAP_HUGETLB, -1, 0);
-    const bool is_huge = memory != MAP_FAILED;
-    if (!is_huge) {
+    if (size <= kPage || !map(huge, MFD_HUGETLB, guard)) {
       if (contiguous && size > kPage) {
         throw Error(fmt::format("share {} bytes in one piece: no huge page is free", size),
                     "Reserve some: echo 16 > /proc/sys/vm/nr_hugepages");
       }
-      memory = ::mmap(nullptr, small, PROT_READ | PROT_WRITE, kFlags, -1, 0);
+      if (!map(small, 0, guard))
+        throw system_error("lock", fmt::format("{} bytes of memory", size));
     }
-    if (memory == MAP_FAILED) throw system_error("lock", fmt::format("{} bytes of memory", size));
-    mapping_ = Mapping(memory, is_huge ? huge : small);
     find_segments();
     if (contiguous && segments_.size() != 1)
       fail("share {} bytes in one piece: they lie in {}", size, segments_.size());
@@ -147,6 +143,25 @@ class LockedMemory : public SharedMemory {
   }
 
  private:
+  // A file in memory, so that another process can keep it.
+  bool map(uint64_t size, unsigned flags, Socket* guard) {
+    const int file = ::memfd_create("outboard-shared", MFD_CLOEXEC | flags);
+    if (file < 0) return false;
+    void* memory = MAP_FAILED;
+    if (::ftruncate(file, static_cast<off_t>(size)) == 0) {
+      memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE | MAP_LOCKED,
+                      file, 0);
+    }
+    const bool kept = memory != MAP_FAILED && (guard == nullptr || keep(*guard, file));
+    const int error = errno;
+    ::close(file);
+    errno = error;
+    if (memory == MAP_FAILED) return false;
+    mapping_ = Mapping(memory, size);
+    if (!kept) fail("shared memory: the guard process is gone");
+    return true;
+  }
+
   void find_segments() {
     constexpr uint64_t kPresent = uint64_t{1} << 63, kFrame = (uint64_t{1} << 55) - 1;
     const int file = ::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
@@ -187,6 +202,9 @@ class LinuxLink : public Link {
     write_file(device_ / "enable", "1");
     config_ = ::open((device_ / "config").c_str(), O_RDWR | O_SYNC | O_CLOEXEC);
     if (config_ < 0) throw sysfs_error("open", device_ / "config");
+    if (!options.guarded) return;
+    static const CardLock kNone;
+    guard_ = start_keeper(options.sysfs, address_, options.lock != nullptr ? *options.lock : kNone);
   }
   // Memory of this process is about to go: the card must not write there any more.
   ~LinuxLink() override {
@@ -196,6 +214,7 @@ class LinuxLink : public Link {
     } catch (const Error&) {  // the card is off the bus, and writes nowhere
     }
     ::close(config_);
+    guard_.socket = Socket();  // ends the guard, which finds the card at rest
   }
   LinuxLink(const LinuxLink&) = delete;
   LinuxLink& operator=(const LinuxLink&) = delete;
@@ -230,7 +249,8 @@ class LinuxLink : public Link {
     copy_words(at(index, offset, bytes.size()), bytes.data(), bytes.size());
   }
   std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) override {
-    return std::make_unique<LockedMemory>(size, contiguous);
+    return std::make_unique<LockedMemory>(size, contiguous,
+                                          guard_.socket.is_open() ? &guard_.socket : nullptr);
   }
   void reset() override { write_file(device_ / "reset", "1"); }
   void resize_bar(int index) override {
@@ -278,6 +298,7 @@ class LinuxLink : public Link {
   std::string address_;
   fs::path device_;
   int config_ = -1;
+  Guarded guard_;
   std::array<Mapping, 6> mapped_;
 };
 

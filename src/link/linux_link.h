@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "link/card_lock.h"
 #include "link/link.h"
 
 namespace outboard::link {
@@ -13,6 +14,10 @@ struct LinuxOptions {
   std::string sysfs = "/sys";  // tests have their own
   std::string address;         // "0000:03:00.0"
   bool take = false;           // unbind the kernel's driver when one is bound
+  // Whether a guard process keeps the shared memory and puts the card to rest should this program
+  // die (guard.h), and the lock that it keeps, too.
+  bool guarded = false;
+  const CardLock* lock = nullptr;
 };
 
 // BARs are mapped, configuration space is a file, shared memory is locked memory of this process

@@ -4,7 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <random>
 
 #include "simulator/firmware_images.h"
@@ -320,6 +326,33 @@ TEST(DriverCard, NamesTheStageThatFails) {
   EXPECT_THAT(boot_error(R"([{"what": "link.drop", "request": 100}])"), HasSubstr("connection"));
   EXPECT_THAT(boot_error(R"([{"what": "pci.absent"}])"),
               HasSubstr("boot, bus: the card does not answer"));
+}
+
+// Distributions ship images compressed.
+TEST(DriverFirmware, CompressedFilesAreUnpacked) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::temp_directory_path() / fmt::format("outboard-fw-{}", ::getpid());
+  fs::create_directories(folder);
+  const FirmwareFiles images = simulator::firmware_images();
+  size_t turn = 0;
+  for (const auto& [name, bytes] : images) {
+    const fs::path path = folder / name;
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
+    static constexpr std::array<const char*, 3> kPrograms = {"zstd -q --rm", "xz", "true"};
+    const std::string command = fmt::format("{} '{}'", kPrograms[turn++ % 3], path.string());
+    ASSERT_EQ(std::system(command.c_str()), 0) << command;
+  }
+  EXPECT_EQ(read_firmware(find_firmware({"/nowhere", folder})), images);
+  std::ofstream(folder / (images.begin()->first + ".zst"), std::ios::binary) << "no archive";
+  try {
+    read_firmware(folder);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_THAT(e.message(), HasSubstr("ended with status"));
+  }
+  fs::remove_all(folder);
 }
 
 TEST(DriverFirmware, MissingFilesAreNamed) {

@@ -1,6 +1,7 @@
 // A short session with a card, to be killed at any of its requests (exit_safety_test.cpp).
 //   exit_safety_session SPEC [N [SIGNAL]]    dies by SIGNAL (9) before request N; prints how many
 //                                            requests there were
+//   exit_safety_session pci SYSFS ADDRESS    lets a card master the bus, shares memory, dies
 //   exit_safety_session guard ...            what the session starts beside itself
 #include <csignal>
 #include <cstdio>
@@ -12,6 +13,7 @@
 #include "devices/amd/driver/rest.h"
 #include "link/connect.h"
 #include "link/guard.h"
+#include "link/linux_link.h"
 #include "simulator/firmware_images.h"
 #include "support/error.h"
 
@@ -104,6 +106,18 @@ int session(const std::string& spec, uint64_t last, int signal) {
   return 0;
 }
 
+int die_with_a_pci_card(const std::string& sysfs, const std::string& address) {
+  link::set_guard_program(link::own_path());
+  const auto link = link::connect_linux({sysfs, address, false, true, nullptr});
+  link->config_write(4, 6, 2);
+  try {
+    static_cast<void>(link->share(10000, false));
+  } catch (const Error&) {  // without the right to see physical addresses; it has been kept by then
+  }
+  std::raise(SIGKILL);
+  return 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -114,6 +128,8 @@ int main(int argc, char** argv) {
         return std::string(words(put_to_rest(link, 0.05)));
       });
     }
+    if (arguments.size() == 3 && arguments[0] == "pci")
+      return die_with_a_pci_card(arguments[1], arguments[2]);
     return session(arguments.at(0), arguments.size() > 1 ? std::stoull(arguments[1]) : 0,
                    arguments.size() > 2 ? std::stoi(arguments[2]) : SIGKILL);
   } catch (const Error& e) {

@@ -12,6 +12,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -131,15 +132,14 @@ struct Outcome {
   uint64_t requests() const { return std::stoull(said); }
 };
 
-Outcome run_session(const std::string& spec, uint64_t last = 0, int signal = SIGKILL) {
+Outcome run_session(const std::string& spec, const std::string& last, const std::string& signal) {
   std::array<int, 2> pipe{};
   EXPECT_EQ(::pipe(pipe.data()), 0);
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   for (const int standard : {1, 2}) posix_spawn_file_actions_adddup2(&files, pipe[1], standard);
   for (const int end : pipe) posix_spawn_file_actions_addclose(&files, end);
-  std::array<std::string, 4> arguments = {OUTBOARD_SESSION, spec, std::to_string(last),
-                                          std::to_string(signal)};
+  std::array<std::string, 4> arguments = {OUTBOARD_SESSION, spec, last, signal};
   std::array<char*, 5> pointers{};
   for (size_t i = 0; i < arguments.size(); ++i) pointers[i] = arguments[i].data();
   pid_t pid = 0;
@@ -164,6 +164,10 @@ Outcome run_session(const std::string& spec, uint64_t last = 0, int signal = SIG
   ::waitpid(pid, &outcome.status, 0);
   outcome.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return outcome;
+}
+
+Outcome run_session(const std::string& spec, uint64_t last = 0, int signal = SIGKILL) {
+  return run_session(spec, std::to_string(last), std::to_string(signal));
 }
 
 bool every_request() {
@@ -254,6 +258,40 @@ TEST_P(ExitSafety, ASecondProgramIsToldWhoHoldsTheCard) {
   EXPECT_TRUE(WIFEXITED(second.status) && WEXITSTATUS(second.status) == 1);
   EXPECT_THAT(second.said, HasSubstr(fmt::format("held by process {}: outboard chat", ::getpid())));
 }
+
+#if defined(__linux__)
+// A card without a server between: the guard turns bus mastering off.
+TEST(ExitSafetyPci, TheGuardPutsTheCardToRest) {
+  namespace fs = std::filesystem;
+  const fs::path root = fs::temp_directory_path() / fmt::format("outboard-pci-{}", ::getpid());
+  const fs::path device = root / "bus/pci/devices/0000:03:00.0";
+  fs::create_directories(device);
+  const auto write = [&](const char* name, const std::string& text) {
+    std::ofstream(device / name, std::ios::binary) << text;
+  };
+  std::string config(4096, '\0');
+  config.replace(0, 4, std::string("\x02\x10\x4c\x74", 4));
+  write("config", config);
+  write("enable", "1");
+  std::string resources;
+  for (int bar = 0; bar < 6; ++bar)
+    resources += bar == 5 ? "0x80000000 0x800fffff 0x40200\n" : "0x0 0x0 0x0\n";
+  write("resource", resources);
+  write("resource5", std::string(1 << 20, '\0'));  // no firmware runs, no queue does
+  const Outcome outcome = run_session("pci", root.string(), "0000:03:00.0");
+  EXPECT_TRUE(WIFSIGNALED(outcome.status)) << outcome.said;
+  const auto command = [&] {
+    std::ifstream file(device / "config", std::ios::binary);
+    file.seekg(4);
+    return file.get();
+  };
+  const auto start = std::chrono::steady_clock::now();
+  while (command() != 2 && std::chrono::steady_clock::now() - start < std::chrono::seconds(10))
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(command(), 2);  // memory decoding on, bus mastering off
+  fs::remove_all(root);
+}
+#endif
 
 INSTANTIATE_TEST_SUITE_P(Over, ExitSafety,
                          ::testing::Values(simulator::Dialect::kTinyGpu,
