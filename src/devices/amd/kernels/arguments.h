@@ -123,13 +123,14 @@ struct Splits {
   Ptr<float> sums;   // [T, heads, splits, value_dim]: sum of exp(score - maximum) * value
   Ptr<float> stats;  // [T, heads, splits, 2]: maximum, sum of exp(score - maximum)
   int32_t heads = 0;
-  int32_t value_dim = 0;
+  int32_t value_dim = 0;  // a multiple of 8
   int32_t splits = 0;
   int32_t window = 0;
 };
 
 // A row that a matrix is multiplied with: v = kind(x, y); if `add`: v = v + add_norm(add), which is
-// also stored to `sum` (when not null) by one workgroup, and then v = norm(v).
+// also stored to `sum` (when not null) by one workgroup, and then v = norm(v). Other workgroups may
+// still read when `sum` is written: it must be none of the inputs.
 struct Input {
   InputKind kind = InputKind::kRows;
   Function function = Function::kSilu;
@@ -170,7 +171,8 @@ struct EmbedArgs {
 };
 
 // --- matvec_B, B = 1, 2, 4, 8 rows: out = matrix * input, for few rows. ---
-// Workgroups: matvec_workgroups() in planes.h. Parts lie one after the other: part 0's rows first.
+// Workgroups: matvec_workgroups() in planes.h. Parts lie one after the other: part 0's rows first;
+// those from part_count on have no rows.
 struct Part {
   Matrix matrix;
   Ptr<const float> bias;  // [rows], may be null
@@ -201,7 +203,7 @@ struct PrepareArgs {
 };
 
 // --- matmul: out = matrix * rows with WMMA, for many rows. ---
-// Workgroups: matmul_workgroups() in planes.h. M: rows, a multiple of 16.
+// Workgroups: matmul_workgroups() in planes.h. M: rows, a multiple of 16. Parts as in MatvecArgs.
 struct MatmulArgs {
   Ptr<const uint16_t> half;  // [M, half_stride]
   Ptr<const float> factor;   // [M]

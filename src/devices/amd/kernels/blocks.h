@@ -64,6 +64,14 @@ DEVICE half2 magic(uint32_t w, uint32_t mask, uint32_t power) {
   return bits_as<half2>((w & mask) | power);
 }
 
+// Bits of h into a pair. Kept apart from what made the pair: AND-OR twice is two instructions, of
+// all four steps together the compiler makes three.
+DEVICE half2 with_bits(half2 pair, uint32_t h, uint32_t mask) {
+  uint32_t w = bits_as<uint32_t>(pair);
+  asm("" : "+v"(w));
+  return bits_as<half2>((h & mask) | w);
+}
+
 // --- codes of 4 bits: group 0 in the low mantissa bits of 1024, group 1 four bits up, of 64 ---
 
 struct FourBits {
@@ -89,8 +97,8 @@ struct FiveBits {
 #pragma unroll
     for (int p = 0; p < 8; ++p) {
       const uint32_t h = p < 4 ? high << (4 - p) : high >> p;
-      out.pair[p] = bits_as<half2>((h & 0x00100010) | bits_as<uint32_t>(out.pair[p]));
-      out.pair[p + 8] = bits_as<half2>((h & 0x01000100) | bits_as<uint32_t>(out.pair[p + 8]));
+      out.pair[p] = with_bits(out.pair[p], h, 0x00100010);
+      out.pair[p + 8] = with_bits(out.pair[p + 8], h, 0x01000100);
     }
     return out;
   }
@@ -106,8 +114,8 @@ struct SixBits {
       constexpr int kShift[4] = {-4, -2, 4, 6};
       const int shift = kShift[p % 4];
       const uint32_t h = shift < 0 ? high[p / 4] << -shift : high[p / 4] >> shift;
-      out.pair[p] = bits_as<half2>((h & 0x00300030) | bits_as<uint32_t>(out.pair[p]));
-      out.pair[p + 8] = bits_as<half2>((h & 0x03000300) | bits_as<uint32_t>(out.pair[p + 8]));
+      out.pair[p] = with_bits(out.pair[p], h, 0x00300030);
+      out.pair[p + 8] = with_bits(out.pair[p + 8], h, 0x03000300);
     }
     return out;
   }
@@ -139,8 +147,8 @@ struct ThreeBits {
     for (int p = 0; p < 8; ++p) {
       const int shift = p % 2 + 4 * (p / 2) - 2;
       const uint32_t h = shift < 0 ? high << -shift : high >> shift;
-      out.pair[p] = bits_as<half2>((h & 0x00040004) | bits_as<uint32_t>(out.pair[p]));
-      out.pair[p + 8] = bits_as<half2>((h & 0x00100010) | bits_as<uint32_t>(out.pair[p + 8]));
+      out.pair[p] = with_bits(out.pair[p], h, 0x00040004);
+      out.pair[p + 8] = with_bits(out.pair[p + 8], h, 0x00100010);
     }
     return out;
   }
