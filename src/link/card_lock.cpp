@@ -43,7 +43,10 @@ bool lives(pid_t pid) { return pid > 0 && (::kill(pid, 0) == 0 || errno == EPERM
 
 CardLock::CardLock(std::string path, std::chrono::milliseconds patience) {
   // Any user may take it in turn, so everybody may write it; the sticky folder keeps it in place.
-  descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
+  // Not with O_CREAT at once: Linux refuses that for another user's file in such a folder.
+  descriptor_ = ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (descriptor_ < 0 && errno == ENOENT)
+    descriptor_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (descriptor_ < 0) throw system_error("open the card's lock file", path);
   ::fchmod(descriptor_, 0666);  // fails for a file of another user's, who has done it already
   const auto start = std::chrono::steady_clock::now();
