@@ -91,6 +91,7 @@ nlohmann::ordered_json to_json(const CardWork& w, uint64_t wanted_bytes) {
             {"other", other_instructions(c)}}},
           {"lds_bank_conflicts", c.lds_bank_conflicts},
           {"vram_bytes_past_gl2", c.gl2_miss_bytes},
+          {"vram_bytes_read", c.vram_read_bytes},
           {"wanted_bytes", wanted_bytes},
           {"modelled_seconds",
            {{"total", t.total()},
@@ -116,10 +117,13 @@ std::string to_text(const std::string& name, const CardWork& w, uint64_t wanted_
       real(c.instructions()) / n / 1e6, real(c.valu + c.transcendental) / n / 1e6,
       real(c.dot) / n / 1e6, real(c.wmma) / n / 1e6, real(c.lds) / n / 1e6,
       real(c.vmem_load) / n / 1e6, real(other_instructions(c)) / n / 1e6);
-  out += fmt::format("  VRAM          {} past GL2, {:.3f} times the {} that are needed\n",
-                     format_bytes(static_cast<uint64_t>(real(c.gl2_miss_bytes) / n)),
-                     real(c.gl2_miss_bytes) / std::max(1.0, real(wanted_bytes)),
-                     format_bytes(static_cast<uint64_t>(real(wanted_bytes) / n)));
+  const double wanted = std::max(1.0, real(wanted_bytes));
+  out += fmt::format(
+      "  VRAM          {} past GL2, {:.3f} times the {} that are needed; {:.3f} times past the "
+      "Infinity Cache\n",
+      format_bytes(static_cast<uint64_t>(real(c.gl2_miss_bytes) / n)),
+      real(c.gl2_miss_bytes) / wanted, format_bytes(static_cast<uint64_t>(wanted / n)),
+      real(c.vram_read_bytes) / wanted);
   out += fmt::format(
       "  modelled      {:.1f} tokens/s; {:.3f} ms: memory {:.3f} or issue {:.3f}, gaps {:.3f}, link "
       "{:.3f}\n",

@@ -78,8 +78,6 @@ void AmdExecutable::set_up() {
   const auto rows = static_cast<uint64_t>(layout_.max_rows);
   c.logits = DeviceBuffer(card, rows * row_bytes, "logits");
   m.sample.logits.address = c.logits.address();
-  c.scratch = DeviceBuffer(card, runs * 2 * row_bytes, "sampler's scratch");
-  m.sample.scratch.address = c.scratch.address();
 
   const auto page_tokens = static_cast<uint64_t>(options_.page_tokens);
   for (const program::KvState& state : program_.states) {
@@ -108,7 +106,7 @@ void AmdExecutable::set_up() {
 
 MemoryUse AmdExecutable::memory() const {
   const OnCard& c = *on_card_;
-  uint64_t buffers = c.control.bytes() + c.logits.bytes() + c.scratch.bytes() + c.arena.bytes();
+  uint64_t buffers = c.control.bytes() + c.logits.bytes() + c.arena.bytes();
   for (const auto& [shape, stream] : c.streams) buffers += stream->bytes();
   return {c.kv.bytes(), buffers};
 }

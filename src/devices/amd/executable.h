@@ -43,7 +43,6 @@ class AmdExecutable : public Executable {
     SharedPiece results;  // [kSlots, max_runs] int32
     DeviceBuffer control;          // the step's record, what was chosen, flags
     DeviceBuffer logits;
-    DeviceBuffer scratch;  // of the sampler
     DeviceBuffer kv;
     DeviceBuffer arena;
     StreamMemory memory;

@@ -536,6 +536,10 @@ class Lowering {
       return nullptr;
     const Op* first = only_user(products[0].out);
     if (first == nullptr || first != only_user(products[1].out)) return nullptr;
+    // A wave takes a row of each at a time, with one format's code.
+    if (weights_.matrix(products[0].linear->weight).type !=
+        weights_.matrix(products[1].linear->weight).type)
+      return nullptr;
     return std::get_if<program::Gate>(&first->kind) != nullptr ? first : nullptr;
   }
 

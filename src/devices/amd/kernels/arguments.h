@@ -270,7 +270,6 @@ constexpr int32_t split_positions(int32_t positions, int32_t splits) {
 struct SampleArgs {
   Step step;
   Ptr<float> logits;      // [R, stride]; the repetition penalty changes them; stride % 4 == 0
-  Ptr<float> scratch;     // VRAM: [max_runs, 2 * vocabulary]
   Ptr<int32_t> chosen;    // VRAM: [slots, max_runs]
   Ptr<int32_t> results;   // shared memory: [slots, max_runs]
   Ptr<int32_t> ended;     // VRAM: [max_runs]: 1 once a run has chosen one of its stops
