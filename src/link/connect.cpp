@@ -26,6 +26,7 @@ class LockedLink : public Link {
       : lock_(std::move(lock)), link_(std::move(link)) {}
 
   std::string name() const override { return link_->name(); }
+  bool is_open() override { return link_->is_open(); }
   uint32_t config_read(uint32_t offset, uint32_t size) override {
     return link_->config_read(offset, size);
   }

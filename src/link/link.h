@@ -9,7 +9,15 @@
 #include <string>
 #include <vector>
 
+#include "support/error.h"
+
 namespace outboard::link {
+
+// The way to the card is gone, or out of step: nothing more passes over this link.
+class LinkLost : public Error {
+ public:
+  using Error::Error;
+};
 
 // A base address register as the host sees it: where it was put on the bus, and how long it is.
 struct Bar {
@@ -43,6 +51,9 @@ class Link {
  public:
   virtual ~Link() = default;
   virtual std::string name() const = 0;  // "tinygpu:/path", "remote:host:port", "simulated"
+  // Whether the other side is still there, as far as can be told without a message: who waits for
+  // the card in shared memory looks here now and then.
+  virtual bool is_open() { return true; }
   // size: 1, 2 or 4 bytes; offset: into configuration space (4096 bytes).
   virtual uint32_t config_read(uint32_t offset, uint32_t size) = 0;
   virtual void config_write(uint32_t offset, uint32_t value, uint32_t size) = 0;

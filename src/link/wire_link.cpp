@@ -1,5 +1,6 @@
 #include "link/wire_link.h"
 
+#include <poll.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -51,6 +52,11 @@ class Wire {
   }
 
   const std::string& name() const { return name_; }
+  // Between requests the other side has nothing to say: anything to read is its end.
+  bool is_open() const {
+    pollfd look{socket_.descriptor(), POLLIN, 0};
+    return lost_.empty() && ::poll(&look, 1, 0) == 0;
+  }
   void set_device(uint32_t device) { device_ = device; }
 
   struct Arguments {
@@ -63,8 +69,8 @@ class Wire {
     const Request request{static_cast<uint8_t>(command), device_, a.bar, a.arg0, a.arg1, a.arg2};
     const auto header = std::as_bytes(std::span(&request, 1));
     if (!lost_.empty()) {
-      throw Error(fmt::format("{}: the connection is lost: {}", name_, lost_),
-                  "The server ended or hangs, or the card was unplugged.");
+      throw LinkLost(fmt::format("{}: the connection is lost: {}", name_, lost_),
+                     "The server ended or hangs, or the card was unplugged.");
     }
     // TinyGPU's server reads the header in one piece; what follows may come in any.
     if (!socket_.send(header) || !socket_.send(payload)) lost(command);
@@ -100,13 +106,13 @@ class Wire {
     lost_ = fmt::format("{} {}", command_name(command),
                         socket_.timed_out() ? "was not answered" : "was cut off");
     if (socket_.timed_out()) {
-      throw Error(
+      throw LinkLost(
           fmt::format("{}: no answer to {} in {} ms", name_, command_name(command),
                       timeout_.count()),
           "Another program may hold the card (the server takes one client at a time), or the card "
           "hangs: close the other program, or power the enclosure off and on.");
     }
-    throw Error(
+    throw LinkLost(
         fmt::format("{}: the connection closed during {}", name_, command_name(command)),
         "The server ended, or the card was unplugged. Check the cable and the enclosure's power.");
   }
@@ -208,6 +214,7 @@ class WireLink : public Link {
         wire_(std::move(guarded.socket), std::move(name), options) {}
 
   std::string name() const override { return wire_.name(); }
+  bool is_open() override { return wire_.is_open(); }
 
   uint32_t config_read(uint32_t offset, uint32_t size) override {
     return static_cast<uint32_t>(wire_.call(Command::kConfigRead, {0, offset, size, 0}).resp0);

@@ -38,6 +38,7 @@ class SimulatedLink : public link::Link {
   ~SimulatedLink() override { card_.close_client(); }
 
   std::string name() const override { return "simulated"; }
+  bool is_open() override { return !dropped_; }
 
   uint32_t config_read(uint32_t offset, uint32_t size) override {
     request("CFG_READ");
@@ -91,8 +92,8 @@ class SimulatedLink : public link::Link {
     dropped_ =
         dropped_ || faults->fires("link.drop", what) || faults->fires("link.cut-reply", what);
     if (dropped_) {
-      throw Error(fmt::format("simulated: the connection is gone ({})", what),
-                  "A fault rule dropped it.");
+      throw link::LinkLost(fmt::format("simulated: the connection is gone ({})", what),
+                           "A fault rule dropped it.");
     }
     if (const auto rule = faults->fires("link.slow", what)) {
       const auto found = rule->parameters.find("milliseconds");

@@ -28,6 +28,7 @@ class Mortal : public link::Link {
   Mortal(link::Link& inner, uint64_t last, int signal)
       : inner_(inner), last_(last), signal_(signal) {}
   std::string name() const override { return inner_.name(); }
+  bool is_open() override { return inner_.is_open(); }
   uint32_t config_read(uint32_t offset, uint32_t size) override {
     count();
     return inner_.config_read(offset, size);

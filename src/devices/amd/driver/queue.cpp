@@ -131,6 +131,14 @@ void Queue::wait(Fence fence, std::chrono::milliseconds limit,
   for (int looks = 0; !is_done(fence); ++looks) {
     constexpr int kSpins = 1000;
     if (looks > kSpins) std::this_thread::sleep_for(std::chrono::microseconds(50));
+    constexpr int kLooksAtLink = 2000;  // 0.1 s
+    if (looks > kSpins && looks % kLooksAtLink == 0 && !c_.link.is_open()) {
+      throw link::LinkLost(
+          fmt::format("{}: the connection to {} closed while fence {} was waited for", name(),
+                      c_.link.name(), fence),
+          "The server ended, or the card was unplugged. Check the cable and the enclosure's "
+          "power.");
+    }
     if (std::chrono::steady_clock::now() - start < limit) continue;
     const std::string more = on_timeout ? on_timeout() : std::string();
     throw Error(

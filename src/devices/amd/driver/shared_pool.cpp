@@ -85,7 +85,9 @@ void SharedPool::add_block(uint64_t least) {
     Block block;
     try {
       block.memory = link_.share(size, false);
-    } catch (const Error& e) {
+    } catch (const link::LinkLost&) {
+      throw;
+    } catch (const Error& e) {  // refused: a smaller one may be had
       why = e.message();
       continue;
     }
