@@ -79,7 +79,21 @@ void count(const BenchOptions& options, const std::shared_ptr<engine::Model>& mo
   session_options.context = options.prompt + options.decode + 2;
   session_options.max_step_tokens = std::max(1, options.prompt);
   session_options.prefix_cache = false;
+  const auto before_upload = snapshot();
   engine::Session session(model, session_options);
+  const CardWork upload = difference(before_upload, snapshot(), 0);
+  const auto file_bytes = static_cast<double>(model->file().tensor_bytes());
+  text += fmt::format(
+      "upload: {} over the link, {:.3f} times the file's tensors; {:.2f} messages a MiB; modelled "
+      "{:.3f} s\n",
+      format_bytes(upload.dma_bytes), static_cast<double>(upload.dma_bytes) / file_bytes,
+      static_cast<double>(upload.round_trips + upload.one_way) / (file_bytes / (1 << 20)),
+      model_time(upload).link);
+  json["upload"] = {{"dma_bytes", upload.dma_bytes},
+                    {"message_bytes", upload.message_bytes},
+                    {"round_trips", upload.round_trips},
+                    {"one_way_messages", upload.one_way},
+                    {"modelled_seconds", model_time(upload).link}};
   const auto request = [&](int prompt, int decode) {
     std::mt19937 random(1);
     engine::Request r;

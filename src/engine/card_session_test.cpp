@@ -29,6 +29,7 @@ class CardSessionTest : public ::testing::Test {
     if (faults != nullptr) card.faults = simulator::FaultPlan::parse(faults, "test");
     devices::amd::AmdOptions options;
     options.patience = patience;
+    options.boot.wait = std::chrono::duration_cast<std::chrono::milliseconds>(patience);
     auto device = std::make_unique<devices::SimDevice>(card, options);
     simulated_ = device.get();
     card_ = Model::load(path_, std::move(device));

@@ -61,8 +61,10 @@ def layers_of(path):
 @pytest.mark.parametrize("path", [SMOLLM2, GEMMA], ids=lambda p: p.stem)
 def test_a_token_costs(path):
     counted = json.loads(run("bench", path, "--device", "sim", "--counters", "-p", 0, "-n", 8, "--json").out)
-    decode = counted["decode"]
-    print(json.dumps(decode, indent=1))
+    decode, upload = counted["decode"], counted["upload"]
+    print(json.dumps(counted, indent=1))
+    assert upload["dma_bytes"] + upload["message_bytes"] <= 1.02 * counted["weight_bytes"]
+    assert upload["round_trips"] + upload["one_way_messages"] <= counted["weight_bytes"] / 2**20
     assert decode["tokens"] == 8
     assert decode["round_trips"] == 0
     assert decode["one_way_messages"] == 1
