@@ -40,18 +40,40 @@ CardWork difference(const simulator::CardCounters& before, const simulator::Card
     w.message_bytes += after.mmio_read_bytes[bar] - before.mmio_read_bytes[bar] +
                        after.mmio_write_bytes[bar] - before.mmio_write_bytes[bar];
   }
-  w.dma_bytes = after.dma_read_bytes - before.dma_read_bytes + after.dma_write_bytes -
-                before.dma_write_bytes;
+  w.dma_bytes =
+      after.dma_read_bytes - before.dma_read_bytes + after.dma_write_bytes - before.dma_write_bytes;
   const simulator::compute::Counters& a = before.compute;
   const simulator::compute::Counters& b = after.compute;
   using C = simulator::compute::Counters;
-  for (const auto field :
-       {&C::dispatches, &C::workgroups, &C::waves, &C::salu, &C::smem, &C::valu,
-        &C::transcendental, &C::dot, &C::wmma, &C::lds, &C::vmem_load, &C::vmem_store,
-        &C::vmem_atomic, &C::scratch, &C::branch, &C::barrier, &C::waitcnt, &C::other,
-        &C::valu_lanes, &C::lds_bytes, &C::lds_bank_conflicts, &C::gl2_reads, &C::gl2_writes,
-        &C::gl2_read_misses, &C::vram_read_bytes, &C::vram_write_bytes, &C::gl2_miss_bytes,
-        &C::system_read_bytes, &C::system_write_bytes})
+  for (const auto field : {&C::dispatches,
+                           &C::workgroups,
+                           &C::waves,
+                           &C::salu,
+                           &C::smem,
+                           &C::valu,
+                           &C::transcendental,
+                           &C::dot,
+                           &C::wmma,
+                           &C::lds,
+                           &C::vmem_load,
+                           &C::vmem_store,
+                           &C::vmem_atomic,
+                           &C::scratch,
+                           &C::branch,
+                           &C::barrier,
+                           &C::waitcnt,
+                           &C::other,
+                           &C::valu_lanes,
+                           &C::lds_bytes,
+                           &C::lds_bank_conflicts,
+                           &C::gl2_reads,
+                           &C::gl2_writes,
+                           &C::gl2_read_misses,
+                           &C::vram_read_bytes,
+                           &C::vram_write_bytes,
+                           &C::gl2_miss_bytes,
+                           &C::system_read_bytes,
+                           &C::system_write_bytes})
     w.compute.*field = b.*field - a.*field;
   return w;
 }
@@ -60,9 +82,9 @@ ModelledTime model_time(const CardWork& work) {
   const simulator::compute::Counters& c = work.compute;
   ModelledTime t;
   t.memory = real(c.gl2_miss_bytes) / kVramBytesPerSecond;
-  const double clocks =
-      real(c.instructions() - c.wmma - c.transcendental) + real(c.wmma) * kWmmaClocks +
-      real(c.transcendental) * kTranscendentalClocks + real(c.lds_bank_conflicts);
+  const double clocks = real(c.instructions() - c.wmma - c.transcendental) +
+                        real(c.wmma) * kWmmaClocks +
+                        real(c.transcendental) * kTranscendentalClocks + real(c.lds_bank_conflicts);
   t.issue = clocks / (kSimds * kClock);
   t.gaps = real(c.dispatches) * kGapSeconds;
   t.link = real(work.round_trips) * kRoundTripSeconds + real(work.one_way) * kOneWaySeconds +
@@ -125,10 +147,11 @@ std::string to_text(const std::string& name, const CardWork& w, uint64_t wanted_
       real(c.gl2_miss_bytes) / wanted, format_bytes(static_cast<uint64_t>(wanted / n)),
       real(c.vram_read_bytes) / wanted);
   out += fmt::format(
-      "  modelled      {:.1f} tokens/s; {:.3f} ms: memory {:.3f} or issue {:.3f}, gaps {:.3f}, link "
+      "  modelled      {:.1f} tokens/s; {:.3f} ms: memory {:.3f} or issue {:.3f}, gaps {:.3f}, "
+      "link "
       "{:.3f}\n",
-      n / t.total(), t.total() / n * 1e3, t.memory / n * 1e3, t.issue / n * 1e3,
-      t.gaps / n * 1e3, t.link / n * 1e3);
+      n / t.total(), t.total() / n * 1e3, t.memory / n * 1e3, t.issue / n * 1e3, t.gaps / n * 1e3,
+      t.link / n * 1e3);
   return out;
 }
 

@@ -91,8 +91,7 @@ void run(const RunOptions& options) {
   engine::Session session(model, session_options);
   const InterruptGuard guard;
   request.cancel = &InterruptGuard::flag();
-  auto* simulated =
-      options.stats ? dynamic_cast<devices::SimDevice*>(&model->device()) : nullptr;
+  auto* simulated = options.stats ? dynamic_cast<devices::SimDevice*>(&model->device()) : nullptr;
   std::optional<simulator::CardCounters> before;
   if (simulated != nullptr) {
     print_boot(*simulated);

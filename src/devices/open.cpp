@@ -74,8 +74,9 @@ std::unique_ptr<Device> open_device(const std::string& name, const OpenOptions& 
   if (name == "sim") return open_sim(options);
   if (link::is_link_spec(name)) return open_card(name, options);
   if (name == "auto") return open_any(options);
-  throw Error(fmt::format("device \"{}\" is not known", name),
-              "The devices are auto, cpu, amd, tinygpu:SOCKET, remote:HOST:PORT, pci:ADDRESS and sim.");
+  throw Error(
+      fmt::format("device \"{}\" is not known", name),
+      "The devices are auto, cpu, amd, tinygpu:SOCKET, remote:HOST:PORT, pci:ADDRESS and sim.");
 }
 
 }  // namespace outboard::devices

@@ -13,7 +13,7 @@
 namespace outboard::devices {
 
 struct OpenOptions {
-  int threads = 0;                              // of the CPU and of the simulated card; 0: one a core
+  int threads = 0;  // of the CPU and of the simulated card; 0: one a core
   std::vector<std::filesystem::path> firmware;  // folders to look in; empty: the system's
   bool take = false;                            // Linux: take the card from its kernel driver
   // The simulated card: look for broken rules, or count what caches would see. Both cost time.

@@ -6,19 +6,20 @@
 #include <random>
 #include <vector>
 
+#include <fmt/ranges.h>
 #include "devices/device.h"
 #include "formats/quantize.h"
 #include "models/models.h"
 #include "models/tiny_model.h"
 #include "program/builder.h"
-#include <fmt/ranges.h>
 #include "support/error.h"
 
 namespace outboard::devices {
 namespace {
 
 constexpr std::string_view kAdvice =
-    "Run `outboard doctor`. If this repeats after the enclosure was powered off and on, suspect its "
+    "Run `outboard doctor`. If this repeats after the enclosure was powered off and on, suspect "
+    "its "
     "cable or the card's memory; nothing is answered from a card that computes wrong.";
 
 // A model of one matrix, whose logits are a row of it for each token: product of rows of a table
@@ -44,7 +45,8 @@ std::shared_ptr<formats::Model> product_model() {
 
 program::Program product_program(const formats::Model& model) {
   program::Builder b(model, "self-test");
-  program::ValueId x = b.op("rows of the table", program::Embed{b.tokens(), b.weight("token_embd.weight")});
+  program::ValueId x =
+      b.op("rows of the table", program::Embed{b.tokens(), b.weight("token_embd.weight")});
   x = b.op("rows", program::SelectRows{x});
   return b.finish(b.linear("product", x, "output"), 64);
 }
@@ -72,8 +74,9 @@ void compare(std::span<const float> got, std::span<const float> want, std::strin
   const double limit = 0.02 * std::sqrt(squares / static_cast<double>(want.size()));
   for (size_t i = 0; i < got.size(); ++i)
     if (!(std::abs(got[i] - want[i]) <= limit))
-      throw Error(fmt::format("{}: number {} came back as {}, expected {}", what, i, got[i], want[i]),
-                  std::string(kAdvice));
+      throw Error(
+          fmt::format("{}: number {} came back as {}, expected {}", what, i, got[i], want[i]),
+          std::string(kAdvice));
 }
 
 }  // namespace
@@ -124,8 +127,8 @@ void test_decode(amd::AmdDevice& device) {
     std::vector<int32_t> out;
     int32_t token = tokens.back();
     for (int i = 0; i < kTokens; ++i) {
-      const Run run{{&token, 1}, static_cast<int>(tokens.size()) + i, kPages, Run::Logits::kLast,
-                    &greedy};
+      const Run run{
+          {&token, 1}, static_cast<int>(tokens.size()) + i, kPages, Run::Logits::kLast, &greedy};
       token = e.wait(e.submit({{&run, 1}, {}, false})).tokens.front();
       out.push_back(token);
     }

@@ -12,8 +12,8 @@ SimDevice::SimDevice(const simulator::CardOptions& card, amd::AmdOptions options
   options.boot.images = simulator::firmware_images();
   constexpr double kPatience = 0.05;  // its engines need no time to start
   options.boot.patience = kPatience;
-  amd_ = std::make_unique<amd::AmdDevice>(simulator::make_simulated_link(*card_),
-                                          std::move(options));
+  amd_ =
+      std::make_unique<amd::AmdDevice>(simulator::make_simulated_link(*card_), std::move(options));
 }
 
 std::string SimDevice::description() const { return "simulated " + amd_->description(); }

@@ -92,9 +92,9 @@ TEST_F(CardSessionTest, EightTokensCostOneMessage) {
   EXPECT_EQ(c.tokens.size(), 33U);
   // Two prompt tokens, then 32 more in eights.
   EXPECT_EQ(after.doorbells - before.doorbells, 5U);
-  for (int bar = 0; bar < 6; ++bar)
-    EXPECT_EQ(after.mmio_reads[bar], before.mmio_reads[bar]) << bar;
-  EXPECT_EQ(after.mmio_writes[0] + after.mmio_writes[5], before.mmio_writes[0] + before.mmio_writes[5]);
+  for (int bar = 0; bar < 6; ++bar) EXPECT_EQ(after.mmio_reads[bar], before.mmio_reads[bar]) << bar;
+  EXPECT_EQ(after.mmio_writes[0] + after.mmio_writes[5],
+            before.mmio_writes[0] + before.mmio_writes[5]);
   EXPECT_EQ(after.config_reads, before.config_reads);
 }
 
@@ -103,7 +103,8 @@ TEST_F(CardSessionTest, ManySequencesAtOnce) {
   Session together(card_, options(4));
   std::vector<SequenceId> ids;
   std::vector<std::vector<int32_t>> want;
-  for (const char* prompt : {"the thing", "in", "an inn on the rain in the", "er", "on the other"}) {
+  for (const char* prompt :
+       {"the thing", "in", "an inn on the rain in the", "er", "on the other"}) {
     const Request r = request(prompt, 12 + static_cast<int>(ids.size()));
     want.push_back(answer(cpu_, r));
     ids.push_back(together.add(r));

@@ -203,9 +203,10 @@ size_t Session::State::steps_ahead() const {
     steps = std::min(steps, std::max<size_t>(1, room));
     const Request& r = sequence->request;
     if (r.max_tokens >= 0)
-      steps = std::min(steps, std::max<size_t>(1, static_cast<size_t>(r.max_tokens) -
-                                                      std::min(static_cast<size_t>(r.max_tokens),
-                                                               sequence->completion.tokens.size())));
+      steps =
+          std::min(steps, std::max<size_t>(1, static_cast<size_t>(r.max_tokens) -
+                                                  std::min(static_cast<size_t>(r.max_tokens),
+                                                           sequence->completion.tokens.size())));
   }
   return steps;
 }
@@ -245,10 +246,10 @@ void Session::State::submit(size_t steps) {
       run.sampling = &step.sampling.emplace_back(sampled);
     }
     const bool more = ahead + 1 < steps;
-    step.ticket = executable->submit(
-        {step.runs, ahead == 0 ? std::span<const devices::PageCopy>(copies)
-                               : std::span<const devices::PageCopy>(),
-         more});
+    step.ticket = executable->submit({step.runs,
+                                      ahead == 0 ? std::span<const devices::PageCopy>(copies)
+                                                 : std::span<const devices::PageCopy>(),
+                                      more});
   }
   copies.clear();
 }

@@ -18,8 +18,8 @@ void append(std::vector<uint32_t>& to, std::span<const uint32_t> more) {
 }
 
 std::string name_of(const StreamShape& shape) {
-  return fmt::format("stream: {} {} tokens, {} rows of logits",
-                     shape.decode ? "decode" : "prompt", shape.tokens, shape.rows);
+  return fmt::format("stream: {} {} tokens, {} rows of logits", shape.decode ? "decode" : "prompt",
+                     shape.tokens, shape.rows);
 }
 
 }  // namespace
@@ -87,17 +87,17 @@ void AmdExecutable::set_up() {
     m.states.push_back({keys, m.page_bytes});
     m.page_bytes += round_up(heads * static_cast<uint64_t>(state.value_dim), kAlignment);
   }
-  m.context = static_cast<int>(
-      std::min<int64_t>(program_.context_length, int64_t{layout_.pages_per_run} * options_.page_tokens));
+  m.context = static_cast<int>(std::min<int64_t>(
+      program_.context_length, int64_t{layout_.pages_per_run} * options_.page_tokens));
   c.kv = DeviceBuffer(card, static_cast<uint64_t>(options_.pages) * m.page_bytes, "KV cache");
   m.kv = c.kv.address();
 
   // The largest shapes need the largest arena.
   uint64_t arena = 0;
   const int few = std::min(kMatvecRows, layout_.max_rows);
-  for (const StreamShape& shape : {StreamShape{layout_.max_tokens, layout_.max_rows, false},
-                                   StreamShape{kMatvecRows, few, true},
-                                   StreamShape{kMatvecRows, few, false}})
+  for (const StreamShape& shape :
+       {StreamShape{layout_.max_tokens, layout_.max_rows, false},
+        StreamShape{kMatvecRows, few, true}, StreamShape{kMatvecRows, few, false}})
     arena = std::max(arena, arena_bytes(program_, shape, *c.weights, m));
   c.arena = DeviceBuffer(card, arena, "activations");
   m.arena = c.arena.address();
@@ -117,8 +117,8 @@ const Stream& AmdExecutable::stream(const StreamShape& shape) {
       std::ranges::find(streams, shape, [](const auto& entry) { return entry.first; });
   if (found != streams.end()) return *found->second;
   const Recorder recorder = lower(program_, shape, *on_card_->weights, on_card_->memory);
-  streams.emplace_back(shape, std::make_unique<Stream>(device_.card(), device_.code(), recorder,
-                                                       name_of(shape)));
+  streams.emplace_back(
+      shape, std::make_unique<Stream>(device_.card(), device_.code(), recorder, name_of(shape)));
   return *streams.back().second;
 }
 
@@ -158,9 +158,11 @@ void AmdExecutable::copy_pages(const Step& step) {
 
 void AmdExecutable::wait_for(const Pending& pending) {
   driver::Card& card = device_.card();
+  card.set_running([shape = pending.shape] { return name_of(shape); });
   is_card_failure_ = true;  // should this throw
   card.wait(card.compute(), pending.fence, device_.options().patience);
   is_card_failure_ = false;
+  card.set_running(nullptr);
 }
 
 Ticket AmdExecutable::submit(const Step& step) {
@@ -172,7 +174,7 @@ Ticket AmdExecutable::submit(const Step& step) {
     const Ticket ticket = submitted_ + 1;
     Pending& pending = pending_[ticket % kSlots];
     if (pending.ticket != 0) wait_for(pending);  // its record is used again
-    pending = {ticket, 0, static_cast<int>(step.runs.size()), exact.rows, false};
+    pending = {ticket, 0, static_cast<int>(step.runs.size()), exact.rows, false, bucket_of(exact)};
     for (const Run& run : step.runs)
       pending.wants_logits |= run.logits != Run::Logits::kNone && run.sampling == nullptr;
     if (exact.tokens == 0) {  // copies alone
@@ -183,7 +185,8 @@ Ticket AmdExecutable::submit(const Step& step) {
 
     const auto slot = static_cast<int>(ticket % kSlots);
     record_.assign(static_cast<size_t>(layout_.bytes), std::byte{0});
-    const size_t used = write_record(step, slot, layout_, program_.vocabulary, options_.pages, record_);
+    const size_t used =
+        write_record(step, slot, layout_, program_.vocabulary, options_.pages, record_);
     const OnCard& c = *on_card_;
     c.records.write(static_cast<uint64_t>(slot) * static_cast<uint64_t>(layout_.bytes),
                     std::span(record_).first(used));
@@ -192,9 +195,9 @@ Ticket AmdExecutable::submit(const Step& step) {
                     std::as_bytes(std::span(nothing)));
 
     // A step that goes on from earlier ones is left out once all its runs have ended.
-    const bool goes_on = std::ranges::all_of(
-        step.runs, [](const Run& run) { return run.tokens.front() < 0; });
-    const std::array<uint32_t, 4> call = stream(bucket_of(exact)).call();
+    const bool goes_on =
+        std::ranges::all_of(step.runs, [](const Run& run) { return run.tokens.front() < 0; });
+    const std::array<uint32_t, 4> call = stream(pending.shape).call();
     std::vector<uint32_t> packets = ComputeQueue::barrier();
     append(packets, write_word(c.slot_word, static_cast<uint32_t>(slot)));
     if (!goes_on) append(packets, write_word(c.memory.sample.alive.address, 1));
@@ -203,7 +206,8 @@ Ticket AmdExecutable::submit(const Step& step) {
                                            .vector = true,
                                            .second_level = !step.copies.empty()}));
     if (goes_on)
-      append(packets, skip_unless(c.memory.sample.alive.address, static_cast<uint32_t>(call.size())));
+      append(packets,
+             skip_unless(c.memory.sample.alive.address, static_cast<uint32_t>(call.size())));
     append(packets, call);
     pending.fence = card.compute().enqueue(packets);
     if (!step.more) card.compute().ring_doorbell();

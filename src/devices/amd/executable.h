@@ -39,9 +39,9 @@ class AmdExecutable : public Executable {
   // What belongs to a boot of the card, and is made anew after a reset.
   struct OnCard {
     std::shared_ptr<Weights> weights;
-    SharedPiece records;  // [kSlots, layout.bytes]
-    SharedPiece results;  // [kSlots, max_runs] int32
-    DeviceBuffer control;          // the step's record, what was chosen, flags
+    SharedPiece records;   // [kSlots, layout.bytes]
+    SharedPiece results;   // [kSlots, max_runs] int32
+    DeviceBuffer control;  // the step's record, what was chosen, flags
     DeviceBuffer logits;
     DeviceBuffer kv;
     DeviceBuffer arena;
@@ -55,6 +55,7 @@ class AmdExecutable : public Executable {
     int runs = 0;
     int rows = 0;
     bool wants_logits = false;
+    StreamShape shape;
   };
 
   void set_up();
@@ -73,7 +74,7 @@ class AmdExecutable : public Executable {
   std::unique_ptr<OnCard> on_card_;
   std::array<Pending, kSlots> pending_;
   Ticket submitted_ = 0;
-  int generation_ = 0;           // of the card, which on_card_ belongs to
+  int generation_ = 0;            // of the card, which on_card_ belongs to
   bool is_card_failure_ = false;  // what is thrown now means that the card hangs
   std::vector<std::byte> record_;
   std::vector<int32_t> chosen_;

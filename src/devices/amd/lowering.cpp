@@ -81,9 +81,7 @@ class Lowering {
     const int op = defined_by_[index(id)];
     return op < 0 ? nullptr : std::get_if<T>(&program_.ops[index(op)].kind);
   }
-  bool has_rows(ValueId id) const {
-    return program_.values[index(id)].shape[0].kind == Dim::kRows;
-  }
+  bool has_rows(ValueId id) const { return program_.values[index(id)].shape[0].kind == Dim::kRows; }
   int rows_of(ValueId id) const { return has_rows(id) ? shape_.rows : shape_.tokens; }
   int width_of(ValueId id) const {
     return static_cast<int>(program_.values[index(id)].shape[1].size);
@@ -169,9 +167,8 @@ class Lowering {
     arena_bytes_ = 0;
     std::vector<size_t> order(storages_.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::ranges::stable_sort(order, [&](size_t a, size_t b) {
-      return storages_[a].bytes > storages_[b].bytes;
-    });
+    std::ranges::stable_sort(
+        order, [&](size_t a, size_t b) { return storages_[a].bytes > storages_[b].bytes; });
     std::vector<size_t> placed;  // by offset
     for (const size_t i : order) {
       Storage& s = storages_[i];
@@ -231,8 +228,8 @@ class Lowering {
     if (view) return *view;
     const int op = defined_by_[index(id)];
     if (op < 0) fail("a value of the step is used as rows");
-    const View made = std::visit([&](const auto& kind) { return make(kind, id); },
-                                 program_.ops[index(op)].kind);
+    const View made =
+        std::visit([&](const auto& kind) { return make(kind, id); }, program_.ops[index(op)].kind);
     views_[index(id)] = made;
     return made;
   }
@@ -385,7 +382,8 @@ class Lowering {
     }
     std::optional<View> add_view, sum_view;
     if (const auto* add = op_of<program::Add>(x); add && !views_[index(x)]) {
-      for (const auto& [residual, branch] : {std::pair(add->a, add->b), std::pair(add->b, add->a)}) {
+      for (const auto& [residual, branch] :
+           {std::pair(add->a, add->b), std::pair(add->b, add->a)}) {
         const auto [norm, base] = strip_norm(branch);
         if (!views_[index(residual)] || !views_[index(base)]) continue;
         in.add_norm = norm;
@@ -446,8 +444,8 @@ class Lowering {
 
   struct Product {
     const program::Linear* linear;
-    ValueId out;      // of the Linear
-    ValueId result;   // what its rows become: itself, a residual sum, capped logits
+    ValueId out;     // of the Linear
+    ValueId result;  // what its rows become: itself, a residual sum, capped logits
     bool accumulate = false;
     float softcap = 0;
   };
@@ -460,7 +458,8 @@ class Lowering {
       if (user >= op_) return false;
       const bool at_once = std::holds_alternative<program::Linear>(op.kind) ||
                            std::holds_alternative<program::Attention>(op.kind);
-      return at_once || (views_[index(op.out)] && !std::holds_alternative<program::Slice>(op.kind)) ||
+      return at_once ||
+             (views_[index(op.out)] && !std::holds_alternative<program::Slice>(op.kind)) ||
              is_settled(op.out, last);
     });
   }
@@ -586,8 +585,7 @@ class Lowering {
     Half half{id, 0, 0, static_cast<int>(round_up(static_cast<uint64_t>(width_of(id)), 32))};
     half.half = new_storage(count * static_cast<uint64_t>(half.stride) * 2);
     half.factor = new_storage(count * 4);
-    for (const int storage : {half.half, half.factor})
-      accesses_.writes.push_back(range(storage));
+    for (const int storage : {half.half, half.factor}) accesses_.writes.push_back(range(storage));
     args.half = pointer<uint16_t>(range(half.half).address);
     args.half_stride = half.stride;
     args.factor = pointer<float>(range(half.factor).address);
@@ -599,8 +597,7 @@ class Lowering {
   void matmul(const std::vector<Product>& products, int rows) {
     const Half half = prepare_half(products[0].linear->x, rows);
     kernels::MatmulArgs args{};
-    for (const int storage : {half.half, half.factor})
-      accesses_.reads.push_back(range(storage));
+    for (const int storage : {half.half, half.factor}) accesses_.reads.push_back(range(storage));
     args.half = pointer<const uint16_t>(range(half.half).address);
     args.factor = pointer<const float>(range(half.factor).address);
     args.half_stride = half.stride;

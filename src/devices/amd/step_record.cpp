@@ -145,9 +145,9 @@ size_t write_record(const Step& step, int slot, const kernels::StepLayout& layou
     if (run.sampling != nullptr) {
       const kernels::RunSampling made = sampling_of(*run.sampling, header.rows - 1);
       // What was not filled in of `recent` is not sent.
-      std::memcpy(&sampling[r], &made,
-                  offsetof(kernels::RunSampling, recent) +
-                      static_cast<size_t>(made.recent_count) * 4);
+      std::memcpy(
+          &sampling[r], &made,
+          offsetof(kernels::RunSampling, recent) + static_cast<size_t>(made.recent_count) * 4);
     }
   }
   std::memcpy(record.data(), &header, sizeof(header));

@@ -44,8 +44,8 @@ void Recorder::launch(std::string_view name, std::span<const std::byte> args,
                       std::array<uint32_t, 3> workgroups, const Accesses& accesses) {
   Launch launch{&kernels::find(name), 0, workgroups};
   if (args.size() != launch.kernel->kernarg_bytes)
-    fail("kernel {} takes {} bytes of arguments, {} were given", name,
-         launch.kernel->kernarg_bytes, args.size());
+    fail("kernel {} takes {} bytes of arguments, {} were given", name, launch.kernel->kernarg_bytes,
+         args.size());
   args_.resize((args_.size() + kArgsAlignment - 1) / kArgsAlignment * kArgsAlignment);
   launch.args = args_.size();
   args_.insert(args_.end(), args.begin(), args.end());
@@ -73,9 +73,7 @@ Stream::Stream(driver::Card& card, uint64_t code, const Recorder& recorder, std:
   std::vector<uint32_t> commands;
   for (const Recorder::Launch& l : recorder.launches_) {
     if (l.barrier) append(commands, ComputeQueue::barrier());
-    if (l.vector)
-      append(commands,
-             ComputeQueue::acquire({.scalar = l.scalar, .vector = true}));
+    if (l.vector) append(commands, ComputeQueue::acquire({.scalar = l.scalar, .vector = true}));
     ComputeQueue::Launch launch;
     launch.program = code + l.kernel->entry;
     launch.rsrc1 = l.kernel->rsrc1;

@@ -40,8 +40,8 @@ class Uploader {
     Side& side = sides_[next_];
     if (side.unpacked != 0) card_.wait(card_.compute(), side.unpacked);
     side.window.write(0, blocks);
-    side.copied = card_.copies().submit(CopyQueue::copy(
-        side.staging.address(), side.window.address(), round_up(blocks.size(), 4)));
+    side.copied = card_.copies().submit(
+        CopyQueue::copy(side.staging.address(), side.window.address(), round_up(blocks.size(), 4)));
     side.args = args;
     side.args.blocks.address = side.staging.address();
     unpack(sides_[next_ ^ 1]);
@@ -108,8 +108,7 @@ void Weights::place_vectors(const program::Program& program) {
     return offset;
   };
   const auto read = [&](WeightId id) {
-    const formats::Tensor& tensor =
-        model_->get(program.weights[static_cast<size_t>(id)].name);
+    const formats::Tensor& tensor = model_->get(program.weights[static_cast<size_t>(id)].name);
     std::vector<float> floats(static_cast<size_t>(tensor.elements()));
     formats::dequantize(tensor.type, tensor.data.data(), floats);
     return floats;
@@ -164,8 +163,7 @@ void Weights::place_matrices(const program::Program& program) {
     }
     const kernels::Planes planes = kernels::planes(type, tensor.rows(), tensor.columns());
     placed.buffer = DeviceBuffer(card_, planes.bytes, tensor.name);
-    placed.matrix =
-        kernels::matrix(type, tensor.rows(), tensor.columns(), placed.buffer.address());
+    placed.matrix = kernels::matrix(type, tensor.rows(), tensor.columns(), placed.buffer.address());
     bytes_ += placed.buffer.bytes();
     matrix_of_[id] = matrices_.size();
     matrices_.push_back(std::move(placed));
@@ -205,7 +203,9 @@ void Weights::upload(uint64_t code, const UploadOptions& options) {
   uploader.finish();
 }
 
-kernels::Matrix Weights::matrix(WeightId id) const { return matrices_.at(matrix_of_.at(id)).matrix; }
+kernels::Matrix Weights::matrix(WeightId id) const {
+  return matrices_.at(matrix_of_.at(id)).matrix;
+}
 
 kernels::Ptr<const float> Weights::vector(WeightId id) const {
   if (id == program::kNone) return {};

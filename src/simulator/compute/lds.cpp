@@ -69,7 +69,8 @@ void count(Workgroup& workgroup, const LaneAddresses& a, uint32_t bytes) {
   workgroup.counters.lds_bytes += uint64_t{bytes} * static_cast<uint64_t>(std::popcount(a.mask));
   // Conflicts are found out only where somebody wants to know how memory is used: it takes time.
   const Options& options = *workgroup.worker->shared->options;
-  if ((options.cache_model || options.strict) && !conflict_free(a, bytes)) workgroup.counters.lds_bank_conflicts += bank_conflicts(a, bytes);
+  if ((options.cache_model || options.strict) && !conflict_free(a, bytes))
+    workgroup.counters.lds_bank_conflicts += bank_conflicts(a, bytes);
 }
 
 // What kind of DS instruction it is.

@@ -15,8 +15,8 @@ bool prepare_special(Op& op, const Instruction& instruction);
 // The lanes of one bank that DPP names.
 struct Swizzle {
   alignas(64) std::array<uint32_t, kLanesOfRegister> from;  // where each lane reads, times 4
-  uint32_t zero;                               // lanes that read zero instead
-  uint32_t disabled;                           // lanes that do not write
+  uint32_t zero;                                            // lanes that read zero instead
+  uint32_t disabled;                                        // lanes that do not write
 };
 // Values of dpp_ctrl that mean something.
 bool is_dpp_control(uint32_t control);

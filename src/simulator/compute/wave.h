@@ -48,8 +48,8 @@ enum class Class : uint8_t {
 };
 
 // The executable form: what the handler needs at once, prepared when a page of code is decoded.
-// Ops of a code page lie in an array by dword, so the next one is `this + dwords`. Each is a line of
-// the host's cache: long code streams through it.
+// Ops of a code page lie in an array by dword, so the next one is `this + dwords`. Each is a line
+// of the host's cache: long code streams through it.
 struct alignas(64) Op {
   Handler run = nullptr;
   const Instruction* instruction = nullptr;  // all the rest

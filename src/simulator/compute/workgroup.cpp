@@ -148,8 +148,7 @@ void begin_workgroup(Workgroup& workgroup, const Dispatch& d, uint32_t index, ui
     wave.mode = mode_of(d);
     for (size_t b = 0; b < banks; ++b) {
       wave.bank[b] = &workgroup.registers[(w * banks + b) * Wave::kVgprs];
-      if (strict)
-        std::fill_n(wave.bank[b]->lane.data(), static_cast<size_t>(vgprs) * 32, kGarbage);
+      if (strict) std::fill_n(wave.bank[b]->lane.data(), static_cast<size_t>(vgprs) * 32, kGarbage);
     }
     std::fill(wave.sgpr.begin(), wave.sgpr.begin() + code::kNull, kGarbage);
     wave.sgpr[code::kNull] = 0;

@@ -51,11 +51,12 @@ struct Matrix {
 
 // --- what a step brings along ---
 
-constexpr int kMaxStops = 8;     // end-of-generation tokens that a run may end at
+constexpr int kMaxStops = 8;      // end-of-generation tokens that a run may end at
 constexpr int kMaxRecent = 1024;  // tokens that the repetition penalty looks back on
 
 // How a run's next token is chosen; see devices::Sampling. Token ids below zero (here and in ids)
-// mean: what this run chose in the step that many steps ago. `begin` puts the tokens in their place.
+// mean: what this run chose in the step that many steps ago. `begin` puts the tokens in their
+// place.
 struct RunSampling {
   int32_t row;  // of the logits, -1: choose nothing
   float temperature;
@@ -148,11 +149,11 @@ struct Input {
 
 // --- begin: a step's record into VRAM. One workgroup. ---
 struct BeginArgs {
-  Ptr<const uint32_t> slot;     // VRAM: which record this step has
-  Ptr<const uint8_t> records;   // shared memory: [slots, layout.bytes]
-  Ptr<uint8_t> record;          // VRAM
-  Ptr<const int32_t> chosen;    // VRAM: [slots, max_runs], what earlier steps chose
-  Ptr<int32_t> ended;           // VRAM: [max_runs], cleared where a run's first id is >= 0
+  Ptr<const uint32_t> slot;    // VRAM: which record this step has
+  Ptr<const uint8_t> records;  // shared memory: [slots, layout.bytes]
+  Ptr<uint8_t> record;         // VRAM
+  Ptr<const int32_t> chosen;   // VRAM: [slots, max_runs], what earlier steps chose
+  Ptr<int32_t> ended;          // VRAM: [max_runs], cleared where a run's first id is >= 0
   StepLayout layout;
   int32_t slots;
   int32_t tokens;  // T: ids from the step's own number to here become 0, positions -1, run 0
@@ -195,10 +196,10 @@ struct MatvecArgs {
 struct PrepareArgs {
   Step step;
   Input input;
-  Ptr<uint16_t> half;  // [rows, half_stride] float16, times 2^-exponent; null: not wanted
-  Ptr<float> factor;   // [rows]: 2^exponent, so that the largest magnitude is in float16's range
-  Ptr<float> out;      // [rows, out_stride] float32; null: not wanted
-  int32_t half_stride; // elements, a multiple of 16; columns from width on are written as 0
+  Ptr<uint16_t> half;   // [rows, half_stride] float16, times 2^-exponent; null: not wanted
+  Ptr<float> factor;    // [rows]: 2^exponent, so that the largest magnitude is in float16's range
+  Ptr<float> out;       // [rows, out_stride] float32; null: not wanted
+  int32_t half_stride;  // elements, a multiple of 16; columns from width on are written as 0
   int32_t out_stride;
 };
 
@@ -237,17 +238,17 @@ struct AttentionArgs {
   Ptr<float> v;  // [T, v_stride]: [kv_heads, value_dim]
   int32_t q_stride, k_stride, v_stride;
   int32_t heads, kv_heads, key_dim, value_dim;  // dims: multiples of 8 up to 256
-  int32_t window;  // 0: all earlier positions
+  int32_t window;                               // 0: all earlier positions
   float scale;
   float softcap;  // 0: none
   Norm q_norm;    // over each head, before rope: kRms or kNone; weight [key_dim] or null
   Norm k_norm;
   Rope q_rope;
   Rope k_rope;
-  Splits splits;    // attention_decode: where the partial results go
-  Ptr<float> out;   // attention_prompt: [T, out_stride]: [heads, value_dim]
+  Splits splits;   // attention_decode: where the partial results go
+  Ptr<float> out;  // attention_prompt: [T, out_stride]: [heads, value_dim]
   int32_t out_stride;
-  int32_t tokens;   // T
+  int32_t tokens;  // T
 };
 // attention_decode: every token is its run's last, runs have one token each. Does q's and k's norm
 // and rope, writes k and v of the new position, attends. Workgroups: (splits, kv_heads, T). Split s
@@ -261,7 +262,8 @@ struct AttentionArgs {
 #ifdef __AMDGCN__
 __attribute__((device))
 #endif
-constexpr int32_t split_positions(int32_t positions, int32_t splits) {
+constexpr int32_t
+split_positions(int32_t positions, int32_t splits) {
   const int32_t n = (positions + splits - 1) / splits;
   return (n + 63) / 64 * 64;
 }
@@ -269,11 +271,11 @@ constexpr int32_t split_positions(int32_t positions, int32_t splits) {
 // --- sample: the next token of each run. Workgroups: max_runs. ---
 struct SampleArgs {
   Step step;
-  Ptr<float> logits;      // [R, stride]; the repetition penalty changes them; stride % 4 == 0
-  Ptr<int32_t> chosen;    // VRAM: [slots, max_runs]
-  Ptr<int32_t> results;   // shared memory: [slots, max_runs]
-  Ptr<int32_t> ended;     // VRAM: [max_runs]: 1 once a run has chosen one of its stops
-  Ptr<uint32_t> alive;    // VRAM: 0 once all runs of the step have ended
+  Ptr<float> logits;     // [R, stride]; the repetition penalty changes them; stride % 4 == 0
+  Ptr<int32_t> chosen;   // VRAM: [slots, max_runs]
+  Ptr<int32_t> results;  // shared memory: [slots, max_runs]
+  Ptr<int32_t> ended;    // VRAM: [max_runs]: 1 once a run has chosen one of its stops
+  Ptr<uint32_t> alive;   // VRAM: 0 once all runs of the step have ended
   int32_t stride;
   int32_t vocabulary;
 };

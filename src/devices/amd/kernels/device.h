@@ -10,8 +10,7 @@
 #define DEVICE __attribute__((device, always_inline)) inline
 #define SHARED __attribute__((shared))
 // extern "C", so that the host finds kernels by name.
-#define KERNEL \
-  extern "C" __attribute__((global, amdgpu_flat_work_group_size(256, 256)))
+#define KERNEL extern "C" __attribute__((global, amdgpu_flat_work_group_size(256, 256)))
 
 namespace outboard::devices::amd::kernels {
 

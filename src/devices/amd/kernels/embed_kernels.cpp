@@ -40,9 +40,9 @@ void run(const std::string& out, const std::vector<std::string>& files) {
       if (k.scratch_bytes > 0)
         outboard::fail("{}: kernel {} spills {} bytes a lane", name, k.name, k.scratch_bytes);
       const uint32_t lds = (k.lds_bytes + kLdsGranule - 1) / kLdsGranule << kLdsShift;
-      table += fmt::format("    {{\"{}\", {}, {}, {}, {:#x}, {:#x}, {:#x}}},\n", k.name,
-                           base + k.entry, k.kernarg_bytes, k.lds_bytes, k.pgm_rsrc1,
-                           k.pgm_rsrc2 | lds, k.pgm_rsrc3);
+      table +=
+          fmt::format("    {{\"{}\", {}, {}, {}, {:#x}, {:#x}, {:#x}}},\n", k.name, base + k.entry,
+                      k.kernarg_bytes, k.lds_bytes, k.pgm_rsrc1, k.pgm_rsrc2 | lds, k.pgm_rsrc3);
     }
   }
   image.resize((image.size() + kPage - 1) / kPage * kPage);

@@ -10,8 +10,8 @@ namespace outboard::devices::amd::kernels {
 
 struct Kernel {
   std::string_view name;
-  uint32_t entry;           // offset of the first instruction in the image, a multiple of 256
-  uint32_t kernarg_bytes;   // size of its argument structure
+  uint32_t entry;          // offset of the first instruction in the image, a multiple of 256
+  uint32_t kernarg_bytes;  // size of its argument structure
   uint32_t lds_bytes;
   uint32_t rsrc1, rsrc2, rsrc3;  // COMPUTE_PGM_RSRC1..3, LDS size included
 };
