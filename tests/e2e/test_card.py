@@ -20,7 +20,7 @@ def folder(tmp_path_factory):
 
 def check_logits(path, tmp_path, count, *options):
     result = run("perplexity", path, "-f", ALICE, "--ctx", count, "--logits", tmp_path / "logits.npy",
-                 "--device", "sim", *options)
+                 "--device", "sim", *options, timeout=900)
     if "--strict" in options:
         assert "strict: 0 rules broken" in result.err, result.err
     got = np.load(tmp_path / "logits.npy")
@@ -42,7 +42,7 @@ def test_small_families(family, folder, tmp_path):
 @pytest.mark.parametrize("path", [SMOLLM2, GEMMA], ids=lambda p: p.stem)
 def test_text_is_the_cpus(path):
     arguments = ("run", path, "-p", "The capital of France is", "--raw", "--temp", 0, "-n", 64)
-    card = run_json(*arguments, "--device", "sim")
+    card = run_json(*arguments, "--device", "sim", timeout=1500)
     cpu = run_json(*arguments, "--device", "cpu")
     assert card["tokens"] == cpu["tokens"]
     assert card["text"] == cpu["text"]
