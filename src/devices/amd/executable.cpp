@@ -1,6 +1,7 @@
 #include "devices/amd/executable.h"
 
 #include <algorithm>
+#include <optional>
 
 #include "support/error.h"
 
@@ -47,6 +48,7 @@ void AmdExecutable::set_up() {
   OnCard& c = *on_card_;
   generation_ = device_.generation();
   c.weights = device_.weights(program_, model_);
+  std::optional<driver::Memory::Batch> batch(card.memory());  // page tables are written once
   const auto record_bytes = static_cast<uint64_t>(layout_.bytes);
   c.records = SharedPiece(card, kSlots * record_bytes, "step records");
   c.results = SharedPiece(card, kSlots * runs * 4, "chosen tokens");
@@ -101,6 +103,7 @@ void AmdExecutable::set_up() {
     arena = std::max(arena, arena_bytes(program_, shape, *c.weights, m));
   c.arena = DeviceBuffer(card, arena, "activations");
   m.arena = c.arena.address();
+  batch.reset();
   stream(bucket_of({1, 1, true}));
 }
 

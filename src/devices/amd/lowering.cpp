@@ -167,8 +167,10 @@ class Lowering {
     arena_bytes_ = 0;
     std::vector<size_t> order(storages_.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::ranges::stable_sort(
-        order, [&](size_t a, size_t b) { return storages_[a].bytes > storages_[b].bytes; });
+    std::ranges::sort(order, [&](size_t a, size_t b) {
+      return storages_[a].bytes != storages_[b].bytes ? storages_[a].bytes > storages_[b].bytes
+                                                      : a < b;
+    });
     std::vector<size_t> placed;  // by offset
     for (const size_t i : order) {
       Storage& s = storages_[i];

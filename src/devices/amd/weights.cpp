@@ -24,62 +24,82 @@ constexpr uint64_t kAlignment = 256;
 uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
 
 // Two windows of shared memory and two places in VRAM: while the card takes one apart, the next
-// crosses the link and the host fills the one after.
+// crosses the link and the host fills the one after. A window costs two messages, so small matrices
+// share one.
 class Uploader {
  public:
   Uploader(driver::Card& card, uint64_t code) : card_(card), code_(code) {
     for (Side& side : sides_) {
       side.window = SharedPiece(card, kWindow, "upload window");
-      side.arguments = SharedPiece(card, 4096, "upload arguments");
+      side.arguments = SharedPiece(card, kMostPieces * kAlignment, "upload arguments");
       side.staging = DeviceBuffer(card, kWindow, "upload staging");
     }
   }
 
-  // Rows of blocks as they lie in a file.
+  // Rows of blocks as they lie in a file. REQUIRES: they fit a window.
   void add(std::span<const std::byte> blocks, const kernels::RepackArgs& args) {
+    if (sides_[next_].used + blocks.size() > kWindow || sides_[next_].pieces.size() == kMostPieces)
+      send();
     Side& side = sides_[next_];
-    if (side.unpacked != 0) card_.wait(card_.compute(), side.unpacked);
-    side.window.write(0, blocks);
-    side.copied = card_.copies().submit(
-        CopyQueue::copy(side.staging.address(), side.window.address(), round_up(blocks.size(), 4)));
-    side.args = args;
-    side.args.blocks.address = side.staging.address();
-    unpack(sides_[next_ ^ 1]);
-    next_ ^= 1;
+    if (side.unpacked != 0) {
+      card_.wait(card_.compute(), side.unpacked);
+      side.unpacked = 0;
+    }
+    side.window.write(side.used, blocks);
+    kernels::RepackArgs& piece = side.pieces.emplace_back(args);
+    piece.blocks.address = side.staging.address() + side.used;
+    side.used += round_up(blocks.size(), kAlignment);
   }
   void finish() {
-    for (Side& side : sides_) unpack(side);
+    send();
+    unpack(sides_[next_ ^ 1]);
     for (Side& side : sides_)
       if (side.unpacked != 0) card_.wait(card_.compute(), side.unpacked);
   }
 
  private:
+  static constexpr size_t kMostPieces = 64;
   struct Side {
     SharedPiece window, arguments;
     DeviceBuffer staging;
+    uint64_t used = 0;  // bytes of the window
+    std::vector<kernels::RepackArgs> pieces;
     driver::Fence copied = 0, unpacked = 0;  // copied 0: nothing to take apart
-    kernels::RepackArgs args;
   };
+
+  // The window that is being filled starts on its way; the one before is taken apart.
+  void send() {
+    Side& side = sides_[next_];
+    if (!side.pieces.empty())
+      side.copied = card_.copies().submit(
+          CopyQueue::copy(side.staging.address(), side.window.address(), side.used));
+    unpack(sides_[next_ ^ 1]);
+    next_ ^= 1;
+  }
 
   void unpack(Side& side) {
     if (side.copied == 0) return;
     card_.wait(card_.copies(), side.copied);
     side.copied = 0;
-    side.arguments.write(0, std::as_bytes(std::span(&side.args, 1)));
     const kernels::Kernel& kernel = kernels::find("repack");
-    ComputeQueue::Launch launch;
-    launch.program = code_ + kernel.entry;
-    launch.rsrc1 = kernel.rsrc1;
-    launch.rsrc2 = kernel.rsrc2;
-    launch.rsrc3 = kernel.rsrc3;
-    const uint64_t address = side.arguments.address();
-    launch.user_data = {static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)};
-    launch.workgroup_size = {kernels::kThreads, 1, 1};
-    launch.workgroups = {kernels::repack_workgroups(side.args), 1, 1};
     std::vector<uint32_t> packets = ComputeQueue::acquire(
         {.instructions = true, .scalar = true, .vector = true, .second_level = true});
-    const std::vector<uint32_t> dispatch = ComputeQueue::dispatch(launch);
-    packets.insert(packets.end(), dispatch.begin(), dispatch.end());
+    for (size_t i = 0; i < side.pieces.size(); ++i) {
+      side.arguments.write(i * kAlignment, std::as_bytes(std::span(&side.pieces[i], 1)));
+      const uint64_t address = side.arguments.address() + i * kAlignment;
+      ComputeQueue::Launch launch;
+      launch.program = code_ + kernel.entry;
+      launch.rsrc1 = kernel.rsrc1;
+      launch.rsrc2 = kernel.rsrc2;
+      launch.rsrc3 = kernel.rsrc3;
+      launch.user_data = {static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)};
+      launch.workgroup_size = {kernels::kThreads, 1, 1};
+      launch.workgroups = {kernels::repack_workgroups(side.pieces[i]), 1, 1};
+      const std::vector<uint32_t> dispatch = ComputeQueue::dispatch(launch);
+      packets.insert(packets.end(), dispatch.begin(), dispatch.end());
+    }
+    side.pieces.clear();
+    side.used = 0;
     side.unpacked = card_.compute().submit(packets);
   }
 
@@ -94,6 +114,7 @@ class Uploader {
 Weights::Weights(driver::Card& card, const program::Program& program,
                  std::shared_ptr<const formats::Model> model)
     : card_(card), model_(std::move(model)) {
+  const driver::Memory::Batch batch(card.memory());  // page tables are written once
   place_vectors(program);
   place_matrices(program);
 }
