@@ -99,12 +99,13 @@ struct Session::State {
     compile.pages = pages_for(options);
     compile.page_tokens = kPageTokens;
     executable = model->device().compile(model->program(), model->shared_file(), compile);
+    runs.reserve(static_cast<size_t>(options.max_sequences));
+    in_step.reserve(static_cast<size_t>(options.max_sequences));
+    if (executable->lookahead() == 1) return;  // nothing is queued that could be left out
     const text::Tokenizer& tokenizer = model->tokenizer();
     for (size_t id = 0; id < tokenizer.vocabulary_size(); ++id)
       if (tokenizer.is_end_of_generation(static_cast<int32_t>(id)))
         stops.push_back(static_cast<int32_t>(id));
-    runs.reserve(static_cast<size_t>(options.max_sequences));
-    in_step.reserve(static_cast<size_t>(options.max_sequences));
   }
 
   void cancel_requested();

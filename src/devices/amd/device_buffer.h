@@ -36,8 +36,6 @@ class SharedPiece {
   uint64_t address() const { return owned_->address; }
   void read(uint64_t at, std::span<std::byte> data) const { owned_->read(at, data); }
   void write(uint64_t at, std::span<const std::byte> data) const { owned_->write(at, data); }
-  // Where the host sees it; null over TCP.
-  std::byte* host() const { return owned_->host; }
 
  private:
   struct Give {

@@ -125,10 +125,6 @@ const Stream& AmdExecutable::stream(const StreamShape& shape) {
   return *streams.back().second;
 }
 
-size_t AmdExecutable::decode_dispatches(int runs) {
-  return stream(bucket_of({runs, runs, true})).dispatches();
-}
-
 template <typename Body>
 auto AmdExecutable::guarded(const Body& body) {
   try {
@@ -193,9 +189,9 @@ Ticket AmdExecutable::submit(const Step& step) {
     const OnCard& c = *on_card_;
     c.records.write(static_cast<uint64_t>(slot) * static_cast<uint64_t>(layout_.bytes),
                     std::span(record_).first(used));
-    const std::vector<int32_t> nothing(static_cast<size_t>(max_runs_), -1);
-    c.results.write(static_cast<uint64_t>(slot) * nothing.size() * 4,
-                    std::as_bytes(std::span(nothing)));
+    std::ranges::fill(chosen_, -1);  // until it is known otherwise
+    c.results.write(static_cast<uint64_t>(slot) * chosen_.size() * 4,
+                    std::as_bytes(std::span(chosen_)));
 
     // A step that goes on from earlier ones is left out once all its runs have ended.
     const bool goes_on =

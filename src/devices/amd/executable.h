@@ -29,9 +29,6 @@ class AmdExecutable : public Executable {
   MemoryUse memory() const override;
   int lookahead() const override { return kLookahead; }
 
-  // Dispatches of the stream that decodes `runs` sequences. For benchmarks.
-  size_t decode_dispatches(int runs);
-
  private:
   static constexpr int kLookahead = 8;
   static constexpr int kSlots = 16;  // records that can be under way; more than kLookahead

@@ -102,7 +102,7 @@ class Lowering {
     for (size_t i = 0; i < program_.ops.size(); ++i) {
       op_ = static_cast<int>(i);
       const Op& op = program_.ops[i];
-      if (shape_.rows == 0 && program_.values[index(op.out)].shape[0].kind == Dim::kRows) continue;
+      if (shape_.rows == 0 && has_rows(op.out)) continue;
       if (done_[i]) continue;
       if (const auto* linear = std::get_if<program::Linear>(&op.kind)) {
         lower_linear(*linear, op.out);
@@ -238,11 +238,7 @@ class Lowering {
 
   View make(const program::Embed& embed, ValueId id) {
     const bool by_position = embed.ids == Program::kPositions;
-    if (by_position) {
-      // A table of positions alone: rows of the table of tokens are left out.
-      return embed_rows(nullptr, &embed, id);
-    }
-    return embed_rows(&embed, nullptr, id);
+    return by_position ? embed_rows(nullptr, &embed, id) : embed_rows(&embed, nullptr, id);
   }
   View embed_rows(const program::Embed* tokens, const program::Embed* positions, ValueId id) {
     kernels::EmbedArgs args{};

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "devices/amd/hw/pm4.h"
+#include "devices/amd/kernels/arguments.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd {
@@ -74,16 +75,8 @@ Stream::Stream(driver::Card& card, uint64_t code, const Recorder& recorder, std:
   for (const Recorder::Launch& l : recorder.launches_) {
     if (l.barrier) append(commands, ComputeQueue::barrier());
     if (l.vector) append(commands, ComputeQueue::acquire({.scalar = l.scalar, .vector = true}));
-    ComputeQueue::Launch launch;
-    launch.program = code + l.kernel->entry;
-    launch.rsrc1 = l.kernel->rsrc1;
-    launch.rsrc2 = l.kernel->rsrc2;
-    launch.rsrc3 = l.kernel->rsrc3;
-    const uint64_t args = buffer_.address() + l.args;
-    launch.user_data = {low(args), high(args)};
-    launch.workgroup_size = {256, 1, 1};
-    launch.workgroups = l.workgroups;
-    append(commands, ComputeQueue::dispatch(launch));
+    append(commands, ComputeQueue::dispatch(
+                         launch_of(*l.kernel, code, buffer_.address() + l.args, l.workgroups)));
   }
   dwords_ = static_cast<uint32_t>(commands.size());
   std::vector<std::byte> bytes(args_bytes + commands.size() * 4);
@@ -102,6 +95,19 @@ std::array<uint32_t, 4> Stream::call() const {
   Ib::IB_SIZE.put(p.data(), dwords_);
   Ib::VALID.put(p.data(), 1);
   return p;
+}
+
+ComputeQueue::Launch launch_of(const kernels::Kernel& kernel, uint64_t code, uint64_t args,
+                               std::array<uint32_t, 3> workgroups) {
+  ComputeQueue::Launch launch;
+  launch.program = code + kernel.entry;
+  launch.rsrc1 = kernel.rsrc1;
+  launch.rsrc2 = kernel.rsrc2;
+  launch.rsrc3 = kernel.rsrc3;
+  launch.user_data = {low(args), high(args)};
+  launch.workgroup_size = {kernels::kThreads, 1, 1};
+  launch.workgroups = workgroups;
+  return launch;
 }
 
 std::vector<uint32_t> write_word(uint64_t address, uint32_t value) {

@@ -74,6 +74,10 @@ class Stream {
   size_t dispatches_ = 0;
 };
 
+// A launch of one of the kernels: code is the address of their image, args that of its arguments.
+driver::ComputeQueue::Launch launch_of(const kernels::Kernel& kernel, uint64_t code, uint64_t args,
+                                       std::array<uint32_t, 3> workgroups);
+
 // Packets that go between calls, in the ring.
 std::vector<uint32_t> write_word(uint64_t address, uint32_t value);
 // The next `dwords` are skipped when the word at the address is 0.

@@ -8,6 +8,7 @@
 
 #include "devices/amd/kernels/kernels.h"
 #include "devices/amd/kernels/planes.h"
+#include "devices/amd/stream.h"
 #include "formats/quantize.h"
 #include "support/error.h"
 
@@ -86,16 +87,9 @@ class Uploader {
         {.instructions = true, .scalar = true, .vector = true, .second_level = true});
     for (size_t i = 0; i < side.pieces.size(); ++i) {
       side.arguments.write(i * kAlignment, std::as_bytes(std::span(&side.pieces[i], 1)));
-      const uint64_t address = side.arguments.address() + i * kAlignment;
-      ComputeQueue::Launch launch;
-      launch.program = code_ + kernel.entry;
-      launch.rsrc1 = kernel.rsrc1;
-      launch.rsrc2 = kernel.rsrc2;
-      launch.rsrc3 = kernel.rsrc3;
-      launch.user_data = {static_cast<uint32_t>(address), static_cast<uint32_t>(address >> 32)};
-      launch.workgroup_size = {kernels::kThreads, 1, 1};
-      launch.workgroups = {kernels::repack_workgroups(side.pieces[i]), 1, 1};
-      const std::vector<uint32_t> dispatch = ComputeQueue::dispatch(launch);
+      const std::vector<uint32_t> dispatch =
+          ComputeQueue::dispatch(launch_of(kernel, code_, side.arguments.address() + i * kAlignment,
+                                           {kernels::repack_workgroups(side.pieces[i]), 1, 1}));
       packets.insert(packets.end(), dispatch.begin(), dispatch.end());
     }
     side.pieces.clear();
