@@ -33,6 +33,13 @@ struct Sampling {
 // devices whose lookahead() is more than 1.
 constexpr int32_t chosen_before(int steps) { return -steps; }
 
+// One of a run's most likely next tokens.
+struct Candidate {
+  int32_t token;
+  float log_probability;  // the logarithm of its softmax over the whole vocabulary
+};
+constexpr int kMaxBest = 32;  // candidates a run
+
 // Consecutive tokens of one sequence in a Step.
 struct Run {
   enum class Logits : uint8_t { kNone, kLast, kAll };
@@ -44,6 +51,14 @@ struct Run {
   std::span<const int32_t> pages;
   Logits logits = Logits::kNone;       // which rows want logits
   const Sampling* sampling = nullptr;  // choose a token from the last row; needs kLast or kAll
+  // Instead of sampling: so many of the likeliest tokens of the last row, at most kMaxBest; needs
+  // kLast. Logits of minus infinity are no candidates.
+  int best = 0;
+  // For Programs with an encoder, outside encode steps: the pages that an encode step wrote, and
+  // how many tokens the source has. Runs that share a source (a search's beams) cost less when they
+  // are neighbours.
+  std::span<const int32_t> source_pages = {};
+  int source_tokens = 0;
 };
 
 // Copies a whole KV page, all layers, before the step's tokens are computed.
@@ -57,6 +72,9 @@ struct PageCopy {
 struct Step {
   std::span<const Run> runs;
   std::span<const PageCopy> copies;
+  // Every run is a whole source, from position 0: it goes through the Program's encoder to its
+  // pages, and wants no logits.
+  bool encode = false;
   // Another step follows at once: the device may wait for it before it starts.
   bool more = false;
 };
@@ -64,10 +82,14 @@ struct Step {
 // Valid until the next submit or wait.
 struct StepResult {
   // [rows, vocabulary]: the rows that wanted logits, in order. Empty where every run that wanted
-  // some has Sampling, on devices that choose the token themselves.
+  // some has Sampling or asks for its best, on devices that choose the token themselves.
   std::span<const float> logits;
   // One a run: the chosen token; -1 where none was asked for, or where all runs had ended before.
   std::span<const int32_t> tokens;
+  // The candidates of the runs that asked for them, run after run, each run's in falling order of
+  // probability (equals: the lower token first). A run whose vocabulary holds fewer has the rest
+  // filled with token -1.
+  std::span<const Candidate> best;
 };
 
 // Thrown by submit() and wait() when the device failed and is ready again, but has lost the KV

@@ -29,8 +29,8 @@ WeightId Builder::optional_weight(std::string_view name) {
   return static_cast<WeightId>(program_.weights.size() - 1);
 }
 
-StateId Builder::kv_state(int kv_heads, int key_dim, int value_dim) {
-  program_.states.push_back({kv_heads, key_dim, value_dim});
+StateId Builder::kv_state(int kv_heads, int key_dim, int value_dim, bool source) {
+  program_.states.push_back({kv_heads, key_dim, value_dim, source});
   return static_cast<StateId>(program_.states.size() - 1);
 }
 
@@ -42,6 +42,10 @@ ValueId Builder::op(std::string_view name, OpKind kind) {
   } catch (Error& e) {
     e.add_context(value.name);
     throw;
+  }
+  if (value.shape.empty()) {
+    program_.ops.push_back({kind, kNone});
+    return kNone;
   }
   program_.values.push_back(std::move(value));
   const auto out = static_cast<ValueId>(program_.values.size() - 1);

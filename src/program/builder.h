@@ -24,11 +24,14 @@ class Builder {
   const std::vector<int64_t>& weight_shape(WeightId id) const {
     return program_.weights.at(static_cast<size_t>(id)).shape;
   }
-  StateId kv_state(int kv_heads, int key_dim, int value_dim);
+  StateId kv_state(int kv_heads, int key_dim, int value_dim, bool source = false);
 
   ValueId tokens() const { return Program::kTokens; }
   ValueId positions() const { return Program::kPositions; }
-  ValueId op(std::string_view name, OpKind kind);
+  ValueId op(std::string_view name, OpKind kind);  // kNone for an op without output
+
+  // Everything until here was the encoder.
+  void end_encoder() { program_.encoder_ops = program_.ops.size(); }
 
   // Linear with the model's "NAME.weight" and, where it has one, "NAME.bias".
   ValueId linear(std::string_view value_name, ValueId x, std::string_view tensor);

@@ -23,7 +23,8 @@ int64_t parameters(const Program& program) {
 
 size_t weight_bytes_per_token(const Program& program) {
   size_t sum = 0;
-  for (const Op& op : program.ops) {
+  for (size_t i = program.encoder_ops; i < program.ops.size(); ++i) {
+    const Op& op = program.ops[i];
     const auto* experts = std::get_if<Experts>(&op.kind);
     const bool embed = std::holds_alternative<Embed>(op.kind);
     for (const WeightId id : weights_of(op)) {
@@ -44,8 +45,8 @@ size_t kv_bytes(const Program& program, int64_t context) {
 
 size_t kv_bytes_read(const Program& program, int64_t context) {
   size_t sum = 0;
-  for (const Op& op : program.ops)
-    if (const auto* a = std::get_if<Attention>(&op.kind)) {
+  for (size_t i = program.encoder_ops; i < program.ops.size(); ++i)
+    if (const auto* a = std::get_if<Attention>(&program.ops[i].kind)) {
       const KvState& s = program.states[static_cast<size_t>(a->state)];
       const int64_t seen = a->window > 0 ? std::min<int64_t>(context, a->window) : context;
       sum += static_cast<size_t>(seen) * static_cast<size_t>(s.kv_heads) *

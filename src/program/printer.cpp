@@ -24,9 +24,14 @@ std::string attributes(const OpKind& kind) {
                          o.neox ? "halves" : "neighbours");
     }
     std::string operator()(const Attention& o) const {
-      return fmt::format(" kv={} heads={} scale={:.6g}{}{}", o.state, o.heads, o.scale,
+      return fmt::format(" kv={} heads={} scale={:.6g}{}{}{}", o.state, o.heads, o.scale,
+                         o.causal ? "" : " all",
                          o.window > 0 ? fmt::format(" window={}", o.window) : "",
                          o.softcap > 0 ? fmt::format(" softcap={}", o.softcap) : "");
+    }
+    std::string operator()(const KvWrite& o) const { return fmt::format(" kv={}", o.state); }
+    std::string operator()(const CrossAttention& o) const {
+      return fmt::format(" kv={} heads={} scale={:.6g}", o.state, o.heads, o.scale);
     }
     std::string operator()(const Gate& o) const { return fmt::format(" {}", name_of(o.function)); }
     std::string operator()(const Activation& o) const {
@@ -64,15 +69,19 @@ std::string to_string(const Program& program) {
       program.context_length);
   for (size_t i = 0; i < program.states.size(); ++i) {
     const KvState& s = program.states[i];
-    text += fmt::format("  kv {}: {} heads, keys {}, values {}\n", i, s.kv_heads, s.key_dim,
-                        s.value_dim);
+    text += fmt::format("  kv {}: {} heads, keys {}, values {}{}\n", i, s.kv_heads, s.key_dim,
+                        s.value_dim, s.source ? ", of the source" : "");
   }
   for (const ValueId id : {Program::kTokens, Program::kPositions})
     text += fmt::format("  %{} = {} : {}\n", id, program.values[static_cast<size_t>(id)].name,
                         to_string(program.values[static_cast<size_t>(id)].shape));
-  for (const Op& op : program.ops) {
-    const auto out = static_cast<size_t>(op.out);
-    text += fmt::format("  %{} = {}", op.out, name_of(op.kind));
+  for (size_t i = 0; i < program.ops.size(); ++i) {
+    const Op& op = program.ops[i];
+    if (i == 0 && program.encoder_ops > 0) text += "  encoder:\n";
+    if (i == program.encoder_ops && i > 0) text += "  decoder:\n";
+    const bool has_output = op.out != kNone;
+    text += has_output ? fmt::format("  %{} = {}", op.out, name_of(op.kind))
+                       : fmt::format("  {}", name_of(op.kind));
     const char* separator = " ";
     for (const ValueId id : inputs_of(op)) {
       text += fmt::format("{}%{}", separator, id);
@@ -84,8 +93,12 @@ std::string to_string(const Program& program) {
                           formats::type_info(w.type).name);
       separator = ", ";
     }
-    text += fmt::format("{} : {}  # {}\n", attributes(op.kind),
-                        to_string(program.values[out].shape), program.values[out].name);
+    text += attributes(op.kind);
+    if (has_output) {
+      const Value& out = program.values[static_cast<size_t>(op.out)];
+      text += fmt::format(" : {}  # {}", to_string(out.shape), out.name);
+    }
+    text += '\n';
   }
   text += fmt::format("  logits %{}\n", program.logits);
   return text;

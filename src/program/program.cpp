@@ -2,6 +2,9 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <array>
+
 #include "support/error.h"
 
 namespace outboard::program {
@@ -60,6 +63,28 @@ class Checker {
            shape_text(want));
   }
 
+  // heads 0: no queries.
+  const KvState& state(StateId id, int heads, bool source) const {
+    want(id >= 0 && static_cast<size_t>(id) < program_.states.size(),
+         "the KV state does not exist");
+    const KvState& s = program_.states[static_cast<size_t>(id)];
+    want(s.kv_heads > 0 && heads >= 0 && heads % s.kv_heads == 0,
+         "heads must be a multiple of kv_heads");
+    want(s.key_dim > 0 && s.key_dim % 8 == 0 && s.value_dim > 0 && s.value_dim % 8 == 0,
+         "key_dim and value_dim must be multiples of 8");
+    want(s.source == source,
+         source ? "the KV state is not a source's" : "the KV state is a source's");
+    return s;
+  }
+
+  // One row a token of keys and of values.
+  void want_keys(ValueId k, ValueId v, const KvState& s) const {
+    want_width(k, int64_t{s.kv_heads} * s.key_dim);
+    want_width(v, int64_t{s.kv_heads} * s.value_dim);
+    for (const ValueId id : {k, v})
+      want(value(id)[0].kind == Dim::kTokens, "keys and values must have a row a token");
+  }
+
   void want(bool condition, std::string_view what) const {
     if (!condition) fail("[{}] {}", op_, what);
   }
@@ -77,10 +102,11 @@ std::vector<Dim> with_width(std::vector<Dim> shape, int64_t width) {
 }  // namespace
 
 size_t Program::kv_bytes_per_token() const {
-  size_t halves = 0;
+  std::array<size_t, 2> halves{};  // a sequence's, a source's
   for (const KvState& s : states)
-    halves += static_cast<size_t>(s.kv_heads) * static_cast<size_t>(s.key_dim + s.value_dim);
-  return halves * 2;
+    halves[s.source ? 1 : 0] +=
+        static_cast<size_t>(s.kv_heads) * static_cast<size_t>(s.key_dim + s.value_dim);
+  return *std::ranges::max_element(halves) * 2;
 }
 
 std::vector<ValueId> inputs_of(const Op& op) {
@@ -89,6 +115,8 @@ std::vector<ValueId> inputs_of(const Op& op) {
                         [](const Attention& o) { return std::vector{o.q, o.k, o.v}; },
                         [](const Gate& o) { return std::vector{o.gate, o.up}; },
                         [](const Add& o) { return std::vector{o.a, o.b}; },
+                        [](const KvWrite& o) { return std::vector{o.k, o.v}; },
+                        [](const CrossAttention& o) { return std::vector{o.q}; },
                         [](const auto& o) { return std::vector{o.x}; },
                     },
                     op.kind);
@@ -111,9 +139,10 @@ std::vector<WeightId> weights_of(const Op& op) {
 }
 
 std::string_view name_of(const OpKind& kind) {
-  constexpr std::string_view kNames[] = {"embed", "rms_norm",  "layer_norm",  "linear",     "slice",
-                                         "rope",  "attention", "gate",        "activation", "add",
-                                         "scale", "softcap",   "select_rows", "experts"};
+  constexpr std::string_view kNames[] = {
+      "embed",    "rms_norm",       "layer_norm", "linear", "slice",   "rope",        "attention",
+      "gate",     "activation",     "add",        "scale",  "softcap", "select_rows", "experts",
+      "kv_write", "cross_attention"};
   static_assert(std::size(kNames) == std::variant_size_v<OpKind>);
   return kNames[kind.index()];
 }
@@ -181,21 +210,22 @@ std::vector<Dim> infer_shape(const Program& program, const OpKind& kind) {
             return check.value(o.x);
           },
           [&](const Attention& o) {
-            check.want(o.state >= 0 && static_cast<size_t>(o.state) < program.states.size(),
-                       "the KV state does not exist");
-            const KvState& s = program.states[static_cast<size_t>(o.state)];
-            check.want(s.kv_heads > 0 && o.heads > 0 && o.heads % s.kv_heads == 0,
-                       "heads must be a multiple of kv_heads");
-            check.want(
-                s.key_dim > 0 && s.key_dim % 8 == 0 && s.value_dim > 0 && s.value_dim % 8 == 0,
-                "key_dim and value_dim must be multiples of 8");
+            const KvState& s = check.state(o.state, o.heads, !o.causal);
             check.want(o.window >= 0, "the window is negative");
+            check.want(o.causal || o.window == 0, "a window needs causal attention");
+            check.want(o.heads > 0, "there are no heads");
             check.want_width(o.q, int64_t{o.heads} * s.key_dim);
-            check.want_width(o.k, int64_t{s.kv_heads} * s.key_dim);
-            check.want_width(o.v, int64_t{s.kv_heads} * s.value_dim);
-            for (const ValueId id : {o.q, o.k, o.v})
-              check.want(check.value(id)[0].kind == Dim::kTokens,
-                         "q, k and v must have a row a token");
+            check.want(check.value(o.q)[0].kind == Dim::kTokens, "q must have a row a token");
+            check.want_keys(o.k, o.v, s);
+            return with_width(check.value(o.q), int64_t{o.heads} * s.value_dim);
+          },
+          [&](const KvWrite& o) -> std::vector<Dim> {
+            check.want_keys(o.k, o.v, check.state(o.state, 0, true));
+            return {};
+          },
+          [&](const CrossAttention& o) {
+            const KvState& s = check.state(o.state, o.heads, true);
+            check.want_width(o.q, int64_t{o.heads} * s.key_dim);
             return with_width(check.value(o.q), int64_t{o.heads} * s.value_dim);
           },
           [&](const Gate& o) {
@@ -237,19 +267,47 @@ std::vector<Dim> infer_shape(const Program& program, const OpKind& kind) {
       kind);
 }
 
+namespace {
+
+void claim(std::vector<bool>& written, std::string_view op, StateId state) {
+  if (written[static_cast<size_t>(state)])
+    fail("[{}] KV state {} is written by two ops", op, state);
+  written[static_cast<size_t>(state)] = true;
+}
+
+}  // namespace
+
 void verify(const Program& program) {
   std::vector<bool> defined(program.values.size(), false);
+  std::vector<bool> visible(program.values.size(), false);  // defined, on this side of the encoder
   std::vector<bool> written(program.states.size(), false);
   if (defined.size() < 2) fail("program {}: the tokens and positions are missing", program.name);
-  defined[Program::kTokens] = defined[Program::kPositions] = true;
+  for (const ValueId id : {Program::kTokens, Program::kPositions})
+    defined[static_cast<size_t>(id)] = visible[static_cast<size_t>(id)] = true;
   for (size_t i = 0; i < program.ops.size(); ++i) {
     const Op& op = program.ops[i];
+    const bool encodes = i < program.encoder_ops;
+    if (i == program.encoder_ops && i > 0)  // the others see nothing of the encoder's values
+      std::fill(visible.begin() + Program::kPositions + 1, visible.end(), false);
     try {
       for (const ValueId id : inputs_of(op))
-        if (id < 0 || static_cast<size_t>(id) >= defined.size() ||
-            !defined[static_cast<size_t>(id)])
+        if (id < 0 || static_cast<size_t>(id) >= visible.size() ||
+            !visible[static_cast<size_t>(id)])
           fail("[{}] reads %{} before it is defined", name_of(op.kind), id);
       const std::vector<Dim> shape = infer_shape(program, op.kind);
+      const auto* attention = std::get_if<Attention>(&op.kind);
+      const auto* write = std::get_if<KvWrite>(&op.kind);
+      const bool causal = attention != nullptr && attention->causal;
+      const bool encoder_only = (attention != nullptr && !causal) || write != nullptr;
+      const bool decoder_only = causal || std::holds_alternative<CrossAttention>(op.kind);
+      if (encodes ? decoder_only : encoder_only)
+        fail("[{}] stands {} the encoder", name_of(op.kind), encodes ? "in" : "outside");
+      if (causal) claim(written, "attention", attention->state);
+      if (write != nullptr) {
+        claim(written, "kv_write", write->state);
+        if (op.out != kNone) fail("[kv_write] has no output");
+        continue;
+      }
       if (op.out < 0 || static_cast<size_t>(op.out) >= defined.size())
         fail("[{}] writes %{}, which does not exist", name_of(op.kind), op.out);
       const auto out = static_cast<size_t>(op.out);
@@ -257,12 +315,7 @@ void verify(const Program& program) {
       if (program.values[out].shape != shape)
         fail("[{}] %{} has shape {}, expected {}", name_of(op.kind), op.out,
              to_string(program.values[out].shape), to_string(shape));
-      defined[out] = true;
-      if (const auto* attention = std::get_if<Attention>(&op.kind)) {
-        if (written[static_cast<size_t>(attention->state)])
-          fail("[attention] KV state {} is written by two ops", attention->state);
-        written[static_cast<size_t>(attention->state)] = true;
-      }
+      defined[out] = visible[out] = true;
     } catch (Error& e) {
       e.add_context(fmt::format("program {}: op {}", program.name, i));
       throw;

@@ -46,11 +46,13 @@ struct Weight {
   std::vector<int64_t> shape;  // row-major; a linear layer's is [outputs, inputs]
 };
 
-// The keys and values that one layer keeps of every position, half precision.
+// The keys and values that one layer keeps of every position. A page of KV memory holds either all
+// states of a sequence's own positions or all states of a source's: both kinds share its room.
 struct KvState {
   int kv_heads = 0;
-  int key_dim = 0;    // elements a head
-  int value_dim = 0;  // elements a head
+  int key_dim = 0;      // elements a head
+  int value_dim = 0;    // elements a head
+  bool source = false;  // of an encoder's source, written in encode steps
 };
 
 enum class Function : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu };
@@ -104,7 +106,9 @@ struct Rope {
 };
 // q [T, heads * key_dim], k [T, kv_heads * key_dim], v [T, kv_heads * value_dim]
 // -> [T, heads * value_dim]. Appends k and v to the state, then each token attends to its own
-// sequence's positions p - window + 1 .. p (all up to p when window is 0).
+// sequence's positions p - window + 1 .. p (all up to p when window is 0). Not causal (an
+// encoder's, whose state is a source's): each token attends to all tokens of its run, which is the
+// whole source; the state is not needed afterwards, so that an encoder's layers may share one.
 struct Attention {
   ValueId q;
   ValueId k;
@@ -114,6 +118,22 @@ struct Attention {
   int window;
   float scale;    // scores are scale * q.k
   float softcap;  // 0, or scores become softcap * tanh(score / softcap)
+  bool causal = true;
+};
+// k [T, kv_heads * key_dim], v [T, kv_heads * value_dim]: go to a source's state, for the
+// CrossAttention of later steps. Has no output.
+struct KvWrite {
+  ValueId k;
+  ValueId v;
+  StateId state;
+};
+// q [T, heads * key_dim] -> [T, heads * value_dim]: each token attends to all positions of its
+// sequence's source. arXiv:1706.03762, 3.2.3.
+struct CrossAttention {
+  ValueId q;
+  StateId state;
+  int heads;
+  float scale;
 };
 // gate, up [.., n] -> same: function(gate) * up.
 struct Gate {
@@ -158,12 +178,13 @@ struct Experts {
   Function function;
 };
 
-using OpKind = std::variant<Embed, RmsNorm, LayerNorm, Linear, Slice, Rope, Attention, Gate,
-                            Activation, Add, Scale, Softcap, SelectRows, Experts>;
+using OpKind =
+    std::variant<Embed, RmsNorm, LayerNorm, Linear, Slice, Rope, Attention, Gate, Activation, Add,
+                 Scale, Softcap, SelectRows, Experts, KvWrite, CrossAttention>;
 
 struct Op {
   OpKind kind;
-  ValueId out;
+  ValueId out;  // kNone: no output
 };
 
 struct Program {
@@ -177,13 +198,18 @@ struct Program {
   std::vector<Weight> weights;
   std::vector<KvState> states;
   std::vector<Op> ops;  // in order of execution; every input is defined earlier
+  // The first encoder_ops ops are an encoder: they run in encode steps, over the tokens of a
+  // source, the others in all other steps. Nothing but the source's states goes from one to the
+  // other.
+  size_t encoder_ops = 0;
 
   // values[0] are the tokens [T], values[1] their positions [T].
   static constexpr ValueId kTokens = 0;
   static constexpr ValueId kPositions = 1;
   ValueId logits = kNone;  // [R, vocabulary]
 
-  // Bytes of keys and values for one position, all layers, in half precision.
+  // Bytes of keys and values for one position, all layers, in half precision: of a sequence or of a
+  // source, whichever is more.
   size_t kv_bytes_per_token() const;
 };
 
@@ -193,12 +219,13 @@ std::vector<WeightId> weights_of(const Op& op);
 std::string_view name_of(const OpKind& kind);  // "rms_norm"
 std::string_view name_of(Function function);   // "gelu_tanh"
 
-// The shape that the op's output has by its inputs. Throws Error, opening with the op's name and
-// giving the shapes, when they do not fit.
+// The shape that the op's output has by its inputs; empty where it has none. Throws Error, opening
+// with the op's name and giving the shapes, when they do not fit.
 std::vector<Dim> infer_shape(const Program& program, const OpKind& kind);
 
-// Checks the whole Program: every input defined before it is used, shapes as inferred, each state
-// written by one op, logits [R, vocabulary]. Throws Error naming the op.
+// Checks the whole Program: every input defined before it is used (by an op of the encoder, for its
+// ops; else by one of the others), shapes as inferred, each state written by one op, logits
+// [R, vocabulary]. Throws Error naming the op.
 void verify(const Program& program);
 
 // The Program as text, an op a line.

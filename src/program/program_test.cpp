@@ -120,5 +120,63 @@ TEST_F(Verify, RefusesValuesThatDoNotExist) {
   EXPECT_THAT(message_of([&] { verify(program_); }), HasSubstr("%-5"));
 }
 
+// An encoder of one layer and a decoder that attends to it.
+Program encoder_decoder(const std::function<void(Program&)>& damage = nullptr) {
+  const formats::Model model = tiny_model();
+  Builder b(model, "tiny");
+  const StateId shared = b.kv_state(2, 8, 8, true);
+  const StateId source = b.kv_state(2, 8, 8, true);
+  ValueId x = b.op("source", Embed{b.tokens(), b.weight("embed.weight")});
+  ValueId q = b.linear("q", x, "q");
+  ValueId kv = b.linear("kv", x, "kv");
+  b.op("all", Attention{q, kv, kv, shared, 8, 0, 0.35F, 0, false});
+  EXPECT_EQ(b.op("source kv", KvWrite{kv, kv, source}), kNone);
+  b.end_encoder();
+  x = b.op("target", Embed{b.tokens(), b.weight("embed.weight")});
+  q = b.linear("q", x, "q");
+  kv = b.linear("kv", x, "kv");
+  const ValueId a = b.op("attention", Attention{q, kv, kv, b.kv_state(2, 8, 8), 8, 0, 0.35F, 0});
+  const ValueId c = b.op("cross", CrossAttention{a, source, 8, 0.35F});
+  const ValueId rows = b.op("half", Slice{b.op("rows", SelectRows{c}), 0, 32});
+  Program p = b.finish(b.op("logits", Linear{rows, b.weight("embed.weight"), kNone}), 128);
+  if (damage) {
+    damage(p);
+    verify(p);
+  }
+  return p;
+}
+
+TEST(Program, HoldsAnEncoderBesideADecoder) {
+  const Program p = encoder_decoder();
+  EXPECT_EQ(p.encoder_ops, 5u);
+  // A page has room for the source's two states or the decoder's one.
+  EXPECT_EQ(p.kv_bytes_per_token(), 2u * 2 * (8 + 8) * 2);
+  const std::string text = to_string(p);
+  EXPECT_THAT(text, HasSubstr("encoder:"));
+  EXPECT_THAT(text, HasSubstr("kv_write %4, %4 kv=1\n"));
+  EXPECT_THAT(text, HasSubstr("kv 0: 2 heads, keys 8, values 8, of the source"));
+}
+
+TEST(Program, KeepsEncoderAndDecoderApart) {
+  EXPECT_THAT(message_of([] { encoder_decoder([](Program& p) { p.encoder_ops = 3; }); }),
+              HasSubstr("[attention] stands outside the encoder"));
+  EXPECT_THAT(message_of([] { encoder_decoder([](Program& p) { p.encoder_ops = p.ops.size(); }); }),
+              HasSubstr("[attention] stands in the encoder"));
+  EXPECT_THAT(message_of([] {
+                encoder_decoder([](Program& p) {  // the decoder reads a value of the encoder
+                  for (Op& op : p.ops)
+                    if (auto* cross = std::get_if<CrossAttention>(&op.kind)) cross->q = 3;
+                });
+              }),
+              HasSubstr("[cross_attention] reads %3 before it is defined"));
+  EXPECT_THAT(message_of([] {
+                encoder_decoder([](Program& p) {
+                  for (Op& op : p.ops)
+                    if (auto* cross = std::get_if<CrossAttention>(&op.kind)) cross->state = 2;
+                });
+              }),
+              HasSubstr("the KV state is not a source's"));
+}
+
 }  // namespace
 }  // namespace outboard::program

@@ -93,6 +93,9 @@ class Lowering {
   }
 
   void run() {
+    if (program_.encoder_ops > 0)
+      throw Error("the card has no kernels for translation models yet",
+                  "Use --device cpu for this model.");
     views_.assign(program_.values.size(), std::nullopt);
     done_.assign(program_.ops.size(), false);
     splits_.clear();
@@ -320,6 +323,8 @@ class Lowering {
   View make(const program::Linear&, ValueId id) { return missing(id); }
   View make(const program::Attention&, ValueId id) { return prepare_rows(id); }
   View make(const program::Experts&, ValueId id) { return missing(id); }
+  View make(const program::KvWrite&, ValueId id) { return missing(id); }
+  View make(const program::CrossAttention&, ValueId id) { return missing(id); }
   View missing(ValueId id) const {
     fail("value {} is used before it is there", program_.values[index(id)].name);
   }

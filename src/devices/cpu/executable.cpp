@@ -9,6 +9,7 @@
 namespace outboard::cpu {
 
 using program::Attention;
+using program::CrossAttention;
 using program::Linear;
 using program::ValueId;
 using program::WeightId;
@@ -17,17 +18,20 @@ namespace {
 
 // Attention scratch is sized for the widest group of heads; linear scratch for the longest row.
 size_t scratch_bytes(const program::Program& program, const Kernels& kernels) {
-  size_t bytes = 64;
+  size_t bytes = best_scratch_bytes(program.vocabulary);
   int64_t columns = 0;
   for (const program::Weight& weight : program.weights)
     columns = std::max(columns, weight.shape.empty() ? 1 : weight.shape.back());
   bytes = std::max(bytes, kernels.linear_scratch_bytes(columns));
-  for (const program::Op& op : program.ops)
-    if (const auto* a = std::get_if<Attention>(&op.kind)) {
-      const program::KvState& s = program.states[static_cast<size_t>(a->state)];
-      bytes = std::max(
-          bytes, kernels.attention_scratch_bytes(a->heads / s.kv_heads, s.key_dim, s.value_dim));
-    }
+  const auto attention = [&](int heads, program::StateId state) {
+    const program::KvState& s = program.states[static_cast<size_t>(state)];
+    bytes = std::max(bytes,
+                     kernels.attention_scratch_bytes(heads / s.kv_heads, s.key_dim, s.value_dim));
+  };
+  for (const program::Op& op : program.ops) {
+    if (const auto* a = std::get_if<Attention>(&op.kind)) attention(a->heads, a->state);
+    if (const auto* a = std::get_if<CrossAttention>(&op.kind)) attention(a->heads, a->state);
+  }
   return (bytes + 4095) / 4096 * 4096;
 }
 
@@ -43,7 +47,8 @@ CpuExecutable::CpuExecutable(program::Program program, std::shared_ptr<const for
       kernels_(kernels),
       plan_(make_plan(program_, kernels, options.max_tokens, options.max_rows)),
       state_(options.max_tokens, options.max_rows),
-      kv_(program_.states, options.pages, options.page_tokens),
+      // Translation keeps few positions, and a search over beams feels their rounding.
+      kv_(program_.states, options.pages, options.page_tokens, program_.encoder_ops > 0),
       arena_(plan_.arena_bytes),
       scratch_bytes_(scratch_bytes(program_, kernels)),
       floats_(program_.weights.size()),
@@ -63,7 +68,7 @@ devices::MemoryUse CpuExecutable::memory() const {
 }
 
 devices::Ticket CpuExecutable::submit(const devices::Step& step) {
-  state_.load(step, options_, program_.vocabulary);
+  state_.load(step, options_, program_);
   for (const devices::PageCopy& copy : step.copies)
     if (std::min(copy.from, copy.to) < 0 || std::max(copy.from, copy.to) >= options_.pages)
       fail("step: copies page {} to {} of {}", copy.from, copy.to, options_.pages);
@@ -71,7 +76,9 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
 
   for (const devices::PageCopy& copy : step.copies) kv_.copy_page(copy.from, copy.to);
   const std::function<void(int)> body = [&](int thread) {
-    for (size_t i = 0; i < phases_.size(); ++i) {
+    const size_t begin = state_.encode ? 0 : encoder_phases_;
+    const size_t end = state_.encode ? encoder_phases_ : phases_.size();
+    for (size_t i = begin; i < end; ++i) {
       phases_[i](thread, next_[i]);
       team_.barrier();
     }
@@ -89,6 +96,7 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
                      : sampler_.choose(*run.sampling, {value(program_.logits, row - 1),
                                                        static_cast<size_t>(program_.vocabulary)});
   }
+  find_best(step);
   // Rows are padded to the alignment; the result is dense.
   if (const auto vocabulary = static_cast<size_t>(program_.vocabulary);
       stride(program_.logits) != program_.vocabulary)
@@ -102,7 +110,37 @@ devices::StepResult CpuExecutable::wait(devices::Ticket ticket) {
   if (ticket != submitted_) fail("wait: step {} is not the last one submitted", ticket);
   const auto vocabulary = static_cast<size_t>(program_.vocabulary);
   return {{value(program_.logits, 0), static_cast<size_t>(state_.rows) * vocabulary},
-          {chosen_.data(), runs_}};
+          {chosen_.data(), runs_},
+          best_};
+}
+
+// The last rows of logits of the runs that ask for their best, shared out over the threads.
+void CpuExecutable::find_best(const devices::Step& step) {
+  best_rows_.clear();
+  size_t wanted = 0;
+  for (const devices::Run& run : step.runs) wanted += static_cast<size_t>(run.best);
+  best_.resize(wanted);
+  if (wanted == 0) return;
+  int row = 0;
+  size_t first = 0;
+  for (const devices::Run& run : step.runs) {
+    if (run.logits == devices::Run::Logits::kAll) row += static_cast<int>(run.tokens.size());
+    if (run.logits == devices::Run::Logits::kLast) ++row;
+    if (run.best == 0) continue;
+    const auto count = static_cast<size_t>(run.best);
+    best_rows_.push_back({row - 1, std::span(best_).subspan(first, count)});
+    first += count;
+  }
+  std::atomic<size_t> next{0};
+  const std::function<void(int)> body = [&](int thread) {
+    std::byte* scratch = scratch_.data() + static_cast<size_t>(thread) * scratch_bytes_;
+    for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < best_rows_.size();)
+      best_tokens(
+          kernels_,
+          {value(program_.logits, best_rows_[i].row), static_cast<size_t>(program_.vocabulary)},
+          best_rows_[i].best, scratch);
+  };
+  team_.run(body);
 }
 
 Matrix CpuExecutable::matrix(WeightId id) const {
@@ -138,17 +176,24 @@ void CpuExecutable::build_phases() {
         phases_.push_back(linear_phase(plan));
         break;
       case PhasePlan::kAttention:
-        phases_.push_back(attention_phase(std::get<Attention>(op.kind), op.out));
+        phases_.push_back(attention_phase(attention_part(op)));
         break;
       case PhasePlan::kExperts:
         phases_.push_back(experts_phase(std::get<program::Experts>(op.kind), op.out));
         break;
     }
   }
+  encoder_phases_ = plan_.encoder_phases;
   std::vector<RowTask> first;
   first.reserve(rope_tables_.size());
   for (const auto& table : rope_tables_) first.push_back(rope_table_task(*table));
-  if (!first.empty()) phases_.insert(phases_.begin(), row_phase(std::move(first), true));
+  if (first.empty()) return;
+  if (encoder_phases_ > 0) {
+    phases_.insert(phases_.begin(), row_phase(first, true));
+    ++encoder_phases_;
+  }
+  phases_.insert(phases_.begin() + static_cast<ptrdiff_t>(encoder_phases_),
+                 row_phase(std::move(first), true));
 }
 
 CpuExecutable::Phase CpuExecutable::row_phase(std::vector<RowTask> tasks, bool token_rows) {
@@ -219,21 +264,37 @@ CpuExecutable::Phase CpuExecutable::linear_phase(const PhasePlan& plan) {
   };
 }
 
-CpuExecutable::Phase CpuExecutable::attention_phase(const Attention& op, ValueId out) {
-  const program::KvState& kv = program_.states[static_cast<size_t>(op.state)];
-  const int group = op.heads / kv.kv_heads;
-  AttentionRun base;
-  base.q_stride = stride(op.q);
-  base.out_stride = stride(out);
-  base.key_dim = kv.key_dim;
-  base.value_dim = kv.value_dim;
-  base.window = op.window;
-  base.scale = op.scale;
-  base.softcap = op.softcap;
-  base.key_page_stride = base.value_page_stride = kv_.page_stride();
-  base.page_tokens = kv_.page_tokens();
-  return [this, op, out, base, group, kv_heads = kv.kv_heads](int thread, std::atomic<int>& next) {
-    const int tiles = static_cast<int>(state_.tiles.size());
+CpuExecutable::AttentionPart CpuExecutable::attention_part(const program::Op& op) const {
+  AttentionPart part{};
+  if (const auto* cross = std::get_if<CrossAttention>(&op.kind)) {
+    part = {cross->q, op.out, cross->state, cross->heads, true, {}};
+    part.run.scale = cross->scale;
+    part.run.causal = false;
+  } else {
+    const auto& own = std::get<Attention>(op.kind);
+    part = {own.q, op.out, own.state, own.heads, false, {}};
+    part.run.scale = own.scale;
+    part.run.causal = own.causal;
+    part.run.window = own.window;
+    part.run.softcap = own.softcap;
+  }
+  const program::KvState& state = program_.states[static_cast<size_t>(part.state)];
+  part.run.q_stride = stride(part.q);
+  part.run.out_stride = stride(part.out);
+  part.run.key_dim = state.key_dim;
+  part.run.value_dim = state.value_dim;
+  part.run.float_kv = kv_.floats();
+  part.run.key_page_stride = part.run.value_page_stride = kv_.page_stride();
+  part.run.page_tokens = kv_.page_tokens();
+  return part;
+}
+
+CpuExecutable::Phase CpuExecutable::attention_phase(const AttentionPart& part) {
+  const int kv_heads = program_.states[static_cast<size_t>(part.state)].kv_heads;
+  const int group = part.heads / kv_heads;
+  return [this, part, group, kv_heads](int thread, std::atomic<int>& next) {
+    const std::vector<AttentionTile>& all_tiles = part.cross ? state_.source_tiles : state_.tiles;
+    const int tiles = static_cast<int>(all_tiles.size());
     // One item takes all query heads of a KV head, which share its keys; where that gives too few
     // items to keep the threads busy, an item is a single query head.
     const bool by_head = tiles * kv_heads < 4 * team_.size();
@@ -244,17 +305,18 @@ CpuExecutable::Phase CpuExecutable::attention_phase(const Attention& op, ValueId
       // Later tiles of a prompt see more positions: take them first, so that no thread is left with
       // the longest at the end.
       const AttentionTile& tile =
-          state_.tiles[static_cast<size_t>(tiles - 1 - item / (kv_heads * parts))];
+          all_tiles[static_cast<size_t>(tiles - 1 - item / (kv_heads * parts))];
       const int kv_head = item / parts % kv_heads;
       const int head = kv_head * group + (by_head ? item % parts : 0);
-      AttentionRun run = base;
-      run.q = value(op.q, tile.first_token) + int64_t{head} * run.key_dim;
-      run.out = value(out, tile.first_token) + int64_t{head} * run.value_dim;
+      AttentionRun run = part.run;
+      run.q = value(part.q, tile.first_token) + int64_t{head} * run.key_dim;
+      run.out = value(part.out, tile.first_token) + int64_t{head} * run.value_dim;
       run.tokens = tile.tokens;
       run.group = by_head ? 1 : group;
       run.first_position = tile.first_position;
-      run.keys = kv_.keys(op.state, kv_head);
-      run.values = kv_.values(op.state, kv_head);
+      run.context = tile.context;
+      run.keys = kv_.keys(part.state, kv_head);
+      run.values = kv_.values(part.state, kv_head);
       run.pages = tile.pages;
       kernels_.attention(run, scratch);
     }

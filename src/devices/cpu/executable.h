@@ -4,8 +4,10 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <span>
 #include <vector>
 
+#include "devices/cpu/best.h"
 #include "devices/cpu/kernels/kernels.h"
 #include "devices/cpu/kv_cache.h"
 #include "devices/cpu/plan.h"
@@ -40,6 +42,12 @@ class CpuExecutable final : public devices::Executable {
     std::vector<float> turns;
   };
 
+  // A row of logits of which the best candidates are wanted.
+  struct BestRow {
+    int row;
+    std::span<devices::Candidate> best;
+  };
+
   float* value(program::ValueId id, int64_t row) const {
     const Place& place = plan_.places[static_cast<size_t>(id)];
     return reinterpret_cast<float*>(arena_.data() + place.offset) + row * place.stride;
@@ -56,9 +64,20 @@ class CpuExecutable final : public devices::Executable {
   const float* floats(program::WeightId id);
 
   void build_phases();
+  void find_best(const devices::Step& step);
   Phase row_phase(std::vector<RowTask> tasks, bool token_rows);
   Phase linear_phase(const PhasePlan& plan);
-  Phase attention_phase(const program::Attention& op, program::ValueId out);
+  // What an attention op asks for.
+  struct AttentionPart {
+    program::ValueId q;
+    program::ValueId out;
+    program::StateId state;
+    int heads;
+    bool cross;  // over the source
+    AttentionRun run;
+  };
+  AttentionPart attention_part(const program::Op& op) const;
+  Phase attention_phase(const AttentionPart& part);
   Phase experts_phase(const program::Experts& op, program::ValueId out);
   RowTask row_task(const Item& item);
   RowTask op_task(const program::Op& op);
@@ -68,7 +87,7 @@ class CpuExecutable final : public devices::Executable {
   const RopeTable& rope_table(const program::Rope& op);
   RowTask rope_table_task(RopeTable& table);
   RowTask pack_task(const Item& item);
-  RowTask kv_write_task(const program::Attention& op);
+  RowTask kv_write_task(program::ValueId k, program::ValueId v, program::StateId id);
 
   program::Program program_;
   std::shared_ptr<const formats::Model> model_;
@@ -85,9 +104,12 @@ class CpuExecutable final : public devices::Executable {
   std::vector<std::unique_ptr<std::vector<float>>> floats_;  // by weight
   std::vector<std::unique_ptr<RopeTable>> rope_tables_;
   std::vector<Phase> phases_;
+  size_t encoder_phases_ = 0;           // the first ones
   std::vector<std::atomic<int>> next_;  // one a phase
   devices::Sampler sampler_;
   std::vector<int32_t> chosen_;
+  std::vector<devices::Candidate> best_;
+  std::vector<BestRow> best_rows_;
   devices::Ticket submitted_ = 0;
   size_t runs_ = 0;
 };

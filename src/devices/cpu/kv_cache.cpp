@@ -1,5 +1,7 @@
 #include "devices/cpu/kv_cache.h"
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "support/error.h"
@@ -8,16 +10,20 @@
 
 namespace outboard::cpu {
 
-KvCache::KvCache(const std::vector<program::KvState>& states, int pages, int page_tokens)
-    : page_tokens_(page_tokens) {
+KvCache::KvCache(const std::vector<program::KvState>& states, int pages, int page_tokens,
+                 bool floats)
+    : page_tokens_(page_tokens), element_bytes_(floats ? sizeof(float) : sizeof(uint16_t)) {
+  std::array<int64_t, 2> used{};  // of a page by a sequence's states, by a source's
   for (const program::KvState& state : states) {
+    int64_t& at = used[state.source ? 1 : 0];
     const int64_t rows = int64_t{page_tokens} * state.kv_heads;
-    layers_.push_back({state, page_halves_, page_halves_ + rows * state.key_dim});
-    page_halves_ += rows * (state.key_dim + state.value_dim);
+    layers_.push_back({state, at, at + rows * state.key_dim});
+    at += rows * (state.key_dim + state.value_dim);
   }
+  page_elements_ = std::max(used[0], used[1]);
   const size_t positions = static_cast<size_t>(pages) * static_cast<size_t>(page_tokens);
   const size_t bytes =
-      static_cast<size_t>(pages) * static_cast<size_t>(page_halves_) * sizeof(uint16_t);
+      static_cast<size_t>(pages) * static_cast<size_t>(page_elements_) * element_bytes_;
   const size_t memory = physical_memory();
   if (memory > 0 && bytes > memory)
     throw Error(
@@ -28,19 +34,19 @@ KvCache::KvCache(const std::vector<program::KvState>& states, int pages, int pag
   memory_ = AlignedBuffer(bytes);
 }
 
-uint16_t* KvCache::keys(int state, int kv_head) const {
+std::byte* KvCache::keys(int state, int kv_head) const {
   const Layer& layer = layers_[static_cast<size_t>(state)];
-  return base() + layer.keys + int64_t{kv_head} * page_tokens_ * layer.state.key_dim;
+  return at(layer.keys + int64_t{kv_head} * page_tokens_ * layer.state.key_dim);
 }
 
-uint16_t* KvCache::values(int state, int kv_head) const {
+std::byte* KvCache::values(int state, int kv_head) const {
   const Layer& layer = layers_[static_cast<size_t>(state)];
-  return base() + layer.values + int64_t{kv_head} * page_tokens_ * layer.state.value_dim;
+  return at(layer.values + int64_t{kv_head} * page_tokens_ * layer.state.value_dim);
 }
 
 void KvCache::copy_page(int32_t from, int32_t to) const {
-  std::memcpy(base() + to * page_halves_, base() + from * page_halves_,
-              static_cast<size_t>(page_halves_) * sizeof(uint16_t));
+  std::memcpy(at(to * page_elements_), at(from * page_elements_),
+              static_cast<size_t>(page_elements_) * element_bytes_);
 }
 
 }  // namespace outboard::cpu

@@ -1,4 +1,4 @@
-// Keys and values of all layers in pages of half precision.
+// Keys and values of all layers in pages.
 #pragma once
 
 #include <cstdint>
@@ -14,11 +14,14 @@ namespace outboard::cpu {
 class KvCache {
  public:
   // Throws Error when the machine has less memory than the pages need.
-  KvCache(const std::vector<program::KvState>& states, int pages, int page_tokens);
+  KvCache(const std::vector<program::KvState>& states, int pages, int page_tokens, bool floats);
 
-  uint16_t* keys(int state, int kv_head) const;
-  uint16_t* values(int state, int kv_head) const;
-  int64_t page_stride() const { return page_halves_; }  // in halves, from page to page
+  // Of page 0.
+  std::byte* keys(int state, int kv_head) const;
+  std::byte* values(int state, int kv_head) const;
+  bool floats() const { return element_bytes_ == sizeof(float); }  // float32, else f16
+  size_t element_bytes() const { return element_bytes_; }
+  int64_t page_stride() const { return page_elements_; }  // in elements, from page to page
   int page_tokens() const { return page_tokens_; }
 
   void copy_page(int32_t from, int32_t to) const;
@@ -27,13 +30,16 @@ class KvCache {
  private:
   struct Layer {
     program::KvState state;
-    int64_t keys;  // offsets into a page in halves
+    int64_t keys;  // offsets into a page in elements
     int64_t values;
   };
-  uint16_t* base() const { return reinterpret_cast<uint16_t*>(memory_.data()); }
+  std::byte* at(int64_t element) const {
+    return memory_.data() + static_cast<size_t>(element) * element_bytes_;
+  }
 
   int page_tokens_;
-  int64_t page_halves_ = 0;
+  size_t element_bytes_;
+  int64_t page_elements_ = 0;
   std::vector<Layer> layers_;
   AlignedBuffer memory_;
 };

@@ -56,7 +56,8 @@ class Planner {
     defined_by_.assign(n, -1);
     used_by_.assign(n, {});
     for (size_t i = 0; i < program_.ops.size(); ++i) {
-      defined_by_[index(program_.ops[i].out)] = static_cast<int>(i);
+      if (program_.ops[i].out != program::kNone)
+        defined_by_[index(program_.ops[i].out)] = static_cast<int>(i);
       for (const ValueId id : inputs_of(program_.ops[i]))
         used_by_[index(id)].push_back(static_cast<int>(i));
     }
@@ -108,8 +109,8 @@ class Planner {
   }
 
   PhasePlan& phase(PhasePlan::Kind kind) {
-    if (plan_.phases.empty() || plan_.phases.back().kind != kind || kind == PhasePlan::kAttention ||
-        kind == PhasePlan::kExperts)
+    if (plan_.phases.size() == plan_.encoder_phases || plan_.phases.back().kind != kind ||
+        kind == PhasePlan::kAttention || kind == PhasePlan::kExperts)
       plan_.phases.push_back({kind, {}});
     return plan_.phases.back();
   }
@@ -121,6 +122,7 @@ class Planner {
   void form_phases() {
     op_phase_.assign(program_.ops.size(), -1);
     for (size_t i = 0; i < program_.ops.size(); ++i) {
+      if (i == program_.encoder_ops) plan_.encoder_phases = plan_.phases.size();
       if (plan_.fused[i]) {
         op_phase_[i] = static_cast<int>(plan_.phases.size()) - 1;
         continue;
@@ -131,6 +133,10 @@ class Planner {
         add_linear(op_index);
       } else if (std::holds_alternative<program::Attention>(op.kind)) {
         phase(PhasePlan::kTokenRows).items.push_back({Item::kKvWrite, op_index});
+        phase(PhasePlan::kAttention).items.push_back({Item::kOp, op_index});
+      } else if (std::holds_alternative<program::KvWrite>(op.kind)) {
+        phase(PhasePlan::kTokenRows).items.push_back({Item::kKvWrite, op_index});
+      } else if (std::holds_alternative<program::CrossAttention>(op.kind)) {
         phase(PhasePlan::kAttention).items.push_back({Item::kOp, op_index});
       } else if (std::holds_alternative<program::Experts>(op.kind)) {
         phase(PhasePlan::kExperts).items.push_back({Item::kOp, op_index});

@@ -46,6 +46,7 @@ struct Plan {
   std::vector<bool> accumulates;  // one an op: this Linear adds to the residual in place
   std::vector<bool> fused;        // one an op: done by another op, nothing to run
   size_t arena_bytes = 0;
+  size_t encoder_phases = 0;  // the first ones, which are the encoder's
 
   const PackedPlace& packed_place(program::ValueId value, Packing packing) const;
 };

@@ -34,8 +34,12 @@ CpuExecutable::RowTask CpuExecutable::row_task(const Item& item) {
   switch (item.kind) {
     case Item::kPack:
       return pack_task(item);
-    case Item::kKvWrite:
-      return kv_write_task(std::get<program::Attention>(op.kind));
+    case Item::kKvWrite: {
+      if (const auto* write = std::get_if<program::KvWrite>(&op.kind))
+        return kv_write_task(write->k, write->v, write->state);
+      const auto& attention = std::get<program::Attention>(op.kind);
+      return kv_write_task(attention.k, attention.v, attention.state);
+    }
     case Item::kOp:
       break;
   }
@@ -181,17 +185,27 @@ CpuExecutable::RowTask CpuExecutable::pack_task(const Item& item) {
   };
 }
 
-CpuExecutable::RowTask CpuExecutable::kv_write_task(const program::Attention& op) {
-  const program::KvState& kv = program_.states[static_cast<size_t>(op.state)];
-  return [this, op, kv](int begin, int end) {
+CpuExecutable::RowTask CpuExecutable::kv_write_task(ValueId k, ValueId v, program::StateId id) {
+  const program::KvState& state = program_.states[static_cast<size_t>(id)];
+  const auto keep = [this](const float* x, int64_t n, std::byte* at) {
+    if (kv_.floats()) {
+      std::copy_n(x, n, reinterpret_cast<float*>(at));
+    } else {
+      kernels_.to_half(x, n, reinterpret_cast<uint16_t*>(at));
+    }
+  };
+  return [this, k, v, id, state, keep](int begin, int end) {
     for (int row = begin; row < end; ++row) {
       const int64_t page = state_.page[static_cast<size_t>(row)] * kv_.page_stride();
       const int64_t slot = state_.slot[static_cast<size_t>(row)];
-      for (int head = 0; head < kv.kv_heads; ++head) {
-        kernels_.to_half(value(op.k, row) + int64_t{head} * kv.key_dim, kv.key_dim,
-                         kv_.keys(op.state, head) + page + slot * kv.key_dim);
-        kernels_.to_half(value(op.v, row) + int64_t{head} * kv.value_dim, kv.value_dim,
-                         kv_.values(op.state, head) + page + slot * kv.value_dim);
+      const auto bytes = [&](int64_t elements) {
+        return static_cast<size_t>(elements) * kv_.element_bytes();
+      };
+      for (int head = 0; head < state.kv_heads; ++head) {
+        keep(value(k, row) + int64_t{head} * state.key_dim, state.key_dim,
+             kv_.keys(id, head) + bytes(page + slot * state.key_dim));
+        keep(value(v, row) + int64_t{head} * state.value_dim, state.value_dim,
+             kv_.values(id, head) + bytes(page + slot * state.value_dim));
       }
     }
   };

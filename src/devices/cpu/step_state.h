@@ -14,22 +14,29 @@ struct AttentionTile {
   int tokens;
   int first_position;  // of the first token
   const int32_t* pages;
+  int context;  // positions there are, for queries that see all
 };
 
 struct StepState {
   StepState(int max_tokens, int max_rows);
 
   // Checks the step against the limits and fills the fields. Throws Error on a caller's mistake.
-  void load(const devices::Step& step, const devices::CompileOptions& limits, int64_t vocabulary);
+  void load(const devices::Step& step, const devices::CompileOptions& limits,
+            const program::Program& program);
 
-  int tokens = 0;                  // T
-  int rows = 0;                    // R
-  std::vector<int32_t> ids;        // [T]
-  std::vector<int32_t> positions;  // [T]
-  std::vector<int32_t> page;       // [T] the page that the token's keys go to
-  std::vector<int32_t> slot;       // [T] its place in that page
-  std::vector<int32_t> row_token;  // [R] the token of each row of logits
-  std::vector<AttentionTile> tiles;
+  bool encode = false;
+  int tokens = 0;                           // T
+  int rows = 0;                             // R
+  std::vector<int32_t> ids;                 // [T]
+  std::vector<int32_t> positions;           // [T]
+  std::vector<int32_t> page;                // [T] the page that the token's keys go to
+  std::vector<int32_t> slot;                // [T] its place in that page
+  std::vector<int32_t> row_token;           // [R] the token of each row of logits
+  std::vector<AttentionTile> tiles;         // of each run over its own positions
+  std::vector<AttentionTile> source_tiles;  // of runs with one source over its positions
+
+ private:
+  void add_source(const devices::Run& run, const devices::CompileOptions& limits);
 };
 
 }  // namespace outboard::cpu

@@ -39,6 +39,8 @@ const Case kCases[] = {
     {"window_one_token", 1, 4, 64, 64, 1000, 500, 0, true, 16},
     {"softcap", 40, 2, 64, 64, 64, 0, 5.0F, true, 16},
     {"all_positions", 37, 2, 64, 64, 0, 0, 0, false, 16},
+    {"beams", 6, 1, 64, 64, 20, 0, 0, false, 16},
+    {"beams_of_groups", 4, 3, 40, 24, 70, 0, 0, false, 16},
     {"many_heads", 3, 71, 32, 32, 10, 0, 0, true, 16},
     {"long_context", 2, 3, 64, 64, 5000, 0, 0, true, 256},
 };
@@ -102,6 +104,22 @@ TEST_P(AttentionTest, AgreesWithDoubleSoftmax) {
                                  64);
   const auto address = reinterpret_cast<uintptr_t>(scratch.data());
   kernels.attention(run, scratch.data() + (64 - address % 64) % 64);
+
+  // The same numbers as float32 give the same bits.
+  const auto widened = [](const std::vector<uint16_t>& halves) {
+    std::vector<float> floats;
+    for (const uint16_t half : halves) floats.push_back(formats::half_to_float(half));
+    return floats;
+  };
+  const std::vector<float> float_keys = widened(keys);
+  const std::vector<float> float_values = widened(values);
+  std::vector<float> float_out(out.size(), 123.0F);
+  run.keys = float_keys.data();
+  run.values = float_values.data();
+  run.float_kv = true;
+  run.out = float_out.data();
+  kernels.attention(run, scratch.data() + (64 - address % 64) % 64);
+  EXPECT_EQ(float_out, out);
 
   for (int t = 0; t < c.tokens; ++t) {
     const int end = c.causal ? c.first_position + t + 1 : context;

@@ -39,7 +39,9 @@ const Kernels& avx2_kernels() {
                                 add_rows,
                                 scale_row,
                                 softcap,
-                                to_half};
+                                to_half,
+                                block_maxima,
+                                sum_exp};
   return table;
 }
 

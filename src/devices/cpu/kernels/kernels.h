@@ -49,13 +49,15 @@ struct AttentionRun {
   float softcap = 0;         // 0: none; else score = softcap * tanh(score / softcap)
   bool causal = true;        // false: every token sees all `context` positions
   int context = 0;           // positions present; used when not causal
-  // f16 pages: position p lies in page pages[p / page_tokens], at keys + page * key_page_stride +
-  // (p % page_tokens) * key_dim. (The pointers are already at this layer and KV head.)
-  const uint16_t* keys = nullptr;
-  const uint16_t* values = nullptr;
+  // Pages of f16, or of float32: position p lies in page pages[p / page_tokens], at keys + page *
+  // key_page_stride + (p % page_tokens) * key_dim. (The pointers are already at this layer and KV
+  // head.)
+  const void* keys = nullptr;
+  const void* values = nullptr;
+  bool float_kv = false;
   const int32_t* pages = nullptr;
-  int64_t key_page_stride = 0;    // in halves
-  int64_t value_page_stride = 0;  // in halves
+  int64_t key_page_stride = 0;    // in elements
+  int64_t value_page_stride = 0;  // in elements
   int page_tokens = 0;
 };
 
@@ -97,7 +99,13 @@ struct Kernels {
   void (*scale)(const float* x, float factor, int64_t n, float* out);
   void (*softcap)(float* x, float cap, int64_t n);  // cap * tanh(x / cap), in place
   void (*to_half)(const float* x, int64_t n, uint16_t* out);
+  // The largest of each kMaximaBlock of x (the last may be shorter), which may be NaN or not where
+  // x has some; and the sum of exp(x - top).
+  void (*block_maxima)(const float* x, int64_t n, float* out);
+  float (*sum_exp)(const float* x, float top, int64_t n);
 };
+
+constexpr int64_t kMaximaBlock = 64;
 
 constexpr int64_t kRowTile = 16;
 

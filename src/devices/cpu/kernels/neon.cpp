@@ -38,7 +38,9 @@ const Kernels& neon_kernels() {
                                 add_rows,
                                 scale_row,
                                 softcap,
-                                to_half};
+                                to_half,
+                                block_maxima,
+                                sum_exp};
   return table;
 }
 

@@ -1,5 +1,6 @@
 // Plain C++ for any processor: slow, short, and what the other tables are compared with.
 // Weights are decoded to floats a row at a time; both packings are the floats themselves.
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -64,7 +65,13 @@ size_t linear_scratch_bytes(int64_t max_columns) {
 
 // --- attention ---
 
-void attention(const AttentionRun& run, std::byte* scratch) {
+float element(float x) { return x; }
+float element(uint16_t x) { return formats::half_to_float(x); }
+
+template <typename T>  // of keys and values
+void attend(const AttentionRun& run, std::byte* scratch) {
+  const T* keys = static_cast<const T*>(run.keys);
+  const T* values = static_cast<const T*>(run.values);
   auto* sum = reinterpret_cast<float*>(scratch);
   for (int t = 0; t < run.tokens; ++t) {
     const int position = run.first_position + t;
@@ -79,10 +86,10 @@ void attention(const AttentionRun& run, std::byte* scratch) {
       for (int p = begin; p < end; ++p) {
         const int64_t page = run.pages[p / run.page_tokens];
         const int64_t slot = p % run.page_tokens;
-        const uint16_t* key = run.keys + page * run.key_page_stride + slot * run.key_dim;
-        const uint16_t* value = run.values + page * run.value_page_stride + slot * run.value_dim;
+        const T* key = keys + page * run.key_page_stride + slot * run.key_dim;
+        const T* value = values + page * run.value_page_stride + slot * run.value_dim;
         float score = 0;
-        for (int d = 0; d < run.key_dim; ++d) score += q[d] * formats::half_to_float(key[d]);
+        for (int d = 0; d < run.key_dim; ++d) score += q[d] * element(key[d]);
         score *= run.scale;
         if (run.softcap > 0) score = run.softcap * std::tanh(score / run.softcap);
         if (score > top) {  // rescale what has been summed to the new maximum
@@ -94,12 +101,16 @@ void attention(const AttentionRun& run, std::byte* scratch) {
         const float weight = std::exp(score - top);
         total += weight;
         for (int d = 0; d < run.value_dim; ++d) {
-          sum[d] += weight * formats::half_to_float(value[d]);
+          sum[d] += weight * element(value[d]);
         }
       }
       for (int d = 0; d < run.value_dim; ++d) out[d] = total > 0 ? sum[d] / total : 0.0F;
     }
   }
+}
+
+void attention(const AttentionRun& run, std::byte* scratch) {
+  run.float_kv ? attend<float>(run, scratch) : attend<uint16_t>(run, scratch);
 }
 
 size_t attention_scratch_bytes(int, int, int value_dim) {
@@ -179,6 +190,17 @@ void to_half(const float* x, int64_t n, uint16_t* out) {
   for (int64_t i = 0; i < n; ++i) out[i] = formats::float_to_half(x[i]);
 }
 
+void block_maxima(const float* x, int64_t n, float* out) {
+  for (int64_t i = 0; i < n; i += kMaximaBlock)
+    *out++ = *std::max_element(x + i, x + std::min(i + kMaximaBlock, n));
+}
+
+float sum_exp(const float* x, float top, int64_t n) {
+  double sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += std::exp(static_cast<double>(x[i]) - top);
+  return static_cast<float>(sum);
+}
+
 }  // namespace
 
 const Kernels& scalar_kernels() {
@@ -197,7 +219,9 @@ const Kernels& scalar_kernels() {
                                 add,
                                 scale,
                                 softcap,
-                                to_half};
+                                to_half,
+                                block_maxima,
+                                sum_exp};
   return table;
 }
 

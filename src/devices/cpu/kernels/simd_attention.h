@@ -4,7 +4,7 @@
 // queries are computed, turned to weights under the running maximum of each query (online softmax),
 // and the values are added to the running sums. Many queries: the block's keys are turned to floats
 // with positions in lanes, and both products are register-blocked matrix products. Few queries (one
-// token): keys and values are read once, in place.
+// token, the beams of a search): keys and values are read in place, once for some queries.
 #pragma once
 
 #include "devices/cpu/kernels/kernels.h"
@@ -63,14 +63,17 @@ size_t attention_scratch_bytes(int group, int key_dim, int value_dim) {
 
 // Where the rows of a block's positions [begin, end) lie; those outside repeat the nearest, so that
 // a few at a time can be read without a check.
-void find_rows(const AttentionRun& run, int first, int begin, int end, const uint16_t** keys,
-               const uint16_t** values) {
+template <typename T>  // of keys and values: uint16_t (f16) or float
+void find_rows(const AttentionRun& run, int first, int begin, int end, const T** keys,
+               const T** values) {
+  const T* all_keys = static_cast<const T*>(run.keys);
+  const T* all_values = static_cast<const T*>(run.values);
   int page = (first + begin) / run.page_tokens;
   int slot = (first + begin) % run.page_tokens;
   for (int i = begin; i < end; ++i) {
-    keys[i] = run.keys + run.pages[page] * run.key_page_stride + int64_t{slot} * run.key_dim;
+    keys[i] = all_keys + run.pages[page] * run.key_page_stride + int64_t{slot} * run.key_dim;
     values[i] =
-        run.values + run.pages[page] * run.value_page_stride + int64_t{slot} * run.value_dim;
+        all_values + run.pages[page] * run.value_page_stride + int64_t{slot} * run.value_dim;
     if (++slot == run.page_tokens) {
       slot = 0;
       ++page;
@@ -92,19 +95,25 @@ OUTBOARD_INLINE int first_seen(const AttentionRun& run, int token) {
 OUTBOARD_INLINE int end_seen(const AttentionRun& run, int token) {
   return run.causal ? run.first_position + token + 1 : run.context;
 }
-OUTBOARD_INLINE Vec half_lanes(const uint16_t* row, int at, int dim) {
-  return at + kLanes <= dim ? load_half(row + at) : load_half_part(row + at, dim - at);
+OUTBOARD_INLINE Vec widen(const uint16_t* p) { return load_half(p); }
+OUTBOARD_INLINE Vec widen(const float* p) { return load(p); }
+OUTBOARD_INLINE Vec widen_part(const uint16_t* p, int64_t n) { return load_half_part(p, n); }
+OUTBOARD_INLINE Vec widen_part(const float* p, int64_t n) { return load_part(p, n); }
+template <typename T>
+OUTBOARD_INLINE Vec lanes_at(const T* row, int at, int dim) {
+  return at + kLanes <= dim ? widen(row + at) : widen_part(row + at, dim - at);
 }
 
 // --- many queries ---
 
 // keys[d * kBlock + i] = element d of row i.
-void transpose_keys(const uint16_t* const* rows, int dim, float* keys) {
+template <typename T>
+void transpose_keys(const T* const* rows, int dim, float* keys) {
   for (int i = 0; i < kBlock; i += kLanes) {
     for (int d = 0; d < dim; d += kLanes) {
       Vec tile[kLanes];
       OUTBOARD_UNROLL
-      for (int lane = 0; lane < kLanes; ++lane) tile[lane] = half_lanes(rows[i + lane], d, dim);
+      for (int lane = 0; lane < kLanes; ++lane) tile[lane] = lanes_at(rows[i + lane], d, dim);
       transpose_tile(tile);
       OUTBOARD_UNROLL
       for (int lane = 0; lane < kLanes; ++lane) store(keys + (d + lane) * kBlock + i, tile[lane]);
@@ -112,11 +121,12 @@ void transpose_keys(const uint16_t* const* rows, int dim, float* keys) {
   }
 }
 
-void widen_values(const uint16_t* const* rows, int dim, float* values) {
+template <typename T>
+void widen_values(const T* const* rows, int dim, float* values) {
   const int width = round_to_lanes(dim);
   for (int i = 0; i < kBlock; ++i) {
     for (int d = 0; d < width; d += kLanes) {
-      store(values + i * width + d, half_lanes(rows[i], d, dim));
+      store(values + i * width + d, lanes_at(rows[i], d, dim));
     }
   }
 }
@@ -179,13 +189,13 @@ OUTBOARD_INLINE void product_rows(int rows, int depth, A a, const float* b, int 
   }
 }
 
-// --- one token ---
+// --- few queries ---
 
-// Scores and sums of a few heads, reading keys and values where they are.
+// Scores and sums of a few queries, reading keys and values where they are.
 
 // Four positions from i.
-template <int H>
-void direct_scores(const uint16_t* const* keys, int i, const float* q, int dim, float* scores) {
+template <int H, typename T>
+void direct_scores(const T* const* keys, int i, const float* const* q, int dim, float* scores) {
   Vec sums[H][4];
   OUTBOARD_UNROLL
   for (int h = 0; h < H; ++h) {
@@ -196,19 +206,19 @@ void direct_scores(const uint16_t* const* keys, int i, const float* q, int dim, 
   for (; d + kLanes <= dim; d += kLanes) {
     OUTBOARD_UNROLL
     for (int k = 0; k < 4; ++k) {
-      const Vec key = load_half(keys[i + k] + d);
+      const Vec key = widen(keys[i + k] + d);
       OUTBOARD_UNROLL
-      for (int h = 0; h < H; ++h) sums[h][k] = fma(key, load(q + h * dim + d), sums[h][k]);
+      for (int h = 0; h < H; ++h) sums[h][k] = fma(key, load(q[h] + d), sums[h][k]);
     }
   }
   if (d < dim) {
     const int64_t left = dim - d;
     OUTBOARD_UNROLL
     for (int k = 0; k < 4; ++k) {
-      const Vec key = load_half_part(keys[i + k] + d, left);
+      const Vec key = widen_part(keys[i + k] + d, left);
       OUTBOARD_UNROLL
       for (int h = 0; h < H; ++h) {
-        sums[h][k] = fma(key, load_part(q + h * dim + d, left), sums[h][k]);
+        sums[h][k] = fma(key, load_part(q[h] + d, left), sums[h][k]);
       }
     }
   }
@@ -218,8 +228,8 @@ void direct_scores(const uint16_t* const* keys, int i, const float* q, int dim, 
   }
 }
 
-template <int H, int V>
-OUTBOARD_INLINE void direct_sums(const uint16_t* const* values, int begin, int end, int d, int dim,
+template <int H, int V, typename T>
+OUTBOARD_INLINE void direct_sums(const T* const* values, int begin, int end, int d, int dim,
                                  const float* weights, const float* shrink, float* sums) {
   const int width = round_to_lanes(dim);
   Vec acc[H][V];
@@ -233,8 +243,7 @@ OUTBOARD_INLINE void direct_sums(const uint16_t* const* values, int begin, int e
   for (int i = begin; i < end; ++i) {
     OUTBOARD_UNROLL
     for (int v = 0; v < V; ++v) {
-      const Vec value =
-          V > 1 ? load_half(values[i] + d + v * kLanes) : half_lanes(values[i], d, dim);
+      const Vec value = V > 1 ? widen(values[i] + d + v * kLanes) : lanes_at(values[i], d, dim);
       OUTBOARD_UNROLL
       for (int h = 0; h < H; ++h) {
         acc[h][v] = fma(value, all(weights[h * kBlock + i]), acc[h][v]);
@@ -248,8 +257,8 @@ OUTBOARD_INLINE void direct_sums(const uint16_t* const* values, int begin, int e
   }
 }
 
-template <int H>
-void direct_sums(const uint16_t* const* values, int begin, int end, int dim, const float* weights,
+template <int H, typename T>
+void direct_sums(const T* const* values, int begin, int end, int dim, const float* weights,
                  const float* shrink, float* sums) {
   int d = 0;
   for (; d + 4 * kLanes <= dim; d += 4 * kLanes) {
@@ -260,20 +269,20 @@ void direct_sums(const uint16_t* const* values, int begin, int end, int dim, con
   }
 }
 
-// Calls body(head, number of heads as a constant) for all heads.
+// Calls body(query, number of queries as a constant) for all queries.
 template <typename Body>
-OUTBOARD_INLINE void by_heads(int group, Body body) {
-  int head = 0;
-  for (; group - head >= kDirectHeads; head += kDirectHeads) {
-    body.template operator()<kDirectHeads>(head);
+OUTBOARD_INLINE void by_queries(int queries, Body body) {
+  int row = 0;
+  for (; queries - row >= kDirectQueries; row += kDirectQueries) {
+    body.template operator()<kDirectQueries>(row);
   }
-  if constexpr (kDirectHeads > 3) {
-    if (group - head == 3) return body.template operator()<3>(head);
+  if constexpr (kDirectQueries > 3) {
+    if (queries - row == 3) return body.template operator()<3>(row);
   }
-  if constexpr (kDirectHeads > 2) {
-    if (group - head == 2) return body.template operator()<2>(head);
+  if constexpr (kDirectQueries > 2) {
+    if (queries - row == 2) return body.template operator()<2>(row);
   }
-  if (group - head == 1) return body.template operator()<1>(head);
+  if (queries - row == 1) return body.template operator()<1>(row);
 }
 
 // --- both ---
@@ -335,6 +344,7 @@ void weigh(const AttentionRun& run, int begin, int end, float* row, float* top, 
 }
 
 // Tokens [token, token + tokens) of the run.
+template <typename T>
 void attention_tile(const AttentionRun& run, int token, int tokens, const AttentionScratch& s) {
   const int queries = tokens * run.group;
   const int width = round_to_lanes(run.value_dim);
@@ -350,16 +360,18 @@ void attention_tile(const AttentionRun& run, int token, int tokens, const Attent
   const int first_block = first_seen(run, token) / kBlock * kBlock;
   for (int first = first_block; first < end; first += kBlock) {
     const int count = end - first < kBlock ? end - first : kBlock;
-    const bool direct = tokens == 1;
+    const bool direct = tokens == 1 || queries <= 2 * kDirectQueries;
     // Positions before the window of the first token may have left their pages.
     const int skip = first_seen(run, token) > first ? first_seen(run, token) - first : 0;
-    const uint16_t* keys[kBlock];
-    const uint16_t* values[kBlock];
+    const T* keys[kBlock];
+    const T* values[kBlock];
     find_rows(run, first, skip, count, keys, values);
     if (direct) {
-      by_heads(run.group, [&]<int H>(int head) {
+      by_queries(queries, [&]<int H>(int row) {
+        const float* q[H];
+        for (int h = 0; h < H; ++h) q[h] = query(row + h);
         for (int i = skip / 4 * 4; i < count; i += 4) {
-          direct_scores<H>(keys, i, query(head), run.key_dim, s.weights + head * kBlock);
+          direct_scores<H>(keys, i, q, run.key_dim, s.weights + row * kBlock);
         }
       });
     } else {
@@ -375,9 +387,9 @@ void attention_tile(const AttentionRun& run, int token, int tokens, const Attent
             s.top + row, s.total + row, s.shrink + row);
     }
     if (direct) {
-      by_heads(run.group, [&]<int H>(int head) {
-        direct_sums<H>(values, skip, count, run.value_dim, s.weights + head * kBlock,
-                       s.shrink + head, s.sums + head * width);
+      by_queries(queries, [&]<int H>(int row) {
+        direct_sums<H>(values, skip, count, run.value_dim, s.weights + row * kBlock, s.shrink + row,
+                       s.sums + row * width);
       });
     } else {
       widen_values(values, run.value_dim, s.values);
@@ -404,7 +416,9 @@ void attention(const AttentionRun& run, std::byte* scratch) {
   const int step = tile_tokens(run.group);
   for (int token = 0; token < run.tokens; token += step) {
     const int left = run.tokens - token;
-    attention_tile(run, token, left < step ? left : step, s);
+    const int tokens = left < step ? left : step;
+    run.float_kv ? attention_tile<float>(run, token, tokens, s)
+                 : attention_tile<uint16_t>(run, token, tokens, s);
   }
 }
 

@@ -209,5 +209,39 @@ void to_half(const float* x, int64_t n, uint16_t* out) {
   if (i < n) store_half_part(out + i, load_part(x + i, n - i), n - i);
 }
 
+void block_maxima(const float* x, int64_t n, float* out) {
+  int64_t i = 0;
+  for (; i + kMaximaBlock <= n; i += kMaximaBlock) {
+    Vec largest = load(x + i);
+    for (int64_t k = kLanes; k < kMaximaBlock; k += kLanes) {
+      largest = larger(largest, load(x + i + k));
+    }
+    *out++ = max_lanes(largest);
+  }
+  if (i == n) return;
+  float largest = x[i];
+  for (; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+  *out = largest;
+}
+
+// Partial sums of blocks are added in double: a vocabulary has 50,000 terms.
+float sum_exp(const float* x, float top, int64_t n) {
+  double sum = 0;
+  int64_t i = 0;
+  for (; i + kMaximaBlock <= n; i += kMaximaBlock) {
+    Vec block = all(0.0F);
+    for (int64_t k = 0; k < kMaximaBlock; k += kLanes) {
+      block = add(block, exponential(sub(load(x + i + k), all(top))));
+    }
+    sum += static_cast<double>(sum_lanes(block));
+  }
+  for (; i < n; ++i) {
+    float lanes[kLanes];
+    store(lanes, exponential(all(x[i] - top)));
+    sum += static_cast<double>(lanes[0]);
+  }
+  return static_cast<float>(sum);
+}
+
 }  // namespace
 }  // namespace outboard::cpu

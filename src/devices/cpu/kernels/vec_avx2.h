@@ -16,7 +16,7 @@ constexpr int kLanes = 8;
 constexpr int kTileRows = 4;  // 12 sums and a few inputs in 16 registers
 constexpr int kTileTokens = 3;
 constexpr int kProductRows = 3;
-constexpr int kDirectHeads = 2;
+constexpr int kDirectQueries = 2;
 
 OUTBOARD_INLINE __m256i first_lanes(int64_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),

@@ -12,10 +12,10 @@ namespace {
 
 using Vec = __m512;
 constexpr int kLanes = 16;
-constexpr int kTileRows = 4;     // the float GEMM's block of outputs, rows x tokens, that
-constexpr int kTileTokens = 6;   // keeps its sums in registers
-constexpr int kDirectHeads = 4;  // heads that share a read of a key, times 4 positions
-constexpr int kProductRows = 6;  // the same for attention: rows x 4 vectors
+constexpr int kTileRows = 4;       // the float GEMM's block of outputs, rows x tokens, that
+constexpr int kTileTokens = 6;     // keeps its sums in registers
+constexpr int kDirectQueries = 4;  // heads that share a read of a key, times 4 positions
+constexpr int kProductRows = 6;    // the same for attention: rows x 4 vectors
 
 OUTBOARD_INLINE __mmask16 first_lanes(int64_t n) { return static_cast<__mmask16>((1U << n) - 1); }
 

@@ -16,7 +16,7 @@ constexpr int kLanes = 4;
 constexpr int kTileRows = 4;  // 24 sums and a few inputs in 32 registers
 constexpr int kTileTokens = 6;
 constexpr int kProductRows = 6;
-constexpr int kDirectHeads = 4;
+constexpr int kDirectQueries = 4;
 
 OUTBOARD_INLINE Vec load(const float* p) { return vld1q_f32(p); }
 OUTBOARD_INLINE void store(float* p, Vec v) { vst1q_f32(p, v); }
