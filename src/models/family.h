@@ -61,5 +61,6 @@ program::Program build_gpt2(const formats::Model& model);
 program::Program build_llama(const formats::Model& model);   // Llama 1-3.2, Mistral, SmolLM2
 program::Program build_qwen(const formats::Model& model);    // Qwen 2, 2.5, 3 and Qwen 3 MoE
 program::Program build_gemma3(const formats::Model& model);  // text
+program::Program build_marian(const formats::Model& model);  // Helsinki-NLP's opus-mt
 
 }  // namespace outboard::models

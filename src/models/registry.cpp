@@ -14,7 +14,8 @@ using Build = program::Program (*)(const formats::Model&);
 const std::map<std::string, Build, std::less<>>& registry() {
   static const std::map<std::string, Build, std::less<>> families = {
       {"gemma3", build_gemma3}, {"gpt2", build_gpt2},  {"llama", build_llama},
-      {"qwen2", build_qwen},    {"qwen3", build_qwen}, {"qwen3moe", build_qwen},
+      {"marian", build_marian}, {"qwen2", build_qwen}, {"qwen3", build_qwen},
+      {"qwen3moe", build_qwen},
   };
   return families;
 }

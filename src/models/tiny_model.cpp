@@ -32,6 +32,40 @@ class Maker {
     model_.path = "tiny-" + architecture_ + ".gguf";
   }
 
+  formats::Model make_marian() {
+    model_.metadata.set("general.architecture", architecture_);
+    model_.metadata.set("general.name", std::string("tiny marian"));
+    for (const auto& [key, value] : {std::pair("block_count", kLayers),
+                                     {"decoder_block_count", kLayers},
+                                     {"embedding_length", kWidth},
+                                     {"context_length", kContext},
+                                     {"feed_forward_length", kHidden},
+                                     {"decoder_feed_forward_length", kHidden},
+                                     {"attention.head_count", kHeads},
+                                     {"decoder_attention_head_count", kHeads},
+                                     {"decoder_start_token_id", kVocabulary - 1}})
+      set(key, value);
+    set("embedding_scale", std::sqrt(static_cast<float>(kWidth)));
+    add("token_embd.weight", {kVocabulary, kWidth}, 0.2F);
+    add("position_embd.weight", {kContext, kWidth}, 0.5F);
+    for (const char* stack : {"enc", "dec"})
+      for (uint32_t layer = 0; layer < kLayers; ++layer) {
+        const std::string p = fmt::format("{}.blk.{}.", stack, layer);
+        marian_attention(p + "attn");
+        if (stack == std::string("dec")) marian_attention(p + "cross_attn");
+        norm(p + "ffn_norm", kWidth);
+        linear(p + "ffn_up", kHidden, kWidth);
+        linear(p + "ffn_down", kWidth, kHidden);
+      }
+    add("output.weight", {kVocabulary, kWidth}, 0.25F);
+    const auto bias = std::make_shared<std::vector<float>>(kVocabulary, 0.0F);
+    bias->back() = -INFINITY;
+    model_.add(
+        {"output.bias", formats::TensorType::F32, {kVocabulary}, std::as_bytes(std::span(*bias))});
+    model_.keep_alive(bias);
+    return std::move(model_);
+  }
+
   formats::Model make() {
     metadata();
     tokenizer();
@@ -108,9 +142,18 @@ class Maker {
   void matrix(const std::string& name, int64_t rows, int64_t columns) {
     add(name, {rows, columns}, 1 / std::sqrt(static_cast<float>(columns)));
   }
+  void linear(const std::string& name, int64_t rows, int64_t columns) {
+    matrix(name + ".weight", rows, columns);
+    add(name + ".bias", {rows}, 0.1F);
+  }
+  void marian_attention(const std::string& name) {
+    for (const char* part : {"q", "k", "v", "o"})
+      linear(fmt::format("{}_{}", name, part), kWidth, kWidth);
+    norm(name + "_norm", kWidth);
+  }
   void norm(const std::string& name, int64_t size) {
     add(name + ".weight", {size}, 0.1F, 1);
-    if (is("gpt2")) add(name + ".bias", {size}, 0.1F);
+    if (is("gpt2") || is("marian")) add(name + ".bias", {size}, 0.1F);
   }
 
   void tensors() {
@@ -170,7 +213,8 @@ class Maker {
 }  // namespace
 
 formats::Model tiny_model(const std::string& architecture, unsigned seed) {
-  return Maker(architecture, seed).make();
+  Maker maker(architecture, seed);
+  return architecture == "marian" ? maker.make_marian() : maker.make();
 }
 
 void write_tiny_model(const std::filesystem::path& path, const std::string& architecture,
