@@ -8,6 +8,7 @@ namespace outboard::cli {
 
 void add_run(CLI::App& app);
 void add_chat(CLI::App& app);
+void add_translate(CLI::App& app);
 void add_pull(CLI::App& app);
 void add_list(CLI::App& app);
 void add_inspect(CLI::App& app);
@@ -15,6 +16,7 @@ void add_tokenize(CLI::App& app);
 void add_perplexity(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_quantize(CLI::App& app);
+void add_convert(CLI::App& app);
 void add_sim(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_guard(CLI::App& app);

@@ -23,6 +23,7 @@ int run(int argc, char** argv) {
   using namespace outboard::cli;  // NOLINT: the list below reads as the help does
   add_run(app);
   add_chat(app);
+  add_translate(app);
   add_pull(app);
   add_list(app);
   add_inspect(app);
@@ -30,6 +31,7 @@ int run(int argc, char** argv) {
   add_perplexity(app);
   add_bench(app);
   add_quantize(app);
+  add_convert(app);
   add_sim(app);
   add_doctor(app);
   add_guard(app);

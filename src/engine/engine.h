@@ -30,6 +30,7 @@
 #include "formats/model_file.h"
 #include "program/program.h"
 #include "text/chat_template.h"
+#include "text/marian_tokenizer.h"
 #include "text/tokenizer.h"
 
 namespace outboard::engine {
@@ -52,7 +53,11 @@ class Model {
   const formats::Model& file() const { return *file_; }
   std::shared_ptr<const formats::Model> shared_file() const { return file_; }
   const program::Program& program() const { return program_; }
-  const text::Tokenizer& tokenizer() const { return *tokenizer_; }
+  // Of a language model; throws Error for a translation model.
+  const text::Tokenizer& tokenizer() const;
+  // Of a translation model (see engine/translator.h); throws Error for a language model.
+  const text::MarianTokenizer& translation_tokenizer() const;
+  bool translates() const { return marian_tokenizer_ != nullptr; }
   devices::Device& device() { return *device_; }
 
   // A conversation as the model's own chat template writes it, tokenized. Throws Error when the
@@ -67,7 +72,8 @@ class Model {
 
   std::shared_ptr<const formats::Model> file_;
   program::Program program_;
-  std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;  // one of the two
+  std::unique_ptr<text::MarianTokenizer> marian_tokenizer_;
   mutable std::optional<text::ChatTemplate> chat_template_;
   std::unique_ptr<devices::Device> device_;
 };

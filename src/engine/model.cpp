@@ -9,16 +9,39 @@ std::shared_ptr<Model> Model::read(const std::filesystem::path& path) {
       new Model);  // NOLINT(cppcoreguidelines-owning-memory): private constructor
   model->file_ = std::make_shared<formats::Model>(formats::open_model(path));
   model->program_ = models::build_program(*model->file_);
+  size_t tokens = 0;
   try {
-    model->tokenizer_ = text::Tokenizer::from_metadata(model->file_->metadata);
+    const formats::Metadata& metadata = model->file_->metadata;
+    if (model->program_.encoder_ops > 0) {
+      model->marian_tokenizer_ = std::make_unique<text::MarianTokenizer>(metadata);
+      tokens = model->marian_tokenizer_->vocabulary_size();
+    } else {
+      model->tokenizer_ = text::Tokenizer::from_metadata(metadata);
+      tokens = model->tokenizer_->vocabulary_size();
+    }
   } catch (Error& e) {
     e.add_context(path.string());
     throw;
   }
-  if (model->tokenizer_->vocabulary_size() > static_cast<size_t>(model->program_.vocabulary))
-    fail("{}: the tokenizer has {} tokens, but the model's output only {}", path.string(),
-         model->tokenizer_->vocabulary_size(), model->program_.vocabulary);
+  if (tokens > static_cast<size_t>(model->program_.vocabulary))
+    fail("{}: the tokenizer has {} tokens, but the model's output only {}", path.string(), tokens,
+         model->program_.vocabulary);
   return model;
+}
+
+const text::Tokenizer& Model::tokenizer() const {
+  if (translates())
+    throw Error(fmt::format("{} is a translation model", program_.name),
+                "Use it with `outboard translate`.");
+  return *tokenizer_;
+}
+
+const text::MarianTokenizer& Model::translation_tokenizer() const {
+  if (!translates())
+    throw Error(fmt::format("{} is a language model, not a translation model", program_.name),
+                "Use it with `outboard run`, or pull one that translates: `outboard pull "
+                "opus-mt-en-fr`.");
+  return *marian_tokenizer_;
 }
 
 std::shared_ptr<Model> Model::load(const std::filesystem::path& path, const LoadOptions& options) {

@@ -93,6 +93,7 @@ struct Session::State {
       : model(std::move(m)),
         options(complete(o, model->program())),
         pool(pages_for(options), kPageTokens, options.prefix_cache) {
+    const text::Tokenizer& tokenizer = model->tokenizer();  // says so where there is none
     devices::CompileOptions compile;
     compile.max_tokens = options.max_step_tokens;
     compile.max_rows = options.max_rows;
@@ -102,7 +103,6 @@ struct Session::State {
     runs.reserve(static_cast<size_t>(options.max_sequences));
     in_step.reserve(static_cast<size_t>(options.max_sequences));
     if (executable->lookahead() == 1) return;  // nothing is queued that could be left out
-    const text::Tokenizer& tokenizer = model->tokenizer();
     for (size_t id = 0; id < tokenizer.vocabulary_size(); ++id)
       if (tokenizer.is_end_of_generation(static_cast<int32_t>(id)))
         stops.push_back(static_cast<int32_t>(id));
