@@ -238,7 +238,10 @@ StepResult AmdExecutable::wait(Ticket ticket) {
                       logits_.begin() + static_cast<ptrdiff_t>(r * vocabulary));
       logits = std::span(logits_).first(rows * vocabulary);
     }
-    return {logits, {chosen_.data(), runs}};
+    StepResult result;
+    result.logits = logits;
+    result.tokens = {chosen_.data(), runs};
+    return result;
   });
 }
 

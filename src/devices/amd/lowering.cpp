@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "devices/amd/kernels/plane_layout.h"
 #include "devices/amd/kernels/planes.h"
 #include "support/error.h"
 
@@ -111,9 +112,8 @@ class Lowering {
         lower_linear(*linear, op.out);
       } else if (const auto* attention = std::get_if<program::Attention>(&op.kind)) {
         lower_attention(*attention, op.out);
-      } else if (std::get_if<program::Experts>(&op.kind) != nullptr) {
-        throw Error("the card has no kernels for mixtures of experts yet",
-                    "Use --device cpu for this model.");
+      } else if (const auto* experts = std::get_if<program::Experts>(&op.kind)) {
+        lower_experts(*experts, op.out);
       } else if (op.out == program_.logits) {
         materialize(op.out);
       }
@@ -318,8 +318,8 @@ class Lowering {
   View make(const program::SelectRows& select, ValueId id) {
     return elementwise(kernels::RowsKind::kSelect, select.x, kNone, 0, {}, id);
   }
-  // Linear and Attention are lowered where they stand: what is asked for here is there already, or
-  // is an attention's splits, which only matrix products read.
+  // Linear, Attention and Experts are lowered where they stand: what is asked for here is there
+  // already, or is an attention's splits, which only matrix products read.
   View make(const program::Linear&, ValueId id) { return missing(id); }
   View make(const program::Attention&, ValueId id) { return prepare_rows(id); }
   View make(const program::Experts&, ValueId id) { return missing(id); }
@@ -446,9 +446,9 @@ class Lowering {
   // --- matrix products ---
 
   struct Product {
-    const program::Linear* linear;
-    ValueId out;     // of the Linear
-    ValueId result;  // what its rows become: itself, a residual sum, capped logits
+    const program::Linear* linear;  // null: of experts
+    ValueId out;                    // of the op
+    ValueId result;                 // what its rows become: itself, a residual sum, capped logits
     bool accumulate = false;
     float softcap = 0;
   };
@@ -458,9 +458,12 @@ class Lowering {
     return std::ranges::all_of(users_[index(id)], [&](int user) {
       const Op& op = program_.ops[index(user)];
       if (&op == last) return true;
+      // Experts read their input before the last of their launches, which stores.
+      if (user == op_ && std::holds_alternative<program::Experts>(op.kind)) return true;
       if (user >= op_) return false;
       const bool at_once = std::holds_alternative<program::Linear>(op.kind) ||
-                           std::holds_alternative<program::Attention>(op.kind);
+                           std::holds_alternative<program::Attention>(op.kind) ||
+                           std::holds_alternative<program::Experts>(op.kind);
       return at_once ||
              (views_[index(op.out)] && !std::holds_alternative<program::Slice>(op.kind)) ||
              is_settled(op.out, last);
@@ -468,11 +471,12 @@ class Lowering {
   }
 
   // What can be done as the product is stored.
-  Product product(const program::Linear& linear, ValueId out) {
-    Product p{&linear, out, out};
+  Product product(const program::Linear* linear, ValueId out) {
+    Product p{linear, out, out};
     const Op* user = only_user(out);
     if (user == nullptr) return p;
-    if (const auto* softcap = std::get_if<program::Softcap>(&user->kind)) {
+    if (const auto* softcap = std::get_if<program::Softcap>(&user->kind);
+        softcap != nullptr && linear != nullptr) {
       p.softcap = softcap->cap;
       p.result = user->out;
     } else if (const auto* add = std::get_if<program::Add>(&user->kind)) {
@@ -488,12 +492,12 @@ class Lowering {
   }
 
   void lower_linear(const program::Linear& linear, ValueId out) {
-    std::vector<Product> products{product(linear, out)};
+    std::vector<Product> products{product(&linear, out)};
     // Others that multiply the same rows go along.
     for (size_t i = index(op_) + 1; i < program_.ops.size() && products.size() < 3; ++i) {
       const auto* other = std::get_if<program::Linear>(&program_.ops[i].kind);
       if (other == nullptr || other->x != linear.x || done_[i]) continue;
-      const Product p = product(*other, program_.ops[i].out);
+      const Product p = product(other, program_.ops[i].out);
       if (p.accumulate || products[0].accumulate || p.softcap != products[0].softcap) continue;
       products.push_back(p);
       done_[i] = true;
@@ -581,11 +585,18 @@ class Lowering {
   Half prepare_half(ValueId id, int rows) {
     const auto found = std::ranges::find(halves_, id, &Half::value);
     if (found != halves_.end()) return *found;
+    halves_.push_back(make_half(input(id), rows));
+    halves_.back().value = id;
+    return halves_.back();
+  }
+
+  // Of an input whose reads are noted already.
+  Half make_half(const kernels::Input& in, int rows) {
     kernels::PrepareArgs args{};
-    args.input = input(id);
+    args.input = in;
     args.step = step();
     const auto count = static_cast<uint64_t>(rows);
-    Half half{id, 0, 0, static_cast<int>(round_up(static_cast<uint64_t>(width_of(id)), 32))};
+    Half half{kNone, 0, 0, static_cast<int>(round_up(static_cast<uint64_t>(in.width), 32))};
     half.half = new_storage(count * static_cast<uint64_t>(half.stride) * 2);
     half.factor = new_storage(count * 4);
     for (const int storage : {half.half, half.factor}) accesses_.writes.push_back(range(storage));
@@ -593,7 +604,6 @@ class Lowering {
     args.half_stride = half.stride;
     args.factor = pointer<float>(range(half.factor).address);
     launch("prepare", args, {static_cast<uint32_t>(rows), 1, 1});
-    halves_.push_back(half);
     return half;
   }
 
@@ -612,6 +622,214 @@ class Lowering {
       finish(p, view);
     }
     launch("matmul", args, {kernels::matmul_workgroups(args), 1, 1});
+  }
+
+  // --- mixtures of experts ---
+
+  // The router's choice: storages.
+  struct Choice {
+    View logits;
+    int chosen, weights;
+  };
+
+  // One expert's share of a matrix of all.
+  kernels::Matrix expert_matrix(program::WeightId id, int experts) {
+    kernels::Matrix m = weights_.matrix(id);
+    m.rows /= experts;
+    return m;
+  }
+
+  kernels::Part expert_part(program::WeightId id, int experts, const View& out) {
+    kernels::Part part{};
+    part.matrix = expert_matrix(id, experts);
+    part.out = pointer<float>(write(out));
+    part.stride = out.stride;
+    return part;
+  }
+
+  kernels::Routing routing(const program::Experts& op, const Choice& choice) {
+    kernels::Routing r{};
+    r.experts = weights_.matrix(op.router).rows;
+    r.used = op.used;
+    r.normalise = op.normalise ? 1 : 0;
+    accesses_.scalar_reads.push_back(range_of(choice.logits));
+    r.logits = pointer<const float>(range_of(choice.logits).address);
+    r.logit_stride = choice.logits.stride;
+    for (const int storage : {choice.chosen, choice.weights})
+      accesses_.writes.push_back(range(storage));
+    r.chosen = pointer<int32_t>(range(choice.chosen).address);
+    r.weights = pointer<float>(range(choice.weights).address);
+    return r;
+  }
+
+  template <typename T>
+  kernels::Ptr<T> read_storage(int storage) {
+    accesses_.reads.push_back(range(storage));
+    return pointer<T>(range(storage).address);
+  }
+  // What is the same for all lanes.
+  template <typename T>
+  kernels::Ptr<T> read_scalars(int storage) {
+    accesses_.scalar_reads.push_back(range(storage));
+    return pointer<T>(range(storage).address);
+  }
+  template <typename T>
+  kernels::Ptr<T> write_storage(int storage) {
+    accesses_.writes.push_back(range(storage));
+    return pointer<T>(range(storage).address);
+  }
+
+  void lower_experts(const program::Experts& op, ValueId out) {
+    const int tokens = rows_of(out);
+    const kernels::Matrix router = weights_.matrix(op.router);
+    if (router.rows > kernels::kMaxExperts || op.used > kernels::kMaxExpertsUsed)
+      throw Error(fmt::format("{} of {} experts: the card chooses up to {} of {}", op.used,
+                              router.rows, kernels::kMaxExpertsUsed, kernels::kMaxExperts),
+                  "Use --device cpu for this model.");
+    Choice choice{new_view(tokens, router.rows), 0, 0};
+    kernels::ExpertMatvecArgs args{};
+    args.matvec.input = input(op.x);
+    args.matvec.step = step();
+    args.matvec.part_count = 1;
+    args.matvec.parts[0] = expert_part(op.router, 1, choice.logits);
+    launch("expert_matvec", args,
+           {kernels::matvec_workgroups(args.matvec), static_cast<uint32_t>(tokens), 1});
+    const uint64_t bytes =
+        uint64_t{4} * static_cast<uint64_t>(tokens) * static_cast<uint64_t>(op.used);
+    choice.chosen = new_storage(bytes);
+    choice.weights = new_storage(bytes);
+    const Product p = product(nullptr, out);
+    if (tokens <= kMatvecRows)
+      few_rows(op, choice, p, tokens);
+    else
+      many_rows(op, choice, p, tokens);
+  }
+
+  void few_rows(const program::Experts& op, const Choice& choice, const Product& p, int tokens) {
+    const int experts = weights_.matrix(op.router).rows;
+    const kernels::Matrix gate = expert_matrix(op.gate, experts);
+    const kernels::Matrix up = expert_matrix(op.up, experts);
+    const int pairs = tokens * op.used;
+    // Rows of whole units, as expert_down reads them.
+    const auto hidden_view = [&] {
+      return new_view(pairs, static_cast<int>(round_up(static_cast<uint64_t>(gate.rows), 32)));
+    };
+    const View gated = hidden_view();
+    std::optional<View> other;  // up's own, where the two types differ
+    {
+      kernels::ExpertMatvecArgs args{};
+      args.matvec.input = input(op.x);
+      args.matvec.step = step();
+      args.matvec.gated = gate.type == up.type ? 1 : 0;
+      args.matvec.function = function_of(op.function);
+      args.matvec.part_count = 2;
+      if (args.matvec.gated == 0) other = hidden_view();
+      args.matvec.parts[0] = expert_part(op.gate, experts, gated);
+      args.matvec.parts[1] = expert_part(op.up, experts, other.value_or(gated));
+      args.routing = routing(op, choice);
+      launch("expert_matvec", args,
+             {kernels::matvec_workgroups(args.matvec), static_cast<uint32_t>(pairs), 1});
+    }
+    kernels::ExpertDownArgs args{};
+    args.matrix = expert_matrix(op.down, experts);
+    // Units of the whole matrix are addressed in 32 bits.
+    if (const uint64_t bytes =
+            weights_.matrix(op.down).high.address - weights_.matrix(op.down).codes.address;
+        bytes >> 32 != 0)
+      throw Error(
+          fmt::format("experts of {} bytes: the card takes matrices of less than 4 GiB", bytes),
+          "Use --device cpu for this model, or a smaller quantization.");
+    args.chosen = read_storage<const int32_t>(choice.chosen);
+    args.weights = read_storage<const float>(choice.weights);
+    args.x = pointer<const float>(read(gated));
+    if (other) args.y = pointer<const float>(read(*other));
+    args.stride = gated.stride;
+    args.used = op.used;
+    args.function = function_of(op.function);
+    const View view = result_view(p);
+    args.out = pointer<float>(write(view));
+    args.out_stride = view.stride;
+    args.accumulate = p.accumulate ? 1 : 0;
+    if (p.accumulate) read(view);
+    launch("expert_down", args,
+           {kernels::expert_down_workgroups(args), static_cast<uint32_t>(tokens), 1});
+    finish(p, view);
+  }
+
+  // Rows sorted by expert, so that an expert's matrices are read for all of its tokens at once.
+  void many_rows(const program::Experts& op, const Choice& choice, const Product& p, int tokens) {
+    const int experts = weights_.matrix(op.router).rows;
+    const int pairs = tokens * op.used;
+    const Half half = prepare_half(op.x, tokens);
+    {
+      kernels::RouteArgs args{};
+      args.routing = routing(op, choice);
+      args.tokens = tokens;
+      launch("route", args, {static_cast<uint32_t>(tokens + 7) / 8, 1, 1});
+    }
+    const uint64_t pair_bytes = uint64_t{4} * static_cast<uint64_t>(pairs);
+    const int slot_of = new_storage(pair_bytes);
+    const int token_of = new_storage(pair_bytes);
+    const int max_tiles = kernels::expert_max_tiles(pairs, experts);
+    const int tiles = new_storage(sizeof(kernels::ExpertTile) * static_cast<uint64_t>(max_tiles));
+    {
+      kernels::ExpertSlotsArgs args{};
+      args.chosen = read_storage<const int32_t>(choice.chosen);
+      args.slot_of = write_storage<int32_t>(slot_of);
+      args.token_of = write_storage<int32_t>(token_of);
+      args.tiles = write_storage<kernels::ExpertTile>(tiles);
+      args.tokens = tokens;
+      args.used = op.used;
+      args.experts = experts;
+      args.tile_slots = kernels::expert_tile_slots(pairs, experts);
+      args.max_tiles = max_tiles;
+      launch("expert_slots", args, {1, 1, 1});
+    }
+    // Output rows are slots; those of the input, too, unless `rows` says otherwise.
+    const auto multiply = [&](const Half& in, std::optional<int> rows,
+                              std::initializer_list<std::pair<program::WeightId, View>> parts) {
+      kernels::ExpertMatmulArgs args{};
+      args.matmul.half = read_storage<const uint16_t>(in.half);
+      args.matmul.factor = read_storage<const float>(in.factor);
+      args.matmul.half_stride = in.stride;
+      args.matmul.m = pairs;
+      for (const auto& [id, view] : parts)
+        args.matmul.parts[args.matmul.part_count++] = expert_part(id, experts, view);
+      args.tiles = read_scalars<const kernels::ExpertTile>(tiles);
+      if (rows) args.rows = read_storage<const int32_t>(*rows);
+      args.max_tiles = max_tiles;
+      launch("expert_matmul", args, {kernels::expert_matmul_workgroups(args), 1, 1});
+    };
+    const int hidden = expert_matrix(op.gate, experts).rows;
+    const View gate = new_view(pairs, hidden), up = new_view(pairs, hidden);
+    multiply(half, token_of, {{op.gate, gate}, {op.up, up}});
+
+    kernels::Input in{};
+    in.kind = kernels::InputKind::kGated;
+    in.function = function_of(op.function);
+    in.width = hidden;
+    in.x = pointer<const float>(read(gate));
+    in.y = pointer<const float>(read(up));
+    in.x_stride = gate.stride;
+    in.y_stride = up.stride;
+    const Half gated = make_half(in, pairs);
+    const View part = new_view(pairs, width_of(p.out));
+    multiply(gated, std::nullopt, {{op.down, part}});
+
+    kernels::ExpertSumArgs args{};
+    args.part = pointer<const float>(read(part));
+    args.slot_of = read_scalars<const int32_t>(slot_of);
+    args.weights = read_scalars<const float>(choice.weights);
+    const View view = result_view(p);
+    args.out = pointer<float>(write(view));
+    args.out_stride = view.stride;
+    args.stride = part.stride;
+    args.width = part.width;
+    args.used = op.used;
+    args.accumulate = p.accumulate ? 1 : 0;
+    if (p.accumulate) read(view);
+    launch("expert_sum", args, {static_cast<uint32_t>(tokens), 1, 1});
+    finish(p, view);
   }
 
   // --- attention ---

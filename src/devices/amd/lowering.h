@@ -5,8 +5,9 @@
 // needs them: a matrix product takes its input's norm (and a residual addition before it) along, an
 // attention its ropes and head norms. A layer of Llama becomes five launches when decoding:
 // norm + q, k, v; attention with rope and KV write; its splits + output + residual; norm + gate, up
-// + activation; down + residual. Whatever is not taken along by another kernel gets one of its own,
-// so every Program runs, if not as fast.
+// + activation; down + residual. A mixture of experts makes three of the last two: norm + router,
+// the choice + gate, up + activation, down + weighted sum + residual. Whatever is not taken along
+// by another kernel gets one of its own, so every Program runs, if not as fast.
 #pragma once
 
 #include <cstdint>

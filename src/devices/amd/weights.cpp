@@ -163,6 +163,8 @@ void Weights::place_matrices(const program::Program& program) {
   for (const program::Op& op : program.ops) {
     if (const auto* embed = std::get_if<program::Embed>(&op.kind)) ids.push_back(embed->table);
     if (const auto* linear = std::get_if<program::Linear>(&op.kind)) ids.push_back(linear->weight);
+    if (const auto* experts = std::get_if<program::Experts>(&op.kind))
+      ids.insert(ids.end(), {experts->router, experts->gate, experts->up, experts->down});
   }
   for (const WeightId id : ids) {
     if (matrix_of_.contains(id)) continue;

@@ -215,6 +215,101 @@ struct MatmulArgs {
   float softcap;
 };
 
+// --- mixtures of experts ---
+// A matrix of all experts holds theirs one after the other: its planes are those of [experts *
+// rows, columns], its `rows` those of one expert.
+constexpr int kMaxExperts = 1024;
+constexpr int kMaxExpertsUsed = 32;
+
+// What a router's rows of logits come to: softmax over all experts, the `used` best (of equals the
+// first), weighted by their probabilities, which are made to sum 1 when `normalise`.
+struct Routing {
+  Ptr<const float> logits;  // [T, logit_stride]
+  Ptr<int32_t> chosen;      // [T, used]
+  Ptr<float> weights;       // [T, used]
+  int32_t logit_stride;
+  int32_t experts;  // up to kMaxExperts
+  int32_t used;     // up to kMaxExpertsUsed
+  int32_t normalise;
+};
+
+// expert_matvec: matvec of one row at a time. Workgroups: (matvec_workgroups(), T * used). Row
+// t * used + i of the outputs is row t of the input times the matrices of the i-th of token t's
+// experts, which every workgroup chooses for itself; the first for each token also writes `chosen`
+// and `weights`. With 0 experts: row t of the output is row t of the input times the matrices.
+struct ExpertMatvecArgs {
+  MatvecArgs matvec;
+  Routing routing;
+};
+
+// expert_down: out[t] = sum over i of weight(t, i) * matrix of expert(t, i) * v(t, i), where
+// v(t, i) is row t * used + i of x, or function(x) * y where there is a y. Workgroups:
+// (expert_down_workgroups(), T).
+struct ExpertDownArgs {
+  Matrix matrix;              // of all experts
+  Ptr<const int32_t> chosen;  // [T, used]
+  Ptr<const float> weights;   // [T, used]
+  Ptr<const float> x;         // [T * used, stride]
+  Ptr<const float> y;         // likewise, or null
+  Ptr<float> out;             // [T, out_stride]
+  int32_t stride;             // floats, a multiple of 32 that holds the matrix's columns
+  int32_t out_stride;
+  int32_t used;
+  int32_t accumulate;  // 1: out += (a residual)
+  Function function;
+  int32_t reserved;
+};
+
+// For many tokens, pairs of a token and one of its experts are sorted by expert ("slots"), so that
+// `expert_matmul` multiplies all rows of an expert at once.
+// route: chosen and weights of all tokens. Workgroups: ceil(T / 8).
+struct RouteArgs {
+  Routing routing;
+  int32_t tokens;
+  int32_t reserved;
+};
+// expert_slots. One workgroup.
+struct ExpertTile {
+  int32_t expert;
+  int32_t first;  // slot
+  int32_t count;  // slots, at most tile_slots; 0: no tile
+  int32_t reserved;
+};
+struct ExpertSlotsArgs {
+  Ptr<const int32_t> chosen;  // [T, used]
+  Ptr<int32_t> slot_of;       // [T, used]
+  Ptr<int32_t> token_of;      // [T * used]
+  Ptr<ExpertTile> tiles;      // [max_tiles]
+  int32_t tokens;
+  int32_t used;
+  int32_t experts;
+  int32_t tile_slots;  // up to 128
+  int32_t max_tiles;   // at least ceil(T * used / tile_slots) + min(experts, T * used)
+  int32_t reserved;
+};
+// expert_matmul: `matmul` whose output rows are slots. Workgroups: expert_matmul_workgroups(). The
+// matrices are of all experts. m and accumulate mean nothing here.
+struct ExpertMatmulArgs {
+  MatmulArgs matmul;
+  Ptr<const ExpertTile> tiles;
+  Ptr<const int32_t> rows;  // [slots]: the row of `half` that a slot multiplies; null: the slot's
+  int32_t max_tiles;
+  int32_t reserved;
+};
+// expert_sum: out[t] = sum over i of weight(t, i) * part[slot_of(t, i)]. Workgroups: T.
+struct ExpertSumArgs {
+  Ptr<const float> part;       // [slots, stride]
+  Ptr<const int32_t> slot_of;  // [T, used]
+  Ptr<const float> weights;    // [T, used]
+  Ptr<float> out;              // [T, out_stride]
+  int32_t stride;
+  int32_t out_stride;
+  int32_t width;
+  int32_t used;
+  int32_t accumulate;
+  int32_t reserved;
+};
+
 // --- rope and KV ---
 struct Rope {
   int32_t rotary = 0;  // elements of each head that turn; 0: none

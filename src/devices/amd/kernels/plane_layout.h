@@ -140,6 +140,21 @@ constexpr int32_t matmul_tokens(int32_t row_tiles, int32_t m) {
   return tokens;
 }
 
+// Pairs of output rows that one wave of `expert_down` works through.
+constexpr int32_t expert_down_pairs_a_wave(const ExpertDownArgs& a) {
+  return matvec_pairs_a_wave((a.matrix.rows + 1) / 2, a.used * a.matrix.columns);
+}
+// Slots in a tile of `expert_matmul`: as many as an expert has on average.
+constexpr int32_t expert_tile_slots(int32_t slots, int32_t experts) {
+  int32_t n = 16;
+  while (n < kMatmulTokens && n * experts < slots) n *= 2;
+  return n;
+}
+constexpr int32_t expert_max_tiles(int32_t slots, int32_t experts) {
+  const int32_t n = expert_tile_slots(slots, experts);
+  return (slots + n - 1) / n + (experts < slots ? experts : slots);
+}
+
 // Of `repack`, for so many units: some for each thread.
 constexpr int32_t repack_workgroups(int64_t units) {
   const int64_t n = (units + 4 * kThreads - 1) / (4 * kThreads);

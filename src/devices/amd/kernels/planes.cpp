@@ -79,6 +79,16 @@ uint32_t matmul_workgroups(const MatmulArgs& args) {
   return static_cast<uint32_t>(row_tiles * ((args.m + tokens - 1) / tokens));
 }
 
+uint32_t expert_down_workgroups(const ExpertDownArgs& args) {
+  const int32_t pairs = (args.matrix.rows + 1) / 2;
+  const int32_t a_workgroup = kWaves * expert_down_pairs_a_wave(args);
+  return static_cast<uint32_t>((pairs + a_workgroup - 1) / a_workgroup);
+}
+
+uint32_t expert_matmul_workgroups(const ExpertMatmulArgs& args) {
+  return static_cast<uint32_t>(matmul_row_tiles(args.matmul) * args.max_tiles);
+}
+
 uint32_t repack_workgroups(const RepackArgs& args) {
   return static_cast<uint32_t>(
       repack_workgroups(int64_t{args.rows} * units_of(args.matrix.columns)));
