@@ -3,15 +3,24 @@
 #include "formats/hf_config.h"
 #include "formats/hf_tensors.h"
 #include "formats/hf_tokenizer.h"
+#include "formats/json_file.h"
+#include "formats/marian.h"
 #include "support/error.h"
 
 namespace outboard::formats {
 
 Model open_hf_folder(const std::filesystem::path& folder) {
-  if (!std::filesystem::exists(folder / "config.json")) {
-    throw Error(fmt::format("{}: found no config.json", folder.string()),
-                "A model folder holds config.json, tokenizer.json and *.safetensors; "
-                "for a GGUF model name the file.");
+  const std::filesystem::path config_path = folder / "config.json";
+  if (!std::filesystem::exists(config_path)) {
+    if (is_marian_npz(folder)) return open_marian_npz(folder);
+    throw Error(
+        fmt::format("{}: found neither config.json nor decoder.yml", folder.string()),
+        "A model folder holds config.json, a tokenizer and weights, or decoder.yml and what "
+        "it names; for a GGUF model name the file.");
+  }
+  const Json json = read_json(config_path);
+  if (const Json* type = json_field(json, "model_type"); type != nullptr && *type == "marian") {
+    return open_marian_hf(folder, json);
   }
   Model model;
   model.path = folder;

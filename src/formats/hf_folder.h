@@ -1,4 +1,4 @@
-// Hugging Face folders. Internal to formats; use open_model().
+// Model folders. Internal to formats; use open_model().
 #pragma once
 
 #include <filesystem>

@@ -1,14 +1,13 @@
 #include "formats/hf_tensors.h"
 
 #include <charconv>
-#include <cstring>
 #include <memory>
 #include <span>
 
+#include "formats/hf_weights.h"
 #include "formats/quantize.h"
-#include "formats/safetensors.h"
+#include "formats/transpose.h"
 #include "support/error.h"
-#include "support/mapped_file.h"
 
 namespace outboard::formats {
 namespace {
@@ -90,14 +89,12 @@ class Adder {
   Adder(Model& model, const HfConfig& config, int64_t tokens)
       : model_(model), config_(config), tokens_(tokens) {}
 
-  void add_file(const fs::path& path) {
-    const auto file = std::make_shared<const MappedFile>(path);
-    model_.keep_alive(file);
-    for (const SafeTensor& tensor : parse_safetensors(file->bytes())) {
+  void add_file(const WeightFile& file) {
+    for (const SourceTensor& tensor : file.tensors) {
       try {
-        add_tensor(tensor, file->bytes().subspan(tensor.offset, tensor.bytes));
+        add_tensor(tensor);
       } catch (Error& error) {
-        error.add_context("tensor " + tensor.name);
+        error.add_context(fmt::format("{}: tensor {}", file.path.string(), tensor.name));
         throw;
       }
     }
@@ -113,25 +110,25 @@ class Adder {
   }
 
  private:
-  void add_tensor(const SafeTensor& source, std::span<const std::byte> data) {
+  void add_tensor(const SourceTensor& source) {
     const auto name = gguf_tensor_name(config_.family, source.name);
     if (!name || (*name == "output.weight" && config_.tied_embeddings)) return;
     if (!source.type || !is_float(source.type)) {
       fail("dtype: found {}, expected F32, F16 or BF16", source.dtype);
     }
-    if (source.shape.empty() || source.shape.size() > 2 || source.bytes == 0) {
+    if (source.shape.empty() || source.shape.size() > 2 || source.data.empty()) {
       fail("shape: found {} dimensions and {} bytes, expected 1 or 2 dimensions of at least 1",
-           source.shape.size(), source.bytes);
+           source.shape.size(), source.data.size());
     }
-    Tensor tensor{*name, *source.type, source.shape, data};
+    Tensor tensor{*name, *source.type, source.shape, source.data};
     if (tensor.shape.size() == 1) {
       widen(tensor);
     } else if (is_transposed(config_.family, tensor.name)) {
-      transpose(tensor);
+      turn(tensor);
     } else if (tensor.name == "token_embd.weight" && config_.family == HfFamily::kGemma3 &&
                tensor.shape[0] > tokens_) {
       tensor.shape[0] = tokens_;
-      tensor.data = data.first(storage_bytes(tensor.type, tensor.elements()));
+      tensor.data = source.data.first(storage_bytes(tensor.type, tensor.elements()));
     }
     model_.add(std::move(tensor));
   }
@@ -149,23 +146,12 @@ class Adder {
     tensor.data = keep(std::as_bytes(std::span(values)));
   }
 
-  void transpose(Tensor& tensor) {
-    const size_t rows = static_cast<size_t>(tensor.shape[0]);
-    const size_t columns = static_cast<size_t>(tensor.shape[1]);
-    const size_t size = tensor.data.size() / (rows * columns);
-    auto bytes = std::make_shared<std::vector<std::byte>>(tensor.data.size());
-    constexpr size_t kTile = 32;  // a tile's rows stay in the cache
-    for (size_t top = 0; top < rows; top += kTile) {
-      for (size_t column = 0; column < columns; ++column) {
-        for (size_t row = top; row < std::min(rows, top + kTile); ++row) {
-          std::memcpy(bytes->data() + (column * rows + row) * size,
-                      tensor.data.data() + (row * columns + column) * size, size);
-        }
-      }
-    }
+  void turn(Tensor& tensor) {
+    const auto turned = transpose(tensor.data, static_cast<size_t>(tensor.shape[0]),
+                                  static_cast<size_t>(tensor.shape[1]));
     std::swap(tensor.shape[0], tensor.shape[1]);
-    tensor.data = *bytes;
-    model_.keep_alive(bytes);
+    tensor.data = *turned;
+    model_.keep_alive(turned);
   }
 
   // A copy that lives as long as the model.
@@ -211,15 +197,7 @@ std::optional<std::string> gguf_tensor_name(HfFamily family, std::string_view na
 
 void add_hf_tensors(Model& model, const fs::path& folder, const HfConfig& config, int64_t tokens) {
   Adder adder(model, config, tokens);
-  for (const fs::path& path : safetensors_files(folder)) {
-    try {
-      adder.add_file(path);
-    } catch (Error& error) {
-      if (error.message().find(path.string()) == std::string::npos)
-        error.add_context(path.string());
-      throw;
-    }
-  }
+  for (const WeightFile& file : open_hf_weights(folder, model)) adder.add_file(file);
   adder.add_rope_factors();
 }
 

@@ -15,7 +15,7 @@ namespace outboard::formats {
 // rotary tables, vision towers. Throws Error for a name that no supported model has.
 std::optional<std::string> gguf_tensor_name(HfFamily family, std::string_view name);
 
-// Maps the folder's safetensors files and adds their tensors: matrices as stored (GPT-2's
+// Opens the folder's weights and adds their tensors: matrices as stored (GPT-2's
 // transposed), vectors as float32 (Gemma's norms plus 1), Gemma's embedding cut to `tokens` rows;
 // an output matrix equal to the embedding by config is left out; rope_freqs.weight is added where
 // the config scales the rotation. Throws Error naming file and tensor.

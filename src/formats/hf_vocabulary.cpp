@@ -197,6 +197,24 @@ void read_sentencepiece(std::string_view file, Vocabulary& vocabulary, bool& uni
   if (id == 0) fail("found no pieces, expected a SentencePiece model");
 }
 
+void check_sentencepiece(std::string_view file) {
+  constexpr uint64_t kPieces = 1;
+  constexpr uint64_t kTrainerSpec = 2;
+  Vocabulary one(1);
+  one.scores.assign(1, 0.0f);
+  int64_t pieces = 0;
+  for (Protobuf model(file); !model.at_end();) {
+    const uint64_t field = model.next();
+    if (field == kPieces) {
+      read_piece(model.text, 0, one);
+      ++pieces;
+    } else if (field == kTrainerSpec) {
+      is_model_unigram(model.text);
+    }
+  }
+  if (pieces == 0) fail("found no pieces, expected a SentencePiece model");
+}
+
 void read_byte_level_bpe(const Json& tokenizer, Vocabulary& vocabulary) {
   read_vocab(tokenizer, vocabulary);
   each_merge(tokenizer, [&](const std::string& left, const std::string& right) {

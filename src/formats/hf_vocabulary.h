@@ -39,6 +39,8 @@ bool looks_special(std::string_view token);
 // SentencePiece's tokenizer.model, a protocol buffer: field 1 repeats pieces (1 text, 2 score,
 // 3 type). Source: sentencepiece_model.proto. `unigram` says which model the scores belong to.
 void read_sentencepiece(std::string_view file, Vocabulary& vocabulary, bool& unigram);
+// The same walk, keeping nothing: throws Error when the file is no such model or damaged.
+void check_sentencepiece(std::string_view file);
 
 // The vocabulary of tokenizer.json's model; see read_hf_tokenizer().
 void read_byte_level_bpe(const Json& tokenizer, Vocabulary& vocabulary);

@@ -2,7 +2,10 @@
 
 #include "formats/gguf.h"
 #include "formats/hf_folder.h"
+#include "formats/zip_archive.h"
+#include "formats/zip_folder.h"
 #include "support/error.h"
+#include "support/mapped_file.h"
 
 namespace outboard::formats {
 
@@ -41,6 +44,7 @@ size_t Model::tensor_bytes() const {
 
 Model open_model(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path)) return open_hf_folder(path);
+  if (is_zip(MappedFile(path).bytes())) return open_zipped_folder(path);
   return open_gguf(path);
 }
 

@@ -53,14 +53,14 @@ class Model {
   std::vector<std::shared_ptr<const void>> owners_;
 };
 
-// Opens a GGUF file (of a split set: any part, all are opened) or a Hugging Face folder with
-// config.json and safetensors. Tensors are mapped, not read. Every length and offset is checked
+// Opens a GGUF file (of a split set: any part, all are opened), a model folder, or a ZIP archive of
+// one. Tensors are mapped where the file allows it, not read. Every length and offset is checked
 // before use. Throws Error naming file, field and what was expected.
 //
-// A Hugging Face folder (llama, mistral, qwen2, qwen3, gemma3, gpt2) gives the same metadata keys
-// and tensor names as a GGUF file of that model, its tokenizer included (tokenizer.json,
-// tokenizer_config.json), except that llama's q and k rows keep the folder's order: the metadata
-// key "outboard.rope.neox" (bool, true) says so.
+// Folders: Hugging Face's (llama, mistral, qwen2, qwen3, gemma3, gpt2, marian) with config.json and
+// safetensors or pytorch_model.bin, and Marian's own (marian.h). A folder gives the same metadata
+// keys and tensor names as a GGUF file of that model, its tokenizer included, except that llama's q
+// and k rows keep the folder's order: the metadata key "outboard.rope.neox" (bool, true) says so.
 Model open_model(const std::filesystem::path& path);
 
 }  // namespace outboard::formats

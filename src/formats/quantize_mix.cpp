@@ -42,7 +42,10 @@ enum class Role { kOutput, kEmbedding, kAttentionV, kFfnDown, kOther };
 
 Role role_of(std::string_view name) {
   if (name == "output.weight") return Role::kOutput;
-  if (name == "token_embd.weight" || name == "per_layer_token_embd.weight") return Role::kEmbedding;
+  if (name == "token_embd.weight" || name == "dec.token_embd.weight" ||
+      name == "per_layer_token_embd.weight") {
+    return Role::kEmbedding;
+  }
   if (has(name, "attn_v.weight") || has(name, "attn_qkv.weight") || has(name, "attn_kv_b.weight")) {
     return Role::kAttentionV;
   }
@@ -122,7 +125,8 @@ class Chooser {
       if (value == nullptr || std::holds_alternative<MetadataArray>(*value)) return fallback;
       return metadata.get_int(architecture + key);
     };
-    layers_ = static_cast<int>(number(".block_count", 0));
+    // Of both sides of a model that translates.
+    layers_ = static_cast<int>(number(".block_count", 0) + number(".decoder_block_count", 0));
     experts_ = number(".expert_count", 0);
     const int64_t heads = number(".attention.head_count", 1);
     const int64_t kv_heads = number(".attention.head_count_kv", heads);

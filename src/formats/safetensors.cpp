@@ -161,7 +161,7 @@ std::vector<std::filesystem::path> safetensors_files(const std::filesystem::path
     throw Error(
         fmt::format("{}: found neither model.safetensors nor model.safetensors.index.json",
                     folder.string()),
-        "Outboard reads weights from safetensors files; PyTorch's .bin files must be converted.");
+        "Outboard reads weights from these and from pytorch_model.bin in one part.");
   }
   const Json index = read_json(index_path);
   const Json* weights = json_field(index, "weight_map");

@@ -143,8 +143,11 @@ std::string sha256_of(const fs::path& path) {
   return hex;
 }
 
-void download(const std::string& url, const fs::path& destination, std::string sha256,
-              const std::string& label) {
+namespace {
+
+// False where the server has no such file and that is no error.
+bool transfer_file(const std::string& url, const fs::path& destination, std::string sha256,
+                   const std::string& label, bool may_be_missing) {
   const fs::path part_path = destination.string() + ".part";
   const PartFile part(part_path);
   Progress progress(label, 0);
@@ -203,6 +206,7 @@ void download(const std::string& url, const fs::path& destination, std::string s
       transfer.status == 416 && transfer.offset > 0;  // nothing is left to send
   if (transfer.status >= 400 && !whole_already) {
     if (part.size() == 0) fs::remove(part_path);
+    if (transfer.status == 404 && may_be_missing) return false;
     throw Error(fmt::format("download {}: the server answered {}", url, transfer.status),
                 explain(transfer.status));
   }
@@ -226,6 +230,19 @@ void download(const std::string& url, const fs::path& destination, std::string s
     }
   }
   fs::rename(part_path, destination);
+  return true;
+}
+
+}  // namespace
+
+void download(const std::string& url, const fs::path& destination, std::string sha256,
+              const std::string& label) {
+  transfer_file(url, destination, std::move(sha256), label, false);
+}
+
+bool download_if_there(const std::string& url, const fs::path& destination,
+                       const std::string& label) {
+  return transfer_file(url, destination, "", label, true);
 }
 
 }  // namespace outboard::hub

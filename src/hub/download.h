@@ -14,6 +14,10 @@ namespace outboard::hub {
 void download(const std::string& url, const std::filesystem::path& destination, std::string sha256,
               const std::string& label);
 
+// The same, but false when the server says that there is no such file (404).
+bool download_if_there(const std::string& url, const std::filesystem::path& destination,
+                       const std::string& label);
+
 // SHA-256 of a file in hexadecimal.
 std::string sha256_of(const std::filesystem::path& path);
 

@@ -27,11 +27,11 @@ struct Installed {
 std::vector<Installed> installed();
 
 // Gets a model and returns its path in the model folder: WHAT is a name from the catalog
-// ("smollm2", "gemma3-270m"; "firmware" gets the card's images and returns their folder), an
-// http(s) or file URL, or hf:OWNER/REPO/FILE. A partial download is continued; a finished one with
-// a known hash is checked; the final name appears only when all is well. Shows progress in bytes on
-// a terminal. Throws Error for a wrong name, a network or server that fails, a wrong hash, a full
-// disk.
+// ("smollm2", "gemma3-270m"; "firmware" gets the card's images and returns their folder), a
+// translation model of Helsinki-NLP (opus.h), an http(s) or file URL, or hf:OWNER/REPO/FILE. A
+// partial download is continued; a finished one with a known hash is checked; the final name
+// appears only when all is well. Shows progress in bytes on a terminal. Throws Error for a wrong
+// name, a network or server that fails, a wrong hash, a full disk.
 std::filesystem::path pull(const std::string& what);
 
 // Names that pull knows, with a line about each.

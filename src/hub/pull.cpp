@@ -10,6 +10,7 @@
 #include "hub/download.h"
 #include "hub/firmware.h"
 #include "hub/hub.h"
+#include "hub/opus.h"
 #include "hub/wheel.h"
 #include "support/error.h"
 #include "support/progress.h"
@@ -143,6 +144,8 @@ fs::path pull_url(const std::string& url, const fs::path& folder) {
 std::vector<CatalogEntry> catalog() {
   std::vector<CatalogEntry> all;
   for (const Entry& entry : entries()) all.push_back({entry.name, entry.description});
+  all.push_back(
+      {"opus-mt-en-fr", "or any opus-mt-SOURCE-TARGET of Helsinki-NLP: translates, 150 MB"});
   all.push_back({kFirmware, "what an RX 7900 XTX boots with, from linux-firmware"});
   return all;
 }
@@ -155,6 +158,7 @@ fs::path pull(const std::string& what) {
   for (const Entry& entry : entries())
     if (entry.name == what) return pull_entry(entry, folder);
   if (what == kFirmware) return pull_firmware(linux_firmware(), firmware_folder());
+  if (is_opus_name(what)) return pull_opus(what, folder);
   if (what.starts_with("hf:")) {
     const std::string rest = what.substr(3);
     if (std::ranges::count(rest, '/') < 2)
@@ -162,8 +166,8 @@ fs::path pull(const std::string& what) {
           fmt::format("{}: expected hf:OWNER/REPO/FILE", what),
           "For example hf:bartowski/Llama-3.2-1B-Instruct-GGUF/Llama-3.2-1B-Instruct-Q4_K_M.gguf");
     const size_t repo_end = rest.find('/', rest.find('/') + 1);
-    return pull_url(fmt::format("https://huggingface.co/{}/resolve/main/{}",
-                                rest.substr(0, repo_end), rest.substr(repo_end + 1)),
+    return pull_url(fmt::format("{}/{}/resolve/main/{}", hugging_face(), rest.substr(0, repo_end),
+                                rest.substr(repo_end + 1)),
                     folder);
   }
   for (const char* scheme : {"http://", "https://", "file://"})

@@ -5,6 +5,7 @@
 #include <system_error>
 
 #include "hub/hub.h"
+#include "hub/opus.h"
 #include "support/error.h"
 
 namespace outboard::hub {
@@ -14,7 +15,8 @@ namespace fs = std::filesystem;
 namespace {
 
 bool is_model_folder(const fs::path& path) {
-  return fs::is_directory(path) && fs::exists(path / "config.json");
+  return fs::is_directory(path) && path.extension() != kPullingExtension &&
+         fs::exists(path / "config.json");
 }
 
 // Parts after the first of a split file are shown with the first.
@@ -52,7 +54,8 @@ fs::path find_model(const std::string& model) {
   std::string hint = names.empty() ? "No models have been pulled yet."
                                    : fmt::format("Pulled models: {}.", fmt::join(names, ", "));
   const auto known = catalog();
-  if (std::ranges::any_of(known, [&](const CatalogEntry& e) { return e.name == model; }))
+  if (is_opus_name(model) ||
+      std::ranges::any_of(known, [&](const CatalogEntry& e) { return e.name == model; }))
     hint = fmt::format("`outboard pull {}` gets it.", model);
   throw Error(fmt::format("{}: no such file, folder or pulled model", model), hint);
 }

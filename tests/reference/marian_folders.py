@@ -81,7 +81,8 @@ def make_tokenizer(vocabulary, source=SOURCE_TEXT, target=TARGET_TEXT, pieces=12
     return Tokenizer(tokens, *models)
 
 
-def make_config(vocabulary, width=32, layers=2, decoder_layers=None, heads=4, feed_forward=64, **more):
+def make_config(vocabulary, width=32, layers=2, decoder_layers=None, heads=4, feed_forward=64,
+                normalize_before=False, **more):
     """config.json of a small model as opus-mt's are."""
     return {
         "architectures": ["MarianMTModel"], "model_type": "marian", "is_encoder_decoder": True,
@@ -90,7 +91,8 @@ def make_config(vocabulary, width=32, layers=2, decoder_layers=None, heads=4, fe
         "encoder_attention_heads": heads, "decoder_attention_heads": heads,
         "encoder_ffn_dim": feed_forward, "decoder_ffn_dim": feed_forward,
         "activation_function": "swish", "max_position_embeddings": 512, "scale_embedding": True,
-        "normalize_before": False, "normalize_embedding": False, "add_final_layer_norm": False,
+        "normalize_before": normalize_before, "normalize_embedding": False,
+        "add_final_layer_norm": normalize_before,
         "static_position_embeddings": True, "share_encoder_decoder_embeddings": True,
         "tie_word_embeddings": True, "eos_token_id": 0, "forced_eos_token_id": 0, "bos_token_id": 0,
         "pad_token_id": vocabulary - 1, "decoder_start_token_id": vocabulary - 1,

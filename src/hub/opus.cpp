@@ -1,0 +1,89 @@
+#include "hub/opus.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cstdlib>
+
+#include "formats/quantize_model.h"
+#include "hub/download.h"
+#include "support/error.h"
+#include "support/progress.h"
+
+namespace outboard::hub {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+constexpr std::string_view kOwner = "Helsinki-NLP/";
+constexpr std::string_view kPrefix = "opus-mt-";
+
+std::string repository(const std::string& what) {
+  return what.starts_with(kOwner) ? what.substr(kOwner.size()) : what;
+}
+
+// One file of the repository, unless it is here already. False when the server has none.
+bool get(const std::string& name, const fs::path& folder, const std::string& file) {
+  const fs::path path = folder / file;
+  if (fs::exists(path)) return true;
+  return download_if_there(
+      fmt::format("{}/{}{}/resolve/main/{}", hugging_face(), kOwner, name, file), path,
+      fmt::format("{} {}", name, file));
+}
+
+void get_all(const std::string& name, const fs::path& folder) {
+  for (const char* file : {"config.json", "vocab.json", "source.spm", "target.spm"}) {
+    if (get(name, folder, file)) continue;
+    throw Error(fmt::format("pull {}: {}/{}{} has no {}", name, hugging_face(), kOwner, name, file),
+                "Check the name: https://huggingface.co/Helsinki-NLP lists the models.");
+  }
+  for (const char* file : {"generation_config.json", "tokenizer_config.json"})
+    get(name, folder, file);
+  for (const char* file : {"model.safetensors", "pytorch_model.bin"})
+    if (get(name, folder, file)) return;
+  fail("pull {}: {}/{}{} has neither model.safetensors nor pytorch_model.bin", name, hugging_face(),
+       kOwner, name);
+}
+
+}  // namespace
+
+std::string hugging_face() {
+  std::string address = "https://huggingface.co";
+  if (const char* set = std::getenv("HF_ENDPOINT"); set != nullptr && *set != '\0') address = set;
+  while (address.ends_with('/')) address.pop_back();
+  return address;
+}
+
+bool is_opus_name(const std::string& what) {
+  const std::string name = repository(what);
+  return name.starts_with(kPrefix) && name.size() > kPrefix.size() && !name.ends_with(".gguf") &&
+         std::ranges::all_of(name, [](unsigned char c) {
+           return std::isalnum(c) != 0 || c == '-' || c == '_' || c == '+' || c == '.';
+         });
+}
+
+fs::path pull_opus(const std::string& what, const fs::path& folder) {
+  const std::string name = repository(what);
+  const fs::path path = folder / (name + ".gguf");
+  if (fs::exists(path)) return path;
+  const fs::path pulling = folder / (name + kPullingExtension);
+  fs::create_directories(pulling);
+  try {
+    get_all(name, pulling);
+  } catch (...) {
+    if (fs::is_empty(pulling)) fs::remove(pulling);
+    throw;
+  }
+  {
+    formats::Model model = formats::open_model(pulling);
+    model.metadata.set("general.name", name);
+    Progress progress(name + " converting", model.tensor_bytes());
+    formats::QuantizeOptions options;
+    options.progress = [&](uint64_t done, uint64_t) { progress.update(done); };
+    formats::quantize_model(model, path, formats::Mix::F16, options);
+  }
+  fs::remove_all(pulling);
+  return path;
+}
+
+}  // namespace outboard::hub
