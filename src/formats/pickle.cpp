@@ -5,6 +5,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "formats/pickle_ops.h"
 #include "support/error.h"
 
 namespace outboard::formats {
@@ -12,93 +13,6 @@ namespace {
 
 constexpr size_t kMaxValues = 1'000'000;  // a state_dict of 500 tensors makes 10,000
 constexpr size_t kMaxStack = kMaxValues;
-
-// What this machine runs; names as in pickletools.
-enum class Op : uint8_t {
-  kMark = '(',
-  kStop = '.',
-  kPop = '0',
-  kBinFloat = 'G',
-  kBinInt = 'J',
-  kBinInt1 = 'K',
-  kBinInt2 = 'M',
-  kNone = 'N',
-  kBinPersId = 'Q',
-  kReduce = 'R',
-  kBinUnicode = 'X',
-  kAppend = 'a',
-  kBuild = 'b',
-  kGlobal = 'c',
-  kAppends = 'e',
-  kBinGet = 'h',
-  kLongBinGet = 'j',
-  kBinPut = 'q',
-  kLongBinPut = 'r',
-  kSetItem = 's',
-  kTuple = 't',
-  kSetItems = 'u',
-  kEmptyDict = '}',
-  kEmptyList = ']',
-  kEmptyTuple = ')',
-  kProto = 0x80,
-  kTuple1 = 0x85,
-  kTuple2 = 0x86,
-  kTuple3 = 0x87,
-  kNewTrue = 0x88,
-  kNewFalse = 0x89,
-  kLong1 = 0x8a,
-  kShortBinUnicode = 0x8c,
-  kStackGlobal = 0x93,
-  kMemoize = 0x94,
-  kFrame = 0x95,
-};
-
-// What it refuses, for messages.
-struct OpName {
-  uint8_t op;
-  std::string_view name;
-};
-constexpr OpName kRefused[] = {
-    {'1', "POP_MARK"},
-    {'2', "DUP"},
-    {'F', "FLOAT"},
-    {'I', "INT"},
-    {'L', "LONG"},
-    {'P', "PERSID"},
-    {'S', "STRING"},
-    {'T', "BINSTRING"},
-    {'U', "SHORT_BINSTRING"},
-    {'V', "UNICODE"},
-    {'d', "DICT"},
-    {'g', "GET"},
-    {'i', "INST"},
-    {'l', "LIST"},
-    {'o', "OBJ"},
-    {'p', "PUT"},
-    {'B', "BINBYTES"},
-    {'C', "SHORT_BINBYTES"},
-    {0x81, "NEWOBJ"},
-    {0x82, "EXT1"},
-    {0x83, "EXT2"},
-    {0x84, "EXT4"},
-    {0x8b, "LONG4"},
-    {0x8d, "BINUNICODE8"},
-    {0x8e, "BINBYTES8"},
-    {0x8f, "EMPTY_SET"},
-    {0x90, "ADDITEMS"},
-    {0x91, "FROZENSET"},
-    {0x92, "NEWOBJ_EX"},
-    {0x96, "BYTEARRAY8"},
-    {0x97, "NEXT_BUFFER"},
-    {0x98, "READONLY_BUFFER"},
-};
-
-std::string op_name(uint8_t op) {
-  for (const OpName& row : kRefused) {
-    if (row.op == op) return std::string(row.name);
-  }
-  return fmt::format("0x{:02x}", op);
-}
 
 constexpr const char* kHint =
     "Outboard reads tensors only and runs nothing that a pickle asks for. If the file comes from "
@@ -182,51 +96,51 @@ class PickleMachine {
   bool step() {
     op_at_ = at_;
     const auto op = number<uint8_t>();
-    switch (static_cast<Op>(op)) {
-      case Op::kProto:
+    switch (static_cast<PickleOp>(op)) {
+      case PickleOp::kProto:
         if (const int version = number<uint8_t>(); version > 5) {
           fail("PROTO: found {}, expected at most 5", version);
         }
         break;
-      case Op::kFrame:
+      case PickleOp::kFrame:
         number<uint64_t>();  // a hint for reading ahead
         break;
-      case Op::kStop:
+      case PickleOp::kStop:
         pickle_.result_ = pop();
         return false;
-      case Op::kMark:
+      case PickleOp::kMark:
         marks_.push_back(stack_.size());
         if (marks_.size() > kMaxStack) fail("MARK: found more than {}", kMaxStack);
         break;
-      case Op::kPop:
+      case PickleOp::kPop:
         pop();
         break;
-      case Op::kNone:
+      case PickleOp::kNone:
         make(Kind::kNone);
         break;
-      case Op::kNewTrue:
-      case Op::kNewFalse:
-        make(Kind::kBool).number = static_cast<Op>(op) == Op::kNewTrue ? 1 : 0;
+      case PickleOp::kNewTrue:
+      case PickleOp::kNewFalse:
+        make(Kind::kBool).number = static_cast<PickleOp>(op) == PickleOp::kNewTrue ? 1 : 0;
         break;
-      case Op::kBinInt:
+      case PickleOp::kBinInt:
         make(Kind::kInt).number = number<int32_t>();
         break;
-      case Op::kBinInt1:
+      case PickleOp::kBinInt1:
         make(Kind::kInt).number = number<uint8_t>();
         break;
-      case Op::kBinInt2:
+      case PickleOp::kBinInt2:
         make(Kind::kInt).number = number<uint16_t>();
         break;
-      case Op::kLong1:
+      case PickleOp::kLong1:
         make(Kind::kInt).number = long_number(number<uint8_t>());
         break;
-      case Op::kBinFloat:  // big-endian, unlike the rest
+      case PickleOp::kBinFloat:  // big-endian, unlike the rest
         make(Kind::kFloat).real = std::bit_cast<double>(__builtin_bswap64(number<uint64_t>()));
         break;
-      case Op::kBinUnicode:
+      case PickleOp::kBinUnicode:
         make(Kind::kString).text = text(number<uint32_t>());
         break;
-      case Op::kShortBinUnicode:
+      case PickleOp::kShortBinUnicode:
         make(Kind::kString).text = text(number<uint8_t>());
         break;
       default:
@@ -236,49 +150,49 @@ class PickleMachine {
   }
 
   bool step_containers(uint8_t op) {
-    switch (static_cast<Op>(op)) {
-      case Op::kEmptyTuple:
+    switch (static_cast<PickleOp>(op)) {
+      case PickleOp::kEmptyTuple:
         make(Kind::kTuple);
         break;
-      case Op::kEmptyList:
+      case PickleOp::kEmptyList:
         make(Kind::kList);
         break;
-      case Op::kEmptyDict:
+      case PickleOp::kEmptyDict:
         make(Kind::kDict);
         break;
-      case Op::kTuple1:
-      case Op::kTuple2:
-      case Op::kTuple3:
-        make_tuple(pop_many(static_cast<size_t>(op) - static_cast<size_t>(Op::kTuple1) + 1));
+      case PickleOp::kTuple1:
+      case PickleOp::kTuple2:
+      case PickleOp::kTuple3:
+        make_tuple(pop_many(static_cast<size_t>(op) - static_cast<size_t>(PickleOp::kTuple1) + 1));
         break;
-      case Op::kTuple:
+      case PickleOp::kTuple:
         make_tuple(pop_to_mark());
         break;
-      case Op::kAppend:
+      case PickleOp::kAppend:
         add_items(Kind::kList, pop_many(1));
         break;
-      case Op::kAppends:
+      case PickleOp::kAppends:
         add_items(Kind::kList, pop_to_mark());
         break;
-      case Op::kSetItem:
+      case PickleOp::kSetItem:
         add_items(Kind::kDict, pop_many(2));
         break;
-      case Op::kSetItems:
+      case PickleOp::kSetItems:
         add_items(Kind::kDict, pop_to_mark());
         break;
-      case Op::kBinPut:
+      case PickleOp::kBinPut:
         put(number<uint8_t>());
         break;
-      case Op::kLongBinPut:
+      case PickleOp::kLongBinPut:
         put(number<uint32_t>());
         break;
-      case Op::kMemoize:
+      case PickleOp::kMemoize:
         put(static_cast<uint32_t>(memo_.size()));
         break;
-      case Op::kBinGet:
+      case PickleOp::kBinGet:
         get(number<uint8_t>());
         break;
-      case Op::kLongBinGet:
+      case PickleOp::kLongBinGet:
         get(number<uint32_t>());
         break;
       default:
@@ -288,13 +202,13 @@ class PickleMachine {
   }
 
   void step_names(uint8_t op) {
-    switch (static_cast<Op>(op)) {
-      case Op::kGlobal: {
+    switch (static_cast<PickleOp>(op)) {
+      case PickleOp::kGlobal: {
         const std::string_view module = line();
         global(module, line());
         break;
       }
-      case Op::kStackGlobal: {
+      case PickleOp::kStackGlobal: {
         const std::vector<PickleValue*> names = pop_many(2);
         if (names[0]->kind != Kind::kString || names[1]->kind != Kind::kString) {
           fail("STACK_GLOBAL: expected two strings");
@@ -302,7 +216,7 @@ class PickleMachine {
         global(names[0]->text, names[1]->text);
         break;
       }
-      case Op::kBinPersId: {
+      case PickleOp::kBinPersId: {
         const PickleValue* id = pop();
         if (id->kind != Kind::kTuple) {
           fail("BINPERSID: found {}, expected torch's tuple of a storage", kind_name(id->kind));
@@ -310,10 +224,10 @@ class PickleMachine {
         make_from(Kind::kStorage, *id);
         break;
       }
-      case Op::kReduce:
+      case PickleOp::kReduce:
         reduce();
         break;
-      case Op::kBuild: {
+      case PickleOp::kBuild: {
         // The state of an OrderedDict (state_dict's _metadata) tells nothing about tensors.
         pop();
         if (const PickleValue* object = top(); object->kind != Kind::kDict) {
@@ -323,8 +237,9 @@ class PickleMachine {
         break;
       }
       default:
-        throw Error(fmt::format("found the opcode {}, which no dict of tensors needs", op_name(op)),
-                    kHint);
+        throw Error(
+            fmt::format("found the opcode {}, which no dict of tensors needs", pickle_op_name(op)),
+            kHint);
     }
   }
 

@@ -86,7 +86,7 @@ class TreeBuilder final : public YAML::EventHandler {
     } else if (Open& parent = open_.back(); parent.node.kind == YamlNode::Kind::kSequence) {
       parent.node.items.push_back(std::move(node));
     } else {
-      parent.node.fields.emplace_back(std::move(*parent.key), std::move(node));
+      parent.node.fields.push_back({std::move(*parent.key), std::move(node)});
       parent.key.reset();
     }
   }

@@ -5,19 +5,25 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 namespace outboard::formats {
+
+struct YamlField;
 
 struct YamlNode {
   enum class Kind { kNull, kScalar, kSequence, kMap };
   Kind kind = Kind::kNull;
   std::string scalar;  // YAML's text; what it means is up to the reader: "1", "true", "swish"
-  std::vector<YamlNode> items;                           // of a sequence
-  std::vector<std::pair<std::string, YamlNode>> fields;  // of a map, in the file's order
+  std::vector<YamlNode> items;    // of a sequence
+  std::vector<YamlField> fields;  // of a map, in the file's order
 
   const YamlNode* find(std::string_view key) const;  // of a map; null when absent
+};
+
+struct YamlField {
+  std::string key;
+  YamlNode value;
 };
 
 // Parses one document of at most 256 MiB. Throws Error, with line and column, for bad syntax, a key
