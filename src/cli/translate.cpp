@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <deque>
@@ -41,7 +42,11 @@ Json to_json(const engine::Translation::Choice& choice) {
 }
 
 std::string line_of(const engine::Translation& translation, const TranslateOptions& options) {
-  if (!options.json) return translation.choices.front().text + "\n";
+  if (!options.json) {
+    std::string line = translation.choices.front().text;
+    std::ranges::replace(line, '\n', ' ');  // one line in, one line out
+    return line + "\n";
+  }
   Json json = {{"source", text::to_valid_utf8(translation.source)}};
   json.update(to_json(translation.choices.front()));
   json["source_tokens"] = translation.source_tokens;

@@ -192,8 +192,16 @@ void float_linear(const Matrix& w, const std::byte* packed, int tokens, float* y
   const size_t ahead = 2 * kTileRows * stride;
 
   if (w.type == TensorType::F32) {
-    return float_tokens<ReadF32>(first, stride, packed, x_stride, w.columns, tokens, row_begin,
-                                 row_end, out, ahead);
+    // Each block of tokens reads all rows: as many at a time as stay in the second-level cache.
+    int64_t rows = static_cast<int64_t>(kDecodedBytes / stride) / kTileRows * kTileRows;
+    if (tokens <= kTileTokens) rows = row_end - row_begin;
+    if (rows < kTileRows) rows = kTileRows;
+    for (int64_t begin = row_begin; begin < row_end; begin += rows) {
+      const int64_t end = begin + rows < row_end ? begin + rows : row_end;
+      float_tokens<ReadF32>(w.data + static_cast<size_t>(begin) * stride, stride, packed, x_stride,
+                            w.columns, tokens, begin, end, out, ahead);
+    }
+    return;
   }
   const auto put = [&](int64_t token, int64_t row, float sum) { out.put(token, row, sum); };
   if (block_linear(w, reinterpret_cast<const float*>(packed), x_stride / sizeof(float), tokens,

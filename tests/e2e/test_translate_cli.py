@@ -1,0 +1,206 @@
+"""`outboard translate` as a person or a script would use it, with a small random model."""
+import json
+import os
+import pty
+import signal
+import subprocess
+import time
+
+import pytest
+
+import marian_folders
+import marian_random
+from support import OUTBOARD, run
+
+LINES = marian_folders.SOURCE_TEXT
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("translate")
+
+
+def convert(folder, name, languages):
+    config = marian_folders.make_config(400, width=64, layers=2, heads=4, feed_forward=256)
+    weights = marian_random.weights(config, 3, eos_bias=3)
+    tokenizer = marian_folders.make_tokenizer(400, languages=languages)
+    marian_folders.write_hf(folder / name, weights, config, tokenizer)
+    run("convert", folder / name, folder / f"{name}.gguf", "--type", "f32")
+    return folder / f"{name}.gguf"
+
+
+@pytest.fixture(scope="module")
+def model(folder):
+    return convert(folder, "plain", ())
+
+
+@pytest.fixture(scope="module")
+def expected(model):
+    """Every line by itself."""
+    return [run("translate", model, line, "--device", "cpu").out for line in LINES]
+
+
+def translate(model, text, *options):
+    return run("translate", model, "--device", "cpu", *options, stdin=text.encode()).out
+
+
+def test_texts_files_and_pipes_say_the_same(model, expected, folder):
+    assert all(line.endswith("\n") and line.count("\n") == 1 for line in expected)
+    assert len(set(expected)) == len(LINES)
+    whole = "".join(expected)
+    assert run("translate", model, *LINES, "--device", "cpu").out == whole
+    assert translate(model, "\n".join(LINES) + "\n") == whole
+    assert translate(model, "\r\n".join(LINES), "-f", "-") == whole  # no newline at the end
+    (folder / "in.txt").write_text("\n".join(LINES) + "\n")
+    run("translate", model, "-f", folder / "in.txt", "-o", folder / "out.txt", "--device", "cpu")
+    assert (folder / "out.txt").read_text() == whole
+
+
+def test_order_and_empty_lines_stay(model, expected):
+    text = "\n".join([LINES[0], "", LINES[1], "   ", "", LINES[2]])
+    want = [expected[0], "\n", expected[1], "\n", "\n", expected[2]]
+    for batch in (1, 2, 32):
+        assert translate(model, text, "--batch", batch) == "".join(want)
+    many = LINES * 12
+    assert translate(model, "\n".join(many), "--batch", 7) == "".join(expected * 12)
+    assert translate(model, "") == ""
+
+
+def test_long_lines_are_split_and_joined(model):
+    sentences = LINES * 3
+    long = " ".join(sentences)
+    joined = translate(model, long)
+    apart = [run("translate", model, s, "--device", "cpu").out.strip() for s in LINES] * 3
+    assert joined == " ".join(apart) + "\n"
+    endless = "word," * 3000  # no sentence, no space
+    assert translate(model, endless).count("\n") == 1
+
+
+def test_json_has_scores_and_alternatives(model, expected):
+    lines = [json.loads(line) for line in
+             translate(model, "\n".join(LINES), "--json", "--nbest", 3, "--beam", 5).split("\n")[:-1]]
+    assert [line["source"] for line in lines] == LINES
+    for line in lines:
+        assert set(line) == {"source", "text", "tokens", "score", "cut", "source_tokens", "alternatives"}
+        scores = [line["score"]] + [a["score"] for a in line["alternatives"]]
+        assert scores == sorted(scores, reverse=True) and len(scores) == 3
+        assert len({tuple(c["tokens"]) for c in [line, *line["alternatives"]]}) == 3
+    assert [line["text"] + "\n" for line in lines] != ["\n"] * len(lines)
+    assert json.loads(translate(model, "", "--json") or "null") is None
+    empty = json.loads(translate(model, "\n", "--json"))
+    assert (empty["text"], empty["tokens"], empty["score"]) == ("", [], 0)
+
+
+def test_options_matter(model):
+    text = "\n".join(LINES)
+    short = [json.loads(l) for l in translate(model, text, "--json", "--max-tokens", 3).split("\n")[:-1]]
+    assert max(len(l["tokens"]) for l in short) == 3
+    assert any(l["cut"] for l in short)
+    lengths = {p: sum(len(json.loads(l)["tokens"])
+                      for l in translate(model, text, "--json", "--length-penalty", p).split("\n")[:-1])
+               for p in (-2, 3)}
+    assert lengths[-2] < lengths[3]
+    # One beam is greedy: what stops it is its end, whatever the rule.
+    greedy = translate(model, text, "--beam", 1)
+    assert greedy == translate(model, text, "--beam", 1, "--early-stopping", "never")
+
+
+def test_target_languages(folder):
+    model = convert(folder, "several", (">>fra<<", ">>deu<<"))
+    line = LINES[0]
+    err = run("translate", model, line, "--device", "cpu", ok=False).err
+    assert "several languages" in err and "--to" in err
+    french = run("translate", model, line, "--to", "fra", "--device", "cpu").out
+    assert run("translate", model, ">>fra<< " + line, "--device", "cpu").out == french
+    assert run("translate", model, line, "--to", ">>deu<<", "--device", "cpu").out != french
+    err = run("translate", model, line, "--to", "klingon", "--device", "cpu", ok=False).err
+    assert "fra, deu" in err
+    # A line's own language goes before --to, for all of its sentences.
+    long = " ".join(LINES * 3)
+    assert (run("translate", model, ">>fra<< " + long, "--to", "deu", "--device", "cpu").out
+            == run("translate", model, long, "--to", "fra", "--device", "cpu").out)
+
+
+def test_the_wrong_kind_of_model(model):
+    assert "outboard translate" in run("run", model, "-p", "x", "--device", "cpu", ok=False).err
+    assert "outboard run" in run("translate", "smollm2", "x", "--device", "cpu", ok=False).err
+    assert "one language only" in run("translate", model, "x", "--to", "fra", "--device", "cpu", ok=False).err
+
+
+def test_mistakes_are_told(model, folder):
+    run("translate", model, "-f", folder / "nosuch.txt", "--device", "cpu", ok=False)
+    run("translate", model, "x", "-o", folder / "no" / "folder.txt", "--device", "cpu", ok=False)
+    run("translate", model, "x", "-f", "-", "--device", "cpu", ok=False)
+    run("translate", model, "x", "--beam", 17, ok=False)
+    assert "as many as there are beams" in run("translate", model, "x", "--beam", 2, "--nbest", 3, "--device", "cpu",
+                                               ok=False).err
+
+
+def start(model, *options, **pipes):
+    return subprocess.Popen([OUTBOARD, "translate", str(model), "--device", "cpu", *options],
+                            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **pipes)
+
+
+def test_answers_before_more_is_asked(model, expected):
+    """A program at the other end of two pipes gets each line when it has asked for it."""
+    child = start(model)
+    for i in (0, 1, 2):
+        child.stdin.write(LINES[i].encode() + b"\n")
+        child.stdin.flush()
+        assert child.stdout.readline().decode() == expected[i]
+    child.stdin.close()
+    assert child.wait(30) == 0
+
+
+def test_interrupt_leaves_whole_lines(model, expected, folder):
+    out = folder / "interrupted.txt"
+    child = start(model, "-o", str(out), "--batch", "2")
+    child.stdin.write(("\n".join(LINES * 3) + "\n").encode())
+    child.stdin.flush()
+    deadline = time.time() + 60
+    while time.time() < deadline and (not out.exists() or out.read_text().count("\n") < 3):
+        time.sleep(0.01)
+    child.send_signal(signal.SIGINT)
+    _, err = child.communicate(timeout=30)
+    assert child.returncode == 1
+    assert b"stopped after" in err and b"whole" in err
+    written = out.read_text()
+    assert written.endswith("\n") and "".join(expected * 3).startswith(written)
+    # Waiting for input, it stops at once.
+    child = start(model)
+    time.sleep(0.5)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(10) == 1
+
+
+def test_broken_pipe_is_an_error_of_one_line(model):
+    child = start(model)
+    child.stdout.close()
+    try:
+        child.stdin.write(("\n".join(LINES * 5) + "\n").encode())
+        child.stdin.close()
+    except BrokenPipeError:
+        pass
+    err = child.stderr.read().decode()
+    assert child.wait(60) == 1
+    assert err.startswith("outboard: ") and "standard output" in err
+
+
+def test_progress_on_a_terminal_only(model, folder):
+    (folder / "many.txt").write_text("\n".join(LINES * 30) + "\n")
+    options = ["translate", str(model), "-f", str(folder / "many.txt"), "-o", str(folder / "many.out"), "--device", "cpu"]
+    assert "\r" not in run(*options).err
+    terminal, child_end = pty.openpty()
+    child = subprocess.Popen([OUTBOARD, *options], stderr=child_end, stdin=subprocess.DEVNULL)
+    os.close(child_end)
+    shown = b""
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    assert child.wait(60) == 0
+    assert b"lines/s" in shown and b"\r" in shown
