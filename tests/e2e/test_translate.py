@@ -1,0 +1,200 @@
+"""Translation: the same tokens and scores as CTranslate2 and as the numpy reference, in the exact shape
+of Helsinki-NLP's opus-mt models."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+import ctranslate2
+import numpy as np
+import pytest
+from ctranslate2.converters import OpusMTConverter
+
+import marian
+import marian_folders
+import marian_random
+from support import OUTBOARD, ROOT, run
+
+VOCABULARY = 58101
+THREADS = 2
+
+
+def lines_of(count, seed, words=None, longest=4):
+    """Random lines of words of a small text, and of made-up ones."""
+    rng = np.random.default_rng(seed)
+    words = words or " ".join(marian_folders.SOURCE_TEXT).split()
+    made = ["".join(rng.choice(list("aeioulnrst"), rng.integers(2, 7))) for _ in range(40)]
+    return [" ".join(rng.choice(words + made, rng.integers(1, longest + 1))) for _ in range(count)]
+
+
+def translate(model, lines, *arguments, env=None):
+    """The JSON objects of `outboard translate`, in order."""
+    text = "".join(line + "\n" for line in lines).encode()
+    out = run("translate", model, "--json", "-t", THREADS, *arguments, stdin=text, env=env, timeout=1200).out
+    objects = [json.loads(line) for line in out.splitlines()]
+    assert [o["source"] for o in objects] == lines
+    return objects
+
+
+def convert(folder, out, kind="f32"):
+    run("convert", folder, out, "--type", kind, "-t", THREADS)
+    return out
+
+
+def set_generation(folder, **options):
+    path = folder / "generation_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **options}))
+
+
+class Opus:
+    """One model in both programs' formats."""
+
+    def __init__(self, folder):
+        self.tokenizer = marian_folders.make_tokenizer(VOCABULARY, languages=())
+        config = marian_folders.opus_config(VOCABULARY)
+        weights = marian_random.weights(config, seed=7)
+        marian_folders.write_marian(folder / "marian", weights, config, self.tokenizer)
+        OpusMTConverter(str(folder / "marian")).convert(str(folder / "ct2"))
+        self.path = convert(folder / "marian", folder / "opus.gguf")
+        shutil.rmtree(folder / "marian")
+        self.translator = ctranslate2.Translator(str(folder / "ct2"), compute_type="float32", intra_threads=THREADS)
+        self.reference = marian.Marian(self.path)
+
+    def ctranslate2(self, lines, beams, **options):
+        pieces = [self.reference.source_spm.encode(line, out_type=str) for line in lines]
+        return self.translator.translate_batch(pieces, beam_size=beams, return_scores=True, max_input_length=0,
+                                               min_decoding_length=0, max_batch_size=32, **options)
+
+
+@pytest.fixture(scope="session")
+def opus(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("opus")
+    yield Opus(folder)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("beams", [1, 4, 6])
+def test_same_as_ctranslate2(opus, beams):
+    lines = lines_of(500, seed=beams)
+    theirs = opus.ctranslate2(lines, beams)
+    # The sentences differ, and end by themselves.
+    lengths = [len(r.hypotheses[0]) for r in theirs]
+    assert 5 < np.mean(lengths) < 14 and np.std(lengths) > 1.5 and max(lengths) < 60
+    assert len({tuple(r.hypotheses[0]) for r in theirs}) > 0.9 * len(set(lines))
+    assert np.mean([len(set(h)) / max(1, len(h)) for h in (r.hypotheses[0] for r in theirs)]) > 0.7
+
+    mine = translate(opus.path, lines, "--beam", beams, "--early-stopping", "yes")
+    same = [m["tokens"] == t.hypotheses[0] for m, t in zip(mine, theirs)]
+    differences = [abs(m["score"] - t.scores[0]) for m, t, equal in zip(mine, theirs, same) if equal]
+    print(f"beam {beams}: {sum(same)} of {len(same)} the same, scores differ by at most {max(differences):.1e}")
+    assert sum(same) >= 0.99 * len(lines)
+    assert max(differences) < 1e-3
+    assert not any(m["cut"] for m in mine)
+    for m in mine:
+        assert m["text"] == opus.reference.text([opus.reference.ids[piece] for piece in m["tokens"]])
+
+
+def test_n_best_and_longest(opus):
+    """All hypotheses, in order; and sentences that are cut."""
+    lines = lines_of(40, seed=11)
+    for longest in (255, 5):
+        theirs = opus.ctranslate2(lines, 4, num_hypotheses=4, max_decoding_length=longest)
+        mine = translate(opus.path, lines, "--beam", 4, "--nbest", 4, "--early-stopping", "yes",
+                         "--max-tokens", longest)
+        for m, t in zip(mine, theirs):
+            choices = [m, *m["alternatives"]]
+            assert [c["tokens"] for c in choices] == t.hypotheses
+            assert np.allclose([c["score"] for c in choices], t.scores, atol=1e-3)
+        if longest == 5:
+            assert sum(m["cut"] for m in mine) > 5
+
+
+@pytest.mark.parametrize("length_penalty", [0.0, 0.6, 1.5])
+def test_length_penalty(opus, length_penalty):
+    lines = lines_of(40, seed=12)
+    theirs = opus.ctranslate2(lines, 4, length_penalty=length_penalty)
+    mine = translate(opus.path, lines, "--beam", 4, "--early-stopping", "yes", "--length-penalty", length_penalty)
+    assert [m["tokens"] for m in mine] == [t.hypotheses[0] for t in theirs]
+    assert np.allclose([m["score"] for m in mine], [t.scores[0] for t in theirs], atol=1e-3 * 20)
+
+
+@pytest.mark.parametrize("kind", ["f16", "q8_0"])
+def test_other_types(opus, kind, tmp_path):
+    """The sentences of the reference reading the same file."""
+    path = tmp_path / "model.gguf"
+    run("quantize", opus.path, path, kind)
+    lines = lines_of(10, seed=13)
+    reference = marian.Marian(path)
+    mine = translate(path, lines, "--beam", 4, "--early-stopping", "yes")
+    want = [reference.translate(line, beams=4, early_stopping=True)[0] for line in lines]
+    same = [m["tokens"] == reference.pieces(ids) for m, (ids, _) in zip(mine, want)]
+    assert sum(same) >= 8
+
+
+# Smaller models of all kinds against the reference: what CTranslate2 does not do the same way.
+
+def small(folder, seed=1, generation=None, languages=(), **config):
+    tokenizer = marian_folders.make_tokenizer(700, languages=languages)
+    config = marian_folders.make_config(700, width=64, feed_forward=128, **config)
+    make = marian_random.weights if config["share_encoder_decoder_embeddings"] and config[
+        "tie_word_embeddings"] and not config["normalize_before"] else marian_folders.random_weights
+    marian_folders.write_hf(folder / "hf", make(config, seed), config, tokenizer)
+    set_generation(folder / "hf", **(generation or {}))
+    return convert(folder / "hf", folder / "small.gguf")
+
+
+KINDS = {"swish": {}, "relu": {"activation_function": "relu"}, "gelu": {"activation_function": "gelu"},
+         "uneven": {"layers": 3, "decoder_layers": 1}, "pre-norm": {"normalize_before": True, "add_final_layer_norm": True},
+         "untied": {"share_encoder_decoder_embeddings": False, "tie_word_embeddings": False},
+         "unscaled": {"scale_embedding": False}}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("early_stopping", ["yes", "no", "never"])
+def test_small_models(kind, early_stopping, tmp_path):
+    path = small(tmp_path, **KINDS[kind])
+    lines = lines_of(30, seed=14)
+    reference = marian.Marian(path)
+    mine = translate(path, lines, "--beam", 5, "--nbest", 3, "--early-stopping", early_stopping, "--max-tokens", 40)
+    stop = {"yes": True, "no": False, "never": "never"}[early_stopping]
+    for m, line in zip(mine, lines):
+        want = reference.translate(line, beams=5, early_stopping=stop, max_length=41)[:3]
+        assert [c["tokens"] for c in (m, *m["alternatives"])] == [reference.pieces(ids) for ids, _ in want]
+        assert np.allclose([c["score"] for c in (m, *m["alternatives"])], [score for _, score in want], atol=1e-3)
+
+
+def test_defaults_of_the_model(tmp_path):
+    """Beams, length penalty, early stopping and longest translation are the model's own."""
+    generation = {"num_beams": 3, "length_penalty": 0.5, "early_stopping": True, "max_length": 12}
+    path = small(tmp_path, generation=generation)
+    lines = lines_of(30, seed=15)
+    reference = marian.Marian(path)
+    for m, line in zip(translate(path, lines), lines):
+        ids, score = reference.translate(line, beams=3, length_penalty=0.5, early_stopping=True, max_length=12)[0]
+        assert m["tokens"] == reference.pieces(ids)
+        assert abs(m["score"] - score) < 1e-3
+
+
+def test_batches_do_not_matter(opus):
+    lines = lines_of(60, seed=16)
+    together = translate(opus.path, lines, "--beam", 3, "--batch", 24)
+    apart = translate(opus.path, lines[:8], "--beam", 3, "--batch", 1)
+    for a, b in zip(together, apart):
+        assert a["tokens"] == b["tokens"]
+        assert abs(a["score"] - b["score"]) < 1e-3
+
+
+def test_languages(tmp_path):
+    """--to and a line's own token are the source's first piece; without either the model cannot know."""
+    path = small(tmp_path, languages=(">>fra<<", ">>deu<<"))
+    lines = ["the small house", "a long book"]
+    told = translate(path, lines, "--to", "fra")
+    spelled = run("translate", path, "--json", *(f">>fra<<{line}" for line in lines)).out.splitlines()
+    other = translate(path, lines, "--to", "deu")
+    for a, b, c in zip(told, map(json.loads, spelled), other):
+        assert a["tokens"] == b["tokens"] != c["tokens"]
+        assert a["source_tokens"] == c["source_tokens"] == len(marian.Marian(path).source_ids(f">>fra<<{b['source'][7:]}"))
+    assert "fra" in run("translate", path, *lines, ok=False).err
+    assert "spa" in run("translate", path, *lines, "--to", "spa", ok=False).err
