@@ -52,19 +52,20 @@ class Tokenizer:
     target_spm: bytes
 
 
-def train_spm(lines, pieces):
-    """The bytes of a SentencePiece model trained on the lines, as opus-mt's (unigram, bos off)."""
+def train_spm(lines, pieces, normalization="nmt_nfkc"):
+    """The bytes of a SentencePiece model trained on the lines, unigram as opus-mt's. "identity" makes it small."""
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines), model_writer=model, vocab_size=pieces, model_type="unigram",
-        character_coverage=1.0, hard_vocab_limit=False, minloglevel=2)
+        character_coverage=1.0, hard_vocab_limit=False, normalization_rule_name=normalization, minloglevel=2)
     return model.getvalue()
 
 
-def make_tokenizer(vocabulary, source=SOURCE_TEXT, target=TARGET_TEXT, pieces=120, languages=(">>fra<<", ">>deu<<")):
+def make_tokenizer(vocabulary, source=SOURCE_TEXT, target=TARGET_TEXT, pieces=120, languages=(">>fra<<", ">>deu<<"),
+                   normalization="nmt_nfkc"):
     """Two SentencePiece models and one vocabulary of exactly `vocabulary` tokens: </s>, <unk>, the pieces of both
     models, the languages, made-up words to fill it, <pad>."""
-    models = [train_spm(lines, pieces) for lines in (source, target)]
+    models = [train_spm(lines, pieces, normalization) for lines in (source, target)]
     tokens = ["</s>", "<unk>"]
     for model in models:
         processor = sentencepiece.SentencePieceProcessor(model_proto=model)
