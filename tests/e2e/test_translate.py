@@ -33,7 +33,7 @@ def translate(model, lines, *arguments, env=None):
     """The JSON objects of `outboard translate`, in order."""
     text = "".join(line + "\n" for line in lines).encode()
     out = run("translate", model, "--json", "-t", THREADS, *arguments, stdin=text, env=env, timeout=1200).out
-    objects = [json.loads(line) for line in out.splitlines()]
+    objects = [json.loads(line) for line in out.strip().split("\n")]
     assert [o["source"] for o in objects] == lines
     return objects
 
@@ -151,18 +151,35 @@ KINDS = {"swish": {}, "relu": {"activation_function": "relu"}, "gelu": {"activat
          "unscaled": {"scale_embedding": False}}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("early_stopping", ["yes", "no", "never"])
-def test_small_models(kind, early_stopping, tmp_path):
-    path = small(tmp_path, **KINDS[kind])
-    lines = lines_of(30, seed=14)
+def check_search(path, stop, count=12, beams=4, longest=24, **options):
+    """The three best of every line, searched until `stop`."""
+    lines = lines_of(count, seed=14)
     reference = marian.Marian(path)
-    mine = translate(path, lines, "--beam", 5, "--nbest", 3, "--early-stopping", early_stopping, "--max-tokens", 40)
-    stop = {"yes": True, "no": False, "never": "never"}[early_stopping]
+    mine = translate(path, lines, "--beam", beams, "--nbest", 3, "--max-tokens", longest,
+                     "--early-stopping", {True: "yes", False: "no", "never": "never"}[stop],
+                     *(f"--{name.replace('_', '-')}={value}" for name, value in options.items()))
     for m, line in zip(mine, lines):
-        want = reference.translate(line, beams=5, early_stopping=stop, max_length=41)[:3]
-        assert [c["tokens"] for c in (m, *m["alternatives"])] == [reference.pieces(ids) for ids, _ in want]
-        assert np.allclose([c["score"] for c in (m, *m["alternatives"])], [score for _, score in want], atol=1e-3)
+        want = reference.translate(line, beams=beams, early_stopping=stop, max_length=longest + 1, **options)[:3]
+        choices = [m, *m["alternatives"]]
+        assert [c["tokens"] for c in choices] == [reference.pieces(ids) for ids, _ in want]
+        assert np.allclose([c["score"] for c in choices], [score for _, score in want], atol=1e-3)
+    return mine
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_of_models(kind, tmp_path):
+    check_search(small(tmp_path, **KINDS[kind]), True)
+
+
+def test_early_stopping(tmp_path):
+    """The three ways to stop, which must not all give the same."""
+    path = small(tmp_path)
+    for length_penalty in (1.0, 2.0, -1.0):
+        found = {stop: check_search(path, stop, count=20, length_penalty=length_penalty)
+                 for stop in (True, False, "never")}
+        if length_penalty == 1.0:
+            scores = {stop: [m["score"] for m in lines] for stop, lines in found.items()}
+            assert scores[True] != scores[False] != scores["never"]
 
 
 def test_defaults_of_the_model(tmp_path):
@@ -191,7 +208,7 @@ def test_languages(tmp_path):
     path = small(tmp_path, languages=(">>fra<<", ">>deu<<"))
     lines = ["the small house", "a long book"]
     told = translate(path, lines, "--to", "fra")
-    spelled = run("translate", path, "--json", *(f">>fra<<{line}" for line in lines)).out.splitlines()
+    spelled = run("translate", path, "--json", *(f">>fra<<{line}" for line in lines)).out.strip().split("\n")
     other = translate(path, lines, "--to", "deu")
     for a, b, c in zip(told, map(json.loads, spelled), other):
         assert a["tokens"] == b["tokens"] != c["tokens"]
