@@ -1,6 +1,7 @@
 #include "devices/amd/executable.h"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 
 #include "support/error.h"
@@ -19,9 +20,15 @@ void append(std::vector<uint32_t>& to, std::span<const uint32_t> more) {
 }
 
 std::string name_of(const StreamShape& shape) {
-  return fmt::format("stream: {} {} tokens, {} rows of logits", shape.decode ? "decode" : "prompt",
+  return fmt::format("stream: {} {} tokens, {} rows of logits",
+                     shape.encode   ? "encode"
+                     : shape.decode ? "decode"
+                                    : "prompt",
                      shape.tokens, shape.rows);
 }
+
+static_assert(kMaxBest == kernels::kMaxBest);
+static_assert(sizeof(Candidate) == sizeof(kernels::BestToken));
 
 }  // namespace
 
@@ -35,7 +42,8 @@ AmdExecutable::AmdExecutable(AmdDevice& device, program::Program program,
       max_runs_(options.max_rows) {
   const auto context_pages =
       static_cast<int>((program_.context_length + options.page_tokens - 1) / options.page_tokens);
-  layout_ = step_layout(options, max_runs_, std::min(options.pages, context_pages));
+  layout_ = step_layout(options, program_, max_runs_, std::min(options.pages, context_pages));
+  record_.resize(static_cast<size_t>(layout_.bytes));
   chosen_.resize(static_cast<size_t>(max_runs_));
   set_up();
 }
@@ -52,6 +60,7 @@ void AmdExecutable::set_up() {
   const auto record_bytes = static_cast<uint64_t>(layout_.bytes);
   c.records = SharedPiece(card, kSlots * record_bytes, "step records");
   c.results = SharedPiece(card, kSlots * runs * 4, "chosen tokens");
+  c.best = SharedPiece(card, kSlots * runs * kMaxBest * sizeof(Candidate), "best tokens");
 
   // One buffer for what is small: the record, the ring of chosen tokens, flags.
   const uint64_t chosen = round_up(record_bytes, kAlignment);
@@ -74,6 +83,7 @@ void AmdExecutable::set_up() {
   m.sample.ended.address = base + ended;
   m.sample.alive.address = base + alive;
   m.sample.results.address = c.results.address();
+  m.sample.best.address = c.best.address();
   m.sample.vocabulary = static_cast<int32_t>(program_.vocabulary);
   m.sample.stride = static_cast<int32_t>(round_up(static_cast<uint64_t>(program_.vocabulary), 4));
   const auto row_bytes = static_cast<uint64_t>(m.sample.stride) * 4;
@@ -81,14 +91,18 @@ void AmdExecutable::set_up() {
   c.logits = DeviceBuffer(card, rows * row_bytes, "logits");
   m.sample.logits.address = c.logits.address();
 
+  // A page holds the states of a sequence, or those of a source.
   const auto page_tokens = static_cast<uint64_t>(options_.page_tokens);
+  std::array<uint64_t, 2> used{};
   for (const program::KvState& state : program_.states) {
+    uint64_t& at = used[state.source ? 1 : 0];
     const uint64_t heads = static_cast<uint64_t>(state.kv_heads) * page_tokens * 2;
-    const uint64_t keys = m.page_bytes;
-    m.page_bytes += round_up(heads * static_cast<uint64_t>(state.key_dim), kAlignment);
-    m.states.push_back({keys, m.page_bytes});
-    m.page_bytes += round_up(heads * static_cast<uint64_t>(state.value_dim), kAlignment);
+    const uint64_t keys = at;
+    at += round_up(heads * static_cast<uint64_t>(state.key_dim), kAlignment);
+    m.states.push_back({keys, at});
+    at += round_up(heads * static_cast<uint64_t>(state.value_dim), kAlignment);
   }
+  m.page_bytes = std::max(used[0], used[1]);
   m.context = static_cast<int>(std::min<int64_t>(
       program_.context_length, int64_t{layout_.pages_per_run} * options_.page_tokens));
   c.kv = DeviceBuffer(card, static_cast<uint64_t>(options_.pages) * m.page_bytes, "KV cache");
@@ -97,14 +111,34 @@ void AmdExecutable::set_up() {
   // The largest shapes need the largest arena.
   uint64_t arena = 0;
   const int few = std::min(kMatvecRows, layout_.max_rows);
-  for (const StreamShape& shape :
-       {StreamShape{layout_.max_tokens, layout_.max_rows, false},
-        StreamShape{kMatvecRows, few, true}, StreamShape{kMatvecRows, few, false}})
+  std::vector<StreamShape> shapes{
+      {layout_.max_tokens, layout_.max_rows}, {kMatvecRows, few, true}, {kMatvecRows, few}};
+  if (program_.encoder_ops > 0)
+    for (const int tokens : {layout_.max_tokens, kMatvecRows})
+      shapes.push_back({tokens, 0, false, true});
+  for (const StreamShape& shape : shapes)
     arena = std::max(arena, arena_bytes(program_, shape, *c.weights, m));
   c.arena = DeviceBuffer(card, arena, "activations");
   m.arena = c.arena.address();
+  c.copies = DeviceBuffer(card, kSlots * kAlignment, "copy arguments");
   batch.reset();
+  upload_copy_arguments();
   stream(bucket_of({1, 1, true}));
+}
+
+// Where each slot's copies are listed does not change.
+void AmdExecutable::upload_copy_arguments() {
+  const OnCard& c = *on_card_;
+  std::vector<std::byte> bytes(kSlots * kAlignment);
+  for (uint64_t slot = 0; slot < kSlots; ++slot) {
+    kernels::CopyPagesArgs args{};
+    args.copies.address = c.records.address() + slot * static_cast<uint64_t>(layout_.bytes) +
+                          static_cast<uint64_t>(layout_.copies);
+    args.kv.address = c.kv.address();
+    args.page_bytes = c.memory.page_bytes;
+    std::memcpy(bytes.data() + slot * kAlignment, &args, sizeof(args));
+  }
+  device_.card().upload(c.copies.buffer(), 0, bytes);
 }
 
 MemoryUse AmdExecutable::memory() const {
@@ -138,25 +172,30 @@ auto AmdExecutable::guarded(const Body& body) {
 }
 
 // Pages are copied before the step runs, when all earlier steps are done.
-void AmdExecutable::copy_pages(const Step& step) {
-  if (step.copies.empty()) return;
-  driver::Card& card = device_.card();
-  if (submitted_ > 0) wait_for(pending_[submitted_ % kSlots]);
-  std::vector<uint32_t> packets;
-  const uint64_t page_bytes = on_card_->memory.page_bytes;
-  for (const PageCopy& copy : step.copies) {
-    if (std::min(copy.from, copy.to) < 0 || std::max(copy.from, copy.to) >= options_.pages)
-      fail("step: copies page {} to {} of {}", copy.from, copy.to, options_.pages);
-    const auto address = [&](int32_t page) {
-      return on_card_->kv.address() + static_cast<uint64_t>(page) * page_bytes;
-    };
-    append(packets, driver::CopyQueue::copy(address(copy.to), address(copy.from), page_bytes));
-  }
-  card.wait(card.copies(), card.copies().submit(packets));
+std::vector<uint32_t> AmdExecutable::copy_packets(int slot, size_t copies) const {
+  const OnCard& c = *on_card_;
+  const auto chunks =
+      static_cast<uint32_t>((c.memory.page_bytes + kernels::kCopyBytes - 1) / kernels::kCopyBytes);
+  // The arguments may lie where those of another launch did.
+  std::vector<uint32_t> packets =
+      ComputeQueue::acquire({.instructions = true, .scalar = true, .vector = true});
+  append(packets, ComputeQueue::dispatch(
+                      launch_of(kernels::find("copy_pages"), device_.code(),
+                                c.copies.address() + static_cast<uint64_t>(slot) * kAlignment,
+                                {chunks, static_cast<uint32_t>(copies), 1})));
+  append(packets, ComputeQueue::barrier());
+  return packets;
+}
+
+void AmdExecutable::ring() {
+  if (has_rung_) return;
+  device_.card().compute().ring_doorbell();
+  has_rung_ = true;
 }
 
 void AmdExecutable::wait_for(const Pending& pending) {
   driver::Card& card = device_.card();
+  ring();
   card.set_running([shape = pending.shape] { return name_of(shape); });
   is_card_failure_ = true;  // should this throw
   card.wait(card.compute(), pending.fence, device_.options().patience);
@@ -166,24 +205,21 @@ void AmdExecutable::wait_for(const Pending& pending) {
 
 Ticket AmdExecutable::submit(const Step& step) {
   if (generation_ != device_.generation()) set_up();
-  const StreamShape exact = shape_of(step, options_, max_runs_);
+  const StreamShape exact = shape_of(step, options_, program_, max_runs_);
   return guarded([&] {
     driver::Card& card = device_.card();
-    copy_pages(step);
     const Ticket ticket = submitted_ + 1;
     Pending& pending = pending_[ticket % kSlots];
     if (pending.ticket != 0) wait_for(pending);  // its record is used again
-    pending = {ticket, 0, static_cast<int>(step.runs.size()), exact.rows, false, bucket_of(exact)};
-    for (const Run& run : step.runs)
-      pending.wants_logits |= run.logits != Run::Logits::kNone && run.sampling == nullptr;
-    if (exact.tokens == 0) {  // copies alone
-      pending.fence = card.compute().submit({});
-      submitted_ = ticket;
-      return ticket;
+    pending = {ticket, 0, static_cast<int>(step.runs.size()), exact.rows, false, {}, {}};
+    pending.shape = bucket_of(exact);
+    for (const Run& run : step.runs) {
+      pending.best.push_back(run.best);
+      pending.wants_logits |=
+          run.logits != Run::Logits::kNone && run.sampling == nullptr && run.best == 0;
     }
 
     const auto slot = static_cast<int>(ticket % kSlots);
-    record_.assign(static_cast<size_t>(layout_.bytes), std::byte{0});
     const size_t used =
         write_record(step, slot, layout_, program_.vocabulary, options_.pages, record_);
     const OnCard& c = *on_card_;
@@ -193,26 +229,31 @@ Ticket AmdExecutable::submit(const Step& step) {
     c.results.write(static_cast<uint64_t>(slot) * chosen_.size() * 4,
                     std::as_bytes(std::span(chosen_)));
 
-    // A step that goes on from earlier ones is left out once all its runs have ended.
-    const bool goes_on =
-        std::ranges::all_of(step.runs, [](const Run& run) { return run.tokens.front() < 0; });
-    const std::array<uint32_t, 4> call = stream(pending.shape).call();
     std::vector<uint32_t> packets = ComputeQueue::barrier();
-    append(packets, write_word(c.slot_word, static_cast<uint32_t>(slot)));
-    if (!goes_on) append(packets, write_word(c.memory.sample.alive.address, 1));
-    append(packets, ComputeQueue::acquire({.instructions = true,
-                                           .scalar = true,
-                                           .vector = true,
-                                           .second_level = !step.copies.empty()}));
-    if (goes_on)
-      append(packets,
-             skip_unless(c.memory.sample.alive.address, static_cast<uint32_t>(call.size())));
-    append(packets, call);
+    if (!step.copies.empty()) append(packets, copy_packets(slot, step.copies.size()));
+    if (exact.tokens > 0) append(packets, step_packets(step, pending.shape, slot));
     pending.fence = card.compute().enqueue(packets);
-    if (!step.more) card.compute().ring_doorbell();
+    has_rung_ = false;
+    if (!step.more) ring();
     submitted_ = ticket;
     return ticket;
   });
+}
+
+std::vector<uint32_t> AmdExecutable::step_packets(const Step& step, const StreamShape& shape,
+                                                  int slot) {
+  const OnCard& c = *on_card_;
+  const uint64_t alive = c.memory.sample.alive.address;
+  // A step that goes on from earlier ones is left out once all its runs have ended.
+  const bool goes_on =
+      std::ranges::all_of(step.runs, [](const Run& run) { return run.tokens.front() < 0; });
+  const std::array<uint32_t, 4> call = stream(shape).call();
+  std::vector<uint32_t> packets = write_word(c.slot_word, static_cast<uint32_t>(slot));
+  if (!goes_on) append(packets, write_word(alive, 1));
+  append(packets, ComputeQueue::acquire({.instructions = true, .scalar = true, .vector = true}));
+  if (goes_on) append(packets, skip_unless(alive, static_cast<uint32_t>(call.size())));
+  append(packets, call);
+  return packets;
 }
 
 StepResult AmdExecutable::wait(Ticket ticket) {
@@ -238,11 +279,22 @@ StepResult AmdExecutable::wait(Ticket ticket) {
                       logits_.begin() + static_cast<ptrdiff_t>(r * vocabulary));
       logits = std::span(logits_).first(rows * vocabulary);
     }
-    StepResult result;
-    result.logits = logits;
-    result.tokens = {chosen_.data(), runs};
-    return result;
+    return {logits, {chosen_.data(), runs}, read_best(pending, slot)};
   });
+}
+
+std::span<const Candidate> AmdExecutable::read_best(const Pending& pending, uint64_t slot) {
+  best_.clear();
+  for (size_t run = 0; run < pending.best.size(); ++run) {
+    const auto count = static_cast<size_t>(pending.best[run]);
+    if (count == 0) continue;
+    const size_t first = best_.size();
+    best_.resize(first + count);
+    const uint64_t row = slot * static_cast<uint64_t>(max_runs_) + run;
+    on_card_->best.read(row * kMaxBest * sizeof(Candidate),
+                        std::as_writable_bytes(std::span(best_).subspan(first)));
+  }
+  return best_;
 }
 
 }  // namespace outboard::devices::amd

@@ -38,6 +38,8 @@ class AmdExecutable : public Executable {
     std::shared_ptr<Weights> weights;
     SharedPiece records;   // [kSlots, layout.bytes]
     SharedPiece results;   // [kSlots, max_runs] int32
+    SharedPiece best;      // [kSlots, max_runs, kMaxBest] Candidate
+    DeviceBuffer copies;   // [kSlots], arguments of copy_pages
     DeviceBuffer control;  // the step's record, what was chosen, flags
     DeviceBuffer logits;
     DeviceBuffer kv;
@@ -52,13 +54,18 @@ class AmdExecutable : public Executable {
     int runs = 0;
     int rows = 0;
     bool wants_logits = false;
+    std::vector<int> best;  // candidates of the runs that want some; else 0
     StreamShape shape;
   };
 
   void set_up();
   const Stream& stream(const StreamShape& shape);
-  void copy_pages(const Step& step);
+  void upload_copy_arguments();
+  std::vector<uint32_t> copy_packets(int slot, size_t copies) const;
+  std::vector<uint32_t> step_packets(const Step& step, const StreamShape& shape, int slot);
+  void ring();
   void wait_for(const Pending& pending);
+  std::span<const Candidate> read_best(const Pending& pending, uint64_t slot);
   template <typename Body>
   auto guarded(const Body& body);  // a failure of the card resets it and throws DeviceReset
 
@@ -73,9 +80,11 @@ class AmdExecutable : public Executable {
   Ticket submitted_ = 0;
   int generation_ = 0;            // of the card, which on_card_ belongs to
   bool is_card_failure_ = false;  // what is thrown now means that the card hangs
+  bool has_rung_ = true;          // for all that was queued
   std::vector<std::byte> record_;
   std::vector<int32_t> chosen_;
   std::vector<float> logits_;
+  std::vector<Candidate> best_;
 };
 
 }  // namespace outboard::devices::amd

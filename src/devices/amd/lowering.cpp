@@ -52,7 +52,7 @@ class Lowering {
     defined_by_.assign(program.values.size(), -1);
     users_.assign(program.values.size(), {});
     for (size_t i = 0; i < program.ops.size(); ++i) {
-      defined_by_[index(program.ops[i].out)] = static_cast<int>(i);
+      if (program.ops[i].out != kNone) defined_by_[index(program.ops[i].out)] = static_cast<int>(i);
       for (const ValueId id : inputs_of(program.ops[i]))
         users_[index(id)].push_back(static_cast<int>(i));
     }
@@ -94,24 +94,26 @@ class Lowering {
   }
 
   void run() {
-    if (program_.encoder_ops > 0)
-      throw Error("the card has no kernels for translation models yet",
-                  "Use --device cpu for this model.");
     views_.assign(program_.values.size(), std::nullopt);
     done_.assign(program_.ops.size(), false);
     splits_.clear();
     halves_.clear();
     launch_ = 0;
     begin();
-    for (size_t i = 0; i < program_.ops.size(); ++i) {
+    const size_t end = shape_.encode ? program_.encoder_ops : program_.ops.size();
+    for (size_t i = shape_.encode ? 0 : program_.encoder_ops; i < end; ++i) {
       op_ = static_cast<int>(i);
       const Op& op = program_.ops[i];
-      if (shape_.rows == 0 && has_rows(op.out)) continue;
+      if (op.out != kNone && shape_.rows == 0 && has_rows(op.out)) continue;
       if (done_[i]) continue;
       if (const auto* linear = std::get_if<program::Linear>(&op.kind)) {
         lower_linear(*linear, op.out);
       } else if (const auto* attention = std::get_if<program::Attention>(&op.kind)) {
         lower_attention(*attention, op.out);
+      } else if (const auto* cross = std::get_if<program::CrossAttention>(&op.kind)) {
+        lower_cross_attention(*cross, op.out);
+      } else if (const auto* write = std::get_if<program::KvWrite>(&op.kind)) {
+        lower_kv_write(*write);
       } else if (const auto* experts = std::get_if<program::Experts>(&op.kind)) {
         lower_experts(*experts, op.out);
       } else if (op.out == program_.logits) {
@@ -274,7 +276,7 @@ class Lowering {
   View make(const program::LayerNorm&, ValueId id) { return prepare_rows(id); }
   View prepare_rows(ValueId id) {
     kernels::PrepareArgs args{};
-    args.input = input(id);
+    args.input = input(id, false);
     args.step = step();
     const View out = output_view(id);
     args.out = pointer<float>(write(out));
@@ -318,13 +320,13 @@ class Lowering {
   View make(const program::SelectRows& select, ValueId id) {
     return elementwise(kernels::RowsKind::kSelect, select.x, kNone, 0, {}, id);
   }
-  // Linear, Attention and Experts are lowered where they stand: what is asked for here is there
+  // These are lowered where they stand: what is asked for here is there
   // already, or is an attention's splits, which only matrix products read.
   View make(const program::Linear&, ValueId id) { return missing(id); }
   View make(const program::Attention&, ValueId id) { return prepare_rows(id); }
   View make(const program::Experts&, ValueId id) { return missing(id); }
   View make(const program::KvWrite&, ValueId id) { return missing(id); }
-  View make(const program::CrossAttention&, ValueId id) { return missing(id); }
+  View make(const program::CrossAttention&, ValueId id) { return prepare_rows(id); }
   View missing(ValueId id) const {
     fail("value {} is used before it is there", program_.values[index(id)].name);
   }
@@ -371,17 +373,32 @@ class Lowering {
     return {{}, id};
   }
 
+  // Whether a norm's rows are needed by what does not take the norm along: a residual that goes on
+  // from them.
+  bool is_wanted_as_rows(ValueId id) const {
+    return std::ranges::any_of(users_[index(id)], [&](int user) {
+      const Op& op = program_.ops[index(user)];
+      return !std::holds_alternative<program::Linear>(op.kind) &&
+             !std::holds_alternative<program::Experts>(op.kind);
+    });
+  }
+
   // Everything that must be there before the launch is computed first: only then are reads noted.
-  kernels::Input input(ValueId id) {
+  // keeps_rows: of a norm, where something else wants them too.
+  kernels::Input input(ValueId id, bool keeps_rows = true) {
     kernels::Input in{};
     in.width = width_of(id);
     ValueId x = id;
     std::tie(in.norm, x) = strip_norm(id);
     ValueId sum = x;
+    std::optional<View> normed_view;
     if (const auto* select = op_of<program::SelectRows>(x); select && !views_[index(x)]) {
       in.selected = 1;
       x = select->x;
       sum = kNone;
+      if (in.norm.kind == kernels::NormKind::kNone) std::tie(in.norm, x) = strip_norm(x);
+    } else if (keeps_rows && x != id && is_wanted_as_rows(id)) {
+      views_[index(id)] = normed_view = new_view(rows_of(id), width_of(id));
     }
     std::optional<View> add_view, sum_view;
     if (const auto* add = op_of<program::Add>(x); add && !views_[index(x)]) {
@@ -440,6 +457,10 @@ class Lowering {
       in.sum = pointer<float>(write(*sum_view));
       in.sum_stride = sum_view->stride;
     }
+    if (normed_view) {
+      in.normed = pointer<float>(write(*normed_view));
+      in.normed_stride = normed_view->stride;
+    }
     return in;
   }
 
@@ -463,6 +484,8 @@ class Lowering {
       if (user >= op_) return false;
       const bool at_once = std::holds_alternative<program::Linear>(op.kind) ||
                            std::holds_alternative<program::Attention>(op.kind) ||
+                           std::holds_alternative<program::CrossAttention>(op.kind) ||
+                           std::holds_alternative<program::KvWrite>(op.kind) ||
                            std::holds_alternative<program::Experts>(op.kind);
       return at_once ||
              (views_[index(op.out)] && !std::holds_alternative<program::Slice>(op.kind)) ||
@@ -862,12 +885,69 @@ class Lowering {
     return h;
   }
 
-  int splits_for(const program::KvState& state) const {
+  int splits_for(int kv_heads) const {
     // Enough workgroups for 96 compute units, two each, while a split keeps 64 positions.
     constexpr int kWorkgroups = 192, kMostSplits = 32, kLeastPositions = 64;
-    const int wanted = (kWorkgroups + state.kv_heads - 1) / state.kv_heads;
+    const int wanted = (kWorkgroups + kv_heads - 1) / kv_heads;
     const int useful = (memory_.context + kLeastPositions - 1) / kLeastPositions;
     return std::clamp(std::min(wanted, useful), 1, kMostSplits);
+  }
+
+  // Of the cache, only a state's own pages change; they are named by their first byte.
+  Range cache_range(program::StateId id) const {
+    return {memory_.kv + memory_.states[index(id)].keys, 1};
+  }
+
+  kernels::AttentionArgs attention_args(program::StateId id) const {
+    const program::KvState& state = program_.states[index(id)];
+    const StreamMemory::State& place = memory_.states[index(id)];
+    kernels::AttentionArgs args{};
+    args.cache.keys = pointer<uint16_t>(memory_.kv + place.keys);
+    args.cache.values = pointer<uint16_t>(memory_.kv + place.values);
+    args.cache.page_stride = memory_.page_bytes / 2;
+    args.kv_heads = state.kv_heads;
+    args.key_dim = state.key_dim;
+    args.value_dim = state.value_dim;
+    args.tokens = shape_.tokens;
+    return args;
+  }
+
+  void put_keys(kernels::AttentionArgs& args, const Headed& k, const View& v) {
+    args.k = pointer<float>(read(k.view));
+    args.v = pointer<float>(read(v));
+    args.k_stride = k.view.stride;
+    args.v_stride = v.stride;
+    args.k_norm = k.norm;
+    args.k_rope = k.rope;
+  }
+
+  // Of decode steps: a launch that leaves its splits to whatever reads `out`.
+  void attend_in_splits(kernels::AttentionArgs args, ValueId out) {
+    SplitsOf splits{out, {}, {}, {}};
+    splits.args.heads = args.heads;
+    splits.args.value_dim = args.value_dim;
+    splits.args.splits = splits_for(args.kv_heads);
+    splits.args.window = args.window;
+    splits.args.source = args.source;
+    const int parts = args.heads * splits.args.splits;
+    splits.sums = new_view(shape_.tokens, parts * args.value_dim);
+    splits.stats = new_view(shape_.tokens, parts * 2);
+    args.splits = splits.args;
+    args.splits.sums = pointer<float>(write(splits.sums));
+    args.splits.stats = pointer<float>(write(splits.stats));
+    launch("attention_decode", args,
+           {static_cast<uint32_t>(splits.args.splits), static_cast<uint32_t>(args.kv_heads),
+            static_cast<uint32_t>(shape_.tokens)});
+    splits_.push_back(splits);
+  }
+
+  void attend_in_tiles(kernels::AttentionArgs args, ValueId out) {
+    const View view = output_view(out);
+    args.out = pointer<float>(write(view));
+    args.out_stride = view.stride;
+    launch("attention_prompt", args,
+           {static_cast<uint32_t>(shape_.tokens + 15) / 16, static_cast<uint32_t>(args.heads), 1});
+    views_[index(out)] = view;
   }
 
   void lower_attention(const program::Attention& op, ValueId out) {
@@ -875,67 +955,61 @@ class Lowering {
     const Headed q = headed(op.q, state.key_dim);
     const Headed k = headed(op.k, state.key_dim);
     const View v = materialize(op.v);
-    kernels::AttentionArgs args{};
-    const StreamMemory::State& place = memory_.states[index(op.state)];
-    args.cache.keys = pointer<uint16_t>(memory_.kv + place.keys);
-    args.cache.values = pointer<uint16_t>(memory_.kv + place.values);
-    args.cache.page_stride = memory_.page_bytes / 2;
-    args.q_stride = q.view.stride;
-    args.k_stride = k.view.stride;
-    args.v_stride = v.stride;
+    kernels::AttentionArgs args = attention_args(op.state);
     args.heads = op.heads;
-    args.kv_heads = state.kv_heads;
-    args.key_dim = state.key_dim;
-    args.value_dim = state.value_dim;
     args.window = op.window;
     args.scale = op.scale;
     args.softcap = op.softcap;
+    args.q_stride = q.view.stride;
     args.q_norm = q.norm;
-    args.k_norm = k.norm;
     args.q_rope = q.rope;
-    args.k_rope = k.rope;
-    args.tokens = shape_.tokens;
-    // Of the cache, only this state's pages change; they are named by their first byte.
-    const Range cache{memory_.kv + place.keys, 1};
     const auto fill = [&](bool q_changes) {
       args.step = step();
       args.q = pointer<float>(q_changes ? write(q.view) : read(q.view));
       if (q_changes) read(q.view);
-      args.k = pointer<float>(read(k.view));
-      args.v = pointer<float>(read(v));
+      put_keys(args, k, v);
     };
-    const auto tokens = static_cast<uint32_t>(shape_.tokens);
+    const Range cache = cache_range(op.state);
     if (shape_.decode) {
-      SplitsOf splits{out, {}, {}, {}};
-      splits.args.heads = op.heads;
-      splits.args.value_dim = state.value_dim;
-      splits.args.splits = splits_for(state);
-      splits.args.window = op.window;
-      const int parts = op.heads * splits.args.splits;
-      splits.sums = new_view(shape_.tokens, parts * state.value_dim);
-      splits.stats = new_view(shape_.tokens, parts * 2);
       fill(false);
-      args.splits = splits.args;
-      args.splits.sums = pointer<float>(write(splits.sums));
-      args.splits.stats = pointer<float>(write(splits.stats));
       accesses_.reads.push_back(cache);
       accesses_.writes.push_back(cache);
-      launch("attention_decode", args,
-             {static_cast<uint32_t>(splits.args.splits), static_cast<uint32_t>(state.kv_heads),
-              tokens});
-      splits_.push_back(splits);
+      attend_in_splits(args, out);
       return;
     }
     fill(true);
     accesses_.writes.push_back(cache);
-    launch("rope_kv", args, {tokens, 1, 1});
+    launch("rope_kv", args, {static_cast<uint32_t>(shape_.tokens), 1, 1});
     fill(false);
+    args.source = op.causal ? 0 : 1;
     accesses_.reads.push_back(cache);
-    const View view = output_view(out);
-    args.out = pointer<float>(write(view));
-    args.out_stride = view.stride;
-    launch("attention_prompt", args, {(tokens + 15) / 16, static_cast<uint32_t>(op.heads), 1});
-    views_[index(out)] = view;
+    attend_in_tiles(args, out);
+  }
+
+  void lower_kv_write(const program::KvWrite& op) {
+    const Headed k = headed(op.k, program_.states[index(op.state)].key_dim);
+    const View v = materialize(op.v);
+    kernels::AttentionArgs args = attention_args(op.state);
+    args.step = step();
+    put_keys(args, k, v);
+    accesses_.writes.push_back(cache_range(op.state));
+    launch("rope_kv", args, {static_cast<uint32_t>(shape_.tokens), 1, 1});
+  }
+
+  void lower_cross_attention(const program::CrossAttention& op, ValueId out) {
+    const View q = materialize(op.q);
+    kernels::AttentionArgs args = attention_args(op.state);
+    args.step = step();
+    args.q = {read(q)};
+    args.q_stride = q.stride;
+    args.heads = op.heads;
+    args.scale = op.scale;
+    args.source = 1;
+    accesses_.reads.push_back(cache_range(op.state));
+    if (shape_.decode)
+      attend_in_splits(args, out);
+    else
+      attend_in_tiles(args, out);
   }
 
   const Program& program_;

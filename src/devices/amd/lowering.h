@@ -24,6 +24,7 @@ struct StreamShape {
   int tokens = 1;       // T
   int rows = 1;         // R, of logits; 0: none are wanted
   bool decode = false;  // every run has one token
+  bool encode = false;  // of sources: the Program's encoder runs
 
   friend bool operator==(const StreamShape&, const StreamShape&) = default;
 };

@@ -21,12 +21,10 @@ int rows_of(const Run& run) {
   return 0;
 }
 
-kernels::RunSampling sampling_of(const Sampling& s, int row) {
-  kernels::RunSampling out{};
+void write_sampling(const Sampling& s, kernels::RunSampling& out) {
   if (s.recent.size() > kernels::kMaxRecent)
     fail("step: a repetition penalty over {} tokens; the card looks back on {} at most",
          s.recent.size(), kernels::kMaxRecent);
-  out.row = row;
   out.temperature = s.temperature;
   out.top_k = s.top_k;
   out.top_p = s.top_p;
@@ -38,7 +36,17 @@ kernels::RunSampling sampling_of(const Sampling& s, int row) {
   // Beyond these, steps that were queued run for nothing; the text is the same.
   out.stop_count = std::min(static_cast<int32_t>(s.stops.size()), kernels::kMaxStops);
   std::copy_n(s.stops.begin(), out.stop_count, out.stops);
-  return out;
+}
+
+void check_source(const Run& run, const CompileOptions& options) {
+  const int last_page = (run.source_tokens - 1) / options.page_tokens;
+  if (run.source_tokens < 1 || last_page >= static_cast<int>(run.source_pages.size()))
+    fail("step: a source of {} tokens with {} pages", run.source_tokens, run.source_pages.size());
+}
+
+// Whether neighbouring runs have one source.
+bool share_source(const Run& a, const Run& b) {
+  return a.source_pages.data() == b.source_pages.data() && a.source_tokens == b.source_tokens;
 }
 
 int power_of_two(int n) { return static_cast<int>(std::bit_ceil(static_cast<unsigned>(n))); }
@@ -55,13 +63,14 @@ int row_bucket(int rows) {
 
 StreamShape bucket_of(const StreamShape& exact) {
   StreamShape shape = exact;
-  shape.decode = exact.decode && exact.tokens <= kMatvecRows;
+  shape.decode = exact.decode && !exact.encode && exact.tokens <= kMatvecRows;
   shape.tokens = shape.decode ? power_of_two(exact.tokens) : token_bucket(exact.tokens);
   if (exact.rows > 0) shape.rows = row_bucket(exact.rows);
   return shape;
 }
 
-kernels::StepLayout step_layout(const CompileOptions& options, int max_runs, int pages_per_run) {
+kernels::StepLayout step_layout(const CompileOptions& options, const program::Program& program,
+                                int max_runs, int pages_per_run) {
   kernels::StepLayout l{};
   l.max_runs = max_runs;
   // `begin` fills up to what the streams were recorded for.
@@ -79,23 +88,47 @@ kernels::StepLayout step_layout(const CompileOptions& options, int max_runs, int
   l.positions = take(int64_t{4} * l.max_tokens);
   l.token_run = take(int64_t{4} * l.max_tokens);
   l.row_token = take(int64_t{4} * l.max_rows);
-  l.sampling = take(static_cast<int64_t>(sizeof(kernels::RunSampling)) * max_runs);
+  l.run_row = take(int64_t{4} * max_runs);
+  l.best = take(int64_t{4} * max_runs);
   l.pages = take(int64_t{4} * max_runs * pages_per_run);
+  l.has_sources = program.encoder_ops > 0 ? 1 : 0;
+  if (l.has_sources != 0) {
+    l.source_run = take(int64_t{4} * max_runs);
+    l.source_tokens = take(int64_t{4} * max_runs);
+    l.source_pages = take(int64_t{4} * max_runs * pages_per_run);
+  }
+  // Each page can be copied to once.
+  l.max_copies = options.pages;
+  l.copies = take(int64_t{8} * l.max_copies);
+  l.sampling = take(static_cast<int64_t>(sizeof(kernels::RunSampling)) * max_runs);
   l.bytes = take(0);
   return l;
 }
 
-StreamShape shape_of(const Step& step, const CompileOptions& options, int max_runs) {
-  StreamShape shape{0, 0, true};
+StreamShape shape_of(const Step& step, const CompileOptions& options,
+                     const program::Program& program, int max_runs) {
+  StreamShape shape{0, 0, true, step.encode};
+  if (step.encode && program.encoder_ops == 0) fail("step: {} has no encoder", program.name);
   if (step.runs.size() > static_cast<size_t>(max_runs)) fail("step: more than {} runs", max_runs);
+  if (step.copies.size() > static_cast<size_t>(options.pages))
+    fail("step: {} copies of {} pages", step.copies.size(), options.pages);
   for (const Run& run : step.runs) {
     const int count = static_cast<int>(run.tokens.size());
     const int last_page = (run.first_position + count - 1) / options.page_tokens;
     if (count == 0 || run.first_position < 0 || last_page >= static_cast<int>(run.pages.size()))
       fail("step: a run of {} tokens at position {} with {} pages", count, run.first_position,
            run.pages.size());
+    if (step.encode && (run.first_position != 0 || run.logits != Run::Logits::kNone))
+      fail("step: a source that starts at position {} or wants logits", run.first_position);
+    if (run.best < 0 || run.best > kMaxBest ||
+        (run.best > 0 && (run.logits != Run::Logits::kLast || run.sampling != nullptr)))
+      fail(
+          "step: the best {} tokens of a run, expected at most {}, from its last logits and "
+          "without sampling",
+          run.best, kMaxBest);
     if (run.sampling != nullptr && run.logits == Run::Logits::kNone)
       fail("step: a token to choose without logits");
+    if (!step.encode && program.encoder_ops > 0) check_source(run, options);
     if (count > 1) shape.decode = false;
     shape.tokens += count;
     shape.rows += rows_of(run);
@@ -107,16 +140,29 @@ StreamShape shape_of(const Step& step, const CompileOptions& options, int max_ru
 
 size_t write_record(const Step& step, int slot, const kernels::StepLayout& layout,
                     int64_t vocabulary, int pages, std::span<std::byte> record) {
-  const auto at = [&](int32_t offset, auto* type) {
-    return reinterpret_cast<decltype(type)>(record.data() + offset);
+  const auto ints = [&](int32_t offset) {
+    return reinterpret_cast<int32_t*>(record.data() + offset);
   };
-  int32_t* ids = at(layout.ids, static_cast<int32_t*>(nullptr));
-  int32_t* positions = at(layout.positions, static_cast<int32_t*>(nullptr));
-  int32_t* token_run = at(layout.token_run, static_cast<int32_t*>(nullptr));
-  int32_t* row_token = at(layout.row_token, static_cast<int32_t*>(nullptr));
-  int32_t* run_pages = at(layout.pages, static_cast<int32_t*>(nullptr));
-  auto* sampling = at(layout.sampling, static_cast<kernels::RunSampling*>(nullptr));
+  int32_t* ids = ints(layout.ids);
+  int32_t* positions = ints(layout.positions);
+  int32_t* token_run = ints(layout.token_run);
+  int32_t* row_token = ints(layout.row_token);
+  auto* sampling = reinterpret_cast<kernels::RunSampling*>(record.data() + layout.sampling);
+  const auto check_page = [&](int32_t page) {
+    if (page < 0 || page >= pages) fail("step: page {} of {}", page, pages);
+    return page;
+  };
+  const auto write_pages = [&](int32_t offset, size_t run, std::span<const int32_t> from,
+                               int tokens) {
+    const int used = (tokens - 1) / layout.page_tokens + 1;
+    if (used > layout.pages_per_run) fail("step: position {} is beyond the context", tokens - 1);
+    int32_t* to = ints(offset) + static_cast<int32_t>(run) * layout.pages_per_run;
+    for (int i = 0; i < used; ++i) to[i] = check_page(from[static_cast<size_t>(i)]);
+  };
 
+  // Of the runs that choose by sampling, the last one's end.
+  auto used = static_cast<size_t>(layout.sampling);
+  size_t source_run = 0;
   kernels::StepHeader header{0, 0, static_cast<int32_t>(step.runs.size()), slot};
   for (size_t r = 0; r < step.runs.size(); ++r) {
     const Run& run = step.runs[r];
@@ -128,31 +174,36 @@ size_t write_record(const Step& step, int slot, const kernels::StepLayout& layou
       positions[header.tokens + i] = run.first_position + i;
       token_run[header.tokens + i] = static_cast<int32_t>(r);
     }
-    const int used = (run.first_position + count - 1) / layout.page_tokens + 1;
-    if (used > layout.pages_per_run)
-      fail("step: position {} is beyond the context", run.first_position + count - 1);
-    for (int i = 0; i < used; ++i) {
-      const int32_t page = run.pages[static_cast<size_t>(i)];
-      if (page < 0 || page >= pages) fail("step: page {} of {}", page, pages);
-      run_pages[static_cast<int32_t>(r) * layout.pages_per_run + i] = page;
+    write_pages(layout.pages, r, run.pages, run.first_position + count);
+    if (layout.has_sources != 0) {
+      const auto source = step.encode ? run.pages : run.source_pages;
+      const int tokens = step.encode ? count : run.source_tokens;
+      write_pages(layout.source_pages, r, source, tokens);
+      if (r == 0 || step.encode || !share_source(step.runs[r - 1], run)) source_run = r;
+      ints(layout.source_run)[r] = static_cast<int32_t>(source_run);
+      ints(layout.source_tokens)[r] = tokens;
     }
     const int wanted = rows_of(run);
     for (int i = 0; i < wanted; ++i)
       row_token[header.rows + i] = header.tokens + count - wanted + i;
     header.tokens += count;
     header.rows += wanted;
-    sampling[r].row = -1;
+    ints(layout.run_row)[r] = run.sampling != nullptr || run.best > 0 ? header.rows - 1 : -1;
+    ints(layout.best)[r] = run.best;
     if (run.sampling != nullptr) {
-      const kernels::RunSampling made = sampling_of(*run.sampling, header.rows - 1);
+      write_sampling(*run.sampling, sampling[r]);
       // What was not filled in of `recent` is not sent.
-      std::memcpy(
-          &sampling[r], &made,
-          offsetof(kernels::RunSampling, recent) + static_cast<size_t>(made.recent_count) * 4);
+      used = static_cast<size_t>(layout.sampling) + r * sizeof(kernels::RunSampling) +
+             offsetof(kernels::RunSampling, recent) +
+             static_cast<size_t>(sampling[r].recent_count) * 4;
     }
   }
+  for (size_t i = 0; i < step.copies.size(); ++i) {
+    ints(layout.copies)[2 * i] = check_page(step.copies[i].from);
+    ints(layout.copies)[2 * i + 1] = check_page(step.copies[i].to);
+  }
   std::memcpy(record.data(), &header, sizeof(header));
-  return static_cast<size_t>(layout.pages) +
-         step.runs.size() * static_cast<size_t>(layout.pages_per_run) * 4;
+  return used;
 }
 
 }  // namespace outboard::devices::amd

@@ -16,13 +16,16 @@ int token_bucket(int tokens);
 int row_bucket(int rows);
 StreamShape bucket_of(const StreamShape& exact);
 
-kernels::StepLayout step_layout(const CompileOptions& options, int max_runs, int pages_per_run);
+kernels::StepLayout step_layout(const CompileOptions& options, const program::Program& program,
+                                int max_runs, int pages_per_run);
 
 // Tokens, rows and kind of a step, not yet rounded up to what streams are recorded for. Throws
 // Error when the step breaks the limits (a caller's mistake).
-StreamShape shape_of(const Step& step, const CompileOptions& options, int max_runs);
+StreamShape shape_of(const Step& step, const CompileOptions& options,
+                     const program::Program& program, int max_runs);
 
-// REQUIRES: shape_of() accepted the step; record.size() == layout.bytes. Returns the bytes used.
+// REQUIRES: shape_of() accepted the step; record.size() == layout.bytes. Returns the bytes used:
+// what lies beyond is not read. Of those, what the step has no use for is left as it is.
 size_t write_record(const Step& step, int slot, const kernels::StepLayout& layout,
                     int64_t vocabulary, int pages, std::span<std::byte> record);
 

@@ -53,12 +53,12 @@ struct Matrix {
 
 constexpr int kMaxStops = 8;      // end-of-generation tokens that a run may end at
 constexpr int kMaxRecent = 1024;  // tokens that the repetition penalty looks back on
+constexpr int kMaxBest = 32;      // candidates of a run, as devices::kMaxBest
 
 // How a run's next token is chosen; see devices::Sampling. Token ids below zero (here and in ids)
 // mean: what this run chose in the step that many steps ago. `begin` puts the tokens in their
 // place.
 struct RunSampling {
-  int32_t row;  // of the logits, -1: choose nothing
   float temperature;
   int32_t top_k;
   float top_p;
@@ -68,7 +68,6 @@ struct RunSampling {
   int32_t recent_count;
   int32_t stop_count;
   int32_t stops[kMaxStops];
-  int32_t reserved[3];
   int32_t recent[kMaxRecent];
 };
 
@@ -85,14 +84,25 @@ struct StepLayout {
   int32_t positions;  // int32 [max_tokens], -1: padding
   int32_t token_run;  // int32 [max_tokens]
   int32_t row_token;  // int32 [max_rows]: the token whose row it is
-  int32_t sampling;   // RunSampling [max_runs]
-  int32_t pages;      // int32 [max_runs, pages_per_run]: KV pages of each run, from position 0
-  int32_t bytes;      // of the whole record
+  int32_t run_row;  // int32 [max_runs]: the row of logits that it chooses from, -1: chooses nothing
+  int32_t best;     // int32 [max_runs]: so many of the best tokens are wanted; 0: sampling
+  int32_t pages;    // int32 [max_runs, pages_per_run]: KV pages of each run, from position 0
+  // Of Programs with an encoder (encode steps: of each run itself); neighbours that share a source
+  // have the number of the first of them.
+  int32_t source_run;     // int32 [max_runs]
+  int32_t source_tokens;  // int32 [max_runs]
+  int32_t source_pages;   // int32 [max_runs, pages_per_run]
+  int32_t copies;         // int32 [max_copies, 2], from and to; read by `copy_pages` alone
+  int32_t sampling;       // RunSampling [max_runs], of runs that choose by sampling
+  int32_t bytes;          // of the whole record
   int32_t max_runs;
   int32_t max_tokens;
   int32_t max_rows;
   int32_t pages_per_run;
   int32_t page_tokens;  // positions a page, a power of two
+  int32_t max_copies;
+  int32_t has_sources;  // 1: of a Program with an encoder
+  int32_t reserved;
 };
 // The record in VRAM.
 struct Step {
@@ -127,11 +137,14 @@ struct Splits {
   int32_t value_dim = 0;  // a multiple of 8
   int32_t splits = 0;
   int32_t window = 0;
+  int32_t source = 0;  // as in AttentionArgs
+  int32_t reserved = 0;
 };
 
 // A row that a matrix is multiplied with: v = kind(x, y); if `add`: v = v + add_norm(add), which is
-// also stored to `sum` (when not null) by one workgroup, and then v = norm(v). Other workgroups may
-// still read when `sum` is written: it must be none of the inputs.
+// also stored to `sum` (when not null) by one workgroup, and then v = norm(v), stored to `normed`
+// likewise. Other workgroups may still read when these are written: they must be none of the
+// inputs.
 struct Input {
   InputKind kind = InputKind::kRows;
   Function function = Function::kSilu;
@@ -141,7 +154,9 @@ struct Input {
   Ptr<const float> y;
   Ptr<const float> add;
   Ptr<float> sum;
-  int32_t x_stride = 0, y_stride = 0, add_stride = 0, sum_stride = 0;
+  Ptr<float> normed;
+  int32_t x_stride = 0, y_stride = 0, add_stride = 0, sum_stride = 0, normed_stride = 0;
+  int32_t reserved = 0;
   Norm add_norm;
   Norm norm;
   Splits splits;
@@ -344,12 +359,17 @@ struct AttentionArgs {
   Ptr<float> out;  // attention_prompt: [T, out_stride]: [heads, value_dim]
   int32_t out_stride;
   int32_t tokens;  // T
+  int32_t source;  // 1: all positions of the run's source are seen, instead of its own
+  int32_t reserved;
 };
 // attention_decode: every token is its run's last, runs have one token each. Does q's and k's norm
 // and rope, writes k and v of the new position, attends. Workgroups: (splits, kv_heads, T). Split s
 // of a token at position p takes positions [first + s * n, first + (s + 1) * n) of first..p, with
 // n = split_positions(p - first + 1, splits); splits without positions write nothing.
-// rope_kv: q is normed and turned in place, k and v go to the cache. Workgroups: T.
+// With `source`: writes no keys; neighbours with one source are taken together, which their first
+// does.
+// rope_kv: q is normed and turned in place, k and v go to the cache; with no heads, k and v alone.
+// Workgroups: T.
 // attention_prompt: q as rope_kv left it; tokens of a run attend to all of its positions up to
 // their own. Workgroups: (ceil(T / 16), heads). The T tokens of a stream lie run by run, in order.
 
@@ -363,16 +383,30 @@ split_positions(int32_t positions, int32_t splits) {
   return (n + 63) / 64 * 64;
 }
 
-// --- sample: the next token of each run. Workgroups: max_runs. ---
+// --- sample: the next token of each run, or its best. Workgroups: max_runs. ---
+// One of the best tokens, as devices::Candidate.
+struct BestToken {
+  int32_t token;  // -1: there are no more
+  float log_probability;
+};
 struct SampleArgs {
   Step step;
   Ptr<float> logits;     // [R, stride]; the repetition penalty changes them; stride % 4 == 0
   Ptr<int32_t> chosen;   // VRAM: [slots, max_runs]
   Ptr<int32_t> results;  // shared memory: [slots, max_runs]
+  Ptr<BestToken> best;   // shared memory: [slots, max_runs, kMaxBest]
   Ptr<int32_t> ended;    // VRAM: [max_runs]: 1 once a run has chosen one of its stops
   Ptr<uint32_t> alive;   // VRAM: 0 once all runs of the step have ended
   int32_t stride;
   int32_t vocabulary;
+};
+
+// --- copy_pages: whole KV pages. Workgroups: (copy_pages_workgroups(), copies). ---
+constexpr int32_t kCopyBytes = 16 * 4 * kThreads;  // a workgroup
+struct CopyPagesArgs {
+  Ptr<const int32_t> copies;  // [copies, 2]: from, to
+  Ptr<uint8_t> kv;
+  uint64_t page_bytes;  // a multiple of 16
 };
 
 // --- elementwise: for what no other kernel takes along. Workgroups: T (or R). ---

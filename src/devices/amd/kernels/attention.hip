@@ -18,6 +18,16 @@ DEVICE int run_of(const Step& step, int token) {
 DEVICE Ptr<const int> pages_of(const Step& step, int run) {
   return in_record<int>(step, step.layout.pages) + run * step.layout.pages_per_run;
 }
+// The run whose source a run shares, and that source.
+DEVICE int source_run_of(const Step& step, int run) {
+  return in_record<int>(step, step.layout.source_run)[run];
+}
+DEVICE int source_tokens_of(const Step& step, int run) {
+  return in_record<int>(step, step.layout.source_tokens)[run];
+}
+DEVICE Ptr<const int> source_pages_of(const Step& step, int run) {
+  return in_record<int>(step, step.layout.source_pages) + run * step.layout.pages_per_run;
+}
 // The first position that a token at `position` sees.
 DEVICE int first_position(const AttentionArgs& a, int position) {
   return a.window > 0 ? __builtin_elementwise_max(0, position - a.window + 1) : 0;
@@ -39,11 +49,16 @@ DEVICE void store_kv(const AttentionArgs& a, int token, int position, int kv_hea
 // Elements a row of q has in LDS.
 DEVICE int padded(int dim, int step) { return (dim + 32 * step - 1) / (32 * step) * (32 * step); }
 
-// What a workgroup of attention_decode does.
+// What a workgroup of attention_decode does. Its queries are neighbouring heads of a token, or one
+// head of neighbouring tokens.
 struct Decode {
   Range range;
   int split, token, position;
-  int head, count;  // of q
+  int head, count;
+  int next_token, next_head;  // from query to query
+
+  DEVICE int token_of(int query) const { return token + query * next_token; }
+  DEVICE int head_of(int query) const { return head + query * next_head; }
 };
 
 template <int kQueries, int kAtOnce>
@@ -51,8 +66,8 @@ DEVICE void decode_heads(const AttentionArgs& a, AttentionShared& s, const Decod
   if (wave() < kQueries) {
     const int g = wave();
     if (g < d.count)
-      norm_and_turn(a.q + d.token * a.q_stride + (d.head + g) * a.key_dim, a.key_dim, d.position,
-                    a.q_norm, a.q_rope, [&](int i, float x) { s.q[g][i] = x; });
+      norm_and_turn(a.q + d.token_of(g) * a.q_stride + d.head_of(g) * a.key_dim, a.key_dim,
+                    d.position, a.q_norm, a.q_rope, [&](int i, float x) { s.q[g][i] = x; });
     for (int i = (g < d.count ? a.key_dim : 0) + lane(); i < padded(a.key_dim, kAtOnce); i += 32)
       s.q[g][i] = 0;
     if (lane() == 0) {
@@ -60,10 +75,9 @@ DEVICE void decode_heads(const AttentionArgs& a, AttentionShared& s, const Decod
       s.last[g] = d.range.end - 1;
     }
   }
-  const int row = (d.token * a.heads + d.head) * a.splits.splits + d.split;
   attend<kQueries, kAtOnce>(a, s, d.range, [&](int g, int column, float sum) {
     if (g >= d.count) return;
-    const int at = row + g * a.splits.splits;
+    const int at = (d.token_of(g) * a.heads + d.head_of(g)) * a.splits.splits + d.split;
     a.splits.sums[at * a.value_dim + column] = sum;
     if (column == 0) {
       a.splits.stats[at * 2] = s.maximum[g];
@@ -72,7 +86,8 @@ DEVICE void decode_heads(const AttentionArgs& a, AttentionShared& s, const Decod
   });
 }
 
-// The tile's tokens: a lane has that of query lane % 16. -1: no token.
+// The tile's tokens: a lane has that of query lane % 16, the last position it sees and its run, of
+// which those that share a source count as one. -1: no token.
 struct PromptTokens {
   int begin;
   int position, run;
@@ -80,7 +95,11 @@ struct PromptTokens {
   DEVICE PromptTokens(const AttentionArgs& a, int first) : begin(first), position(-1), run(-1) {
     const int token = begin + (lane() & 15);
     if (token < a.tokens) position = position_of(a.step, token);
-    if (position >= 0) run = run_of(a.step, token);
+    if (position < 0) return;
+    run = run_of(a.step, token);
+    if (a.source == 0) return;
+    run = source_run_of(a.step, run);
+    position = source_tokens_of(a.step, run) - 1;
   }
   DEVICE int position_at(int query) const { return __builtin_amdgcn_readlane(position, query); }
   DEVICE int run_at(int query) const { return __builtin_amdgcn_readlane(run, query); }
@@ -110,17 +129,19 @@ DEVICE void prompt(const AttentionArgs& a, PromptShared& s, const PromptTokens& 
 #pragma unroll
   for (int i = 0; i < 4 * kBlocks; ++i) state.out[i] = float8{};
   const int query = lane() & 15;
+  const StepLayout& layout = a.step.layout;
+  const Ptr<const int> pages =
+      in_record<int>(a.step, a.source != 0 ? layout.source_pages : layout.pages);
   int count = 1;
   for (int g = 0; g < kPromptTile; g += count) {  // those of one run at a time
     count = tokens.count_from(g);
     const int run = tokens.run_at(g);
     if (run < 0) continue;
-    const int position = tokens.position_at(g);
     Range range;
-    range.pages = pages_of(a.step, run);
+    range.pages = pages + run * a.step.layout.pages_per_run;
     range.kv_head = head / (a.heads / a.kv_heads);
-    range.begin = first_position(a, position);
-    range.end = position + count;
+    range.begin = first_position(a, tokens.position_at(g));
+    range.end = tokens.position_at(g) + (a.source != 0 ? 1 : count);
     const bool mine = query >= g && query < g + count;
     const int last = mine ? tokens.position : -1;
     const int first = mine ? first_position(a, last) : 0;
@@ -146,6 +167,26 @@ DEVICE void decode(const AttentionArgs& a, AttentionShared& s, const Decode& d) 
     decode_heads<8, kAtOnce>(a, s, d);
 }
 
+// Of neighbours that share a source the first takes all, kMaxQueries at a time.
+DEVICE int source_count(const AttentionArgs& a, int token) {
+  const int run = source_run_of(a.step, run_of(a.step, token));
+  const int other = token + lane();
+  const bool same = other < a.tokens && position_of(a.step, other) >= 0 &&
+                    source_run_of(a.step, run_of(a.step, other)) == run;
+  const uint32_t mask = __builtin_amdgcn_ballot_w32(same);
+  const int count = mask == 0xffffffff ? 32 : __builtin_ctz(~mask);
+  return __builtin_elementwise_min(count, kMaxQueries);
+}
+
+DEVICE void decode_sized(const AttentionArgs& a, AttentionShared& s, const Decode& d) {
+  if (a.key_dim <= 32)
+    decode<1>(a, s, d);
+  else if (a.key_dim <= 64)
+    decode<2>(a, s, d);
+  else
+    decode<4>(a, s, d);
+}
+
 }  // namespace
 
 // See AttentionArgs. Registers for 8 waves a SIMD: two workgroups a compute unit.
@@ -157,28 +198,39 @@ KERNEL __attribute__((amdgpu_waves_per_eu(8))) void attention_decode(AttentionAr
   d.token = workgroup_z();
   d.position = position_of(a.step, d.token);
   if (d.position < 0) return;
-  const int first = first_position(a, d.position);
-  const int each = split_positions(d.position - first + 1, a.splits.splits);
-  d.range.pages = pages_of(a.step, run_of(a.step, d.token));
+  const bool source = a.source != 0;
+  int run = run_of(a.step, d.token);
+  int first = 0;
+  int end = d.position + 1;
+  if (source) {
+    run = source_run_of(a.step, run);
+    // In decode steps a run has one token, of its number.
+    if (static_cast<uint32_t>(d.token - run) % kMaxQueries != 0) return;
+    end = source_tokens_of(a.step, run);
+    d.range.pages = source_pages_of(a.step, run);
+  } else {
+    first = first_position(a, d.position);
+    d.range.pages = pages_of(a.step, run);
+  }
+  const int each = split_positions(end - first, a.splits.splits);
   d.range.begin = first + d.split * each;
-  d.range.end = __builtin_elementwise_min(d.range.begin + each, d.position + 1);
+  d.range.end = __builtin_elementwise_min(d.range.begin + each, end);
   if (d.range.begin >= d.range.end) return;
 
   // Read back below like all others: it must not matter which step computed a key.
-  if (d.range.end == d.position + 1 && wave() == 7)
+  if (!source && d.range.end == end && wave() == 7)
     store_kv(a, d.token, d.position, d.range.kv_head);
 
   const int group = a.heads / a.kv_heads;
-  for (int i = 0; i < group; i += kMaxQueries) {
+  const int tokens = source ? source_count(a, d.token) : 1;
+  d.next_token = source ? 1 : 0;
+  d.next_head = source ? 0 : 1;
+  const int heads_at_once = source ? 1 : kMaxQueries;
+  for (int i = 0; i < group; i += heads_at_once) {
     d.head = d.range.kv_head * group + i;
-    d.count = __builtin_elementwise_min(group - i, kMaxQueries);
+    d.count = source ? tokens : __builtin_elementwise_min(group - i, kMaxQueries);
     if (i > 0) barrier();
-    if (a.key_dim <= 32)
-      decode<1>(a, s, d);
-    else if (a.key_dim <= 64)
-      decode<2>(a, s, d);
-    else
-      decode<4>(a, s, d);
+    decode_sized(a, s, d);
   }
 }
 

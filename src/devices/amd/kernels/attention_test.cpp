@@ -20,15 +20,20 @@ TEST_P(AttentionDecode, AgreesWithDouble) {
   const auto sums = s.runner.allocate<float>(heads * index(c.value_dim));
   const auto stats = s.runner.allocate<float>(heads * 2);
   std::ranges::fill(stats, 0.0F);
-  s.args.splits = {
-      KernelRunner::ptr(sums), KernelRunner::ptr(stats), c.heads, c.value_dim, c.splits, c.window};
+  s.args.splits.sums = KernelRunner::ptr(sums);
+  s.args.splits.stats = KernelRunner::ptr(stats);
+  s.args.splits.splits = c.splits;
   s.runner.run("attention_decode", s.args,
                {static_cast<uint32_t>(c.splits), static_cast<uint32_t>(c.kv_heads),
                 static_cast<uint32_t>(s.tokens)});
-  ASSERT_NO_FATAL_FAILURE(s.check_cache());
+  if (c.sources.empty())
+    ASSERT_NO_FATAL_FAILURE(s.check_cache());
+  else
+    ASSERT_TRUE(s.is_cache_unchanged());
   for (int t = 0; t < s.tokens; ++t) {
     const int position = s.record().positions()[index(t)];
-    const int seen = c.window > 0 ? std::min(position + 1, c.window) : position + 1;
+    int seen = c.window > 0 ? std::min(position + 1, c.window) : position + 1;
+    if (!c.sources.empty()) seen = s.source_tokens(s.record().token_run()[index(t)]);
     for (int head = 0; head < c.heads; ++head) {
       double top = -INFINITY;
       double sum = 0;
@@ -96,6 +101,21 @@ std::vector<Case> decode_cases() {
       {.name = "group_of_16", .runs = {{300, 1}}, .heads = 16, .kv_heads = 1, .page_tokens = 16},
       {.name = "window_in_a_page", .runs = {{100, 1}, {5, 1}}, .window = 33},
       {.name = "long_context", .runs = {{4099, 1}}, .heads = 2, .kv_heads = 1, .splits = 12},
+      {.name = "source", .runs = {{3, 1}}, .kv_heads = 4, .rotary = 0, .sources = {37}},
+      {.name = "sources_shared",
+       .runs = {{3, 1, 0}, {3, 1, 0}, {3, 1, 0}, {9, 1, 1}, {0, 1, 2}, {0, 1, 2}},
+       .kv_heads = 4,
+       .rotary = 0,
+       .padding = 2,
+       .sources = {200, 1, 64}},
+      {.name = "source_of_many",
+       .runs = {{5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}},
+       .heads = 4,
+       .kv_heads = 2,
+       .key_dim = 24,
+       .value_dim = 40,
+       .rotary = 0,
+       .sources = {150}},
       {.name = "longest_context",
        .runs = {{33000, 1}},
        .heads = 1,
@@ -122,8 +142,9 @@ TEST(AttentionDecodeCost, ReadsKeysAndValuesOnce) {
   const auto rows = index(c.heads * c.splits);
   const auto sums = s.runner.allocate<float>(rows * index(c.value_dim));
   const auto stats = s.runner.allocate<float>(rows * 2);
-  s.args.splits = {
-      KernelRunner::ptr(sums), KernelRunner::ptr(stats), c.heads, c.value_dim, c.splits, 0};
+  s.args.splits.sums = KernelRunner::ptr(sums);
+  s.args.splits.stats = KernelRunner::ptr(stats);
+  s.args.splits.splits = c.splits;
   s.runner.run("attention_decode", s.args, {12, 8, 1});
   const auto& counters = s.runner.counters();
   const double positions = 4096;
@@ -132,7 +153,7 @@ TEST(AttentionDecodeCost, ReadsKeysAndValuesOnce) {
   EXPECT_LT(static_cast<double>(counters.gl2_miss_bytes), 1.05 * kv_bytes);
   // 8 fused multiply-adds a lane are needed; the rest is addresses, softmax, and the workgroup's
   // beginning and end.
-  EXPECT_LT(static_cast<double>(counters.instructions()) / pairs, 22);
+  EXPECT_LT(static_cast<double>(counters.instructions()) / pairs, 22.5);
   EXPECT_LT(static_cast<double>(counters.lds_bank_conflicts) / pairs, 0.05);
 }
 
@@ -156,6 +177,35 @@ TEST_P(AttentionPrompt, AgreesWithDouble) {
       ASSERT_NO_FATAL_FAILURE(
           s.expect_attention(t, head, std::vector<double>(row, row + c.value_dim), kHalfUlp / 2));
     }
+}
+
+class AttentionSource : public testing::TestWithParam<Case> {};
+
+TEST_P(AttentionSource, AgreesWithDouble) {
+  const Case& c = GetParam();
+  Layer s(c);
+  const int stride = c.heads * c.value_dim + 4;
+  const auto out = s.fill(stride);
+  s.args.out = KernelRunner::ptr(out);
+  s.args.out_stride = stride;
+  s.runner.run("attention_prompt", s.args,
+               {static_cast<uint32_t>((s.tokens + 15) / 16), static_cast<uint32_t>(c.heads), 1});
+  for (int t = 0; t < s.tokens; ++t)
+    for (int head = 0; head < c.heads; ++head) {
+      if (s.record().positions()[index(t)] < 0) continue;
+      const auto* row = &out[index(t * stride + head * c.value_dim)];
+      ASSERT_NO_FATAL_FAILURE(
+          s.expect_attention(t, head, std::vector<double>(row, row + c.value_dim), kHalfUlp / 2));
+    }
+}
+
+TEST(RopeKv, KeysAndValuesAlone) {
+  const Case c{.name = "keys", .runs = {{0, 21}, {5, 2}}, .rotary = 0, .padding = 1};
+  Layer s(c);
+  s.args.heads = 0;
+  s.args.q = {};
+  s.runner.run("rope_kv", s.args, {static_cast<uint32_t>(s.tokens), 1, 1});
+  ASSERT_NO_FATAL_FAILURE(s.check_cache());
 }
 
 TEST(AttentionPromptCost, MultipliesWithWmma) {
@@ -225,7 +275,27 @@ std::vector<Case> prompt_cases() {
       {.name = "softcap", .runs = {{10, 33}}, .softcap = 5},
   };
 }
+std::vector<Case> source_cases() {
+  return {
+      {.name = "one", .runs = {{0, 21}}, .kv_heads = 4, .rotary = 0, .padding = 3, .sources = {90}},
+      {.name = "several",
+       .runs = {{7, 1, 0}, {7, 1, 0}, {7, 1, 0}, {4, 9, 1}, {0, 1, 2}, {0, 14, 3}, {2, 1, 3}},
+       .rotary = 0,
+       .sources = {33, 1, 200, 16}},
+      {.name = "tiny",
+       .runs = {{0, 5, 0}, {0, 12, 1}},
+       .kv_heads = 4,
+       .key_dim = 16,
+       .value_dim = 16,
+       .page_tokens = 8,
+       .rotary = 0,
+       .sources = {17, 40}},
+  };
+}
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionPrompt, testing::ValuesIn(prompt_cases()),
+                         [](const auto& test) { return test.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionSource, testing::ValuesIn(source_cases()),
                          [](const auto& test) { return test.param.name; });
 
 }  // namespace

@@ -147,8 +147,15 @@ class InputRow {
       : in_(in), scratch_(scratch), width_(in.width), token_(row) {
     if (in.selected)
       token_ = __builtin_amdgcn_readfirstlane(step_int(step, step.layout.row_token, row));
-    if (in.kind == InputKind::kSplits)
+    if (in.kind == InputKind::kSplits) {
       position_ = __builtin_amdgcn_readfirstlane(step_int(step, step.layout.positions, token_));
+      if (in.splits.source != 0 && position_ >= 0) {
+        const int run =
+            __builtin_amdgcn_readfirstlane(step_int(step, step.layout.token_run, token_));
+        position_ =
+            __builtin_amdgcn_readfirstlane(step_int(step, step.layout.source_tokens, run)) - 1;
+      }
+    }
   }
 
   // Before anything else: the norms' moments and the exponent.
@@ -214,9 +221,15 @@ class InputRow {
     }
   }
 
-  // v before its norm, to where it is wanted.
-  DEVICE void store_sum(float8 v, int column) const {
-    RowBuffer(in_.sum + static_cast<int64_t>(token_) * in_.sum_stride, width_).store(column, v);
+  // Whether store() does anything.
+  DEVICE bool stores() const { return in_.sum != nullptr || in_.normed != nullptr; }
+  // v before and after its norm, to where they are wanted.
+  DEVICE void store(float8 v, float8 normed, int column) const {
+    if (in_.sum != nullptr)
+      RowBuffer(in_.sum + static_cast<int64_t>(token_) * in_.sum_stride, width_).store(column, v);
+    if (in_.normed != nullptr)
+      RowBuffer(in_.normed + static_cast<int64_t>(token_) * in_.normed_stride, width_)
+          .store(column, normed);
   }
 
   // The row times 2^-exponent has a largest magnitude below 2^13, so that float16 holds it, with
@@ -325,7 +338,7 @@ class InputRow {
   Scratch& scratch_;
   int width_;
   int token_;
-  int position_ = 0;
+  int position_ = 0;  // the last that attention saw
   Moments add_moments_;
   Moments moments_;
   int exponent_ = 0;

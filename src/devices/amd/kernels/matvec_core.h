@@ -34,10 +34,10 @@ struct Tile {
 // Columns [from, to) of the input rows, multiples of 1024, into the tile.
 template <int rows>
 DEVICE void fill(const InputRow<kWaves / rows>& input, Tile<rows>& tile, int from, int to,
-                 bool store_sum) {
+                 bool stores) {
   const int b = static_cast<uint32_t>(wave()) / (kWaves / rows);
   input.each(from, to, [&](int column, float8 v, float8 normed) {
-    if (store_sum) input.store_sum(v, column);
+    if (stores) input.store(v, normed, column);
     tile.put(b, static_cast<uint32_t>(column - from) / kChunk, to_half(normed, input.exponent()));
   });
   if (thread() % (kThreads / rows) == 0) tile.factor[b] = __builtin_ldexpf(1, input.exponent());
@@ -259,10 +259,10 @@ DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
   const int turns = matvec_pairs_a_wave(pairs, all.input.width);
   const int begin = (workgroup_x() * kWaves + wave()) * turns;
   const int end = __builtin_elementwise_min(begin + turns, pairs);
-  const bool stores_sum = workgroup_x() == 0 && all.input.sum != nullptr;
+  const bool stores = workgroup_x() == 0 && input.stores();
   // Of eight rows, both ways together are too much for the registers.
   if (rows < 8 && whole) {
-    fill<rows>(input, tile, 0, padded * kUnit, stores_sum);
+    fill<rows>(input, tile, 0, padded * kUnit, stores);
     barrier();
     const int base_row = base();
     for_parts(arguments(), begin, end, [&](int part, int from, int to) {
@@ -289,7 +289,7 @@ DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
       const int count = __builtin_elementwise_min(padded - first, Tile<rows>::kUnits);
       if (!whole || turn == 0) {
         barrier();
-        fill<rows>(input, tile, first * kUnit, (first + count) * kUnit, stores_sum && turn == 0);
+        fill<rows>(input, tile, first * kUnit, (first + count) * kUnit, stores && turn == 0);
         barrier();
       }
       for_parts(arguments(), begin + turn, __builtin_elementwise_min(begin + turn + 1, end),

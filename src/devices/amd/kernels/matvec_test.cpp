@@ -164,6 +164,9 @@ std::vector<InputCase> input_cases() {
   add("AddSumWide", 16000, [](auto& o) { o.add = o.sum = true, o.norm = NormKind::kLayer; });
   add("AddNormed", 640,
       [](auto& o) { o.add = o.sum = true, o.add_norm = NormKind::kRms, o.norm = NormKind::kRms; });
+  add("NormStored", 1031, [](auto& o) { o.norm = NormKind::kLayer, o.bias = o.normed = true; });
+  add("SumAndNormStored", 640,
+      [](auto& o) { o.add = o.sum = o.normed = true, o.norm = NormKind::kRms; });
   add("AddLayerNormed", 333,
       [](auto& o) { o.add = true, o.bias = true, o.add_norm = NormKind::kLayer; });
   add("Selected", 320, [](auto& o) { o.selected = true, o.norm = NormKind::kRms; });
@@ -210,6 +213,10 @@ TEST_P(MatvecInputs, EveryKind) {
         const Expected e = product(m, r, x[b].value, x[b].bound);
         ASSERT_NEAR(out[b * kRows + r], e.value, e.bound) << "row " << r << " times row " << b;
       }
+      for (int i = 0; c.options.normed && i < c.width; ++i)
+        ASSERT_NEAR(input.normed()[static_cast<size_t>(b * input.input.normed_stride + i)],
+                    x[b].value[i], x[b].bound[i] + 1e-30)
+            << "normed, column " << i;
       if (!c.options.sum) continue;
       const ExpectedRow sum = input.before_norm(input.token_of(b));
       for (int i = 0; i < c.width; ++i) {
@@ -252,6 +259,9 @@ TEST(Prepare, EveryKind) {
         ASSERT_NEAR(out[r * args.out_stride + i], v, bound) << "row " << r << ", column " << i;
         const double h = formats::half_to_float(half[r * args.half_stride + i]);
         ASSERT_NEAR(h * factor[r], v, bound + std::abs(v) * 0x1p-11 + largest * 0x1p-27);
+        if (!c.options.normed) continue;
+        ASSERT_NEAR(input.normed()[static_cast<size_t>(r * input.input.normed_stride + i)], v,
+                    bound);
       }
       for (int i = c.width; i < args.half_stride; ++i) ASSERT_EQ(half[r * args.half_stride + i], 0);
       for (int i = c.width; i < args.out_stride; ++i)

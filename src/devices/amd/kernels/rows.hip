@@ -25,7 +25,7 @@ KERNEL void prepare(PrepareArgs a) {
   In input(a.input, a.step, row, scratch);
   input.measure();
   input.each(0, (wanted + 255) & -256, [&](int column, float8 v, float8 normed) {
-    if (a.input.sum != nullptr) input.store_sum(v, column);
+    input.store(v, normed, column);
     if (a.out != nullptr)
       RowBuffer(a.out + static_cast<int64_t>(row) * a.out_stride, width).store(column, normed);
     if (a.half != nullptr && column < a.half_stride) {

@@ -1,4 +1,5 @@
 // Choosing the next token: what devices::Sampler does on the host, in the same order.
+#include "devices/amd/kernels/best.h"
 #include "devices/amd/kernels/select.h"
 
 namespace outboard::devices::amd::kernels {
@@ -99,10 +100,10 @@ DEVICE bool is_stop(Ptr<const RunSampling> sampling, int token) {
 
 // Thread 0 of each run. `ended` of all runs is read after this run's own was written for all to
 // see, so the last run that ends sees that all have.
-DEVICE void end_run(const SampleArgs& a, Ptr<const RunSampling> all, int runs, int run) {
+DEVICE void end_run(const SampleArgs& a, Ptr<const int> rows, int runs, int run) {
   __hip_atomic_fetch_or(&a.ended[run], 1, __ATOMIC_SEQ_CST, __HIP_MEMORY_SCOPE_AGENT);
   for (int other = 0; other < runs; ++other)
-    if (all[other].row >= 0 &&
+    if (rows[other] >= 0 &&
         __hip_atomic_load(&a.ended[other], __ATOMIC_SEQ_CST, __HIP_MEMORY_SCOPE_AGENT) == 0)
       return;
   // Several may come here: an atomic, though all write the same.
@@ -116,27 +117,35 @@ KERNEL void sample(SampleArgs a) {
   SHARED SelectShared s;
   const int run = workgroup_x();
   const StepLayout& layout = a.step.layout;
-  const Ptr<const StepHeader> header = reinterpret_cast<Ptr<const StepHeader>>(a.step.record);
-  const Ptr<const RunSampling> all =
-      reinterpret_cast<Ptr<const RunSampling>>(a.step.record + layout.sampling);
-  const Ptr<const RunSampling> sampling = all + run;
+  const auto ints = [&](int offset) {
+    return reinterpret_cast<Ptr<const int>>(a.step.record + offset);
+  };
+  const int slot = reinterpret_cast<Ptr<const StepHeader>>(a.step.record)->slot;
+  const int at = slot * layout.max_runs + run;
+  const Ptr<const int> rows = ints(layout.run_row);
+  const Ptr<const RunSampling> sampling =
+      reinterpret_cast<Ptr<const RunSampling>>(a.step.record + layout.sampling) + run;
   int token = -1;
-  const int number = sampling->row;
+  const int number = rows[run];
+  const int best = ints(layout.best)[run];
   if (number >= 0) {
     const Ptr<float> row = a.logits + static_cast<uint64_t>(number) * a.stride;
-    if (sampling->repeat_penalty != 1)
-      penalise(sampling, row, a.vocabulary, reinterpret_cast<int*>(s.bins));
-    token = choose(s, sampling, row, a.vocabulary);
+    if (best > 0) {
+      find_best_tokens(s, row, a.vocabulary, __builtin_elementwise_min(best, kMaxBest),
+                       a.best + at * kMaxBest);
+    } else {
+      if (sampling->repeat_penalty != 1)
+        penalise(sampling, row, a.vocabulary, reinterpret_cast<int*>(s.bins));
+      token = choose(s, sampling, row, a.vocabulary);
+    }
   }
   if (thread() != 0) return;
-  const int slot = header->slot;
-  const int at = slot * layout.max_runs + run;
   a.chosen[at] = token;
   __hip_atomic_store(&a.results[at], token, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_SYSTEM);
   if (token < 0) return;
   if (is_stop(sampling, token) ||
       __hip_atomic_load(&a.ended[run], __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT) != 0)
-    end_run(a, all, layout.max_runs, run);
+    end_run(a, rows, layout.max_runs, run);
 }
 
 }  // namespace outboard::devices::amd::kernels

@@ -1,4 +1,4 @@
-// What a step starts with.
+// What a step starts with: its record, and copies of KV pages.
 #include "devices/amd/kernels/device.h"
 
 namespace outboard::devices::amd::kernels {
@@ -50,23 +50,51 @@ KERNEL void begin(BeginArgs a) {
   }
   for (int r = thread(); r < a.rows; r += kThreads)
     at<int>(a.record, l.row_token)[r] = r < rows ? at<int>(from, l.row_token)[r] : 0;
-  for (int run = 0; run < l.max_runs; ++run) {
+  const auto copy = [&](int offset, int count) {
+    for (int i = thread(); i < count; i += kThreads)
+      at<int>(a.record, offset)[i] = at<int>(from, offset)[i];
+  };
+  copy(l.pages, runs * l.pages_per_run);
+  if (l.has_sources != 0) {
+    copy(l.source_run, runs);
+    copy(l.source_tokens, runs);
+    copy(l.source_pages, runs * l.pages_per_run);
+  }
+  for (int run = thread(); run < l.max_runs; run += kThreads) {
+    at<int>(a.record, l.run_row)[run] = run < runs ? at<int>(from, l.run_row)[run] : -1;
+    at<int>(a.record, l.best)[run] = run < runs ? at<int>(from, l.best)[run] : 0;
+  }
+  for (int run = wave(); run < runs; run += kThreads / 32) {
+    if (at<int>(from, l.run_row)[run] < 0 || at<int>(from, l.best)[run] > 0) continue;
     const Ptr<RunSampling> out = at<RunSampling>(a.record, l.sampling) + run;
-    if (run >= runs) {
-      if (thread() == 0) out->row = -1;
-      continue;
-    }
     const Ptr<const RunSampling> in = at<RunSampling>(from, l.sampling) + run;
     constexpr int kFixed = static_cast<int>(__builtin_offsetof(RunSampling, recent) / 4);
-    if (thread() < kFixed)
-      reinterpret_cast<Ptr<int>>(out)[thread()] = reinterpret_cast<Ptr<const int>>(in)[thread()];
+    static_assert(kFixed <= 32);
+    if (lane() < kFixed)
+      reinterpret_cast<Ptr<int>>(out)[lane()] = reinterpret_cast<Ptr<const int>>(in)[lane()];
     const int recent = in->recent_count;
-    for (int i = thread(); i < recent; i += kThreads)
-      out->recent[i] = resolve(a, in->recent[i], run, slot);
-    const Ptr<const int> pages = at<int>(from, l.pages) + run * l.pages_per_run;
-    for (int i = thread(); i < l.pages_per_run; i += kThreads)
-      at<int>(a.record, l.pages)[run * l.pages_per_run + i] = pages[i];
+    for (int i = lane(); i < recent; i += 32) out->recent[i] = resolve(a, in->recent[i], run, slot);
   }
+}
+
+// See CopyPagesArgs.
+KERNEL void copy_pages(CopyPagesArgs a) {
+  const Ptr<const int> pair = a.copies + 2 * workgroup_y();
+  const auto page = [&](int number) {
+    return reinterpret_cast<Ptr<uint4>>(a.kv + static_cast<uint64_t>(number) * a.page_bytes);
+  };
+  const Ptr<const uint4> source = page(pair[0]);
+  const Ptr<uint4> target = page(pair[1]);
+  constexpr int kEach = kCopyBytes / 16 / kThreads;
+  const auto count = static_cast<int>(a.page_bytes / 16);
+  const int first = workgroup_x() * kEach * kThreads + thread();
+  uint4 v[kEach];
+#pragma unroll
+  for (int k = 0; k < kEach; ++k)
+    if (first + k * kThreads < count) v[k] = source[first + k * kThreads];
+#pragma unroll
+  for (int k = 0; k < kEach; ++k)
+    if (first + k * kThreads < count) target[first + k * kThreads] = v[k];
 }
 
 }  // namespace outboard::devices::amd::kernels

@@ -1,4 +1,5 @@
-// `begin`: a step's record into VRAM.
+// `begin`: a step's record into VRAM. `copy_pages`.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -13,7 +14,11 @@ constexpr int kSlots = 4, kSlot = 1, kMaxTokens = 300, kT = 280, kRuns = 3;
 class Begin : public testing::Test {
  protected:
   Begin()
-      : layout(make_layout({.tokens = kMaxTokens, .rows = 5, .runs = kRuns, .pages_per_run = 260})),
+      : layout(make_layout({.tokens = kMaxTokens,
+                            .rows = 5,
+                            .runs = kRuns,
+                            .pages_per_run = 260,
+                            .sources = true})),
         records(runner.allocate<uint8_t>(index(kSlots * layout.bytes))),
         vram(runner.allocate<uint8_t>(index(layout.bytes))),
         chosen(runner.allocate<int32_t>(kSlots * kRuns)),
@@ -36,7 +41,11 @@ class Begin : public testing::Test {
     for (int run = 0; run < 2; ++run) {
       RunSampling& s = from.sampling()[index(run)];
       s = {};
-      s.row = run;
+      from.run_row()[index(run)] = run;
+      from.best()[index(run)] = 0;
+      from.source_run()[index(run)] = 1 - run;
+      from.source_tokens()[index(run)] = 50 + run;
+      for (size_t i = 0; i < 260; ++i) from.source_pages(run)[i] = static_cast<int>(i) * 7 + run;
       s.temperature = 0.5F;
       s.stops[kMaxStops - 1] = 77;
       s.recent_count = run == 0 ? 0 : kMaxRecent;
@@ -85,11 +94,16 @@ TEST_F(Begin, CopiesTheStepAndFillsUpTheRest) {
   const int rows[] = {1, 2, 0, 0, 0};
   EXPECT_TRUE(std::ranges::equal(to.row_token(), rows));
   for (int run = 0; run < 2; ++run) EXPECT_TRUE(std::ranges::equal(to.pages(run), from.pages(run)));
-  EXPECT_EQ(to.sampling()[0].row, 0);
-  EXPECT_EQ(to.sampling()[1].row, 1);
+  EXPECT_THAT(to.run_row(), testing::ElementsAre(0, 1, -1)) << "there are two runs";
+  EXPECT_THAT(to.best(), testing::ElementsAre(0, 0, 0));
+  for (size_t run = 0; run < 2; ++run) {
+    EXPECT_EQ(to.source_run()[run], from.source_run()[run]);
+    EXPECT_EQ(to.source_tokens()[run], from.source_tokens()[run]);
+    EXPECT_TRUE(std::ranges::equal(to.source_pages(static_cast<int>(run)),
+                                   from.source_pages(static_cast<int>(run))));
+  }
   EXPECT_EQ(to.sampling()[1].temperature, 0.5F);
   EXPECT_EQ(to.sampling()[1].stops[kMaxStops - 1], 77);
-  EXPECT_EQ(to.sampling()[2].row, -1) << "runs beyond the step's choose nothing";
 }
 
 TEST_F(Begin, PutsChosenTokensInTheirPlace) {
@@ -111,6 +125,25 @@ TEST_F(Begin, ARunThatGetsATokenOfTheHostGoesOn) {
   EXPECT_EQ(ended[0], 0);
   EXPECT_EQ(ended[1], 1) << "its token is one it chose itself";
   EXPECT_EQ(ended[2], 1);
+}
+
+TEST(CopyPages, CopiesWholePages) {
+  KernelRunner runner;
+  // More than a workgroup's share, and not a multiple of it.
+  constexpr size_t kPage = kCopyBytes + 16 * 37, kPages = 5;
+  const std::span<uint8_t> kv = runner.allocate<uint8_t>(kPages * kPage);
+  for (size_t i = 0; i < kv.size(); ++i) kv[i] = static_cast<uint8_t>(i * 7 + i / kPage);
+  std::vector<uint8_t> want(kv.begin(), kv.end());
+  const int pairs[] = {4, 0, 1, 3};
+  for (size_t i = 0; i < 4; i += 2)
+    std::copy_n(want.begin() + static_cast<ptrdiff_t>(index(pairs[i]) * kPage), kPage,
+                want.begin() + static_cast<ptrdiff_t>(index(pairs[i + 1]) * kPage));
+  CopyPagesArgs a{};
+  a.copies = KernelRunner::const_ptr(runner.upload(std::span<const int>(pairs)));
+  a.kv = KernelRunner::ptr(kv);
+  a.page_bytes = kPage;
+  runner.run("copy_pages", a, {(kPage + kCopyBytes - 1) / kCopyBytes, 2, 1});
+  EXPECT_TRUE(std::ranges::equal(kv, want));
 }
 
 }  // namespace

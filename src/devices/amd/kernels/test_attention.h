@@ -17,6 +17,7 @@ namespace outboard::devices::amd::kernels {
 struct RunCase {
   int position;  // of its first token
   int tokens;
+  int source = 0;  // its number, where there are sources; neighbours share it
 };
 struct AttentionCase {
   const char* name;
@@ -26,7 +27,8 @@ struct AttentionCase {
   float softcap = 0;
   int rotary = 64;
   bool neox = true, norms = false;
-  int padding = 0;  // tokens of no run at the end
+  int padding = 0;                // tokens of no run at the end
+  std::vector<int> sources = {};  // tokens of each; the runs attend to these instead
 };
 inline void PrintTo(const AttentionCase& c, std::ostream* out) { *out << c.name; }
 
@@ -46,12 +48,14 @@ class AttentionLayer {
     TestLimits limits;
     limits.tokens = tokens;
     limits.runs = static_cast<int>(c.runs.size());
+    for (const int length : c.sources) context = std::max(context, length);
     limits.pages_per_run = (context + c.page_tokens - 1) / c.page_tokens;
     limits.page_tokens = c.page_tokens;
+    limits.sources = !c.sources.empty();
     layout = make_layout(limits);
     record_ = runner.allocate<uint8_t>(index(layout.bytes));
     fill_record();
-    fill_cache(limits.runs * limits.pages_per_run);
+    fill_cache((limits.runs + static_cast<int>(c.sources.size())) * limits.pages_per_run);
     q = fill(c.heads * c.key_dim + 8);
     k = fill(c.kv_heads * c.key_dim + 16);
     v = fill(c.kv_heads * c.value_dim + 4);
@@ -72,6 +76,7 @@ class AttentionLayer {
     args.scale = 1 / std::sqrt(static_cast<float>(c.key_dim));
     args.softcap = c.softcap;
     args.tokens = tokens;
+    args.source = c.sources.empty() ? 0 : 1;
   }
 
   uint64_t key_at(int run, int kv_head, int position) {
@@ -136,6 +141,8 @@ class AttentionLayer {
     ASSERT_TRUE(std::ranges::equal(expected, cache));
   }
 
+  bool is_cache_unchanged() const { return std::ranges::equal(cache_before_, cache); }
+
   // Attention of a head of a token, and by how much float32 may be off.
   struct Expected {
     std::vector<double> out, bound;
@@ -145,9 +152,10 @@ class AttentionLayer {
     const int run = record().token_run()[index(token)];
     const int position = record().positions()[index(token)];
     const int first = c.window > 0 ? std::max(0, position - c.window + 1) : 0;
+    const int last = c.sources.empty() ? position : source_tokens(run) - 1;
     const int kv_head = head / (c.heads / c.kv_heads);
     const std::vector<double> query = this->query(token, head);
-    const auto n = index(position - first + 1);
+    const auto n = index(last - first + 1);
     std::vector<double> scores(n);
     std::vector<double> errors(n);
     for (size_t i = 0; i < n; ++i) {
@@ -195,6 +203,7 @@ class AttentionLayer {
     }
     return result;
   }
+  int source_tokens(int run) { return c.sources[index(c.runs[index(run)].source)]; }
   void expect_attention(int token, int head, std::span<const double> out, double rounding) {
     const Expected expected = attention(token, head, rounding);
     for (size_t e = 0; e < out.size(); ++e)
@@ -229,12 +238,22 @@ class AttentionLayer {
         r.token_run()[t] = static_cast<int>(run);
       }
     for (; t < index(tokens); ++t) r.positions()[t] = -1;
-    std::vector<int32_t> pages(c.runs.size() * index(layout.pages_per_run));
+    std::vector<int32_t> pages((c.runs.size() + c.sources.size()) * index(layout.pages_per_run));
     std::iota(pages.begin(), pages.end(), 0);
     std::ranges::shuffle(pages, random_);
     for (size_t run = 0; run < c.runs.size(); ++run)
       std::copy_n(pages.begin() + static_cast<ptrdiff_t>(run) * layout.pages_per_run,
                   layout.pages_per_run, r.pages(static_cast<int>(run)).begin());
+    if (c.sources.empty()) return;
+    for (size_t run = 0; run < c.runs.size(); ++run) {
+      const int source = c.runs[run].source;
+      const bool shared = run > 0 && c.runs[run - 1].source == source;
+      r.source_run()[run] = shared ? r.source_run()[run - 1] : static_cast<int>(run);
+      r.source_tokens()[run] = c.sources[index(source)];
+      std::copy_n(
+          pages.begin() + (static_cast<ptrdiff_t>(c.runs.size()) + source) * layout.pages_per_run,
+          layout.pages_per_run, r.source_pages(static_cast<int>(run)).begin());
+    }
   }
   // Positions that the runs have already; all others hold NaN.
   void fill_cache(int pages) {
@@ -245,7 +264,9 @@ class AttentionLayer {
     cache = runner.allocate<uint16_t>(index(pages) * page_stride_);
     std::ranges::fill(cache, uint16_t{0x7e00});
     for (size_t run = 0; run < c.runs.size(); ++run)
-      for (int p = 0; p < c.runs[run].position; ++p)
+      for (int p = 0;
+           p < (c.sources.empty() ? c.runs[run].position : source_tokens(static_cast<int>(run)));
+           ++p)
         for (int head = 0; head < c.kv_heads; ++head) {
           uint16_t* key = &cache[key_at(static_cast<int>(run), head, p)];
           for (int i = 0; i < c.key_dim; ++i) key[i] = formats::float_to_half(normal_(random_));
@@ -277,7 +298,8 @@ class AttentionLayer {
     args.k_rope = args.q_rope;
   }
   uint64_t row_at(int run, int kv_head, int position, int dim) {
-    const auto page = static_cast<uint64_t>(record().pages(run)[index(position / c.page_tokens)]);
+    const auto pages = c.sources.empty() ? record().pages(run) : record().source_pages(run);
+    const auto page = static_cast<uint64_t>(pages[index(position / c.page_tokens)]);
     return page * page_stride_ +
            static_cast<uint64_t>(kv_head * c.page_tokens + position % c.page_tokens) *
                static_cast<uint64_t>(dim);

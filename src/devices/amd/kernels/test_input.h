@@ -37,6 +37,7 @@ struct InputOptions {
   bool selected = false;
   bool add = false;
   bool sum = false;
+  bool normed = false;  // stored too
   NormKind add_norm = NormKind::kNone;
   NormKind norm = NormKind::kNone;
   bool bias = false;
@@ -93,6 +94,11 @@ class TestInput {
       input.add_norm = make_norm(options.add_norm, add_weight_, add_bias_);
     }
     input.norm = make_norm(options.norm, weight_, bias_);
+    if (options.normed) {
+      normed_ = runner.allocate<float>(static_cast<size_t>(tokens_ * (width + 5)));
+      input.normed = KernelRunner::ptr(normed_);
+      input.normed_stride = width + 5;
+    }
   }
 
   int token_of(int row) const { return options_.selected ? (row * 5 + 2) % tokens_ : row; }
@@ -146,6 +152,7 @@ class TestInput {
     return row;
   }
   std::span<float> sum() const { return sum_; }
+  std::span<float> normed() const { return normed_; }
   int tokens() const { return tokens_; }
 
   Step step;
@@ -269,7 +276,7 @@ class TestInput {
   int width_;
   int tokens_ = 0;
   StepLayout layout_;
-  std::span<float> x_, y_, add_, sum_, add_weight_, add_bias_, weight_, bias_;
+  std::span<float> x_, y_, add_, sum_, normed_, add_weight_, add_bias_, weight_, bias_;
   std::span<float> split_sums_, split_stats_;
 };
 

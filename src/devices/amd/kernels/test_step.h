@@ -14,6 +14,7 @@ constexpr size_t index(int i) { return static_cast<size_t>(i); }
 
 struct TestLimits {
   int tokens = 1, rows = 1, runs = 1, pages_per_run = 1, page_tokens = 32;
+  bool sources = false;
 };
 
 inline StepLayout make_layout(const TestLimits& limits) {
@@ -33,8 +34,14 @@ inline StepLayout make_layout(const TestLimits& limits) {
   l.positions = place(4 * l.max_tokens);
   l.token_run = place(4 * l.max_tokens);
   l.row_token = place(4 * l.max_rows);
-  l.sampling = place(static_cast<int>(sizeof(RunSampling)) * l.max_runs);
+  l.run_row = place(4 * l.max_runs);
+  l.best = place(4 * l.max_runs);
   l.pages = place(4 * l.max_runs * l.pages_per_run);
+  l.has_sources = limits.sources ? 1 : 0;
+  l.source_run = place(4 * l.max_runs);
+  l.source_tokens = place(4 * l.max_runs);
+  l.source_pages = place(4 * l.max_runs * l.pages_per_run);
+  l.sampling = place(static_cast<int>(sizeof(RunSampling)) * l.max_runs);
   l.bytes = at;
   return l;
 }
@@ -50,6 +57,13 @@ class TestRecord {
   std::span<int32_t> positions() { return ints(layout_.positions, layout_.max_tokens); }
   std::span<int32_t> token_run() { return ints(layout_.token_run, layout_.max_tokens); }
   std::span<int32_t> row_token() { return ints(layout_.row_token, layout_.max_rows); }
+  std::span<int32_t> run_row() { return ints(layout_.run_row, layout_.max_runs); }
+  std::span<int32_t> best() { return ints(layout_.best, layout_.max_runs); }
+  std::span<int32_t> source_run() { return ints(layout_.source_run, layout_.max_runs); }
+  std::span<int32_t> source_tokens() { return ints(layout_.source_tokens, layout_.max_runs); }
+  std::span<int32_t> source_pages(int run) {
+    return ints(layout_.source_pages + 4 * run * layout_.pages_per_run, layout_.pages_per_run);
+  }
   std::span<RunSampling> sampling() {
     return {at<RunSampling>(layout_.sampling), index(layout_.max_runs)};
   }

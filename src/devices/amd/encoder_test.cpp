@@ -1,0 +1,261 @@
+// A tiny encoder-decoder on the simulated card, its strict checks on, against the CPU.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "devices/sim_device.h"
+#include "models/models.h"
+#include "models/tiny_model.h"
+#include "support/error.h"
+
+namespace outboard::devices {
+namespace {
+
+using ::testing::HasSubstr;
+using StepRun = Run;  // Run is a member function inside a test
+using Ids = std::vector<int32_t>;
+
+constexpr int kPageTokens = 8;
+constexpr int32_t kPad = 259;
+constexpr size_t kVocabulary = 260;
+
+Ids random_ids(size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  Ids ids(count);
+  for (int32_t& id : ids) id = static_cast<int32_t>(random() % kPad);
+  return ids;
+}
+
+struct Result {
+  std::vector<float> logits;
+  std::vector<Candidate> best;
+};
+
+class Encoder : public ::testing::Test {
+ protected:
+  Encoder() {
+    simulator::CardOptions card;
+    card.vram_bytes = uint64_t{1} << 30;
+    card.bar0_bytes = uint64_t{1} << 30;
+    card.strict = true;
+    device_ = std::make_unique<SimDevice>(card, amd::AmdOptions{});
+    const auto model = std::make_shared<formats::Model>(models::tiny_model("marian"));
+    const program::Program program = models::build_program(*model);
+    CompileOptions options;
+    options.max_tokens = 96;
+    options.max_rows = 48;
+    options.pages = 60;
+    options.page_tokens = kPageTokens;
+    cpu_ = open_cpu(1);
+    on_cpu_ = cpu_->compile(program, model, options);
+    on_card_ = device_->compile(program, model, options);
+  }
+
+  static Result run(Executable& executable, const Step& step) {
+    const StepResult result = executable.wait(executable.submit(step));
+    return {{result.logits.begin(), result.logits.end()}, {result.best.begin(), result.best.end()}};
+  }
+
+  // Runs the step on both and compares what comes of it.
+  void expect_agreement(const Step& step) {
+    const Result want = run(*on_cpu_, step);
+    const Result got = run(*on_card_, step);
+    EXPECT_EQ(complaints(), "");
+    const bool has_logits = std::ranges::any_of(step.runs, [](const StepRun& made) {
+      return made.logits != StepRun::Logits::kNone && made.best == 0;
+    });
+    if (has_logits) expect_close(got.logits, want.logits);
+    ASSERT_EQ(got.best.size(), want.best.size());
+    for (size_t i = 0; i < want.best.size(); ++i) {
+      // Where two are nearly as likely the order may differ; the place's probability may not.
+      EXPECT_NEAR(got.best[i].log_probability, want.best[i].log_probability, 0.02) << i;
+      if (is_apart(want.best, i)) {
+        EXPECT_EQ(got.best[i].token, want.best[i].token) << i;
+      }
+    }
+  }
+
+  static bool is_apart(const std::vector<Candidate>& best, size_t i) {
+    const auto gap = [&](size_t j) {
+      return j >= best.size() || std::abs(best[i].log_probability - best[j].log_probability) > 0.04;
+    };
+    return gap(i + 1) && gap(i - 1);  // i - 1 wraps
+  }
+
+  static void expect_close(const std::vector<float>& got, const std::vector<float>& want) {
+    ASSERT_EQ(got.size(), want.size());
+    double squares = 0, worst = 0;
+    for (size_t i = 0; i < got.size(); ++i) {
+      if (i % kVocabulary == kPad) {
+        ASSERT_EQ(want[i], -INFINITY);
+        ASSERT_EQ(got[i], -INFINITY);
+        continue;
+      }
+      squares += static_cast<double>(want[i]) * want[i];
+      const double error = std::abs(static_cast<double>(got[i]) - want[i]);
+      worst = std::isnan(error) ? INFINITY : std::max(worst, error);
+    }
+    EXPECT_LE(worst, 0.01 * std::sqrt(squares / static_cast<double>(want.size())));
+  }
+
+  void encode(const std::vector<std::pair<Ids, Ids>>& sources,
+              bool more = false) {  // tokens, pages
+    std::vector<StepRun> runs;
+    for (const auto& [tokens, pages] : sources)
+      runs.push_back({tokens, 0, pages, StepRun::Logits::kNone, nullptr});
+    Step step{runs, {}};
+    step.encode = true;
+    step.more = more;
+    expect_agreement(step);
+  }
+
+  static StepRun run_of(const Ids& tokens, int first, const Ids& pages, const Ids& source,
+                        size_t length) {
+    StepRun made{tokens, first, pages, StepRun::Logits::kAll, nullptr};
+    made.source_pages = source;
+    made.source_tokens = static_cast<int>(length);
+    return made;
+  }
+
+  struct Traffic {
+    uint64_t reads = 0, writes = 0;  // over the link
+  };
+  Traffic traffic() const {
+    const simulator::CardCounters c = device_->card().counters();
+    Traffic t{c.config_reads, c.config_writes};
+    for (const uint64_t n : c.mmio_reads) t.reads += n;
+    for (const uint64_t n : c.mmio_writes) t.writes += n;
+    return t;
+  }
+
+  std::string complaints() const {
+    std::string out;
+    for (const simulator::CardEvent& event : device_->card().events())
+      if (event.kind == simulator::CardEvent::Kind::kDriverError ||
+          event.kind == simulator::CardEvent::Kind::kNotSimulated)
+        out += event.where + ": " + event.text + "\n";
+    for (const auto& violation : device_->card().violations()) out += violation.text() + "\n";
+    return out.substr(0, 4000);
+  }
+
+  std::unique_ptr<SimDevice> device_;
+  std::unique_ptr<Device> cpu_;
+  std::unique_ptr<Executable> on_cpu_, on_card_;
+};
+
+TEST_F(Encoder, WholeTargetsAndTokenByToken) {
+  const Ids source = random_ids(45, 1);
+  const Ids source_pages{7, 3, 30, 9, 11, 2};
+  const Ids target = random_ids(19, 2);
+  const Ids pages{1, 4, 5};
+  encode({{source, source_pages}});
+  const StepRun whole = run_of(target, 0, pages, source_pages, source.size());
+  expect_agreement({{&whole, 1}, {}});
+  const Ids again{20, 21, 22};
+  for (size_t i = 0; i < 5; ++i) {
+    const StepRun one = run_of({target[i]}, 0, again, source_pages, source.size());
+    Ids token{target[i]};
+    StepRun next = one;
+    next.tokens = token;
+    next.first_position = static_cast<int>(i);
+    expect_agreement({{&next, 1}, {}});
+  }
+}
+
+TEST_F(Encoder, FewAndManySourcesInOneStep) {
+  const Ids a = random_ids(17, 3), b = random_ids(1, 4), c = random_ids(30, 5);
+  const Ids pages[] = {{11, 10, 9}, {20}, {21, 25, 23, 24}};
+  encode({{b, pages[1]}});  // fewer tokens than WMMA wants
+  encode({{a, pages[0]}, {b, pages[1]}, {c, pages[2]}}, true);
+  const Ids target = random_ids(5, 6);
+  const Ids own[] = {{30}, {31}, {32}};
+  const StepRun runs[] = {run_of(target, 0, own[0], pages[0], a.size()),
+                          run_of(target, 0, own[1], pages[1], b.size()),
+                          run_of(target, 0, own[2], pages[2], c.size())};
+  expect_agreement({runs, {}});
+}
+
+// As a search does: beams of a source share its pages, what they have in common, and go on from
+// copies.
+TEST_F(Encoder, BeamsOfSeveralSources) {
+  for (const size_t sources : {size_t{1}, size_t{6}}) {
+    constexpr size_t kBeams = 4;
+    std::vector<std::pair<Ids, Ids>> encoded;
+    int32_t page = 0;
+    const auto take = [&](int pages) {
+      Ids taken;
+      for (int i = 0; i < pages; ++i) taken.push_back(page++);
+      return taken;
+    };
+    for (size_t s = 0; s < sources; ++s)
+      encoded.emplace_back(random_ids(9 + s, static_cast<unsigned>(20 + s)), take(2));
+    encode(encoded);
+    // Nine tokens that all beams of a source have in common.
+    std::vector<Ids> starts, start_pages;
+    for (size_t s = 0; s < sources; ++s) {
+      starts.push_back(random_ids(9, static_cast<unsigned>(30 + s)));
+      start_pages.push_back(take(2));
+    }
+    std::vector<StepRun> runs;
+    for (size_t s = 0; s < sources; ++s) {
+      runs.push_back(
+          run_of(starts[s], 0, start_pages[s], encoded[s].second, encoded[s].first.size()));
+      runs.back().logits = StepRun::Logits::kLast;
+    }
+    expect_agreement({runs, {}});
+
+    const Ids tokens = random_ids(sources * kBeams, 40);
+    std::vector<Ids> pages;
+    std::vector<PageCopy> copies;
+    for (size_t s = 0; s < sources; ++s)
+      for (size_t beam = 0; beam < kBeams; ++beam) {
+        pages.push_back({start_pages[s][0], page++});
+        copies.push_back({start_pages[s][1], pages.back()[1]});
+      }
+    runs.clear();
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      const auto& [source, source_pages] = encoded[i / kBeams];
+      runs.push_back(run_of({}, 9, pages[i], source_pages, source.size()));
+      runs.back().tokens = std::span(tokens).subspan(i, 1);
+      runs.back().logits = StepRun::Logits::kLast;
+      runs.back().best = 2 * kBeams;
+    }
+    expect_agreement({runs, copies});
+    // From now on a step, copies included, is one message, and no round trip.
+    const Traffic before = traffic();
+    run(*on_card_, {runs, copies});
+    EXPECT_EQ(traffic().writes - before.writes, 1u);
+    EXPECT_EQ(traffic().reads - before.reads, 0u);
+  }
+}
+
+TEST_F(Encoder, RefusesWhatBreaksTheRules) {
+  const auto message = [&](const StepRun& made, bool encodes) {
+    try {
+      Step step{{&made, 1}, {}};
+      step.encode = encodes;
+      on_card_->submit(step);
+    } catch (const Error& e) {
+      return e.message();
+    }
+    return std::string("no error");
+  };
+  const Ids ids = random_ids(9, 11);
+  const Ids pages{0, 1};
+  const Ids one{0}, wrong{60};
+  EXPECT_THAT(message(run_of(ids, 0, pages, {}, 0), false), HasSubstr("a source of 0 tokens"));
+  EXPECT_THAT(message(run_of(ids, 0, pages, one, 9), false), HasSubstr("9 tokens with 1 pages"));
+  EXPECT_THAT(message(run_of(ids, 0, pages, wrong, 8), false), HasSubstr("page 60 of 60"));
+  EXPECT_THAT(message(run_of(ids, 0, pages, {}, 0), true), HasSubstr("wants logits"));
+  StepRun greedy = run_of(ids, 0, pages, pages, 9);
+  greedy.best = 4;
+  EXPECT_THAT(message(greedy, false), HasSubstr("from its last logits"));
+  greedy.logits = StepRun::Logits::kLast;
+  greedy.best = kMaxBest + 1;
+  EXPECT_THAT(message(greedy, false), HasSubstr("at most 32"));
+}
+
+}  // namespace
+}  // namespace outboard::devices
