@@ -158,10 +158,9 @@ std::vector<std::filesystem::path> safetensors_files(const std::filesystem::path
   const std::filesystem::path index_path = folder / "model.safetensors.index.json";
   if (!std::filesystem::exists(index_path)) {
     if (std::filesystem::exists(single)) return {single};
-    throw Error(
-        fmt::format("{}: found neither model.safetensors nor model.safetensors.index.json",
-                    folder.string()),
-        "Outboard reads weights from these and from pytorch_model.bin in one part.");
+    throw Error(fmt::format("{}: found neither model.safetensors nor model.safetensors.index.json",
+                            folder.string()),
+                "Outboard reads weights from these and from pytorch_model.bin in one part.");
   }
   const Json index = read_json(index_path);
   const Json* weights = json_field(index, "weight_map");
