@@ -74,8 +74,11 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
       fail("step: copies page {} to {} of {}", copy.from, copy.to, options_.pages);
   for (std::atomic<int>& next : next_) next.store(0, std::memory_order_relaxed);
 
-  for (const devices::PageCopy& copy : step.copies) kv_.copy_page(copy.from, copy.to);
   const std::function<void(int)> body = [&](int thread) {
+    const auto threads = static_cast<size_t>(team_.size());
+    for (auto i = static_cast<size_t>(thread); i < step.copies.size(); i += threads)
+      kv_.copy_page(step.copies[i].from, step.copies[i].to);
+    if (!step.copies.empty()) team_.barrier();
     const size_t begin = state_.encode ? 0 : encoder_phases_;
     const size_t end = state_.encode ? encoder_phases_ : phases_.size();
     for (size_t i = begin; i < end; ++i) {
@@ -83,7 +86,7 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
       team_.barrier();
     }
   };
-  if (state_.tokens > 0) team_.run(body);
+  if (state_.tokens > 0 || !step.copies.empty()) team_.run(body);
 
   runs_ = step.runs.size();
   int row = 0;
@@ -146,7 +149,7 @@ void CpuExecutable::find_best(const devices::Step& step) {
 Matrix CpuExecutable::matrix(WeightId id) const {
   const program::Weight& weight = program_.weights[static_cast<size_t>(id)];
   const formats::Tensor& tensor = model_->get(weight.name);
-  return {tensor.type, tensor.rows(), tensor.columns(), tensor.data.data()};
+  return {tensor.type, tensor.rows(), tensor.columns(), tensor.data.data(), byte_inputs(program_)};
 }
 
 const float* CpuExecutable::floats(WeightId id) {
@@ -228,7 +231,7 @@ CpuExecutable::Phase CpuExecutable::linear_phase(const PhasePlan& plan) {
            program_.weights[static_cast<size_t>(linear.weight)].name,
            formats::type_info(part.weight.type).name);
     part.packed =
-        arena_.data() + plan_.packed_place(linear.x, packing_for(part.weight.type)).offset;
+        arena_.data() + plan_.packed_place(linear.x, packing_of(program_, linear.weight)).offset;
     part.out = op.out;
     part.bias = floats(linear.bias);
     part.accumulate = plan_.accumulates[static_cast<size_t>(item.op)];

@@ -150,7 +150,7 @@ class Planner {
   void add_linear(int op_index) {
     const auto& linear =
         std::get<program::Linear>(program_.ops[static_cast<size_t>(op_index)].kind);
-    const Packing packing = packing_for(program_.weights[static_cast<size_t>(linear.weight)].type);
+    const Packing packing = packing_of(program_, linear.weight);
     const bool packed = packed_phase_.contains({linear.x, packing});
     // A linear phase holds layers that are ready together: this one may join if its input was
     // packed before the phase began.
@@ -280,6 +280,12 @@ const PackedPlace& Plan::packed_place(ValueId value, Packing packing) const {
   });
   if (it == packed.end()) fail("plan: value %{} was never packed", value);
   return *it;
+}
+
+bool byte_inputs(const Program& program) { return program.encoder_ops > 0; }
+
+Packing packing_of(const Program& program, program::WeightId weight) {
+  return packing_for(program.weights[static_cast<size_t>(weight)].type, byte_inputs(program));
 }
 
 Plan make_plan(const Program& program, const Kernels& kernels, int max_tokens, int max_rows) {

@@ -51,6 +51,11 @@ struct Plan {
   const PackedPlace& packed_place(program::ValueId value, Packing packing) const;
 };
 
+// How the inputs of a weight are packed. Translation models take 8-bit activations with weights in
+// blocks, as other engines' int8 translation does; language models need 16.
+bool byte_inputs(const program::Program& program);
+Packing packing_of(const program::Program& program, program::WeightId weight);
+
 // max_tokens and max_rows size the values; kernels tells packed sizes.
 Plan make_plan(const program::Program& program, const Kernels& kernels, int max_tokens,
                int max_rows);

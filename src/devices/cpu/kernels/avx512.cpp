@@ -26,24 +26,22 @@ namespace outboard::cpu {
 namespace {
 
 size_t packed_row_bytes(Packing packing, int64_t columns) {
-  return packing == Packing::kGrouped ? avx512_grouped_row_bytes(columns)
-                                      : float_row_bytes(columns);
+  return packing == Packing::kFloat ? float_row_bytes(columns) : avx512_grouped_row_bytes(columns);
 }
 
 void pack(Packing packing, const float* x, int64_t x_stride, int tokens, int64_t columns,
           std::byte* out) {
-  if (packing == Packing::kGrouped) {
-    avx512_grouped_pack(x, x_stride, tokens, columns, out);
-  } else {
+  if (packing == Packing::kFloat) {
     float_pack(x, x_stride, tokens, columns, out);
+  } else {
+    avx512_grouped_pack(packing == Packing::kGroupedBytes, x, x_stride, tokens, columns, out);
   }
 }
 
 void linear(const Matrix& w, const std::byte* packed, int tokens, float* y, int64_t y_stride,
             int64_t row_begin, int64_t row_end, const float* bias, bool accumulate,
             std::byte* scratch) {
-  const auto kernel =
-      packing_for(w.type) == Packing::kGrouped ? avx512_grouped_linear : float_linear;
+  const auto kernel = packing_for(w.type) == Packing::kFloat ? float_linear : avx512_grouped_linear;
   kernel(w, packed, tokens, y, y_stride, row_begin, row_end, bias, accumulate, scratch);
 }
 

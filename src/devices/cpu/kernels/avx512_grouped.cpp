@@ -5,9 +5,9 @@
 // in the text of small models. Weights are unsigned bytes with a float scale and minimum for each
 // group (avx512_formats.h). So
 //   sum of w * x = scale_w * scale_x * (256 * sum(u * hi) + sum(u * lo)) + minimum * sum(x)
-// where the integer part is exact, and the float part adds the groups in order of the columns. Rows
-// lie in lanes. Hence an output is the same bits whatever the number of tokens and the split of
-// rows.
+// where the integer part is exact, and the float part adds the groups in order of the columns. With
+// 8-bit activations (Packing::kGroupedBytes) there is no lo, and x = scale * hi. Rows lie in lanes.
+// Hence an output is the same bits whatever the number of tokens and the split of rows.
 #include <immintrin.h>
 
 #include <cstring>
@@ -64,7 +64,7 @@ OUTBOARD_INLINE __m512i four_columns(const int8_t* at) {
 }
 
 // The integer part of `kColumns` registers of columns for T tokens.
-template <int T, int kColumns>
+template <bool kBytes, int T, int kColumns>
 OUTBOARD_INLINE void integer_sums(const __m512i* weights, const std::byte* packed, size_t stride,
                                   size_t offset, __m512i (&sums)[T]) {
   const std::byte* hi = packed + offsetof(PackedGroup, hi) + offset;
@@ -82,6 +82,7 @@ OUTBOARD_INLINE void integer_sums(const __m512i* weights, const std::byte* packe
                        4 * c));
     }
   }
+  if constexpr (kBytes) return;
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) sums[t] = _mm512_slli_epi32(sums[t], 8);
   OUTBOARD_UNROLL
@@ -104,15 +105,15 @@ OUTBOARD_INLINE __m512 packed_float(const std::byte* at) {
 }
 
 // sums[t] += one group of 16 rows times token t; packed is the group of the first token.
-template <int T, int kHalves>
+template <bool kBytes, int T, int kHalves>
 OUTBOARD_INLINE void add_group(const Weights& w, const Scales<kHalves>& s, const std::byte* packed,
                                size_t stride, __m512 (&sums)[T]) {
   OUTBOARD_UNROLL
   for (int half = 0; half < kHalves; ++half) {
     constexpr int kColumns = 8 / kHalves;
     __m512i integers[T];
-    integer_sums<T, kColumns>(w.column + half * kColumns, packed, stride,
-                              static_cast<size_t>(half) * 4 * kColumns, integers);
+    integer_sums<kBytes, T, kColumns>(w.column + half * kColumns, packed, stride,
+                                      static_cast<size_t>(half) * 4 * kColumns, integers);
     const size_t sum_at = kHalves == 1 ? offsetof(PackedGroup, total)
                                        : offsetof(PackedGroup, sum) + sizeof(float) * half;
     OUTBOARD_UNROLL
@@ -155,7 +156,7 @@ OUTBOARD_INLINE void prefetch(const uint8_t* block, size_t index) {
   }
 }
 
-template <typename Format, int T, bool kNear>
+template <typename Format, bool kBytes, int T, bool kNear>
 void fused_tile(const uint8_t* tile, size_t stride, int64_t blocks, const std::byte* packed,
                 size_t packed_stride, int64_t row, const Output& out, size_t ahead) {
   __m512 sums[T];
@@ -169,8 +170,8 @@ void fused_tile(const uint8_t* tile, size_t stride, int64_t blocks, const std::b
         [&](int group, const Weights& w, const Scales<Format::kHalves>& s)
             __attribute__((always_inline)) {
               prefetch<Format::kBytes, Format::kGroups, kNear>(next, static_cast<size_t>(group));
-              add_group<T>(w, s, x + static_cast<size_t>(group) * sizeof(PackedGroup),
-                           packed_stride, sums);
+              add_group<kBytes, T>(w, s, x + static_cast<size_t>(group) * sizeof(PackedGroup),
+                                   packed_stride, sums);
             });
     next += Format::kBytes * kRowTile;
   }
@@ -178,13 +179,13 @@ void fused_tile(const uint8_t* tile, size_t stride, int64_t blocks, const std::b
   for (int t = 0; t < T; ++t) out.put(t, row, sums[t]);
 }
 
-template <typename Format, bool kNear>
+template <typename Format, bool kBytes, bool kNear>
 void fused_tokens(const uint8_t* tile, size_t stride, int64_t blocks, const std::byte* packed,
                   size_t packed_stride, int tokens, int64_t row, const Output& out, size_t ahead) {
-  const auto kernel = tokens == 1   ? fused_tile<Format, 1, kNear>
-                      : tokens == 2 ? fused_tile<Format, 2, kNear>
-                      : tokens == 3 ? fused_tile<Format, 3, kNear>
-                                    : fused_tile<Format, 4, kNear>;
+  const auto kernel = tokens == 1   ? fused_tile<Format, kBytes, 1, kNear>
+                      : tokens == 2 ? fused_tile<Format, kBytes, 2, kNear>
+                      : tokens == 3 ? fused_tile<Format, kBytes, 3, kNear>
+                                    : fused_tile<Format, kBytes, 4, kNear>;
   kernel(tile, stride, blocks, packed, packed_stride, row, out, ahead);
 }
 
@@ -204,36 +205,36 @@ void unpack_tile(const uint8_t* tile, size_t stride, int64_t blocks,
   }
 }
 
-template <int kHalves, int T>
+template <bool kBytes, int kHalves, int T>
 void panel_tile(const PanelGroup<kHalves>* panel, int64_t groups, const std::byte* packed,
                 size_t packed_stride, int64_t token, int64_t row, const Output& out) {
   __m512 sums[T];
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) sums[t] = _mm512_setzero_ps();
   for (int64_t g = 0; g < groups; ++g) {
-    add_group<T>(panel[g].weights, panel[g].scales, packed, packed_stride, sums);
+    add_group<kBytes, T>(panel[g].weights, panel[g].scales, packed, packed_stride, sums);
     packed += sizeof(PackedGroup);
   }
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) out.put(token + t, row, sums[t]);
 }
 
-template <int kHalves>
+template <bool kBytes, int kHalves>
 void panel_tokens(const PanelGroup<kHalves>* panel, int64_t groups, const std::byte* packed,
                   size_t stride, int64_t token, int count, int64_t row, const Output& out) {
   switch (count) {
     case 12:
-      return panel_tile<kHalves, 12>(panel, groups, packed, stride, token, row, out);
+      return panel_tile<kBytes, kHalves, 12>(panel, groups, packed, stride, token, row, out);
     case 8:
-      return panel_tile<kHalves, 8>(panel, groups, packed, stride, token, row, out);
+      return panel_tile<kBytes, kHalves, 8>(panel, groups, packed, stride, token, row, out);
     case 6:
-      return panel_tile<kHalves, 6>(panel, groups, packed, stride, token, row, out);
+      return panel_tile<kBytes, kHalves, 6>(panel, groups, packed, stride, token, row, out);
     case 4:
-      return panel_tile<kHalves, 4>(panel, groups, packed, stride, token, row, out);
+      return panel_tile<kBytes, kHalves, 4>(panel, groups, packed, stride, token, row, out);
     case 2:
-      return panel_tile<kHalves, 2>(panel, groups, packed, stride, token, row, out);
+      return panel_tile<kBytes, kHalves, 2>(panel, groups, packed, stride, token, row, out);
     default:
-      return panel_tile<kHalves, 1>(panel, groups, packed, stride, token, row, out);
+      return panel_tile<kBytes, kHalves, 1>(panel, groups, packed, stride, token, row, out);
   }
 }
 
@@ -256,8 +257,8 @@ struct Job {
   std::byte* scratch;
 };
 
-template <typename Format>
-void run(const Job& job, Output out) {
+template <typename Format, bool kBytes>
+void run_packed(const Job& job, Output out) {
   const int64_t groups = job.w.columns / kGroup;
   const int64_t blocks = groups / Format::kGroups;
   const size_t stride = static_cast<size_t>(blocks) * Format::kBytes;
@@ -286,8 +287,8 @@ void run(const Job& job, Output out) {
       const uint8_t* tile = tile_at(row);
       const size_t ahead = row + 2 * kRowTile <= job.row_end ? kRowTile * stride : 0;
       // Two tiles in the first-level cache, or the next one only in the second.
-      const auto kernel = stride * kRowTile <= kNearTileBytes ? fused_tokens<Format, true>
-                                                              : fused_tokens<Format, false>;
+      const auto kernel = stride * kRowTile <= kNearTileBytes ? fused_tokens<Format, kBytes, true>
+                                                              : fused_tokens<Format, kBytes, false>;
       kernel(tile, stride, blocks, job.packed, packed_stride, job.tokens, row, out, ahead);
     }
     return;
@@ -309,7 +310,7 @@ void run(const Job& job, Output out) {
       for (int64_t row = first; row < end; row += kRowTile) {
         const int64_t rows = job.row_end - row;
         out.rows = static_cast<__mmask16>(rows >= kRowTile ? 0xFFFF : (1 << rows) - 1);
-        panel_tokens<Format::kHalves>(
+        panel_tokens<kBytes, Format::kHalves>(
             panel + static_cast<size_t>((row - first) / kRowTile) * panel_groups, groups, x,
             packed_stride, token, count, row, out);
       }
@@ -318,8 +319,14 @@ void run(const Job& job, Output out) {
   }
 }
 
+template <typename Format>
+void run(const Job& job, const Output& out) {
+  job.w.byte_inputs ? run_packed<Format, true>(job, out) : run_packed<Format, false>(job, out);
+}
+
 // --- packing ---
 
+template <bool kBytes>
 void pack_group(const float* x, std::byte* at) {
   const __m512 x0 = _mm512_loadu_ps(x);
   const __m512 x1 = _mm512_loadu_ps(x + 16);
@@ -328,7 +335,7 @@ void pack_group(const float* x, std::byte* at) {
                                         _mm512_castps_si512(_mm512_abs_ps(x1)));
   const float largest = _mm_cvtss_f32(
       _mm_castsi128_ps(_mm_cvtsi32_si128(static_cast<int>(_mm512_reduce_max_epu32(most)))));
-  constexpr float kMost = 32639;  // 127 * 256 + 127
+  constexpr float kMost = kBytes ? 127 : 32639;  // 127 * 256 + 127
   PackedGroup group;
   // Too small to divide by: as good as zero beside any other term.
   const float inverse = largest > 1e-30F ? kMost / largest : 0.0F;
@@ -336,10 +343,13 @@ void pack_group(const float* x, std::byte* at) {
   const __m512i q[2] = {_mm512_cvtps_epi32(_mm512_mul_ps(x0, _mm512_set1_ps(inverse))),
                         _mm512_cvtps_epi32(_mm512_mul_ps(x1, _mm512_set1_ps(inverse)))};
   for (int i = 0; i < 2; ++i) {
-    const __m512i hi = _mm512_srai_epi32(_mm512_add_epi32(q[i], _mm512_set1_epi32(128)), 8);
+    const __m512i hi =
+        kBytes ? q[i] : _mm512_srai_epi32(_mm512_add_epi32(q[i], _mm512_set1_epi32(128)), 8);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(group.hi + 16 * i), _mm512_cvtepi32_epi8(hi));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(group.lo + 16 * i),
-                     _mm512_cvtepi32_epi8(q[i]));  // q - 256 * hi, of which the low byte is q's
+    if constexpr (!kBytes) {
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(group.lo + 16 * i),
+                       _mm512_cvtepi32_epi8(q[i]));  // q - 256 * hi, of which the low byte is q's
+    }
     group.sum[i] = static_cast<float>(_mm512_reduce_add_epi32(q[i])) * group.scale;
   }
   group.total = group.sum[0] + group.sum[1];
@@ -354,11 +364,12 @@ size_t avx512_grouped_scratch_bytes(int64_t max_columns) {
   return short_tile_bytes(max_columns) + panel_bytes(max_columns);
 }
 
-void avx512_grouped_pack(const float* x, int64_t x_stride, int tokens, int64_t columns,
+void avx512_grouped_pack(bool bytes, const float* x, int64_t x_stride, int tokens, int64_t columns,
                          std::byte* out) {
+  const auto pack = bytes ? pack_group<true> : pack_group<false>;
   for (int t = 0; t < tokens; ++t) {
     for (int64_t g = 0; g < columns / kGroup; ++g) {
-      pack_group(x + t * x_stride + g * kGroup, out + static_cast<size_t>(g) * sizeof(PackedGroup));
+      pack(x + t * x_stride + g * kGroup, out + static_cast<size_t>(g) * sizeof(PackedGroup));
     }
     out += row_bytes(columns);
   }

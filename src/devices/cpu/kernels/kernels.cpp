@@ -12,7 +12,7 @@ namespace outboard::cpu {
 
 using formats::TensorType;
 
-Packing packing_for(TensorType weight) {
+Packing packing_for(TensorType weight, bool byte_inputs) {
   switch (weight) {
     case TensorType::Q4_0:
     case TensorType::Q4_1:
@@ -27,7 +27,7 @@ Packing packing_for(TensorType weight) {
     case TensorType::IQ4_NL:
     case TensorType::IQ4_XS:
     case TensorType::MXFP4:
-      return Packing::kGrouped;
+      return byte_inputs ? Packing::kGroupedBytes : Packing::kGrouped;
     default:
       return Packing::kFloat;
   }

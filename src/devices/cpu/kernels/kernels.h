@@ -19,15 +19,18 @@ struct Matrix {
   int64_t rows = 0;
   int64_t columns = 0;
   const std::byte* data = nullptr;
+  bool byte_inputs = false;  // block formats: the input is packed with 8 bits instead of 16
 };
 
 // How a weight type wants its input packed. Layers that share an input and a packing share the
 // packed activations: q, k and v; gate and up.
 enum class Packing : uint8_t {
-  kFloat,    // float32 as it is: for F32, F16, BF16 weights
-  kGrouped,  // integers with a float scale and a sum for each group of 32: for block formats
+  kFloat,  // float32 as it is: for F32, F16, BF16 weights
+  // For block formats: integers with a float scale and a sum for each group of 32, of 16 bits ...
+  kGrouped,
+  kGroupedBytes,  // ... or of 8: half the work, and an error like that of 8-bit weights
 };
-Packing packing_for(formats::TensorType weight);
+Packing packing_for(formats::TensorType weight, bool byte_inputs = false);
 bool has_linear(formats::TensorType weight);  // every type but the plain integers and F64
 
 // Attention of a run of consecutive tokens of one sequence in one layer, for the query heads that

@@ -84,7 +84,7 @@ class LinearTest : public testing::TestWithParam<std::tuple<const Kernels*, Tens
 
   std::vector<float> run(const Matrix& w, const std::vector<float>& x, int tokens, int64_t split,
                          const float* bias, const std::vector<float>* start) {
-    const Packing packing = packing_for(w.type);
+    const Packing packing = packing_for(w.type, w.byte_inputs);
     const size_t row = kernels().packed_row_bytes(packing, w.columns);
     EXPECT_EQ(row % 64, 0U);
     Buffer packed(row * static_cast<size_t>(tokens));
@@ -112,7 +112,7 @@ TEST_P(LinearTest, AgreesWithDoubleSums) {
     std::vector<std::byte> bytes = random_weights(type(), shape.rows * shape.columns, random_);
     bytes.insert(bytes.begin(), std::byte{0});
     bytes.shrink_to_fit();
-    const Matrix w{type(), shape.rows, shape.columns, bytes.data() + 1};
+    Matrix w{type(), shape.rows, shape.columns, bytes.data() + 1};
     std::vector<float> weights(static_cast<size_t>(shape.rows * shape.columns));
     formats::dequantize(type(), w.data, weights);
     for (const int tokens : {1, 2, 3, 5, 16, 33, 64}) {
@@ -122,7 +122,11 @@ TEST_P(LinearTest, AgreesWithDoubleSums) {
       const std::vector<float> start = random_inputs(tokens * shape.rows);
       const std::vector<float> y = run(w, x, tokens, shape.rows, nullptr, nullptr);
       const std::vector<float> more = run(w, x, tokens, 16, bias.data(), &start);
+      w.byte_inputs = true;
+      const std::vector<float> bytes_in = run(w, x, tokens, shape.rows, nullptr, nullptr);
+      w.byte_inputs = false;
       double worst = 0;
+      double worst_of_bytes = 0;
       for (int t = 0; t < tokens; ++t) {
         for (int64_t r = 0; r < shape.rows; ++r) {
           double sum = 0;
@@ -147,6 +151,8 @@ TEST_P(LinearTest, AgreesWithDoubleSums) {
           // Half a step of 16-bit activations, and the rounding of float sums.
           double tolerance = step / 65000 + size * 1e-6 + 1e-30;
           worst = std::max(worst, std::abs(y[at] - sum) / tolerance);
+          worst_of_bytes =
+              std::max(worst_of_bytes, std::abs(bytes_in[at] - sum) / (tolerance + step / 250));
           const double added = std::abs(bias[static_cast<size_t>(r)]) + std::abs(start[at]);
           tolerance += added * 1e-6;
           sum += bias[static_cast<size_t>(r)];
@@ -154,6 +160,7 @@ TEST_P(LinearTest, AgreesWithDoubleSums) {
         }
       }
       EXPECT_LT(worst, 1);
+      EXPECT_LT(worst_of_bytes, 1);
     }
   }
 }
@@ -162,17 +169,20 @@ TEST_P(LinearTest, GivesATokenTheSameBitsInAnyBatchAndSplit) {
   const int64_t rows = 90;
   const int64_t columns = 768;
   const std::vector<std::byte> bytes = random_weights(type(), rows * columns, random_);
-  const Matrix w{type(), rows, columns, bytes.data()};
+  Matrix w{type(), rows, columns, bytes.data()};
   constexpr int kTokens = 29;
   const std::vector<float> x = random_inputs(kTokens * columns);
-  const std::vector<float> together = run(w, x, kTokens, rows, nullptr, nullptr);
-  EXPECT_EQ(run(w, x, kTokens, 32, nullptr, nullptr), together);
-  for (const int count : {1, 2, 4, 7, 13}) {
-    for (int t = 0; t + count <= kTokens; t += count) {
-      const std::vector<float> part(x.begin() + t * columns, x.begin() + (t + count) * columns);
-      const std::vector<float> y = run(w, part, count, rows, nullptr, nullptr);
-      ASSERT_EQ(std::memcmp(y.data(), together.data() + t * rows, y.size() * sizeof(float)), 0)
-          << count << " tokens from " << t;
+  for (const bool byte_inputs : {false, true}) {
+    w.byte_inputs = byte_inputs;
+    const std::vector<float> together = run(w, x, kTokens, rows, nullptr, nullptr);
+    EXPECT_EQ(run(w, x, kTokens, 32, nullptr, nullptr), together);
+    for (const int count : {1, 2, 4, 7, 13}) {
+      for (int t = 0; t + count <= kTokens; t += count) {
+        const std::vector<float> part(x.begin() + t * columns, x.begin() + (t + count) * columns);
+        const std::vector<float> y = run(w, part, count, rows, nullptr, nullptr);
+        ASSERT_EQ(std::memcmp(y.data(), together.data() + t * rows, y.size() * sizeof(float)), 0)
+            << count << " tokens from " << t;
+      }
     }
   }
 }
@@ -180,13 +190,15 @@ TEST_P(LinearTest, GivesATokenTheSameBitsInAnyBatchAndSplit) {
 TEST_P(LinearTest, KeepsZeroAndTinyInputsFiniteAndShowsNan) {
   const int64_t columns = 256;
   const std::vector<std::byte> bytes = random_weights(type(), columns, random_);
-  const Matrix w{type(), 1, columns, bytes.data()};
-  std::vector<float> x(static_cast<size_t>(columns), 0.0F);
-  EXPECT_EQ(run(w, x, 1, 1, nullptr, nullptr)[0], 0.0F);
-  x[3] = 1e-38F;
-  EXPECT_LT(std::abs(run(w, x, 1, 1, nullptr, nullptr)[0]), 1e-30F);
-  x[40] = NAN;
-  EXPECT_TRUE(std::isnan(run(w, x, 1, 1, nullptr, nullptr)[0]));
+  for (const bool byte_inputs : {false, true}) {
+    const Matrix w{type(), 1, columns, bytes.data(), byte_inputs};
+    std::vector<float> x(static_cast<size_t>(columns), 0.0F);
+    EXPECT_EQ(run(w, x, 1, 1, nullptr, nullptr)[0], 0.0F);
+    x[3] = 1e-38F;
+    EXPECT_LT(std::abs(run(w, x, 1, 1, nullptr, nullptr)[0]), 1e-30F);
+    x[40] = NAN;
+    EXPECT_TRUE(std::isnan(run(w, x, 1, 1, nullptr, nullptr)[0]));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Tables, LinearTest,

@@ -62,6 +62,22 @@ struct FloatOutput {
     if (bias != nullptr) sum += bias[row];
     at = accumulate ? at + sum : sum;
   }
+  // Four rows at once.
+  OUTBOARD_INLINE void put(int64_t token, int64_t row, const float (&four)[4]) const {
+    Four sums = load_four(four);
+    float* at = y + token * y_stride + row;
+    if (bias != nullptr) sums += load_four(bias + row);
+    if (accumulate) sums = load_four(at) + sums;
+    std::memcpy(at, &sums, sizeof(sums));
+  }
+
+ private:
+  using Four __attribute__((vector_size(16))) = float;
+  static OUTBOARD_INLINE Four load_four(const float* p) {
+    Four four;
+    std::memcpy(&four, p, sizeof(four));
+    return four;
+  }
 };
 
 // A block of R rows x T tokens.
@@ -89,8 +105,11 @@ OUTBOARD_INLINE void float_tile(const std::byte* w, size_t w_stride, const std::
     for (int t = 0; t < T; ++t) inputs[t] = load(input(t, c));
     OUTBOARD_UNROLL
     for (int r = 0; r < R; ++r) {
-      // Into the second level: it can wait for more lines than the first.
-      if (ahead != 0) {
+      if constexpr (T == kTileTokens) {
+        // The next rows, from the second-level cache: there is time between so many products.
+        __builtin_prefetch(weight(r, c) + R * columns, 0, 3);
+      } else if (ahead != 0) {
+        // Into the second level: it can wait for more lines than the first.
         __builtin_prefetch(reinterpret_cast<const std::byte*>(weight(r, c)) + ahead, 0, 2);
       }
       const Vec v = Read::whole(weight(r, c));
@@ -115,7 +134,7 @@ OUTBOARD_INLINE void float_tile(const std::byte* w, size_t w_stride, const std::
     if constexpr (R == 4) {
       float four[4];
       sum_lanes(sums[0][t], sums[1][t], sums[2][t], sums[3][t], four);
-      for (int r = 0; r < R; ++r) out.put(token + t, row + r, four[r]);
+      out.put(token + t, row, four);
     } else {
       for (int r = 0; r < R; ++r) out.put(token + t, row + r, sum_lanes(sums[r][t]));
     }

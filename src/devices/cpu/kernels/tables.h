@@ -14,10 +14,10 @@ const Kernels& scalar_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avx512_kernels();
 
-// The part of AVX-512's table for Packing::kGrouped: as in Kernels.
+// The part of AVX-512's table for Packing::kGrouped and kGroupedBytes: as in Kernels.
 size_t avx512_grouped_row_bytes(int64_t columns);
 size_t avx512_grouped_scratch_bytes(int64_t max_columns);
-void avx512_grouped_pack(const float* x, int64_t x_stride, int tokens, int64_t columns,
+void avx512_grouped_pack(bool bytes, const float* x, int64_t x_stride, int tokens, int64_t columns,
                          std::byte* out);
 void avx512_grouped_linear(const Matrix& w, const std::byte* packed, int tokens, float* y,
                            int64_t y_stride, int64_t row_begin, int64_t row_end, const float* bias,
