@@ -72,11 +72,11 @@ struct PageCopy {
 struct Step {
   std::span<const Run> runs;
   std::span<const PageCopy> copies;
+  // Another step follows at once: the device may wait for it before it starts.
+  bool more = false;
   // Every run is a whole source, from position 0: it goes through the Program's encoder to its
   // pages, and wants no logits.
   bool encode = false;
-  // Another step follows at once: the device may wait for it before it starts.
-  bool more = false;
 };
 
 // Valid until the next submit or wait.
