@@ -215,7 +215,7 @@ TEST_P(MatvecInputs, EveryKind) {
       }
       for (int i = 0; c.options.normed && i < c.width; ++i)
         ASSERT_NEAR(input.normed()[static_cast<size_t>(b * input.input.normed_stride + i)],
-                    x[b].value[i], x[b].bound[i] + 1e-30)
+                    x[b].value[i], x[b].bound[i] + std::abs(x[b].value[i]) * 0x1p-22 + 1e-30)
             << "normed, column " << i;
       if (!c.options.sum) continue;
       const ExpectedRow sum = input.before_norm(input.token_of(b));
