@@ -187,15 +187,16 @@ std::vector<uint32_t> AmdExecutable::copy_packets(int slot, size_t copies) const
   return packets;
 }
 
-void AmdExecutable::ring() {
-  if (has_rung_) return;
+// So that the card starts what was queued up to the fence.
+void AmdExecutable::ring(driver::Fence fence) {
+  if (fence <= rung_) return;
   device_.card().compute().ring_doorbell();
-  has_rung_ = true;
+  rung_ = queued_;
 }
 
 void AmdExecutable::wait_for(const Pending& pending) {
   driver::Card& card = device_.card();
-  ring();
+  ring(pending.fence);
   card.set_running([shape = pending.shape] { return name_of(shape); });
   is_card_failure_ = true;  // should this throw
   card.wait(card.compute(), pending.fence, device_.options().patience);
@@ -232,9 +233,8 @@ Ticket AmdExecutable::submit(const Step& step) {
     std::vector<uint32_t> packets = ComputeQueue::barrier();
     if (!step.copies.empty()) append(packets, copy_packets(slot, step.copies.size()));
     if (exact.tokens > 0) append(packets, step_packets(step, pending.shape, slot));
-    pending.fence = card.compute().enqueue(packets);
-    has_rung_ = false;
-    if (!step.more) ring();
+    pending.fence = queued_ = card.compute().enqueue(packets);
+    if (!step.more) ring(queued_);
     submitted_ = ticket;
     return ticket;
   });

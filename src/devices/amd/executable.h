@@ -63,7 +63,7 @@ class AmdExecutable : public Executable {
   void upload_copy_arguments();
   std::vector<uint32_t> copy_packets(int slot, size_t copies) const;
   std::vector<uint32_t> step_packets(const Step& step, const StreamShape& shape, int slot);
-  void ring();
+  void ring(driver::Fence fence);
   void wait_for(const Pending& pending);
   std::span<const Candidate> read_best(const Pending& pending, uint64_t slot);
   template <typename Body>
@@ -80,7 +80,8 @@ class AmdExecutable : public Executable {
   Ticket submitted_ = 0;
   int generation_ = 0;            // of the card, which on_card_ belongs to
   bool is_card_failure_ = false;  // what is thrown now means that the card hangs
-  bool has_rung_ = true;          // for all that was queued
+  driver::Fence queued_ = 0;      // of the last step
+  driver::Fence rung_ = 0;        // the card was told of steps up to here
   std::vector<std::byte> record_;
   std::vector<int32_t> chosen_;
   std::vector<float> logits_;
