@@ -16,7 +16,7 @@ def position_channel(config):
     return round(config["d_model"] / 2 * np.log(SLOWNESS) / np.log(10000))
 
 
-def weights(config, seed, eos_bias=8.0, eos_slope=30.0, sharpness=2.5):
+def weights(config, seed, eos_bias=12.0, eos_slope=30.0, sharpness=2.5):
     """Float32 weights by Hugging Face's names, for marian_folders' writers."""
     rng = np.random.default_rng(seed)
     width, vocabulary, hidden = config["d_model"], config["vocab_size"], config["encoder_ffn_dim"]

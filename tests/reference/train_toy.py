@@ -8,7 +8,10 @@ numbers after the noun, marks plurals, and puts the verb last: "two red cats see
 """
 import argparse
 import itertools
+import os
 import time
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # matrices this small only lose by threads
 
 import numpy as np
 
