@@ -25,6 +25,7 @@ std::vector<SourceTensor> read_torch(std::span<const std::byte> file, Model& mod
   TorchFile torch = read_torch_file(file);
   for (std::shared_ptr<const void>& owner : torch.owners) model.keep_alive(std::move(owner));
   std::vector<SourceTensor> tensors;
+  tensors.reserve(torch.tensors.size());
   for (TorchTensor& tensor : torch.tensors) {
     tensors.push_back({std::move(tensor.name), std::move(tensor.dtype), tensor.type,
                        std::move(tensor.shape), tensor.data});

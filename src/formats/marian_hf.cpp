@@ -21,7 +21,7 @@ int64_t needed_int(const Json& config, const char* key) {
 }
 
 std::string activation_of(const Json& config, Refusals& refusals) {
-  const std::string name = json_string(config, "activation_function").value_or("gelu");
+  std::string name = json_string(config, "activation_function").value_or("gelu");
   if (name == "silu") return "swish";
   refusals.check(
       name == "swish" || name == "relu" || name == "gelu",
@@ -248,7 +248,7 @@ MarianWeights::Source source_of(const SourceTensor& tensor) {
   if (!is_float(tensor.type))
     fail("dtype: found {}, expected float32, 16 or bfloat16", tensor.dtype);
   if (tensor.data.empty()) fail("shape: found no elements");
-  return {tensor.name, {tensor.name, *tensor.type, tensor.shape, tensor.data}};
+  return {tensor.name, {tensor.name, tensor.type.value(), tensor.shape, tensor.data}};
 }
 
 // Sorts the file's tensors: layers go to their place at once; parameters that have several names in
@@ -326,7 +326,7 @@ class Sorter {
     }
     const std::vector<float> table = marian_positions(config_.positions, config_.width);
     std::vector<float> values(table.size());
-    dequantize(*tensor.type, tensor.data.data(), values);
+    dequantize(tensor.type.value(), tensor.data.data(), values);
     for (size_t i = 0; i < table.size(); ++i) {
       if (!(std::fabs(values[i] - table[i]) < 0.01f)) {  // halfs, and float32 arithmetic
         fail("found {} at {}, expected {}: sinusoidal positions only", values[i], i, table[i]);
@@ -356,7 +356,7 @@ Model open_marian_hf(const fs::path& folder, const Json& json) {
     throw;
   }
   const std::vector<std::string> tokens =
-      read_tokens(folder / "vocab.json", *json_int(json, "vocab_size"));
+      read_tokens(folder / "vocab.json", json_int(json, "vocab_size").value_or(0));
   try {
     read_tokenizer(folder, tokens, config, refusals);
     refusals.done("config");

@@ -205,12 +205,12 @@ void Refusals::check(bool accepted, std::string reason) {
 void Refusals::done(std::string_view source) const {
   if (reasons_.empty()) return;
   throw Error(fmt::format("{}: {}", source, fmt::join(reasons_, "; ")),
-              "Outboard does not support these options of a Marian model; with others than the "
-              "model asks for its translations would differ.");
+              "Outboard does not support these options of a Marian model, and without them its "
+              "translations would differ.");
 }
 
-void MarianWeights::add(std::string gguf_name, Source source) {
-  const auto [place, added] = sources_.try_emplace(std::move(gguf_name), std::move(source));
+void MarianWeights::add(std::string gguf_name, const Source& source) {
+  const auto [place, added] = sources_.try_emplace(std::move(gguf_name), source);
   if (!added) fail("tensor {}: found it twice", place->first);
 }
 
@@ -249,7 +249,7 @@ void finish_marian(Model& model, const MarianConfig& config, const MarianText& t
              TensorType::F32,
              {config.positions, config.width},
              keep(model, marian_positions(config.positions, config.width))});
-  for (const Expected& expected : shapes.layers()) model.add(*taken(expected, true));
+  for (const Expected& expected : shapes.layers()) model.add(taken(expected, true).value());
   if (!sources.empty()) {
     const auto& [name, source] = *sources.begin();
     fail("tensor {} ({}): found it in a model whose options leave no place for it", source.name,

@@ -87,7 +87,7 @@ class MarianWeights {
     Tensor tensor;     // F32, F16 or BF16; shape as in the file but for transposing
   };
   // Throws Error when the name is taken.
-  void add(std::string gguf_name, Source source);
+  void add(std::string gguf_name, const Source& source);
   const Source* find(std::string_view gguf_name) const;
 
  private:

@@ -147,7 +147,7 @@ class ArrayReader {
       const bool vector = !to.ends_with(".weight") || to.find("_norm.") != std::string::npos;
       MarianWeights::Source source = matrix(name, std::move(array), true);
       if (vector) flatten(source.tensor);
-      weights_.add(to, std::move(source));
+      weights_.add(to, source);
     }
   }
 

@@ -26,21 +26,28 @@ std::string shown(std::string_view text) {
 // Builds the tree from yaml-cpp's events: its own tree takes seconds for a vocabulary.
 class TreeBuilder final : public YAML::EventHandler {
  public:
+  explicit TreeBuilder(std::string_view text) : text_(text) {}
   YamlNode take() { return std::move(root_); }
 
   void OnDocumentStart(const YAML::Mark&) override {}
   void OnDocumentEnd() override {}
-  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override { add(mark, {}); }
+  void OnNull(const YAML::Mark& mark, YAML::anchor_t) override {
+    YamlNode node;
+    // A word of a language may be "null": as a key it is the text that stands there.
+    if (wants_key()) {
+      node.scalar = null_text(mark);
+      if (!node.scalar.empty()) node.kind = YamlNode::Kind::kScalar;
+    }
+    add(mark, std::move(node));
+  }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     fail("{}: found an alias, expected plain values", place(mark));
   }
-  void OnScalar(const YAML::Mark& mark, const std::string& tag, YAML::anchor_t,
+  void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
                 const std::string& value) override {
     YamlNode node;
     node.kind = YamlNode::Kind::kScalar;
     node.scalar = value;
-    // "?" marks a plain scalar, "!" a quoted one.
-    if (tag == "?" && (value == "~" || value == "null") && !wants_key()) node = {};
     add(mark, std::move(node));
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t,
@@ -63,6 +70,15 @@ class TreeBuilder final : public YAML::EventHandler {
 
   static std::string place(const YAML::Mark& mark) {
     return fmt::format("YAML: line {}, column {}", mark.line + 1, mark.column + 1);
+  }
+
+  // Which of YAML's words for null stands at the mark; nothing where none does.
+  std::string null_text(const YAML::Mark& mark) const {
+    const auto at = static_cast<size_t>(mark.pos);
+    for (const char* word : {"~", "null", "Null", "NULL"}) {
+      if (at <= text_.size() && text_.substr(at).starts_with(word)) return word;
+    }
+    return {};
   }
 
   bool wants_key() const {
@@ -105,6 +121,7 @@ class TreeBuilder final : public YAML::EventHandler {
     attach(std::move(node));
   }
 
+  std::string_view text_;
   YamlNode root_;
   std::vector<Open> open_;
 };
@@ -128,8 +145,9 @@ const YamlNode* scalar_field(const YamlNode& map, std::string_view key, std::str
 template <typename T>
 std::optional<T> integer(std::string_view text) {
   T value{};
-  const char* end = text.data() + text.size();
-  const auto result = std::from_chars(text.data(), end, value);
+  const char* begin = text.data();
+  const char* end = begin + text.size();
+  const auto result = std::from_chars(begin, end, value);
   if (result.ec != std::errc() || result.ptr != end) return std::nullopt;
   return value;
 }
@@ -149,12 +167,12 @@ YamlNode parse_yaml(std::string_view text) {
   }
   MemoryBuffer buffer(text);
   std::istream stream(&buffer);
-  TreeBuilder builder;
+  TreeBuilder builder(text);
   try {
     YAML::Parser parser(stream);
     if (!parser.HandleNextDocument(builder)) return {};
     // A second document would be lost.
-    TreeBuilder more;
+    TreeBuilder more(text);
     if (parser.HandleNextDocument(more)) fail("YAML: found two documents, expected one");
   } catch (const YAML::Exception& error) {
     fail("YAML: {}", error.what());
