@@ -1,5 +1,7 @@
 #include "formats/zip_folder.h"
 
+#include <unistd.h>  // mkdtemp, on a Mac
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
