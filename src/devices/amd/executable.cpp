@@ -4,6 +4,7 @@
 #include <cstring>
 #include <optional>
 
+#include "devices/amd/round_up.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd {
@@ -12,8 +13,6 @@ namespace {
 using driver::ComputeQueue;
 
 constexpr uint64_t kAlignment = 256;
-
-uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
 
 void append(std::vector<uint32_t>& to, std::span<const uint32_t> more) {
   to.insert(to.end(), more.begin(), more.end());

@@ -8,6 +8,7 @@
 
 #include "devices/amd/kernels/kernels.h"
 #include "devices/amd/kernels/planes.h"
+#include "devices/amd/round_up.h"
 #include "devices/amd/stream.h"
 #include "formats/quantize.h"
 #include "support/error.h"
@@ -21,8 +22,6 @@ using program::WeightId;
 
 constexpr uint64_t kWindow = uint64_t{8} << 20;
 constexpr uint64_t kAlignment = 256;
-
-uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
 
 // Two windows of shared memory and two places in VRAM: while the card takes one apart, the next
 // crosses the link and the host fills the one after. A window costs two messages, so small matrices

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "devices/amd/hw/page_table.h"
+#include "devices/amd/round_up.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
@@ -16,8 +17,6 @@ constexpr uint64_t kHuge = uint64_t{2} << 20;
 constexpr uint64_t kGuard = 64 << 10;
 constexpr int kLevels = 4;             // PTB, PDB0, PDB1, PDB2
 constexpr uint32_t kHugeFragment = 9;  // a run of 2^9 pages
-
-uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
 
 // Of an address, at a level: 0 is the last (PTB).
 uint32_t index_of(uint64_t address, int level) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "devices/amd/round_up.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
@@ -11,8 +12,6 @@ namespace {
 constexpr uint64_t kPage = 4096;
 // A mapping has at most 32 segments, so a Mac whose memory is in pieces refuses large ones.
 constexpr uint64_t kLargest = uint64_t{16} << 20, kSmallest = uint64_t{1} << 20;
-
-uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
 
 }  // namespace
 

@@ -410,7 +410,7 @@ struct CopyPagesArgs {
 };
 
 // --- elementwise: for what no other kernel takes along. Workgroups: T (or R). ---
-enum class RowsKind : int32_t { kAdd, kScale, kActivation, kGate, kSoftcap, kCopy, kSelect };
+enum class RowsKind : int32_t { kAdd, kScale, kActivation, kGate, kSoftcap, kSelect };
 struct ElementwiseArgs {
   Step step;
   RowsKind kind;

@@ -18,7 +18,6 @@ DEVICE float one(const ElementwiseArgs& a, float x, Ptr<const float> y, int i) {
       return apply(a.function, x) * y[i];
     case RowsKind::kSoftcap:
       return a.factor * tanh(x / a.factor);
-    case RowsKind::kCopy:
     case RowsKind::kSelect:
       return x;
   }

@@ -88,10 +88,6 @@ TEST_F(Elementwise, Softcap) {
   run(RowsKind::kSoftcap, {}, 3);
   check([&](size_t r, size_t i) { return 3 * std::tanh(at_x(r, i) / 3); }, kRounding, 3 * 0x1p-21);
 }
-TEST_F(Elementwise, Copy) {
-  run(RowsKind::kCopy);
-  check([&](size_t r, size_t i) { return at_x(r, i); }, 0, 0);
-}
 TEST_F(Elementwise, Select) {
   run(RowsKind::kSelect);
   check([&](size_t r, size_t i) { return at_x(kRows - 1 - r, i); }, 0, 0);
