@@ -1,6 +1,7 @@
 """Translation: the same tokens and scores as CTranslate2 and as the numpy reference, in the exact shape
 of Helsinki-NLP's opus-mt models."""
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -179,6 +180,58 @@ def test_early_stopping(tmp_path):
         if length_penalty == 1.0:
             scores = {stop: [m["score"] for m in lines] for stop, lines in found.items()}
             assert scores[True] != scores[False] != scores["never"]
+
+
+def check_logits(path, sources, reference, limit, device="cpu"):
+    """Rows of the next word's logits, with random words as the target, against the reference."""
+    rng = np.random.default_rng(3)
+    targets = [rng.integers(2, len(reference.tokens) - 1, rng.integers(0, 20)).tolist() for _ in sources]
+    requests = "".join(f"{' '.join(map(str, s))} | {' '.join(map(str, t))}\n" for s, t in zip(sources, targets))
+    result = subprocess.run([os.environ["MARIAN_LOGITS"], path, device], input=requests.encode(), capture_output=True,
+                            check=True)
+    got = np.frombuffer(result.stdout, np.float32).reshape(-1, len(reference.tokens))
+    want = np.concatenate([reference.logits(reference.encode(s), t) for s, t in zip(sources, targets)])
+    assert got.shape == want.shape
+    # The pad's row says that it can never be chosen; the others say how likely.
+    assert np.all(got[:, reference.pad] == -np.inf)
+    got, want = np.delete(got, reference.pad, 1), np.delete(want, reference.pad, 1)
+    worst = np.abs(got - want).max()
+    print(f"{path.name}: logits of {len(want)} positions differ by at most {worst:.1e}, deviation {want.std():.2f}")
+    assert worst < limit and want.std() > 0.5
+    return want
+
+
+def random_sources(reference, count):
+    return [reference.source_ids(line) for line in lines_of(count, seed=21, longest=8)]
+
+
+def test_logits_of_the_exact_shape(opus):
+    check_logits(opus.path, random_sources(opus.reference, 6), opus.reference, limit=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_of_kinds(kind, tmp_path):
+    path = small(tmp_path, **KINDS[kind])
+    reference = marian.Marian(path, np.float64)
+    check_logits(path, random_sources(reference, 10), reference, limit=1e-4)
+
+
+def test_encoder_alone(tmp_path):
+    """A decoder that adds the mean of the encoder's output to its input and nothing else: its logits show
+    whether the encoder is right."""
+    tokenizer = marian_folders.make_tokenizer(700, languages=())
+    config = marian_folders.make_config(700, width=64, layers=6, decoder_layers=1, feed_forward=128)
+    weights = marian_random.weights(config, seed=5)
+    for name, value in weights.items():
+        if name.startswith("model.decoder."):
+            shown = "encoder_attn." in name and name.endswith(("v_proj.weight", "out_proj.weight"))
+            value[:] = np.eye(64) if shown else 1 if name.endswith("norm.weight") else 0
+    marian_folders.write_hf(tmp_path / "hf", weights, config, tokenizer)
+    path = convert(tmp_path / "hf", tmp_path / "encoder.gguf")
+    reference = marian.Marian(path, np.float64)
+    sources = random_sources(reference, 20)
+    want = check_logits(path, sources, reference, limit=1e-5)
+    assert len(np.unique(want[:, 5].round(4))) > len(sources)
 
 
 def test_defaults_of_the_model(tmp_path):
