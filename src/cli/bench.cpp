@@ -5,6 +5,7 @@
 #include <numeric>
 #include <random>
 
+#include "cli/bench_translate.h"
 #include "cli/card_work.h"
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -128,6 +129,8 @@ void bench(const BenchOptions& options) {
   ModelOptions model_options = options.model;
   model_options.open.counters = options.counters;
   const auto model = load(model_options);
+  if (model->translates())
+    return bench_translation(model, {options.repetitions, options.counters, options.json});
   if (options.counters) return count(options, model);
   const program::Program& program = model->program();
   if (options.prompt + options.decode + 1 > program.context_length)

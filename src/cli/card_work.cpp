@@ -124,11 +124,12 @@ nlohmann::ordered_json to_json(const CardWork& w, uint64_t wanted_bytes) {
           {"modelled_tokens_per_second", w.tokens / t.total()}};
 }
 
-std::string to_text(const std::string& name, const CardWork& w, uint64_t wanted_bytes) {
+std::string to_text(const std::string& name, const CardWork& w, uint64_t wanted_bytes,
+                    const std::string& unit) {
   const simulator::compute::Counters& c = w.compute;
   const ModelledTime t = model_time(w);
   const double n = std::max(1, w.tokens);
-  std::string out = fmt::format("{}, a token of {}:\n", name, w.tokens);
+  std::string out = fmt::format("{}, a {} of {}:\n", name, unit, w.tokens);
   out += fmt::format("  link          {:.2f} round trips, {:.3f} one-way messages, {} by DMA\n",
                      real(w.round_trips) / n, real(w.one_way) / n,
                      format_bytes(static_cast<uint64_t>(real(w.dma_bytes) / n)));
@@ -147,11 +148,11 @@ std::string to_text(const std::string& name, const CardWork& w, uint64_t wanted_
       real(c.gl2_miss_bytes) / wanted, format_bytes(static_cast<uint64_t>(wanted / n)),
       real(c.vram_read_bytes) / wanted);
   out += fmt::format(
-      "  modelled      {:.1f} tokens/s; {:.3f} ms: memory {:.3f} or issue {:.3f}, gaps {:.3f}, "
+      "  modelled      {:.1f} {}s/s; {:.3f} ms: memory {:.3f} or issue {:.3f}, gaps {:.3f}, "
       "link "
       "{:.3f}\n",
-      n / t.total(), t.total() / n * 1e3, t.memory / n * 1e3, t.issue / n * 1e3, t.gaps / n * 1e3,
-      t.link / n * 1e3);
+      n / t.total(), unit, t.total() / n * 1e3, t.memory / n * 1e3, t.issue / n * 1e3,
+      t.gaps / n * 1e3, t.link / n * 1e3);
   return out;
 }
 

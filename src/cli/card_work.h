@@ -38,6 +38,8 @@ ModelledTime model_time(const CardWork& work);
 
 nlohmann::ordered_json to_json(const CardWork& work, uint64_t wanted_bytes);
 // Rows for people. wanted_bytes: weights, keys and values that the work must read.
-std::string to_text(const std::string& name, const CardWork& work, uint64_t wanted_bytes);
+// `unit`: what CardWork::tokens counts.
+std::string to_text(const std::string& name, const CardWork& work, uint64_t wanted_bytes,
+                    const std::string& unit = "token");
 
 }  // namespace outboard::cli

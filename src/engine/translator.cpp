@@ -123,12 +123,15 @@ struct Translator::State {
   std::vector<int32_t> tokens;
   std::vector<devices::PageCopy> copies;
   int failures = 0;  // of the device, since the last step that went well
+  Work work;
 };
 
 Translator::Translator(std::shared_ptr<Model> model, const TranslatorOptions& options)
     : state_(std::make_unique<State>(std::move(model), options)) {}
 
 Translator::~Translator() = default;
+
+const Translator::Work& Translator::work() const { return state_->work; }
 
 const BeamOptions& Translator::beam_options() const { return state_->beam_options; }
 
@@ -256,8 +259,8 @@ void Translator::State::encode(std::span<Sentence* const> sentences) {
         {sentence->source, 0, sentence->source_pages, devices::Run::Logits::kNone, nullptr});
   devices::Step step{runs, {}};
   step.encode = true;
-  step.more = true;
   executable->wait(executable->submit(step));
+  ++work.encodes;
 }
 
 void Translator::State::decode() {
@@ -281,6 +284,7 @@ void Translator::State::decode() {
     }
   }
   const devices::StepResult result = executable->wait(executable->submit({runs, copies}));
+  ++work.searches;
   size_t first = 0;
   for (const auto& sentence : active) {
     const size_t count =

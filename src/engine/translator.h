@@ -74,6 +74,12 @@ class Translator {
   // follows the start token and i target tokens. For tests and measurements.
   std::vector<float> logits(const std::vector<int32_t>& source, const std::vector<int32_t>& target);
 
+  // Steps of the device so far.
+  struct Work {
+    uint64_t encodes = 0;
+    uint64_t searches = 0;
+  };
+  const Work& work() const;
   const BeamOptions& beam_options() const;
   devices::MemoryUse memory() const;
 

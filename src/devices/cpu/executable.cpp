@@ -75,9 +75,9 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
   for (std::atomic<int>& next : next_) next.store(0, std::memory_order_relaxed);
 
   const std::function<void(int)> body = [&](int thread) {
-    const auto threads = static_cast<size_t>(team_.size());
-    for (auto i = static_cast<size_t>(thread); i < step.copies.size(); i += threads)
-      kv_.copy_page(step.copies[i].from, step.copies[i].to);
+    // In order, since one may read what another writes: each thread does its share of every page.
+    for (const devices::PageCopy& copy : step.copies)
+      kv_.copy_page(copy.from, copy.to, thread, team_.size());
     if (!step.copies.empty()) team_.barrier();
     const size_t begin = state_.encode ? 0 : encoder_phases_;
     const size_t end = state_.encode ? encoder_phases_ : phases_.size();

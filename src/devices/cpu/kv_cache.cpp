@@ -44,9 +44,11 @@ std::byte* KvCache::values(int state, int kv_head) const {
   return at(layer.values + int64_t{kv_head} * page_tokens_ * layer.state.value_dim);
 }
 
-void KvCache::copy_page(int32_t from, int32_t to) const {
-  std::memcpy(at(to * page_elements_), at(from * page_elements_),
-              static_cast<size_t>(page_elements_) * element_bytes_);
+void KvCache::copy_page(int32_t from, int32_t to, int part, int parts) const {
+  const int64_t begin = page_elements_ * part / parts;
+  const int64_t end = page_elements_ * (part + 1) / parts;
+  std::memcpy(at(to * page_elements_ + begin), at(from * page_elements_ + begin),
+              static_cast<size_t>(end - begin) * element_bytes_);
 }
 
 }  // namespace outboard::cpu

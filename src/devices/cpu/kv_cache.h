@@ -24,7 +24,8 @@ class KvCache {
   int64_t page_stride() const { return page_elements_; }  // in elements, from page to page
   int page_tokens() const { return page_tokens_; }
 
-  void copy_page(int32_t from, int32_t to) const;
+  // Part `part` of `parts` of a page.
+  void copy_page(int32_t from, int32_t to, int part, int parts) const;
   size_t bytes() const { return memory_.size(); }
 
  private:

@@ -1,0 +1,144 @@
+#include "cli/bench_translate.h"
+
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "cli/card_work.h"
+#include "cli/options.h"
+#include "devices/sim_device.h"
+#include "engine/translator.h"
+#include "program/cost.h"
+#include "support/error.h"
+#include "support/progress.h"
+
+namespace outboard::cli {
+namespace {
+
+constexpr int kBeams = 4;
+constexpr int kWords = 20;       // of a line
+constexpr int kMostTokens = 32;  // of a translation: a line of random words might never end
+constexpr int kBatch = 32;
+
+// Lines of random words of the vocabulary.
+std::vector<std::string> random_lines(const engine::Model& model, size_t count, unsigned seed) {
+  const text::MarianTokenizer& tokenizer = model.translation_tokenizer();
+  std::mt19937 random(seed);
+  const std::vector<std::string> languages = tokenizer.target_languages();
+  std::vector<std::string> lines;
+  while (lines.size() < count) {
+    std::vector<int32_t> words(kWords);
+    for (int32_t& word : words) word = static_cast<int32_t>(random() % tokenizer.vocabulary_size());
+    std::string line = tokenizer.decode(words);
+    std::ranges::replace(line, '\n', ' ');
+    lines.push_back(languages.empty() ? line : fmt::format("{} {}", languages.front(), line));
+  }
+  return lines;
+}
+
+engine::TranslatorOptions options_for(int batch) {
+  engine::TranslatorOptions options;
+  options.beams = kBeams;
+  options.batch = batch;
+  options.max_tokens = kMostTokens;
+  return options;
+}
+
+int translate_all(engine::Translator& translator, const std::vector<std::string>& lines) {
+  std::vector<engine::LineId> ids;
+  for (const std::string& line : lines) ids.push_back(translator.add(line));
+  while (translator.step()) {
+  }
+  int tokens = 0;
+  for (const engine::LineId id : ids) tokens += translator.take(id).value().tokens;
+  return tokens;
+}
+
+struct Speed {
+  std::string test;
+  double lines = 0;   // a second
+  double tokens = 0;  // a second
+};
+
+Speed measure(const std::shared_ptr<engine::Model>& model, int batch, int repetitions) {
+  engine::Translator translator(model, options_for(batch));
+  const std::vector<std::string> lines = random_lines(*model, static_cast<size_t>(batch), 1);
+  translate_all(translator, lines);  // brings the weights into memory
+  const auto start = std::chrono::steady_clock::now();
+  int tokens = 0;
+  for (int i = 0; i < repetitions; ++i) tokens += translate_all(translator, lines);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return {fmt::format("{} line{}, {} beams", batch, batch == 1 ? "" : "s", kBeams),
+          per_second(batch * repetitions, seconds), per_second(tokens, seconds)};
+}
+
+void count(const std::shared_ptr<engine::Model>& model, bool as_json) {
+  auto* device = dynamic_cast<devices::SimDevice*>(&model->device());
+  if (device == nullptr)
+    throw Error("bench: only the simulated card counts", "Use --device sim with --counters.");
+  const auto snapshot = [&] {
+    device->card().settle();
+    return device->card().counters();
+  };
+  engine::Translator translator(model, options_for(1));
+  const std::vector<std::string> lines = random_lines(*model, 1, 1);
+  translate_all(translator, lines);  // streams are recorded
+  const engine::Translator::Work before_work = translator.work();
+  const auto before = snapshot();
+  translate_all(translator, lines);
+  const engine::Translator::Work& after_work = translator.work();
+  const auto searches = static_cast<int>(after_work.searches - before_work.searches);
+  const auto encodes = static_cast<int>(after_work.encodes - before_work.encodes);
+  const CardWork work = difference(before, snapshot(), searches + encodes);
+  const program::Program& program = model->program();
+  const auto wanted = static_cast<uint64_t>(searches) * program::weight_bytes_per_token(program);
+  if (as_json) {
+    nlohmann::ordered_json json = {
+        {"model", program.name},    {"device", model->device().description()},
+        {"beams", kBeams},          {"encode_steps", encodes},
+        {"search_steps", searches}, {"steps", to_json(work, wanted)}};
+    return print(json.dump(2) + "\n");
+  }
+  print(fmt::format("{} on the {}. Times are modelled, not measured.\n"
+                    "One line, {} beams: encoder steps {}, search steps {}.\n",
+                    program.name, model->device().description(), kBeams, encodes, searches) +
+        to_text("translation", work, wanted, "step"));
+}
+
+}  // namespace
+
+void bench_translation(const std::shared_ptr<engine::Model>& model,
+                       const BenchTranslateOptions& options) {
+  if (options.counters) return count(model, options.json);
+  std::vector<Speed> rows;
+  Progress bar("bench", 2, "tests");
+  for (const int batch : {kBatch, 1}) {
+    rows.push_back(measure(model, batch, options.repetitions));
+    bar.update(rows.size());
+  }
+  if (options.json) {
+    nlohmann::ordered_json json = {{"model", model->program().name},
+                                   {"architecture", model->program().architecture},
+                                   {"parameters", program::parameters(model->program())},
+                                   {"tensor_bytes", model->file().tensor_bytes()},
+                                   {"device", model->device().description()}};
+    for (const Speed& row : rows)
+      json["tests"].push_back(
+          {{"test", row.test}, {"lines_per_second", row.lines}, {"tokens_per_second", row.tokens}});
+    return print(json.dump(2) + "\n");
+  }
+  std::string out = fmt::format(
+      "{} ({}), {:.1f} M parameters, {}\n{}\nlines of {} random words, at most {} tokens out\n\n",
+      model->program().name, model->program().architecture,
+      static_cast<double>(program::parameters(model->program())) / 1e6,
+      format_bytes(model->file().tensor_bytes()), model->device().description(), kWords,
+      kMostTokens);
+  out += fmt::format("| {:<18} | {:>8} | {:>8} |\n", "test", "lines/s", "tokens/s");
+  out += "| ------------------ | -------: | -------: |\n";
+  for (const Speed& row : rows)
+    out += fmt::format("| {:<18} | {:>8.2f} | {:>8.1f} |\n", row.test, row.lines, row.tokens);
+  print(out);
+}
+
+}  // namespace outboard::cli
