@@ -103,9 +103,10 @@ def compare(options, folder):
     processor = make_models(options, folder)
     lines = random_lines(options.lines)
     pieces = [processor.encode(line, out_type=str) for line in lines]
-    print(f"opus-mt's shape, beam {options.beam}, {options.threads} threads, {np.mean([len(p) + 1 for p in pieces]):.0f} "
-          f"source tokens a line, median of {options.repetitions} turns\n")
-    print("| types | load | CTranslate2 lines/s | tokens/s | Outboard lines/s | tokens/s | ratio of lines/s | of tokens/s |")
+    length = np.mean([len(p) + 1 for p in pieces])
+    print(f"opus-mt's shape, beam {options.beam}, {options.threads} threads, {length:.0f} source tokens a line, "
+          f"median of {options.repetitions} turns\n")
+    print("| types | load | CTranslate2 lines/s | tokens/s | Outboard lines/s | tokens/s | ratio | of tokens/s |")
     print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for kind in options.types.split(","):
         translator = ctranslate2.Translator(str(folder / "ct2"), compute_type=COMPUTE_TYPES[kind],
