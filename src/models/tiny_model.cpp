@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <functional>
@@ -46,6 +47,7 @@ class Maker {
                                      {"decoder_start_token_id", kVocabulary - 1}})
       set(key, value);
     set("embedding_scale", std::sqrt(static_cast<float>(kWidth)));
+    marian_tokenizer();
     add("token_embd.weight", {kVocabulary, kWidth}, 0.2F);
     add("position_embd.weight", {kContext, kWidth}, 0.5F);
     for (const char* stack : {"enc", "dec"})
@@ -55,7 +57,7 @@ class Maker {
         if (stack == std::string("dec")) marian_attention(p + "cross_attn");
         norm(p + "ffn_norm", kWidth);
         linear(p + "ffn_up", kHidden, kWidth);
-        linear(p + "ffn_down", kWidth, kHidden);
+        balanced_linear(p + "ffn_down", kWidth, kHidden);
       }
     add("output.weight", {kVocabulary, kWidth}, 0.25F);
     const auto bias = std::make_shared<std::vector<float>>(kVocabulary, 0.0F);
@@ -129,6 +131,37 @@ class Maker {
     model_.metadata.set("tokenizer.ggml.eos_token_id", kVocabulary - 1);
   }
 
+  // A SentencePiece model (sentencepiece_model.proto) of single characters, for both sides.
+  void marian_tokenizer() {
+    std::vector<std::string> tokens;
+    std::string model;
+    const auto piece = [&](const std::string& text, int type) {  // 1: normal, 2: unknown
+      const float score = -1;
+      std::string message = {'\x0A', static_cast<char>(text.size())};
+      message += text + '\x15';
+      message.append(reinterpret_cast<const char*>(&score), sizeof(score));
+      message += {'\x18', static_cast<char>(type)};
+      model += {'\x0A', static_cast<char>(message.size())};
+      model += message;
+    };
+    piece("<unk>", 2);
+    for (int c = 0; c < 256; ++c) {
+      const bool printable = c > ' ' && c < 127;
+      tokens.push_back(printable ? std::string(1, static_cast<char>(c)) : fmt::format("<{}>", c));
+      if (printable) piece(tokens.back(), 1);
+    }
+    tokens.insert(tokens.end(), {"\xE2\x96\x81", "<unk>", "</s>", "<pad>"});  // U+2581, a space
+    piece(tokens[256], 1);
+    const std::vector<uint8_t> bytes(model.begin(), model.end());
+    model_.metadata.set("tokenizer.ggml.model", std::string("marian"));
+    model_.metadata.set("tokenizer.ggml.tokens", MetadataArray{tokens});
+    model_.metadata.set("tokenizer.marian.source_spm", MetadataArray{bytes});
+    model_.metadata.set("tokenizer.marian.target_spm", MetadataArray{bytes});
+    model_.metadata.set("tokenizer.ggml.unknown_token_id", kVocabulary - 3);
+    model_.metadata.set("tokenizer.ggml.eos_token_id", kVocabulary - 2);
+    model_.metadata.set("tokenizer.ggml.padding_token_id", kVocabulary - 1);
+  }
+
   void add(const std::string& name, std::vector<int64_t> shape, float scale, float around = 0) {
     const auto count = static_cast<size_t>(
         std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>()));
@@ -144,7 +177,24 @@ class Maker {
   }
   void linear(const std::string& name, int64_t rows, int64_t columns) {
     matrix(name + ".weight", rows, columns);
-    add(name + ".bias", {rows}, 0.1F);
+    add(name + ".bias", {rows}, 0.02F);
+  }
+  // What all activations have in common would drown what tells sentences apart: rows of sum zero
+  // don't let it through.
+  void balanced_linear(const std::string& name, int64_t rows, int64_t columns) {
+    const auto values = std::make_shared<std::vector<float>>(static_cast<size_t>(rows * columns));
+    std::normal_distribution<float> normal;
+    for (auto row = values->begin(); row != values->end(); row += columns) {
+      std::generate(row, row + columns, [&] { return 0.3F * normal(random_); });
+      const float mean = std::accumulate(row, row + columns, 0.0F) / static_cast<float>(columns);
+      std::for_each(row, row + columns, [&](float& value) { value -= mean; });
+    }
+    model_.add({name + ".weight",
+                formats::TensorType::F32,
+                {rows, columns},
+                std::as_bytes(std::span(*values))});
+    model_.keep_alive(values);
+    add(name + ".bias", {rows}, 0.02F);
   }
   void marian_attention(const std::string& name) {
     for (const char* part : {"q", "k", "v", "o"})
