@@ -1,5 +1,7 @@
 // Scalar ALU. Meaning of each operation: AMD's RDNA3 ISA guide, sections 16.1 to 16.4.
 #include <bit>
+#include <cstring>
+#include <iterator>
 #include <string_view>
 #include <type_traits>
 #include <unordered_map>
@@ -33,6 +35,58 @@ void write(Wave& wave, const Operand& operand, T value) {
   }
 }
 
+// --- The same from the op itself, for operands that are registers or constants ---
+
+// Places of operands in Op: the number of an SGPR, or that of a dword of the op that holds a
+// constant.
+constexpr uint16_t kConstantPlace = 0x8000, kPlaceNumber = 0xff;
+// Takes what is written to null, one or two dwords; nothing reads it.
+constexpr uint16_t kNowhere = 142;
+static_assert(sizeof(Op::body) == 8 && sizeof(Op::body_y) == 8);
+
+template <typename T>
+T read_place(const Wave& wave, const Op& op, size_t index) {
+  const uint16_t place = op.source[index];
+  const auto* constants = reinterpret_cast<const uint32_t*>(&op.body);
+  const uint32_t* from =
+      ((place & kConstantPlace) != 0 ? constants : wave.sgpr.data()) + (place & kPlaceNumber);
+  if constexpr (sizeof(T) == 8) {
+    return static_cast<T>(from[0] | static_cast<uint64_t>(from[1]) << 32);
+  } else {
+    return static_cast<T>(from[0]);
+  }
+}
+
+template <typename T>
+void write_place(Wave& wave, const Op& op, T value) {
+  uint32_t* to = wave.sgpr.data() + op.destination[0];
+  to[0] = static_cast<uint32_t>(value);
+  if constexpr (sizeof(T) == 8) to[1] = static_cast<uint32_t>(static_cast<uint64_t>(value) >> 32);
+}
+
+// Fills in places; false: some operand is special.
+bool find_places(Op& op, const Instruction& i) {
+  const void** constants[] = {&op.body, &op.body_y};
+  for (size_t s = 0; s < i.sources; ++s) {
+    const Operand& operand = i.source[s];
+    if (s >= std::size(constants) || operand.dwords == 0 || operand.dwords > 2) return false;
+    if (operand.constant) {
+      op.source[s] = static_cast<uint16_t>(kConstantPlace | 2 * s);
+      std::memcpy(constants[s], &operand.value, sizeof(operand.value));
+    } else {
+      // Pairs of null and M0 have no second half; beyond lie codes that are no registers.
+      const uint16_t end = operand.dwords == 2 ? code::kNull : code::kZero;
+      if (operand.code >= end && operand.code != code::kExecLo) return false;
+      op.source[s] = operand.code;
+    }
+  }
+  if (i.destinations == 0) return true;
+  const uint16_t to = i.destination[0].code;
+  op.destination[0] = to == code::kNull ? kNowhere : to;
+  // Of wave32 the upper half of EXEC stays zero: see trim_exec.
+  return i.destinations == 1 && to != code::kExecLo && to != code::kExecHi;
+}
+
 // Wave32 has no upper half of EXEC, whatever 64-bit operations write.
 void trim_exec(Wave& wave) {
   if (!wave.wave64) wave.sgpr[code::kExecHi] = 0;
@@ -62,6 +116,33 @@ void compare(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
   wave.scc = F(read<A>(wave, i.source[0]), read<B>(wave, i.source[1]));
 }
+
+template <typename D, typename A, auto F>
+void unary_direct(Wave& wave, const Op& op) {
+  write_place<D>(wave, op, static_cast<D>(F(wave, read_place<A>(wave, op, 0))));
+}
+template <typename D, typename A, typename B, auto F>
+void binary_direct(Wave& wave, const Op& op) {
+  const A a = read_place<A>(wave, op, 0);
+  const B b = read_place<B>(wave, op, 1);
+  write_place<D>(wave, op, static_cast<D>(F(wave, a, b)));
+}
+template <typename A, typename B, auto F>
+void compare_direct(Wave& wave, const Op& op) {
+  wave.scc = F(read_place<A>(wave, op, 0), read_place<B>(wave, op, 1));
+}
+
+// An operation's handler, and the one for operands that find_places() knows.
+struct Entry {
+  Handler run;
+  Handler direct = nullptr;
+};
+template <typename D, typename A, auto F>
+constexpr Entry kUnary{unary<D, A, F>, unary_direct<D, A, F>};
+template <typename D, typename A, typename B, auto F>
+constexpr Entry kBinary{binary<D, A, B, F>, binary_direct<D, A, B, F>};
+template <typename A, typename B, auto F>
+constexpr Entry kCompare{compare<A, B, F>, compare_direct<A, B, F>};
 
 // With a 16-bit constant (SOPK): the first operand is the destination field.
 template <typename A, typename K, auto F>
@@ -362,91 +443,91 @@ using U64 = uint64_t;
 using I64 = int64_t;
 
 template <typename T, T (*F)(T, T)>
-constexpr Handler kLogic = binary<T, T, T, logic<T, F>>;
+constexpr Entry kLogic = kBinary<T, T, T, logic<T, F>>;
 
-const std::unordered_map<std::string_view, Handler>& table() {
-  static const std::unordered_map<std::string_view, Handler> handlers = {
-      {"s_mov_b32", unary<U, U, same<U>>},
-      {"s_mov_b64", unary<U64, U64, same<U64>>},
-      {"s_cmov_b32", move_if<U>},
-      {"s_cmov_b64", move_if<U64>},
-      {"s_brev_b32", unary<U, U, reverse<U>>},
-      {"s_brev_b64", unary<U64, U64, reverse<U64>>},
-      {"s_ctz_i32_b32", unary<U, U, count_trailing<U>>},
-      {"s_ctz_i32_b64", unary<U, U64, count_trailing<U64>>},
-      {"s_clz_i32_u32", unary<U, U, count_leading<U>>},
-      {"s_clz_i32_u64", unary<U, U64, count_leading<U64>>},
-      {"s_cls_i32", unary<U, U, count_sign<U>>},
-      {"s_cls_i32_i64", unary<U, U64, count_sign<U64>>},
-      {"s_sext_i32_i8", unary<U, U, extend8>},
-      {"s_sext_i32_i16", unary<U, U, extend16>},
-      {"s_bitset0_b32", set_bit<U, false>},
-      {"s_bitset0_b64", set_bit<U64, false>},
-      {"s_bitset1_b32", set_bit<U, true>},
-      {"s_bitset1_b64", set_bit<U64, true>},
-      {"s_bitreplicate_b64_b32", unary<U64, U, replicate>},
-      {"s_abs_i32", unary<U, U, absolute>},
-      {"s_bcnt0_i32_b32", unary<U, U, count_zeros<U>>},
-      {"s_bcnt0_i32_b64", unary<U, U64, count_zeros<U64>>},
-      {"s_bcnt1_i32_b32", unary<U, U, count_ones<U>>},
-      {"s_bcnt1_i32_b64", unary<U, U64, count_ones<U64>>},
-      {"s_quadmask_b32", unary<U, U, quad_mask<U>>},
-      {"s_quadmask_b64", unary<U64, U64, quad_mask<U64>>},
-      {"s_wqm_b32", unary<U, U, whole_quad<U>>},
-      {"s_wqm_b64", unary<U64, U64, whole_quad<U64>>},
-      {"s_not_b32", unary<U, U, invert<U>>},
-      {"s_not_b64", unary<U64, U64, invert<U64>>},
-      {"s_and_saveexec_b32", update_exec<U, Logic<U>::both, true>},
-      {"s_and_saveexec_b64", update_exec<U64, Logic<U64>::both, true>},
-      {"s_or_saveexec_b32", update_exec<U, Logic<U>::either, true>},
-      {"s_or_saveexec_b64", update_exec<U64, Logic<U64>::either, true>},
-      {"s_xor_saveexec_b32", update_exec<U, Logic<U>::differ, true>},
-      {"s_xor_saveexec_b64", update_exec<U64, Logic<U64>::differ, true>},
-      {"s_nand_saveexec_b32", update_exec<U, Logic<U>::not_both, true>},
-      {"s_nand_saveexec_b64", update_exec<U64, Logic<U64>::not_both, true>},
-      {"s_nor_saveexec_b32", update_exec<U, Logic<U>::neither, true>},
-      {"s_nor_saveexec_b64", update_exec<U64, Logic<U64>::neither, true>},
-      {"s_xnor_saveexec_b32", update_exec<U, Logic<U>::alike, true>},
-      {"s_xnor_saveexec_b64", update_exec<U64, Logic<U64>::alike, true>},
-      {"s_and_not0_saveexec_b32", update_exec<U, Logic<U>::and_not0, true>},
-      {"s_and_not0_saveexec_b64", update_exec<U64, Logic<U64>::and_not0, true>},
-      {"s_or_not0_saveexec_b32", update_exec<U, Logic<U>::or_not0, true>},
-      {"s_or_not0_saveexec_b64", update_exec<U64, Logic<U64>::or_not0, true>},
-      {"s_and_not1_saveexec_b32", update_exec<U, Logic<U>::and_not1, true>},
-      {"s_and_not1_saveexec_b64", update_exec<U64, Logic<U64>::and_not1, true>},
-      {"s_or_not1_saveexec_b32", update_exec<U, Logic<U>::or_not1, true>},
-      {"s_or_not1_saveexec_b64", update_exec<U64, Logic<U64>::or_not1, true>},
-      {"s_and_not0_wrexec_b32", update_exec<U, Logic<U>::and_not0, false>},
-      {"s_and_not0_wrexec_b64", update_exec<U64, Logic<U64>::and_not0, false>},
-      {"s_and_not1_wrexec_b32", update_exec<U, Logic<U>::and_not1, false>},
-      {"s_and_not1_wrexec_b64", update_exec<U64, Logic<U64>::and_not1, false>},
-      {"s_movrels_b32", move_relative_source<U>},
-      {"s_movrels_b64", move_relative_source<U64>},
-      {"s_movreld_b32", move_relative_destination<U>},
-      {"s_movreld_b64", move_relative_destination<U64>},
-      {"s_movrelsd_2_b32", move_relative_both},
+const std::unordered_map<std::string_view, Entry>& table() {
+  static const std::unordered_map<std::string_view, Entry> handlers = {
+      {"s_mov_b32", kUnary<U, U, same<U>>},
+      {"s_mov_b64", kUnary<U64, U64, same<U64>>},
+      {"s_cmov_b32", {move_if<U>}},
+      {"s_cmov_b64", {move_if<U64>}},
+      {"s_brev_b32", kUnary<U, U, reverse<U>>},
+      {"s_brev_b64", kUnary<U64, U64, reverse<U64>>},
+      {"s_ctz_i32_b32", kUnary<U, U, count_trailing<U>>},
+      {"s_ctz_i32_b64", kUnary<U, U64, count_trailing<U64>>},
+      {"s_clz_i32_u32", kUnary<U, U, count_leading<U>>},
+      {"s_clz_i32_u64", kUnary<U, U64, count_leading<U64>>},
+      {"s_cls_i32", kUnary<U, U, count_sign<U>>},
+      {"s_cls_i32_i64", kUnary<U, U64, count_sign<U64>>},
+      {"s_sext_i32_i8", kUnary<U, U, extend8>},
+      {"s_sext_i32_i16", kUnary<U, U, extend16>},
+      {"s_bitset0_b32", {set_bit<U, false>}},
+      {"s_bitset0_b64", {set_bit<U64, false>}},
+      {"s_bitset1_b32", {set_bit<U, true>}},
+      {"s_bitset1_b64", {set_bit<U64, true>}},
+      {"s_bitreplicate_b64_b32", kUnary<U64, U, replicate>},
+      {"s_abs_i32", kUnary<U, U, absolute>},
+      {"s_bcnt0_i32_b32", kUnary<U, U, count_zeros<U>>},
+      {"s_bcnt0_i32_b64", kUnary<U, U64, count_zeros<U64>>},
+      {"s_bcnt1_i32_b32", kUnary<U, U, count_ones<U>>},
+      {"s_bcnt1_i32_b64", kUnary<U, U64, count_ones<U64>>},
+      {"s_quadmask_b32", kUnary<U, U, quad_mask<U>>},
+      {"s_quadmask_b64", kUnary<U64, U64, quad_mask<U64>>},
+      {"s_wqm_b32", kUnary<U, U, whole_quad<U>>},
+      {"s_wqm_b64", kUnary<U64, U64, whole_quad<U64>>},
+      {"s_not_b32", kUnary<U, U, invert<U>>},
+      {"s_not_b64", kUnary<U64, U64, invert<U64>>},
+      {"s_and_saveexec_b32", {update_exec<U, Logic<U>::both, true>}},
+      {"s_and_saveexec_b64", {update_exec<U64, Logic<U64>::both, true>}},
+      {"s_or_saveexec_b32", {update_exec<U, Logic<U>::either, true>}},
+      {"s_or_saveexec_b64", {update_exec<U64, Logic<U64>::either, true>}},
+      {"s_xor_saveexec_b32", {update_exec<U, Logic<U>::differ, true>}},
+      {"s_xor_saveexec_b64", {update_exec<U64, Logic<U64>::differ, true>}},
+      {"s_nand_saveexec_b32", {update_exec<U, Logic<U>::not_both, true>}},
+      {"s_nand_saveexec_b64", {update_exec<U64, Logic<U64>::not_both, true>}},
+      {"s_nor_saveexec_b32", {update_exec<U, Logic<U>::neither, true>}},
+      {"s_nor_saveexec_b64", {update_exec<U64, Logic<U64>::neither, true>}},
+      {"s_xnor_saveexec_b32", {update_exec<U, Logic<U>::alike, true>}},
+      {"s_xnor_saveexec_b64", {update_exec<U64, Logic<U64>::alike, true>}},
+      {"s_and_not0_saveexec_b32", {update_exec<U, Logic<U>::and_not0, true>}},
+      {"s_and_not0_saveexec_b64", {update_exec<U64, Logic<U64>::and_not0, true>}},
+      {"s_or_not0_saveexec_b32", {update_exec<U, Logic<U>::or_not0, true>}},
+      {"s_or_not0_saveexec_b64", {update_exec<U64, Logic<U64>::or_not0, true>}},
+      {"s_and_not1_saveexec_b32", {update_exec<U, Logic<U>::and_not1, true>}},
+      {"s_and_not1_saveexec_b64", {update_exec<U64, Logic<U64>::and_not1, true>}},
+      {"s_or_not1_saveexec_b32", {update_exec<U, Logic<U>::or_not1, true>}},
+      {"s_or_not1_saveexec_b64", {update_exec<U64, Logic<U64>::or_not1, true>}},
+      {"s_and_not0_wrexec_b32", {update_exec<U, Logic<U>::and_not0, false>}},
+      {"s_and_not0_wrexec_b64", {update_exec<U64, Logic<U64>::and_not0, false>}},
+      {"s_and_not1_wrexec_b32", {update_exec<U, Logic<U>::and_not1, false>}},
+      {"s_and_not1_wrexec_b64", {update_exec<U64, Logic<U64>::and_not1, false>}},
+      {"s_movrels_b32", {move_relative_source<U>}},
+      {"s_movrels_b64", {move_relative_source<U64>}},
+      {"s_movreld_b32", {move_relative_destination<U>}},
+      {"s_movreld_b64", {move_relative_destination<U64>}},
+      {"s_movrelsd_2_b32", {move_relative_both}},
 
-      {"s_add_u32", binary<U, U, U, add_u>},
-      {"s_sub_u32", binary<U, U, U, sub_u>},
-      {"s_add_i32", binary<U, U, U, add_i>},
-      {"s_sub_i32", binary<U, U, U, sub_i>},
-      {"s_addc_u32", binary<U, U, U, add_carry>},
-      {"s_subb_u32", binary<U, U, U, sub_borrow>},
-      {"s_absdiff_i32", binary<U, U, U, absolute_difference>},
-      {"s_lshl_b32", binary<U, U, U, shift_left<U>>},
-      {"s_lshl_b64", binary<U64, U64, U, shift_left<U64>>},
-      {"s_lshr_b32", binary<U, U, U, shift_right<U>>},
-      {"s_lshr_b64", binary<U64, U64, U, shift_right<U64>>},
-      {"s_ashr_i32", binary<I, I, U, shift_right<I>>},
-      {"s_ashr_i64", binary<I64, I64, U, shift_right<I64>>},
-      {"s_lshl1_add_u32", binary<U, U, U, shift_add<1>>},
-      {"s_lshl2_add_u32", binary<U, U, U, shift_add<2>>},
-      {"s_lshl3_add_u32", binary<U, U, U, shift_add<3>>},
-      {"s_lshl4_add_u32", binary<U, U, U, shift_add<4>>},
-      {"s_min_i32", binary<I, I, I, minimum<I>>},
-      {"s_min_u32", binary<U, U, U, minimum<U>>},
-      {"s_max_i32", binary<I, I, I, maximum<I>>},
-      {"s_max_u32", binary<U, U, U, maximum<U>>},
+      {"s_add_u32", kBinary<U, U, U, add_u>},
+      {"s_sub_u32", kBinary<U, U, U, sub_u>},
+      {"s_add_i32", kBinary<U, U, U, add_i>},
+      {"s_sub_i32", kBinary<U, U, U, sub_i>},
+      {"s_addc_u32", kBinary<U, U, U, add_carry>},
+      {"s_subb_u32", kBinary<U, U, U, sub_borrow>},
+      {"s_absdiff_i32", kBinary<U, U, U, absolute_difference>},
+      {"s_lshl_b32", kBinary<U, U, U, shift_left<U>>},
+      {"s_lshl_b64", kBinary<U64, U64, U, shift_left<U64>>},
+      {"s_lshr_b32", kBinary<U, U, U, shift_right<U>>},
+      {"s_lshr_b64", kBinary<U64, U64, U, shift_right<U64>>},
+      {"s_ashr_i32", kBinary<I, I, U, shift_right<I>>},
+      {"s_ashr_i64", kBinary<I64, I64, U, shift_right<I64>>},
+      {"s_lshl1_add_u32", kBinary<U, U, U, shift_add<1>>},
+      {"s_lshl2_add_u32", kBinary<U, U, U, shift_add<2>>},
+      {"s_lshl3_add_u32", kBinary<U, U, U, shift_add<3>>},
+      {"s_lshl4_add_u32", kBinary<U, U, U, shift_add<4>>},
+      {"s_min_i32", kBinary<I, I, I, minimum<I>>},
+      {"s_min_u32", kBinary<U, U, U, minimum<U>>},
+      {"s_max_i32", kBinary<I, I, I, maximum<I>>},
+      {"s_max_u32", kBinary<U, U, U, maximum<U>>},
       {"s_and_b32", kLogic<U, Logic<U>::both>},
       {"s_and_b64", kLogic<U64, Logic<U64>::both>},
       {"s_or_b32", kLogic<U, Logic<U>::either>},
@@ -463,57 +544,57 @@ const std::unordered_map<std::string_view, Handler>& table() {
       {"s_and_not1_b64", kLogic<U64, Logic<U64>::and_not1>},
       {"s_or_not1_b32", kLogic<U, Logic<U>::or_not1>},
       {"s_or_not1_b64", kLogic<U64, Logic<U64>::or_not1>},
-      {"s_bfe_u32", binary<U, U, U, extract<U, std::false_type>>},
-      {"s_bfe_i32", binary<U, U, U, extract<U, std::true_type>>},
-      {"s_bfe_u64", binary<U64, U64, U, extract<U64, std::false_type>>},
-      {"s_bfe_i64", binary<U64, U64, U, extract<U64, std::true_type>>},
-      {"s_bfm_b32", binary<U, U, U, field_mask<U>>},
-      {"s_bfm_b64", binary<U64, U, U, field_mask<U64>>},
-      {"s_mul_i32", binary<U, U, U, multiply>},
-      {"s_mul_hi_u32", binary<U, U, U, multiply_high_u>},
-      {"s_mul_hi_i32", binary<U, I, I, multiply_high_i>},
-      {"s_cselect_b32", binary<U, U, U, select<U>>},
-      {"s_cselect_b64", binary<U64, U64, U64, select<U64>>},
-      {"s_pack_ll_b32_b16", binary<U, U, U, pack<false, false>>},
-      {"s_pack_lh_b32_b16", binary<U, U, U, pack<false, true>>},
-      {"s_pack_hh_b32_b16", binary<U, U, U, pack<true, true>>},
-      {"s_pack_hl_b32_b16", binary<U, U, U, pack<true, false>>},
+      {"s_bfe_u32", kBinary<U, U, U, extract<U, std::false_type>>},
+      {"s_bfe_i32", kBinary<U, U, U, extract<U, std::true_type>>},
+      {"s_bfe_u64", kBinary<U64, U64, U, extract<U64, std::false_type>>},
+      {"s_bfe_i64", kBinary<U64, U64, U, extract<U64, std::true_type>>},
+      {"s_bfm_b32", kBinary<U, U, U, field_mask<U>>},
+      {"s_bfm_b64", kBinary<U64, U, U, field_mask<U64>>},
+      {"s_mul_i32", kBinary<U, U, U, multiply>},
+      {"s_mul_hi_u32", kBinary<U, U, U, multiply_high_u>},
+      {"s_mul_hi_i32", kBinary<U, I, I, multiply_high_i>},
+      {"s_cselect_b32", kBinary<U, U, U, select<U>>},
+      {"s_cselect_b64", kBinary<U64, U64, U64, select<U64>>},
+      {"s_pack_ll_b32_b16", kBinary<U, U, U, pack<false, false>>},
+      {"s_pack_lh_b32_b16", kBinary<U, U, U, pack<false, true>>},
+      {"s_pack_hh_b32_b16", kBinary<U, U, U, pack<true, true>>},
+      {"s_pack_hl_b32_b16", kBinary<U, U, U, pack<true, false>>},
 
-      {"s_cmp_eq_i32", compare<I, I, Compare<I>::equal>},
-      {"s_cmp_lg_i32", compare<I, I, Compare<I>::differ>},
-      {"s_cmp_gt_i32", compare<I, I, Compare<I>::greater>},
-      {"s_cmp_ge_i32", compare<I, I, Compare<I>::at_least>},
-      {"s_cmp_lt_i32", compare<I, I, Compare<I>::less>},
-      {"s_cmp_le_i32", compare<I, I, Compare<I>::at_most>},
-      {"s_cmp_eq_u32", compare<U, U, Compare<U>::equal>},
-      {"s_cmp_lg_u32", compare<U, U, Compare<U>::differ>},
-      {"s_cmp_gt_u32", compare<U, U, Compare<U>::greater>},
-      {"s_cmp_ge_u32", compare<U, U, Compare<U>::at_least>},
-      {"s_cmp_lt_u32", compare<U, U, Compare<U>::less>},
-      {"s_cmp_le_u32", compare<U, U, Compare<U>::at_most>},
-      {"s_cmp_eq_u64", compare<U64, U64, Compare<U64>::equal>},
-      {"s_cmp_lg_u64", compare<U64, U64, Compare<U64>::differ>},
-      {"s_bitcmp0_b32", compare<U, U, bit_is<U, false>>},
-      {"s_bitcmp1_b32", compare<U, U, bit_is<U, true>>},
-      {"s_bitcmp0_b64", compare<U64, U, bit_is<U64, false>>},
-      {"s_bitcmp1_b64", compare<U64, U, bit_is<U64, true>>},
+      {"s_cmp_eq_i32", kCompare<I, I, Compare<I>::equal>},
+      {"s_cmp_lg_i32", kCompare<I, I, Compare<I>::differ>},
+      {"s_cmp_gt_i32", kCompare<I, I, Compare<I>::greater>},
+      {"s_cmp_ge_i32", kCompare<I, I, Compare<I>::at_least>},
+      {"s_cmp_lt_i32", kCompare<I, I, Compare<I>::less>},
+      {"s_cmp_le_i32", kCompare<I, I, Compare<I>::at_most>},
+      {"s_cmp_eq_u32", kCompare<U, U, Compare<U>::equal>},
+      {"s_cmp_lg_u32", kCompare<U, U, Compare<U>::differ>},
+      {"s_cmp_gt_u32", kCompare<U, U, Compare<U>::greater>},
+      {"s_cmp_ge_u32", kCompare<U, U, Compare<U>::at_least>},
+      {"s_cmp_lt_u32", kCompare<U, U, Compare<U>::less>},
+      {"s_cmp_le_u32", kCompare<U, U, Compare<U>::at_most>},
+      {"s_cmp_eq_u64", kCompare<U64, U64, Compare<U64>::equal>},
+      {"s_cmp_lg_u64", kCompare<U64, U64, Compare<U64>::differ>},
+      {"s_bitcmp0_b32", kCompare<U, U, bit_is<U, false>>},
+      {"s_bitcmp1_b32", kCompare<U, U, bit_is<U, true>>},
+      {"s_bitcmp0_b64", kCompare<U64, U, bit_is<U64, false>>},
+      {"s_bitcmp1_b64", kCompare<U64, U, bit_is<U64, true>>},
 
-      {"s_movk_i32", move_constant},
-      {"s_cmovk_i32", move_constant_if},
-      {"s_addk_i32", add_constant},
-      {"s_mulk_i32", multiply_constant},
-      {"s_cmpk_eq_i32", compare_constant<I, int16_t, Compare<I>::equal>},
-      {"s_cmpk_lg_i32", compare_constant<I, int16_t, Compare<I>::differ>},
-      {"s_cmpk_gt_i32", compare_constant<I, int16_t, Compare<I>::greater>},
-      {"s_cmpk_ge_i32", compare_constant<I, int16_t, Compare<I>::at_least>},
-      {"s_cmpk_lt_i32", compare_constant<I, int16_t, Compare<I>::less>},
-      {"s_cmpk_le_i32", compare_constant<I, int16_t, Compare<I>::at_most>},
-      {"s_cmpk_eq_u32", compare_constant<U, uint16_t, Compare<U>::equal>},
-      {"s_cmpk_lg_u32", compare_constant<U, uint16_t, Compare<U>::differ>},
-      {"s_cmpk_gt_u32", compare_constant<U, uint16_t, Compare<U>::greater>},
-      {"s_cmpk_ge_u32", compare_constant<U, uint16_t, Compare<U>::at_least>},
-      {"s_cmpk_lt_u32", compare_constant<U, uint16_t, Compare<U>::less>},
-      {"s_cmpk_le_u32", compare_constant<U, uint16_t, Compare<U>::at_most>},
+      {"s_movk_i32", {move_constant}},
+      {"s_cmovk_i32", {move_constant_if}},
+      {"s_addk_i32", {add_constant}},
+      {"s_mulk_i32", {multiply_constant}},
+      {"s_cmpk_eq_i32", {compare_constant<I, int16_t, Compare<I>::equal>}},
+      {"s_cmpk_lg_i32", {compare_constant<I, int16_t, Compare<I>::differ>}},
+      {"s_cmpk_gt_i32", {compare_constant<I, int16_t, Compare<I>::greater>}},
+      {"s_cmpk_ge_i32", {compare_constant<I, int16_t, Compare<I>::at_least>}},
+      {"s_cmpk_lt_i32", {compare_constant<I, int16_t, Compare<I>::less>}},
+      {"s_cmpk_le_i32", {compare_constant<I, int16_t, Compare<I>::at_most>}},
+      {"s_cmpk_eq_u32", {compare_constant<U, uint16_t, Compare<U>::equal>}},
+      {"s_cmpk_lg_u32", {compare_constant<U, uint16_t, Compare<U>::differ>}},
+      {"s_cmpk_gt_u32", {compare_constant<U, uint16_t, Compare<U>::greater>}},
+      {"s_cmpk_ge_u32", {compare_constant<U, uint16_t, Compare<U>::at_least>}},
+      {"s_cmpk_lt_u32", {compare_constant<U, uint16_t, Compare<U>::less>}},
+      {"s_cmpk_le_u32", {compare_constant<U, uint16_t, Compare<U>::at_most>}},
   };
   return handlers;
 }
@@ -523,7 +604,8 @@ const std::unordered_map<std::string_view, Handler>& table() {
 bool prepare_scalar(Op& op, const Instruction& instruction) {
   const auto found = table().find(mnemonic(instruction.op));
   if (found == table().end()) return false;
-  op.run = found->second;
+  const Entry& entry = found->second;
+  op.run = entry.direct != nullptr && find_places(op, instruction) ? entry.direct : entry.run;
   op.type = Class::kSalu;
   return true;
 }

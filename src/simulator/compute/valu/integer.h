@@ -153,6 +153,25 @@ constexpr auto kPermute = [](U a, U b, U select) {
          permuted_byte(a, b, byte_of(select, 3)) << 24;
 };
 
+// Mostly all lanes have one selector of plain bytes.
+uint32_t permute(uint32_t* d, const uint32_t* a, const uint32_t* b, const uint32_t* c,
+                 uint32_t extra) {
+  const U select = c[0];
+  U different = select & 0xf8f8f8f8;
+  for (int i = 0; i < kLanes; ++i) different |= c[i] ^ select;
+  if (different != 0) return words3<kPermute>(d, a, b, c, extra);
+  for (int i = 0; i < kLanes; i += kWidth) {
+    const VecU x = load_word(a + i), y = load_word(b + i);
+    VecU out{};
+    for (int k = 0; k < 4; ++k) {
+      const U byte = byte_of(select, k);
+      out |= (((byte & 4) != 0 ? x : y) >> (8 * (byte & 3)) & 0xff) << (8 * k);
+    }
+    store(d + i, out);
+  }
+  return 0;
+}
+
 template <typename T>
 OUTBOARD_VALU_INLINE U difference(T a, T b) {
   return static_cast<U>(a > b ? a - b : b - a);
