@@ -25,8 +25,7 @@ using Toy = std::function<std::vector<float>(const std::vector<int32_t>&)>;
 std::vector<devices::Candidate> best_of(const std::vector<float>& row, int count) {
   std::vector<devices::Candidate> all;
   for (size_t i = 0; i < row.size(); ++i) all.push_back({static_cast<int32_t>(i), row[i]});
-  std::ranges::stable_sort(
-      all, [](const auto& a, const auto& b) { return a.log_probability > b.log_probability; });
+  std::ranges::sort(all, {}, [](const auto& a) { return std::pair(-a.log_probability, a.token); });
   all.resize(static_cast<size_t>(count), {-1, -INFINITY});
   return all;
 }

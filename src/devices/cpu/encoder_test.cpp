@@ -161,8 +161,8 @@ TEST_P(Encoder, BeamsShareASourceAndCopiedPages) {
     for (const float logit : last) sum += std::exp(static_cast<double>(logit));
     Ids order(260);
     std::iota(order.begin(), order.end(), 0);
-    std::ranges::stable_sort(order, [&](int32_t x, int32_t y) {
-      return rows[beam * 260 + static_cast<size_t>(x)] > rows[beam * 260 + static_cast<size_t>(y)];
+    std::ranges::sort(order, {}, [&](int32_t token) {
+      return std::pair(-rows[beam * 260 + static_cast<size_t>(token)], token);
     });
     for (size_t i = 0; i < 12; ++i) {
       const Candidate& candidate = best[beam * 12 + i];

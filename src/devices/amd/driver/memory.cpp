@@ -15,8 +15,27 @@ constexpr int kVramBar = 0;
 constexpr uint64_t kPage = 4096;
 constexpr uint64_t kHuge = uint64_t{2} << 20;
 constexpr uint64_t kGuard = 64 << 10;
+constexpr uint64_t kLarge = 64 << 10;  // buffers from here on begin at a multiple of it
 constexpr int kLevels = 4;             // PTB, PDB0, PDB1, PDB2
 constexpr uint32_t kHugeFragment = 9;  // a run of 2^9 pages
+
+// Where a buffer may begin: so that few translations cover it.
+uint64_t alignment_of(uint64_t bytes) {
+  return bytes >= kHuge ? kHuge : bytes >= kLarge ? kLarge : kPage;
+}
+
+// Of pages from here on, as many as the walkers may remember as one (FRAG): 2^n that lie at a
+// multiple of their size on both sides. Of system memory each page stands for itself.
+uint32_t fragment_of(uint64_t address, uint64_t physical, uint64_t bytes, uint64_t flags) {
+  uint32_t fragment = 0;
+  if ((flags & pte::SYSTEM(1)) != 0) return fragment;
+  while (fragment + 1 < kHugeFragment) {
+    const uint64_t size = kPage << (fragment + 1);
+    if (bytes < size || (address | physical) % size != 0) break;
+    ++fragment;
+  }
+  return fragment;
+}
 
 // Of an address, at a level: 0 is the last (PTB).
 uint32_t index_of(uint64_t address, int level) {
@@ -121,14 +140,14 @@ uint64_t Memory::take_address(uint64_t bytes) {
     free_addresses_.erase(it);
     return address;
   }
-  const uint64_t address = round_up(next_address_, bytes >= kHuge ? kHuge : kPage);
+  const uint64_t address = round_up(next_address_, alignment_of(bytes));
   if (address + size > kEnd) fail("GPU addresses are used up");
   next_address_ = address + size;
   return address;
 }
 
 uint64_t Memory::take_vram(uint64_t bytes) {
-  const uint64_t alignment = bytes >= kHuge ? kHuge : kPage;
+  const uint64_t alignment = alignment_of(bytes);
   for (auto& [offset, free] : free_vram_) {
     const uint64_t start = round_up(offset, alignment);
     const uint64_t skipped = start - offset;
@@ -162,14 +181,17 @@ void Memory::give_vram(uint64_t offset, uint64_t bytes) {
 }
 
 void Memory::map_run(uint64_t address, uint64_t physical, uint64_t bytes, uint64_t flags) {
-  while (bytes > 0) {
-    const bool huge = bytes >= kHuge && address % kHuge == 0 && physical % kHuge == 0;
-    const uint64_t size = huge ? kHuge : kPage;
-    const uint64_t leaf = huge ? flags | pte::PDE_PTE(1) | pte::FRAG(kHugeFragment) : flags;
-    set_entry(address, huge ? 1 : 0, leaf | physical);
-    address += size;
-    physical += size;
-    bytes -= std::min(bytes, size);
+  for (uint64_t at = 0; at < bytes;) {
+    const uint64_t left = bytes - at;
+    if (left >= kHuge && (address + at) % kHuge == 0 && (physical + at) % kHuge == 0) {
+      const uint64_t leaf = flags | pte::PDE_PTE(1) | pte::FRAG(kHugeFragment);
+      set_entry(address + at, 1, leaf | (physical + at));
+      at += kHuge;
+      continue;
+    }
+    const uint32_t fragment = fragment_of(address + at, physical + at, left, flags);
+    for (const uint64_t end = at + (kPage << fragment); at < end; at += kPage)
+      set_entry(address + at, 0, flags | pte::FRAG(fragment) | (physical + at));
   }
 }
 

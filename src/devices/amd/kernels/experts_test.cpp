@@ -28,7 +28,7 @@ Choice choose(std::span<const float> logits, int used, bool normalise) {
   Choice c;
   std::vector<int> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
-  std::ranges::stable_sort(order, std::greater(), [&](int e) { return logits[index(e)]; });
+  std::ranges::sort(order, {}, [&](int e) { return std::pair(-logits[index(e)], e); });
   double sum = 0;
   double kept = 0;
   for (const float logit : logits) sum += std::exp(static_cast<double>(logit));

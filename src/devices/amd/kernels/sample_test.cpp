@@ -252,7 +252,7 @@ std::vector<int> sorted(std::span<const float> row) {
   std::vector<int> order;
   for (int i = 0; i < static_cast<int>(row.size()); ++i)
     if (row[index(i)] > -INFINITY) order.push_back(i);
-  std::ranges::stable_sort(order, std::greater(), [&](int i) { return row[index(i)]; });
+  std::ranges::sort(order, {}, [&](int i) { return std::pair(-row[index(i)], i); });
   return order;
 }
 
