@@ -98,8 +98,9 @@ class Served {
 
  private:
   void watch(const std::string& line) {
-    if (line.find("CFG_WRITE") == std::string::npos || line.find("arg0=0x4 ") == std::string::npos)
-      return;
+    if (line.find("CFG_WRITE") == std::string::npos ||
+        line.find("arg0=0x4 ") == std::string::npos || line.find("-> refused") != std::string::npos)
+      return;  // a refused write changes nothing
     const size_t value = line.find("arg2=");
     const std::lock_guard lock(mutex_);
     bus_master_ = (std::stoull(line.substr(value + 5), nullptr, 16) & 4) != 0;
