@@ -61,7 +61,8 @@ struct Run {
   int source_tokens = 0;
 };
 
-// Copies a whole KV page, all layers, before the step's tokens are computed.
+// Copies a whole KV page, all layers, before the step's tokens are computed. The copies of one step
+// happen in any order: no page is written by one and read or written by another.
 struct PageCopy {
   int32_t from;
   int32_t to;

@@ -148,6 +148,15 @@ void PagePool::end(Lease& lease) {
   lease = {};
 }
 
+size_t independent_copies(std::span<const devices::PageCopy> copies) {
+  for (size_t i = 1; i < copies.size(); ++i)
+    for (const devices::PageCopy& earlier : copies.first(i))
+      if (copies[i].to == earlier.from || copies[i].to == earlier.to ||
+          copies[i].from == earlier.to)
+        return i;
+  return copies.size();
+}
+
 int32_t PagePool::take_page() {
   if (free_.empty()) {
     PageNode* oldest = nullptr;

@@ -59,4 +59,8 @@ class PagePool {
   std::unique_ptr<PageNode> root_;
 };
 
+// How many of the first copies can happen in any order. The page that one copies may be taken and
+// copied to by a later one, when the pool is short of pages.
+size_t independent_copies(std::span<const devices::PageCopy> copies);
+
 }  // namespace outboard::engine

@@ -143,5 +143,36 @@ TEST(PagePoolWithoutCache, ForgetsEverything) {
   EXPECT_EQ(pool.free_pages(), 4);
 }
 
+TEST(IndependentCopies, EndWhereOrderMatters) {
+  using Copies = std::vector<devices::PageCopy>;
+  EXPECT_EQ(independent_copies(Copies{}), 0u);
+  EXPECT_EQ(independent_copies(Copies{{1, 2}, {1, 3}, {4, 5}}), 3u);
+  EXPECT_EQ(independent_copies(Copies{{1, 2}, {3, 4}, {5, 1}}), 2u);  // 1 is read first
+  EXPECT_EQ(independent_copies(Copies{{1, 2}, {2, 3}}), 1u);
+  EXPECT_EQ(independent_copies(Copies{{1, 2}, {3, 2}}), 1u);
+}
+
+// Two sequences that begin like two cached ones, in a pool with a page to spare: the second takes
+// the page that the first copies.
+TEST(PagePool, ShortOfPagesItsCopiesFormAChain) {
+  PagePool pool(3, 4, true);
+  std::vector<devices::PageCopy> copies;
+  std::vector<PagePool::Lease> leases(4);
+  const std::vector<int32_t> texts[] = {{1, 2, 3, 4}, {5, 6, 7, 8}};
+  for (size_t i = 0; i < 2; ++i) {
+    pool.begin(leases[i], texts[i], 3, copies);
+    pool.reserve(leases[i], 4);
+    pool.commit(leases[i], texts[i]);
+    pool.end(leases[i]);
+  }
+  ASSERT_TRUE(copies.empty());
+  const std::vector<int32_t> like_first{1, 2, 9, 9}, like_second{5, 6, 9, 9};
+  EXPECT_EQ(pool.begin(leases[2], like_first, 3, copies), 2);
+  EXPECT_EQ(pool.begin(leases[3], like_second, 3, copies), 2);
+  ASSERT_EQ(copies.size(), 2u);
+  EXPECT_EQ(copies[1].to, copies[0].from);
+  EXPECT_EQ(independent_copies(copies), 1u);
+}
+
 }  // namespace
 }  // namespace outboard::engine

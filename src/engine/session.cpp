@@ -215,6 +215,10 @@ size_t Session::State::steps_ahead() const {
 // Queues the planned step, and behind it steps that feed on the tokens that it and its followers
 // choose.
 void Session::State::submit(size_t steps) {
+  std::span<const devices::PageCopy> step_copies = copies;
+  for (size_t n; (n = independent_copies(step_copies)) < step_copies.size();
+       step_copies = step_copies.subspan(n))
+    executable->wait(executable->submit({{}, step_copies.first(n)}));
   static constexpr std::array<int32_t, 1> kChosenBefore{devices::chosen_before(1)};
   for (Sequence* sequence : in_step)
     pool.reserve(sequence->lease, sequence->computed + sequence->in_step + steps - 1);
@@ -247,10 +251,8 @@ void Session::State::submit(size_t steps) {
       run.sampling = &step.sampling.emplace_back(sampled);
     }
     const bool more = ahead + 1 < steps;
-    step.ticket = executable->submit({step.runs,
-                                      ahead == 0 ? std::span<const devices::PageCopy>(copies)
-                                                 : std::span<const devices::PageCopy>(),
-                                      more});
+    step.ticket = executable->submit(
+        {step.runs, ahead == 0 ? step_copies : std::span<const devices::PageCopy>(), more});
   }
   copies.clear();
 }

@@ -75,7 +75,7 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
   for (std::atomic<int>& next : next_) next.store(0, std::memory_order_relaxed);
 
   const std::function<void(int)> body = [&](int thread) {
-    // In order, since one may read what another writes: each thread does its share of every page.
+    // Each thread does its share of every page.
     for (const devices::PageCopy& copy : step.copies)
       kv_.copy_page(copy.from, copy.to, thread, team_.size());
     if (!step.copies.empty()) team_.barrier();
