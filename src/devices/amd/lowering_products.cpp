@@ -65,7 +65,7 @@ View Lowerer::result_view(const Product& p) {
     const auto& add =
         std::get<program::Add>(program_.ops[index(defined_by_[index(p.result)])].kind);
     const ValueId residual = add.a == p.out ? add.b : add.a;
-    return *views_[index(residual)];
+    return materialize(residual);
   }
   return output_view(p.result);
 }

@@ -72,7 +72,7 @@ bool find_places(Op& op, const Instruction& i) {
     if (s >= std::size(constants) || operand.dwords == 0 || operand.dwords > 2) return false;
     if (operand.constant) {
       op.source[s] = static_cast<uint16_t>(kConstantPlace | 2 * s);
-      std::memcpy(constants[s], &operand.value, sizeof(operand.value));
+      std::memcpy(static_cast<void*>(constants[s]), &operand.value, sizeof(operand.value));
     } else {
       // Pairs of null and M0 have no second half; beyond lie codes that are no registers.
       const uint16_t end = operand.dwords == 2 ? code::kNull : code::kZero;
