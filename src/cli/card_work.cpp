@@ -42,39 +42,8 @@ CardWork difference(const simulator::CardCounters& before, const simulator::Card
   }
   w.dma_bytes =
       after.dma_read_bytes - before.dma_read_bytes + after.dma_write_bytes - before.dma_write_bytes;
-  const simulator::compute::Counters& a = before.compute;
-  const simulator::compute::Counters& b = after.compute;
-  using C = simulator::compute::Counters;
-  for (const auto field : {&C::dispatches,
-                           &C::workgroups,
-                           &C::waves,
-                           &C::salu,
-                           &C::smem,
-                           &C::valu,
-                           &C::transcendental,
-                           &C::dot,
-                           &C::wmma,
-                           &C::lds,
-                           &C::vmem_load,
-                           &C::vmem_store,
-                           &C::vmem_atomic,
-                           &C::scratch,
-                           &C::branch,
-                           &C::barrier,
-                           &C::waitcnt,
-                           &C::other,
-                           &C::valu_lanes,
-                           &C::lds_bytes,
-                           &C::lds_bank_conflicts,
-                           &C::gl2_reads,
-                           &C::gl2_writes,
-                           &C::gl2_read_misses,
-                           &C::vram_read_bytes,
-                           &C::vram_write_bytes,
-                           &C::gl2_miss_bytes,
-                           &C::system_read_bytes,
-                           &C::system_write_bytes})
-    w.compute.*field = b.*field - a.*field;
+  w.compute = after.compute;
+  w.compute -= before.compute;
   return w;
 }
 

@@ -18,6 +18,38 @@
 namespace outboard::simulator::compute {
 namespace {
 
+constexpr uint64_t Counters::* kCounterFields[] = {&Counters::dispatches,
+                                                   &Counters::workgroups,
+                                                   &Counters::waves,
+                                                   &Counters::salu,
+                                                   &Counters::smem,
+                                                   &Counters::valu,
+                                                   &Counters::transcendental,
+                                                   &Counters::dot,
+                                                   &Counters::wmma,
+                                                   &Counters::lds,
+                                                   &Counters::vmem_load,
+                                                   &Counters::vmem_store,
+                                                   &Counters::vmem_atomic,
+                                                   &Counters::scratch,
+                                                   &Counters::branch,
+                                                   &Counters::barrier,
+                                                   &Counters::waitcnt,
+                                                   &Counters::other,
+                                                   &Counters::valu_lanes,
+                                                   &Counters::lds_bytes,
+                                                   &Counters::lds_bank_conflicts,
+                                                   &Counters::gl2_reads,
+                                                   &Counters::gl2_writes,
+                                                   &Counters::gl2_read_misses,
+                                                   &Counters::vram_read_bytes,
+                                                   &Counters::vram_write_bytes,
+                                                   &Counters::gl2_miss_bytes,
+                                                   &Counters::system_read_bytes,
+                                                   &Counters::system_write_bytes};
+static_assert(sizeof(kCounterFields) / sizeof(kCounterFields[0]) * sizeof(uint64_t) ==
+              sizeof(Counters));
+
 // Instructions that a wave executes before the others of its workgroup, and other workgroups, get
 // their turn. Only waves that wait for each other through memory notice.
 constexpr uint64_t kSlice = 1 << 18;
@@ -26,36 +58,13 @@ constexpr size_t kMaxActive = 64;
 
 }  // namespace
 
-Counters& Counters::operator+=(const Counters& o) {
-  dispatches += o.dispatches;
-  workgroups += o.workgroups;
-  waves += o.waves;
-  salu += o.salu;
-  smem += o.smem;
-  valu += o.valu;
-  transcendental += o.transcendental;
-  dot += o.dot;
-  wmma += o.wmma;
-  lds += o.lds;
-  vmem_load += o.vmem_load;
-  vmem_store += o.vmem_store;
-  vmem_atomic += o.vmem_atomic;
-  scratch += o.scratch;
-  branch += o.branch;
-  barrier += o.barrier;
-  waitcnt += o.waitcnt;
-  other += o.other;
-  valu_lanes += o.valu_lanes;
-  lds_bytes += o.lds_bytes;
-  lds_bank_conflicts += o.lds_bank_conflicts;
-  gl2_reads += o.gl2_reads;
-  gl2_writes += o.gl2_writes;
-  gl2_read_misses += o.gl2_read_misses;
-  vram_read_bytes += o.vram_read_bytes;
-  vram_write_bytes += o.vram_write_bytes;
-  gl2_miss_bytes += o.gl2_miss_bytes;
-  system_read_bytes += o.system_read_bytes;
-  system_write_bytes += o.system_write_bytes;
+Counters& Counters::operator+=(const Counters& more) {
+  for (const auto field : kCounterFields) this->*field += more.*field;
+  return *this;
+}
+
+Counters& Counters::operator-=(const Counters& earlier) {
+  for (const auto field : kCounterFields) this->*field -= earlier.*field;
   return *this;
 }
 

@@ -53,6 +53,7 @@ struct Counters {
            vmem_atomic + scratch + branch + barrier + waitcnt + other;
   }
   Counters& operator+=(const Counters& other);
+  Counters& operator-=(const Counters& earlier);  // what has been counted since
 };
 
 // A rule of the hardware or of the programming model that was broken.
