@@ -28,6 +28,7 @@ std::string name_of(const StreamShape& shape) {
 
 static_assert(kMaxBest == kernels::kMaxBest);
 static_assert(sizeof(Candidate) == sizeof(kernels::BestToken));
+static_assert(sizeof(PageCopy) == 8);  // as StepLayout::copies
 
 }  // namespace
 
@@ -223,8 +224,13 @@ Ticket AmdExecutable::submit(const Step& step) {
     const size_t used =
         write_record(step, slot, layout_, program_.vocabulary, options_.pages, record_);
     const OnCard& c = *on_card_;
-    c.records.write(static_cast<uint64_t>(slot) * static_cast<uint64_t>(layout_.bytes),
-                    std::span(record_).first(used));
+    const uint64_t place = static_cast<uint64_t>(slot) * static_cast<uint64_t>(layout_.bytes);
+    c.records.write(place, std::span(record_).first(used));
+    if (!step.copies.empty()) {
+      const auto copies = static_cast<size_t>(layout_.copies);
+      c.records.write(place + copies,
+                      std::span(record_).subspan(copies, step.copies.size() * sizeof(PageCopy)));
+    }
     std::ranges::fill(chosen_, -1);  // until it is known otherwise
     c.results.write(static_cast<uint64_t>(slot) * chosen_.size() * 4,
                     std::as_bytes(std::span(chosen_)));

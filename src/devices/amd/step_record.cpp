@@ -97,10 +97,10 @@ kernels::StepLayout step_layout(const CompileOptions& options, const program::Pr
     l.source_tokens = take(int64_t{4} * max_runs);
     l.source_pages = take(int64_t{4} * max_runs * pages_per_run);
   }
+  l.sampling = take(static_cast<int64_t>(sizeof(kernels::RunSampling)) * max_runs);
   // Each page can be copied to once.
   l.max_copies = options.pages;
   l.copies = take(int64_t{8} * l.max_copies);
-  l.sampling = take(static_cast<int64_t>(sizeof(kernels::RunSampling)) * max_runs);
   l.bytes = take(0);
   return l;
 }

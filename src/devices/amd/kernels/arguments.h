@@ -92,8 +92,8 @@ struct StepLayout {
   int32_t source_run;     // int32 [max_runs]
   int32_t source_tokens;  // int32 [max_runs]
   int32_t source_pages;   // int32 [max_runs, pages_per_run]
-  int32_t copies;         // int32 [max_copies, 2], from and to; read by `copy_pages` alone
   int32_t sampling;       // RunSampling [max_runs], of runs that choose by sampling
+  int32_t copies;         // int32 [max_copies, 2], from and to; read by `copy_pages` alone
   int32_t bytes;          // of the whole record
   int32_t max_runs;
   int32_t max_tokens;
