@@ -153,7 +153,7 @@ TEST_F(TranslatorTest, TheCardTranslatesLikeTheCpu) {
 
 TEST_F(TranslatorTest, TheCardGoesOnAfterAHang) {
   const auto card = open_card(R"([{"what": "mec.queue-hang", "skip": 2500, "count": 1}])",
-                              std::chrono::milliseconds(1000));
+                              std::chrono::milliseconds(4000));
   Translator on_cpu(cpu_, options(3)), on_card(card, options(3));
   expect_alike(translate(on_card), translate(on_cpu), 10, 2e-2F);
   EXPECT_GT(simulated_->amd().generation(), 0);

@@ -323,11 +323,11 @@ Hub::Entry* Hub::walk(uint32_t vmid, uint64_t address, Access access, Client cli
       entry = next;
       continue;
     }
-    const uint64_t fragment = level == 0 ? fragment_of(table, index, next) : 0;
+    if (level == 0) check_fragment(table, index, next);
     Entry result;
-    result.bytes = uint64_t{1} << (shift_of(level) + fragment);
+    result.bytes = uint64_t{1} << shift_of(level);
     result.page = address & ~(result.bytes - 1);
-    result.physical = (pte::ADDRESS.get(next) << kPageShift) & ~(result.bytes - 1);
+    result.physical = pte::ADDRESS.get(next) << kPageShift;
     result.system = pte::SYSTEM.get(next) != 0;
     result.readable = pte::READABLE.get(next) != 0;
     result.writable = pte::WRITEABLE.get(next) != 0;
@@ -343,17 +343,16 @@ Hub::Entry* Hub::walk(uint32_t vmid, uint64_t address, Access access, Client cli
   }
 }
 
-// A fragment tells the TLB that 2^FRAG pages lie one behind the other, at a multiple of their size;
-// the card then uses the address of one for all. The first and last entry must agree. Returns FRAG
-// where it is so.
-uint64_t Hub::fragment_of(uint64_t table, uint64_t index, uint64_t entry) {
+// A fragment tells the TLB that 2^FRAG pages lie one behind the other; the card then uses the
+// address of one for all. The first and last entry must agree.
+void Hub::check_fragment(uint64_t table, uint64_t index, uint64_t entry) {
   const uint64_t fragment = pte::FRAG.get(entry);
-  if (fragment == 0 || fragment > kLevelBits || pte::SYSTEM.get(entry) != 0) return 0;
+  if (fragment == 0 || fragment > kLevelBits || pte::SYSTEM.get(entry) != 0) return;
   const uint64_t first = index & ~((uint64_t{1} << fragment) - 1);
   const uint64_t last = first + (uint64_t{1} << fragment) - 1;
   for (const uint64_t other : {first, last}) {
     uint64_t value = 0;
-    if (!read_table(table + other * sizeof value, false, value)) return 0;
+    if (!read_table(table + other * sizeof value, false, value)) return;
     const uint64_t expected = pte::ADDRESS.get(entry) + other - index;
     if (pte::VALID.get(value) == 0 || pte::ADDRESS.get(value) != expected) {
       board_.events.driver_error("gmc",
@@ -361,11 +360,9 @@ uint64_t Hub::fragment_of(uint64_t table, uint64_t index, uint64_t entry) {
                                  "of the table at {:#x} does "
                                  "not continue it",
                                  uint64_t{1} << fragment, other, table);
-      return 0;
+      return;
     }
   }
-  const uint64_t first_address = pte::ADDRESS.get(entry) - (index - first);
-  return first_address % (uint64_t{1} << fragment) == 0 ? fragment : 0;
 }
 
 Translation Hub::view(const Entry& entry, uint64_t address) {

@@ -75,7 +75,7 @@ class Hub {
   Entry* find(uint32_t vmid, uint64_t address);
   // Walks the page table; returns nothing when it faulted.
   Entry* walk(uint32_t vmid, uint64_t address, compute::Access access, Client client);
-  uint64_t fragment_of(uint64_t table, uint64_t index, uint64_t entry);
+  void check_fragment(uint64_t table, uint64_t index, uint64_t entry);
   bool read_table(uint64_t address, bool system, uint64_t& entry);
   void invalidate_request(int engine, uint32_t value);
   uint32_t reg(std::string_view name, int number = -1) const;
