@@ -1,7 +1,6 @@
 // outboard convert: a model folder as one GGUF file.
-#include <fmt/ranges.h>
-
 #include "cli/commands.h"
+#include "cli/model_output.h"
 #include "cli/options.h"
 #include "formats/quantize_model.h"
 #include "support/error.h"
@@ -27,16 +26,8 @@ std::string name_of(std::filesystem::path path) {
 }
 
 void convert(const ConvertOptions& options) {
-  const std::optional<formats::Mix> mix = formats::mix_by_name(options.type);
-  if (!mix) {
-    std::vector<std::string_view> names;
-    for (const formats::MixInfo& info : formats::mixes()) names.push_back(info.name);
-    throw Error(fmt::format("convert: type \"{}\" is not known", options.type),
-                fmt::format("The types are {}.", fmt::join(names, ", ")));
-  }
-  if (std::filesystem::exists(options.out) && !options.force)
-    throw Error(fmt::format("{} exists", options.out),
-                "Choose another name, or replace it with --force.");
+  const formats::Mix mix = mix_of("convert", options.type);
+  check_output(options.out, options.force);
   formats::Model model = formats::open_model(options.in);
   if (!options.name.empty()) {
     model.metadata.set("general.name", options.name);
@@ -49,7 +40,7 @@ void convert(const ConvertOptions& options) {
   {
     Progress bar("converting", model.tensor_bytes());
     how.progress = [&](uint64_t done, uint64_t) { bar.update(done); };
-    bytes = formats::quantize_model(model, options.out, *mix, how);
+    bytes = formats::quantize_model(model, options.out, mix, how);
   }
   fmt::print(stderr, "{}: {}, {} tensors\n", options.out, format_bytes(bytes),
              model.tensors().size());
@@ -69,14 +60,11 @@ void add_convert(CLI::App& app) {
   command->add_option("--threads,-t", options->threads, "CPU threads; 0: one a core")
       ->check(CLI::Range(0, 1024));
   command->add_flag("--force", options->force, "replace OUT if it exists");
-  std::string types;
-  for (const formats::MixInfo& info : formats::mixes())
-    types += fmt::format("  {:<7} {}\n", info.name, info.description);
   command->footer(
       "Folders: Hugging Face's (config.json, model.safetensors or pytorch_model.bin) of Llama, "
       "Mistral,\nQwen 2 and 3, Gemma 3, GPT-2 and Marian (opus-mt); Marian's own (decoder.yml, "
       "*.npz, *.spm).\nTypes:\n" +
-      types + "Example: outboard convert opus-2020-02-26.zip en-fr.gguf --type q8_0");
+      types_help() + "Example: outboard convert opus-2020-02-26.zip en-fr.gguf --type q8_0");
   command->callback([options] { convert(*options); });
 }
 

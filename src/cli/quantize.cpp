@@ -1,7 +1,6 @@
 // outboard quantize: a model in another type.
-#include <fmt/ranges.h>
-
 #include "cli/commands.h"
+#include "cli/model_output.h"
 #include "cli/options.h"
 #include "formats/quantize_model.h"
 #include "hub/hub.h"
@@ -20,16 +19,8 @@ struct QuantizeOptions {
 };
 
 void quantize(const QuantizeOptions& options) {
-  const std::optional<formats::Mix> mix = formats::mix_by_name(options.type);
-  if (!mix) {
-    std::vector<std::string_view> names;
-    for (const formats::MixInfo& info : formats::mixes()) names.push_back(info.name);
-    throw Error(fmt::format("quantize: type \"{}\" is not known", options.type),
-                fmt::format("The types are {}.", fmt::join(names, ", ")));
-  }
-  if (std::filesystem::exists(options.out) && !options.force)
-    throw Error(fmt::format("{} exists", options.out),
-                "Choose another name, or replace it with --force.");
+  const formats::Mix mix = mix_of("quantize", options.type);
+  check_output(options.out, options.force);
   const formats::Model model = formats::open_model(hub::find_model(options.in));
   formats::QuantizeOptions how;
   how.threads = options.threads;
@@ -38,7 +29,7 @@ void quantize(const QuantizeOptions& options) {
     bar.set_total(total);
     bar.update(done);
   };
-  const uint64_t bytes = formats::quantize_model(model, options.out, *mix, how);
+  const uint64_t bytes = formats::quantize_model(model, options.out, mix, how);
   fmt::print(stderr, "{}: {} (tensors were {})\n", options.out, format_bytes(bytes),
              format_bytes(model.tensor_bytes()));
 }
@@ -54,10 +45,8 @@ void add_quantize(CLI::App& app) {
   command->add_option("--threads,-t", options->threads, "CPU threads; 0: one a core")
       ->check(CLI::Range(0, 1024));
   command->add_flag("--force", options->force, "replace OUT if it exists");
-  std::string types;
-  for (const formats::MixInfo& info : formats::mixes())
-    types += fmt::format("  {:<7} {}\n", info.name, info.description);
-  command->footer("Types:\n" + types + "Example: outboard quantize smollm2 smollm2-q8.gguf Q8_0");
+  command->footer("Types:\n" + types_help() +
+                  "Example: outboard quantize smollm2 smollm2-q8.gguf Q8_0");
   command->callback([options] { quantize(*options); });
 }
 

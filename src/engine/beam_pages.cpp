@@ -23,7 +23,7 @@ int32_t BeamPages::take_page() {
 
 BeamPages::Pages BeamPages::take(int tokens) {
   Pages pages;
-  for (int i = 0; i < pages_for(tokens); ++i) pages.push_back(take_page());
+  for (int i = 0; i < pages_for(tokens, page_tokens_); ++i) pages.push_back(take_page());
   return pages;
 }
 

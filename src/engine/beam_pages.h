@@ -8,6 +8,11 @@
 
 namespace outboard::engine {
 
+// Pages that hold so many positions.
+constexpr int pages_for(int tokens, int page_tokens) {
+  return (tokens + page_tokens - 1) / page_tokens;
+}
+
 class BeamPages {
  public:
   BeamPages(int pages, int page_tokens);
@@ -25,7 +30,6 @@ class BeamPages {
   void release(Pages& pages);
 
   int free() const { return static_cast<int>(free_.size()); }
-  int pages_for(int tokens) const { return (tokens + page_tokens_ - 1) / page_tokens_; }
 
  private:
   int32_t take_page();

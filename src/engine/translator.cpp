@@ -86,11 +86,8 @@ struct Translator::State {
   }
 
   int pages_a_sentence() const {
-    const auto pages_for = [](int positions) {
-      return (positions + kPageTokens - 1) / kPageTokens;
-    };
-    return pages_for(static_cast<int>(longest_source)) +
-           beam_options.beams * pages_for(beam_options.max_tokens);
+    return pages_for(static_cast<int>(longest_source), kPageTokens) +
+           beam_options.beams * pages_for(beam_options.max_tokens, kPageTokens);
   }
   int page_count() const { return options.batch * pages_a_sentence(); }
 

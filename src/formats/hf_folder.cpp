@@ -8,11 +8,26 @@
 #include "support/error.h"
 
 namespace outboard::formats {
+namespace {
+
+// What read() returns; its errors name the folder.
+template <typename Read>
+Model read_named(const std::filesystem::path& folder, Read read) {
+  try {
+    return read();
+  } catch (Error& error) {
+    if (error.message().find(folder.string()) == std::string::npos)
+      error.add_context(folder.string());
+    throw;
+  }
+}
+
+}  // namespace
 
 Model open_hf_folder(const std::filesystem::path& folder) {
   const std::filesystem::path config_path = folder / "config.json";
   if (!std::filesystem::exists(config_path)) {
-    if (is_marian_npz(folder)) return open_marian_npz(folder);
+    if (is_marian_npz(folder)) return read_named(folder, [&] { return open_marian_npz(folder); });
     throw Error(
         fmt::format("{}: found neither config.json nor decoder.yml", folder.string()),
         "A model folder holds config.json, a tokenizer and weights, or decoder.yml and what "
@@ -20,7 +35,7 @@ Model open_hf_folder(const std::filesystem::path& folder) {
   }
   const Json json = read_json(config_path);
   if (const Json* type = json_field(json, "model_type"); type != nullptr && *type == "marian") {
-    return open_marian_hf(folder, json);
+    return read_named(folder, [&] { return open_marian_hf(folder, json); });
   }
   Model model;
   model.path = folder;

@@ -357,34 +357,26 @@ Model open_marian_hf(const fs::path& folder, const Json& json) {
   }
   const std::vector<std::string> tokens =
       read_tokens(folder / "vocab.json", json_int(json, "vocab_size").value_or(0));
-  try {
-    read_tokenizer(folder, tokens, config, refusals);
-    refusals.done("config");
-    Model model;
-    model.path = folder;
-    Sorter sorter(config, json_bool(json, "share_encoder_decoder_embeddings").value_or(true),
-                  json_bool(json, "tie_word_embeddings").value_or(true));
-    for (const WeightFile& file : open_hf_weights(folder, model)) {
-      for (const SourceTensor& tensor : file.tensors) {
-        try {
-          sorter.add(tensor);
-        } catch (Error& error) {
-          error.add_context(
-              fmt::format("{}: tensor {}", file.path.filename().string(), tensor.name));
-          throw;
-        }
+  read_tokenizer(folder, tokens, config, refusals);
+  refusals.done("config");
+  Model model;
+  model.path = folder;
+  Sorter sorter(config, json_bool(json, "share_encoder_decoder_embeddings").value_or(true),
+                json_bool(json, "tie_word_embeddings").value_or(true));
+  for (const WeightFile& file : open_hf_weights(folder, model)) {
+    for (const SourceTensor& tensor : file.tensors) {
+      try {
+        sorter.add(tensor);
+      } catch (Error& error) {
+        error.add_context(fmt::format("{}: tensor {}", file.path.filename().string(), tensor.name));
+        throw;
       }
     }
-    const MappedFile source(folder / "source.spm");
-    const MappedFile target(folder / "target.spm");
-    finish_marian(model, config, {tokens, source.bytes(), target.bytes()}, sorter.take());
-    return model;
-  } catch (Error& error) {
-    if (error.message().find(folder.string()) == std::string::npos) {
-      error.add_context(folder.string());
-    }
-    throw;
   }
+  const MappedFile source(folder / "source.spm");
+  const MappedFile target(folder / "target.spm");
+  finish_marian(model, config, {tokens, source.bytes(), target.bytes()}, sorter.take());
+  return model;
 }
 
 }  // namespace outboard::formats

@@ -233,42 +233,35 @@ bool is_marian_npz(const fs::path& folder) {
 }
 
 Model open_marian_npz(const fs::path& folder) {
-  try {
-    Refusals refusals;
-    const MarianDecoder decoder = read_marian_decoder(folder, refusals);
-    const MappedFile source(spm_path(folder, "source"));
-    const MappedFile target(spm_path(folder, "target"));
-    const MappedFile file(decoder.model);
-    const NpzFile npz(file.bytes());
-    const YamlNode options = read_options(npz);
-    MarianConfig config = read_marian_options(options, refusals);
-    std::vector<std::string> tokens = read_tokens(decoder, refusals);
-    refusals.done(decoder.model.filename().string());
+  Refusals refusals;
+  const MarianDecoder decoder = read_marian_decoder(folder, refusals);
+  const MappedFile source(spm_path(folder, "source"));
+  const MappedFile target(spm_path(folder, "target"));
+  const MappedFile file(decoder.model);
+  const NpzFile npz(file.bytes());
+  const YamlNode options = read_options(npz);
+  MarianConfig config = read_marian_options(options, refusals);
+  std::vector<std::string> tokens = read_tokens(decoder, refusals);
+  refusals.done(decoder.model.filename().string());
 
-    config.eos = marian_token_id(tokens, "</s>");
-    config.unknown = marian_token_id(tokens, "<unk>");
-    if (std::find(tokens.begin(), tokens.end(), "<pad>") != tokens.end()) {
-      fail("vocabulary: found <pad>, which Marian's own lack");
-    }
-    config.padding = static_cast<int64_t>(tokens.size());
-    tokens.emplace_back("<pad>");
-    config.start = config.padding;
-    config.never = {config.padding};
-    config.beams = decoder.beams;
-    config.length_penalty = decoder.length_penalty;
-
-    Model model;
-    model.path = folder;
-    MarianWeights weights = ArrayReader(model, npz, config.normalize_before).read();
-    check_marian_ties(options, weights);
-    finish_marian(model, config, {tokens, source.bytes(), target.bytes()}, std::move(weights));
-    return model;
-  } catch (Error& error) {
-    if (error.message().find(folder.string()) == std::string::npos) {
-      error.add_context(folder.string());
-    }
-    throw;
+  config.eos = marian_token_id(tokens, "</s>");
+  config.unknown = marian_token_id(tokens, "<unk>");
+  if (std::find(tokens.begin(), tokens.end(), "<pad>") != tokens.end()) {
+    fail("vocabulary: found <pad>, which Marian's own lack");
   }
+  config.padding = static_cast<int64_t>(tokens.size());
+  tokens.emplace_back("<pad>");
+  config.start = config.padding;
+  config.never = {config.padding};
+  config.beams = decoder.beams;
+  config.length_penalty = decoder.length_penalty;
+
+  Model model;
+  model.path = folder;
+  MarianWeights weights = ArrayReader(model, npz, config.normalize_before).read();
+  check_marian_ties(options, weights);
+  finish_marian(model, config, {tokens, source.bytes(), target.bytes()}, std::move(weights));
+  return model;
 }
 
 }  // namespace outboard::formats
