@@ -167,6 +167,7 @@ void prepare(Op& op, const Instruction& instruction) {
       break;  // graphics
     default:
       known = prepare_valu(op, instruction);
+      if (known) op.flow = Flow::kOn;
       break;
   }
   if (!known) op.run = run_missing;

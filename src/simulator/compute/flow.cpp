@@ -256,6 +256,7 @@ bool prepare_flow(Op& op, const Instruction& instruction) {
   if (found == table().end()) return false;
   op.run = found->second.run;
   op.type = found->second.type;
+  if (op.run == nothing) op.flow = Flow::kNothing;
   return true;
 }
 

@@ -607,6 +607,7 @@ bool prepare_scalar(Op& op, const Instruction& instruction) {
   const Entry& entry = found->second;
   op.run = entry.direct != nullptr && find_places(op, instruction) ? entry.direct : entry.run;
   op.type = Class::kSalu;
+  op.flow = Flow::kOn;
   return true;
 }
 

@@ -47,6 +47,13 @@ enum class Class : uint8_t {
   kCount,
 };
 
+// Whether waves can go on to the next instruction unseen.
+enum class Flow : uint8_t {
+  kAnywhere,  // it may jump, stop, wait, or ask where it is
+  kOn,
+  kNothing,  // there is nothing to run
+};
+
 // The executable form: what the handler needs at once, prepared when a page of code is decoded.
 // Ops of a code page lie in an array by dword, so the next one is `this + dwords`. Each is a line
 // of the host's cache: long code streams through it.
@@ -58,7 +65,8 @@ struct alignas(64) Op {
   // Of the vector ALU (valu/operands.h): how operands are fetched and what is done with them.
   uint8_t valu_flags = 0;
   uint8_t valu_detail = 0;
-  std::array<uint8_t, 3> modify{};   // of each source
+  std::array<uint8_t, 3> modify{};  // of each source
+  Flow flow = Flow::kAnywhere;
   const void* body = nullptr;        // function of the chosen instruction set
   const void* body_y = nullptr;      // of a VOPD's Y half
   std::array<uint16_t, 6> source{};  // places; VOPD: three of each half

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <span>
 
 #include "simulator/compute/strict.h"
 #include "support/error.h"
@@ -63,22 +64,104 @@ void set_ids(Wave& wave, const Dispatch& d, uint32_t first_thread, uint32_t thre
   wave.set_exec(exec);
 }
 
+// Waves of a workgroup run the same code, mostly at the same place. So many of them take each
+// instruction together: the host decodes and predicts it once, and its work on one wave overlaps
+// with that on the next.
+constexpr size_t kTogether = 8;
+
+bool is_ready(const Wave& wave) {
+  return wave.status == WaveStatus::kRunning && wave.executed < wave.slice_end;
+}
+
+// Waves at the same instruction, and where another one waits on the same page; null: nowhere.
+struct Group {
+  std::array<Wave*, kTogether> member{};
+  size_t size = 0;
+  const Op* meeting = nullptr;
+};
+
+// Of waves that are ready, those at the lowest address: waves that part at a branch meet again
+// behind it.
+Group gather(std::span<Wave> waves) {
+  Group group;
+  uint64_t lowest = UINT64_MAX;
+  for (const Wave& wave : waves) {
+    if (is_ready(wave)) lowest = std::min(lowest, wave.next_pc());
+  }
+  for (Wave& wave : waves) {
+    if (is_ready(wave) && wave.next_pc() == lowest) group.member[group.size++] = &wave;
+  }
+  if (group.size == 0) return group;
+  const Wave& first = *group.member[0];
+  for (const Wave& wave : waves) {
+    if (!is_ready(wave) || wave.page != first.page || wave.next == first.next) continue;
+    if (group.meeting == nullptr || wave.next < group.meeting) group.meeting = wave.next;
+  }
+  return group;
+}
+
 // The inner loop: everything that the simulator does happens in op.run.
 template <bool kStrict>
-void run_wave(Wave& wave, Strict* strict) {
-  while (wave.status == WaveStatus::kRunning && wave.executed < wave.slice_end) {
-    const Op& op = *wave.next;
-    wave.next += op.dwords;
-    ++wave.executed;
-    ++wave.counts[static_cast<size_t>(op.type)];
+void run_group(const Group& group, Strict* strict) {
+  const std::span waves = std::span(group.member).first(group.size);
+  std::array<uint64_t, static_cast<size_t>(Class::kCount)> counts{};
+  const Op* next = waves[0]->next;
+  const Op* const page = waves[0]->page;
+  uint64_t unsaid = 0;  // instructions that Wave::executed lacks
+  bool together = true;
+  while (together && next != group.meeting) {
+    const Op& op = *next;
+    next += op.dwords;
+    ++unsaid;
+    ++counts[static_cast<size_t>(op.type)];
     if (op.type >= Class::kValu && op.type <= Class::kWmma) {
-      // Counting bits is a library call on the oldest processors; mostly there is nothing to count.
-      const uint64_t exec = wave.exec64();
-      wave.valu_lanes += exec == 0xffffffff ? 32 : static_cast<uint64_t>(std::popcount(exec));
+      for (Wave* wave : waves) {
+        // Counting bits is a library call on the oldest processors; mostly there is nothing to
+        // count.
+        const uint64_t exec = wave->exec64();
+        wave->valu_lanes += exec == 0xffffffff ? 32 : static_cast<uint64_t>(std::popcount(exec));
+      }
     }
-    if constexpr (kStrict) strict->before(wave, op);
-    op.run(wave, op);
-    if constexpr (kStrict) strict->after(wave, op);
+    if constexpr (!kStrict) {
+      if (op.flow == Flow::kNothing) continue;
+      if (op.flow == Flow::kOn) {
+        const Handler run = op.run;
+        for (Wave* wave : waves) run(*wave, op);
+        continue;
+      }
+    }
+    const Op* const to = next;
+    next = nullptr;
+    for (Wave* wave : waves) {
+      wave->next = to;
+      wave->executed += unsaid;
+      if constexpr (kStrict) strict->before(*wave, op);
+      op.run(*wave, op);
+      if constexpr (kStrict) strict->after(*wave, op);
+      if (next == nullptr) next = wave->next;
+      together &= is_ready(*wave) && wave->next == next;
+    }
+    unsaid = 0;
+    // Somebody waits behind.
+    if (waves[0]->page != page || (group.meeting != nullptr && next > group.meeting)) break;
+  }
+  for (Wave* wave : waves) {
+    if (unsaid != 0) {
+      wave->next = next;
+      wave->executed += unsaid;
+    }
+    for (size_t i = 0; i < counts.size(); ++i) wave->counts[i] += counts[i];
+  }
+}
+
+// All waves, until they wait, end or have used up their slices.
+template <bool kStrict>
+void run_waves(Workgroup& workgroup, Strict* strict) {
+  const std::span<Wave> all = workgroup.waves;
+  for (size_t first = 0; first < all.size(); first += kTogether) {
+    const std::span waves = all.subspan(first, std::min(kTogether, all.size() - first));
+    for (Group group = gather(waves); group.size != 0; group = gather(waves))
+      run_group<kStrict>(group, strict);
   }
 }
 
@@ -167,15 +250,15 @@ void run_workgroup(Workgroup& workgroup, uint64_t slice) {
   bool used_up = false;
   while (!used_up && !workgroup.worker->shared->stopping.load(std::memory_order_relaxed)) {
     size_t running = 0, at_barrier = 0;
+    for (Wave& wave : workgroup.waves) wave.slice_end = wave.executed + slice;
+    if (workgroup.strict) {
+      run_waves<true>(workgroup, workgroup.strict.get());
+    } else {
+      run_waves<false>(workgroup, nullptr);
+    }
     for (Wave& wave : workgroup.waves) {
       if (wave.status == WaveStatus::kRunning) {
-        wave.slice_end = wave.executed + slice;
-        if (workgroup.strict) {
-          run_wave<true>(wave, workgroup.strict.get());
-        } else {
-          run_wave<false>(wave, nullptr);
-        }
-        used_up |= wave.status == WaveStatus::kRunning;
+        used_up = true;
         if (options.instruction_limit != 0 && wave.executed > options.instruction_limit) {
           wave.stop(Stop::kHang, fmt::format("still running after {} instructions, at {:#x}",
                                              wave.executed, wave.next_pc()));
