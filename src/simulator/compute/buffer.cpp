@@ -9,6 +9,7 @@
 
 #include "formats/quantize.h"
 #include "simulator/compute/strict.h"
+#include "simulator/compute/valu_tables.h"
 #include "simulator/compute/vmem.h"
 #include "simulator/compute/worker.h"
 #include "support/error.h"
@@ -85,12 +86,36 @@ Place find_place(const Wave& wave, const Instruction& i, int bank, uint32_t byte
 
 const MemoryOp& memory_of(const Op& op) { return *static_cast<const MemoryOp*>(op.body); }
 
+// Byte offsets in a raw buffer, which go by its size alone. False when it isn't one.
+bool raw_at_once(Wave& wave, const Instruction& i, const MemoryOp& memory, int bank, int data,
+                 int result) {
+  const Resource r = read_resource(wave, i.source[2]);
+  const bool raw = r.out_of_bounds == 3 && r.swizzle == 0 && !r.add_tid && i.offen && !i.idxen;
+  if (!raw || wave.workgroup->strict) return false;
+  const valu::LaneMemory& lanes = *valu::chosen_table().memory;
+  const uint32_t* offset = wave.bank[static_cast<size_t>(bank)][i.source[0].vgpr()].lane.data();
+  const uint32_t exec = wave.exec(bank);
+  const uint64_t first = static_cast<uint32_t>(i.offset);
+  const uint64_t end = first + memory.bytes;  // of the access at offset 0
+  const uint32_t refused =
+      end > r.records ? ~0U : lanes.above(offset, static_cast<uint32_t>(r.records - end));
+  const uint32_t mask = exec & ~refused;
+  if (mask != 0) {
+    const uint64_t scalar = i.source[3].dwords != 0 ? wave.read_scalar(i.source[3]) : 0;
+    // What the lanes load may lie where their offsets are: zeros come last.
+    if (!access_at_once(wave, memory, bank, r.base + scalar + first, offset, mask, data, result))
+      return false;
+  }
+  load_zero(wave, memory, bank, exec & refused, result);
+  return true;
+}
+
 void run_buffer(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
   const int data = i.source[1].dwords != 0 ? i.source[1].vgpr() : -1;
   const int result = i.destinations != 0 ? i.destination[0].vgpr() : -1;
   for (int bank = 0; bank < wave.banks(); ++bank) {
-    if (wave.exec(bank) == 0) continue;
+    if (wave.exec(bank) == 0 || raw_at_once(wave, i, memory_of(op), bank, data, result)) continue;
     const Place place = find_place(wave, i, bank, memory_of(op).bytes);
     access_global(wave, op, memory_of(op), bank, place.addresses, place.zero, data, result);
   }

@@ -13,14 +13,13 @@ namespace {
 // --- Jumps ---
 
 // Targets count dwords from the next instruction.
+ptrdiff_t distance(const Op& op) { return static_cast<int16_t>(op.source[0]); }
 uint64_t target(const Wave& wave, const Op& op) {
-  return wave.next_pc() +
-         static_cast<uint64_t>(static_cast<int64_t>(static_cast<int16_t>(op.instruction->simm16)) *
-                               4);
+  return wave.next_pc() + static_cast<uint64_t>(distance(op) * 4);
 }
 
 void branch(Wave& wave, const Op& op) {
-  const ptrdiff_t to = wave.next - wave.page + static_cast<int16_t>(op.instruction->simm16);
+  const ptrdiff_t to = wave.next - wave.page + distance(op);
   // Within the page the op is at hand.
   if (to >= 0 && to < static_cast<ptrdiff_t>(CodePage::kDwords)) {
     wave.next = wave.page + to;
@@ -256,6 +255,7 @@ bool prepare_flow(Op& op, const Instruction& instruction) {
   if (found == table().end()) return false;
   op.run = found->second.run;
   op.type = found->second.type;
+  op.source[0] = instruction.simm16;  // at hand for branches
   if (op.run == nothing) op.flow = Flow::kNothing;
   return true;
 }

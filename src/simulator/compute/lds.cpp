@@ -65,8 +65,12 @@ bool conflict_free(const LaneAddresses& a, uint32_t bytes) {
   return side_by_side || same;
 }
 
+void count_bytes(Workgroup& workgroup, uint32_t mask, uint32_t bytes) {
+  workgroup.counters.lds_bytes += uint64_t{bytes} * static_cast<uint64_t>(std::popcount(mask));
+}
+
 void count(Workgroup& workgroup, const LaneAddresses& a, uint32_t bytes) {
-  workgroup.counters.lds_bytes += uint64_t{bytes} * static_cast<uint64_t>(std::popcount(a.mask));
+  count_bytes(workgroup, a.mask, bytes);
   // Conflicts are found out only where somebody wants to know how memory is used: it takes time.
   const Options& options = *workgroup.worker->shared->options;
   if ((options.cache_model || options.strict) && !conflict_free(a, bytes))
@@ -84,20 +88,50 @@ struct LdsOp {
 
 const LdsOp& lds_of(const Op& op) { return *static_cast<const LdsOp*>(op.body); }
 
-LaneAddresses lane_addresses(const Wave& wave, const Instruction& i, int bank, uint64_t offset,
-                             bool by_lane) {
+LaneAddresses lane_addresses(const Wave& wave, const VectorRegister& own, int bank,
+                             uint64_t offset) {
   LaneAddresses out;
   out.mask = wave.exec(bank);
-  const uint64_t m0 = wave.sgpr[code::kM0] & 0xffff;
-  for (int lane = 0; lane < 32; ++lane) {
-    const uint64_t own = by_lane ? m0 + static_cast<uint64_t>(bank * 32 + lane) * 4
-                                 : wave.bank[bank][i.source[0].vgpr()].lane[lane];
-    out.at[lane] = own + offset;
-  }
+  valu::chosen_table().memory->add(out.at.data(), own.lane.data(), offset);
   return out;
+}
+// By the lanes' numbers, from M0 on.
+LaneAddresses numbered_addresses(const Wave& wave, int bank, uint64_t offset) {
+  VectorRegister own;
+  for (uint32_t lane = 0; lane < 32; ++lane)
+    own.lane[lane] = (static_cast<uint32_t>(bank) * 32 + lane) * 4;
+  return lane_addresses(wave, own, bank, offset + (wave.sgpr[code::kM0] & 0xffff));
 }
 
 int vgpr_or_none(const Operand& operand) { return operand.dwords == 0 ? -1 : operand.vgpr(); }
+
+// The usual case at once: all lanes load or store inside the allocation, at base + offset[i], and
+// nobody watches. False when it isn't that.
+bool lds_at_once(Wave& wave, const MemoryOp& memory, int bank, uint64_t base,
+                 const uint32_t* offset, int data, int result) {
+  Workgroup& workgroup = *wave.workgroup;
+  if (workgroup.strict || !can_move(memory)) return false;
+  const valu::LaneMemory& lanes = *valu::chosen_table().memory;
+  const uint32_t mask = wave.exec(bank);
+  VectorRegister filled;
+  if (mask != ~0U) {
+    lanes.stand_in(filled.lane.data(), offset, mask);
+    offset = filled.lane.data();
+  }
+  uint32_t low, high;
+  lanes.offset_bounds(offset, &low, &high);
+  if (base + high + memory.bytes > workgroup.lds.size()) return false;
+  if (workgroup.worker->shared->options->cache_model) {
+    LaneAddresses a;
+    a.mask = mask;
+    lanes.add(a.at.data(), offset, base);
+    count(workgroup, a, memory.bytes);
+  } else {
+    count_bytes(workgroup, mask, memory.bytes);
+  }
+  move_lanes(wave, memory, bank, workgroup.lds.data() + base, offset, mask, data, result);
+  return true;
+}
 
 void run_one_address(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
@@ -105,9 +139,16 @@ void run_one_address(Wave& wave, const Op& op) {
   const int result = i.destinations != 0 ? i.destination[0].vgpr() : -1;
   for (int bank = 0; bank < wave.banks(); ++bank) {
     if (wave.exec(bank) == 0) continue;
-    const LaneAddresses a =
-        lane_addresses(wave, i, bank, static_cast<uint32_t>(i.offset), lds.by_lane);
-    access_lds(wave, op, lds.memory, bank, a, vgpr_or_none(i.source[1]), vgpr_or_none(i.source[2]),
+    const auto offset = static_cast<uint32_t>(i.offset);
+    const int data = vgpr_or_none(i.source[1]), compare = vgpr_or_none(i.source[2]);
+    if (lds.by_lane) {
+      access_lds(wave, op, lds.memory, bank, numbered_addresses(wave, bank, offset), data, compare,
+                 result);
+      continue;
+    }
+    const VectorRegister& own = wave.bank[bank][i.source[0].vgpr()];
+    if (lds_at_once(wave, lds.memory, bank, offset, own.lane.data(), data, result)) continue;
+    access_lds(wave, op, lds.memory, bank, lane_addresses(wave, own, bank, offset), data, compare,
                result);
   }
 }
@@ -120,14 +161,16 @@ void run_two_addresses(Wave& wave, const Op& op) {
   const int result = i.destinations != 0 ? i.destination[0].vgpr() : -1;
   for (int bank = 0; bank < wave.banks(); ++bank) {
     if (wave.exec(bank) == 0) continue;
-    const auto at = [&](int offset) {
-      return lane_addresses(
-          wave, i, bank, static_cast<uint64_t>(offset) * static_cast<uint64_t>(lds.stride), false);
+    const VectorRegister offsets = wave.bank[bank][i.source[0].vgpr()];
+    const auto access = [&](int number, const Operand& stored, int to) {
+      const uint64_t base = static_cast<uint64_t>(number) * static_cast<uint64_t>(lds.stride);
+      const int data = vgpr_or_none(stored);
+      if (lds_at_once(wave, lds.memory, bank, base, offsets.lane.data(), data, to)) return;
+      access_lds(wave, op, lds.memory, bank, lane_addresses(wave, offsets, bank, base), data, -1,
+                 to);
     };
-    const LaneAddresses first = at(i.offset0), second = at(i.offset1);
-    access_lds(wave, op, lds.memory, bank, first, vgpr_or_none(i.source[1]), -1, result);
-    access_lds(wave, op, lds.memory, bank, second, vgpr_or_none(i.source[2]), -1,
-               result < 0 ? -1 : result + dwords);
+    access(i.offset0, i.source[1], result);
+    access(i.offset1, i.source[2], result < 0 ? -1 : result + dwords);
   }
 }
 
@@ -361,34 +404,6 @@ void lane_atomic(VectorRegister* v, const MemoryOp& memory, int lane, std::byte*
 
 }  // namespace
 
-namespace {
-
-// The usual case at once: all lanes load or store whole dwords inside the allocation, and nobody
-// watches.
-bool access_dwords(Workgroup& workgroup, Wave& wave, const MemoryOp& memory, int bank,
-                   const LaneAddresses& a, int data, int result) {
-  if (a.mask != ~0U || workgroup.strict || memory.bytes % 4 != 0 || memory.half ||
-      memory.kind == MemoryOp::Kind::kAtomic)
-    return false;
-  const valu::LaneMemory& lanes = *valu::chosen_table().memory;
-  uint64_t low = 0, high = 0;
-  lanes.bounds(a.at.data(), &low, &high);
-  if (high > workgroup.lds.size() || memory.bytes > workgroup.lds.size() - high) return false;
-  const size_t dwords = memory.bytes / 4U;
-  VectorRegister* v = wave.bank[static_cast<size_t>(bank)];
-  if (memory.kind == MemoryOp::Kind::kLoad) {
-    lanes.load[dwords - 1](v[result].lane.data(), workgroup.lds.data(), 0, a.at.data());
-    return true;
-  }
-  for (size_t lane = 0; lane < a.at.size(); ++lane)
-    for (size_t d = 0; d < dwords; ++d)
-      std::memcpy(&workgroup.lds[a.at[lane] + 4 * d], &v[static_cast<size_t>(data) + d].lane[lane],
-                  4);
-  return true;
-}
-
-}  // namespace
-
 void access_lds(Wave& wave, const Op& op, const MemoryOp& memory, int bank, const LaneAddresses& a,
                 int data, int compare, int result) {
   Workgroup& workgroup = *wave.workgroup;
@@ -396,7 +411,6 @@ void access_lds(Wave& wave, const Op& op, const MemoryOp& memory, int bank, cons
   const bool writes = memory.kind != MemoryOp::Kind::kLoad;
   const bool atomic = memory.kind == MemoryOp::Kind::kAtomic;
   count(workgroup, a, memory.bytes);
-  if (access_dwords(workgroup, wave, memory, bank, a, data, result)) return;
   for_lanes(a.mask, [&](int lane) {
     const uint64_t address = a.at[lane];
     const bool inside = address <= size && memory.bytes <= size - address;

@@ -22,12 +22,18 @@ void load_dwords(Wave& wave, const Op& op, uint64_t address, uint32_t available)
   const Instruction& i = *op.instruction;
   const uint32_t dwords = i.destination[0].dwords;
   Workgroup& workgroup = *wave.workgroup;
-  std::array<uint32_t, 16> data{};
+  std::array<uint32_t, 16> data;
   const uint32_t wanted = available < dwords ? available : dwords;
   if (workgroup.strict && wanted != 0) {
     workgroup.strict->scalar_access(wave, op, address, wanted * 4);
   }
-  if (!workgroup.worker->read(address, data.data(), size_t{wanted} * 4)) return;
+  const Tlb::Range* range = workgroup.worker->tlb.find(address, Access::kRead);
+  if (range != nullptr && range->covers(address, 64)) {  // as much as any of them loads
+    std::memcpy(data.data(), range->at(address), 64);
+  } else if (!workgroup.worker->read(address, data.data(), size_t{wanted} * 4)) {
+    return;
+  }
+  std::fill(data.begin() + wanted, data.end(), 0);
   for (uint64_t line = address >> LineLog::kLineShift;
        wanted != 0 && line <= (address + wanted * 4U - 1) >> LineLog::kLineShift; ++line) {
     workgroup.lines.read(line, false);

@@ -78,6 +78,7 @@ uint16_t place_of(const Operand& operand, uint8_t& how) {
 }
 
 bool is_direct(uint16_t place) { return (place & (kSgprPlace | kOperandPlace)) == 0; }
+bool is_single(uint16_t place) { return (place & kOperandPlace) == 0; }
 
 // Clamp of an integer result is another body; so are the signs of v_dot4_i32_iu8 and its like.
 int variant_of(const Instruction& i) {
@@ -138,7 +139,9 @@ bool prepare_dual(const Table& table, Op& op, const Instruction& i) {
   op.valu_traits = static_cast<uint16_t>((x.traits & kMaskIn) != 0 ? 1 : 0) |
                    static_cast<uint16_t>((y.traits & kMaskIn) != 0 ? 2 : 0);
   op.valu_detail = reads(i, 3, i.destination[0].vgpr()) ? 0 : kXFirst;
-  op.run = table.dual;
+  bool all_direct = op.valu_traits == 0 && op.valu_detail == kXFirst;
+  for (const uint16_t place : op.source) all_direct = all_direct && is_direct(place);
+  op.run = all_direct ? table.dual_direct : table.dual;
   return true;
 }
 
@@ -153,21 +156,33 @@ bool prepare(const Table& table, Op& op, const Instruction& i) {
   op.valu_traits = operation.traits;
   op.body = reinterpret_cast<const void*>(operation.body);
   const bool mix = (operation.traits & kMix) != 0;
-  bool all_direct = true, all_plain = true;
+  bool all_direct = true, all_single = true, all_plain = true;
   for (size_t s = 0; s < i.sources && s < 3; ++s) {
     uint8_t how = mix || i.source[s].type == Type::kMask ? 0 : modifiers_of(i.source[s]);
     op.source[s] = place_of(i.source[s], how);
     if (i.source[s].type == Type::kMask) continue;
     op.modify[s] = mix ? mix_of(i.source[s]) : how;
     all_direct = all_direct && is_direct(op.source[s]);
+    all_single = all_single && is_single(op.source[s]);
     all_plain = all_plain && (mix || op.modify[s] == 0);
   }
   prepare_destination(op, i);
-  if (i.dpp != Instruction::Dpp::kNone || op.type == Class::kWmma) op.valu_flags |= kGeneral;
+  if (op.type == Class::kWmma) op.valu_flags |= kGeneral;
+  if (i.dpp != Instruction::Dpp::kNone) {
+    op.body_y = kept_swizzle(i);
+    constexpr uint16_t kOthers = kMaskIn | kVccIn | kMaskOut | kCompare | kMix;
+    if (op.body_y != nullptr && op.valu_flags == 0 && op.valu_detail == 1 &&
+        (op.valu_traits & kOthers) == 0 && is_direct(op.source[0])) {
+      op.run = table.swizzled;
+      return true;
+    }
+    op.valu_flags |= kGeneral;
+  }
   if ((op.valu_flags & kGeneral) != 0) {
     op.run = run_general;
-  } else if (all_direct && all_plain && op.valu_flags == 0) {
+  } else if (all_single && all_plain && op.valu_flags == 0) {
     op.run = operation.direct;
+    if (!all_direct) op.valu_flags |= kScalars;
   } else if (all_direct && all_plain && (operation.traits & kMaskIn) == 0) {
     op.run = table.half;
   } else {

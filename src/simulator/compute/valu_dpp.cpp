@@ -1,5 +1,9 @@
 // Which lanes a DPP operand comes from. Source: RDNA3 ISA guide, 7.7 "Data parallel processing";
 // dpp_ctrl values as in LLVM's AMDGPU assembler syntax.
+#include <map>
+#include <memory>
+#include <mutex>
+
 #include "simulator/compute/valu_general.h"
 
 namespace outboard::simulator::compute::valu {
@@ -70,6 +74,25 @@ Swizzle swizzle_of(const Instruction& i, uint32_t exec, int bank) {
     }
   }
   return out;
+}
+
+const Swizzle* kept_swizzle(const Instruction& i) {
+  static std::mutex mutex;
+  static std::map<uint64_t, std::unique_ptr<const Swizzle>> kept;
+  constexpr size_t kMost = 1024;  // data that was decoded as if it were code brings many
+  const bool is_dpp8 = i.dpp == Instruction::Dpp::kDpp8;
+  const uint64_t lanes = is_dpp8 ? i.dpp8_lanes
+                                 : static_cast<uint64_t>(i.dpp_ctrl) |
+                                       static_cast<uint64_t>(i.row_mask) << 9 |
+                                       static_cast<uint64_t>(i.bank_mask) << 13 |
+                                       static_cast<uint64_t>(i.bound_ctrl) << 17;
+  const uint64_t key =
+      lanes << 2 | static_cast<uint64_t>(i.fetch_inactive) << 1 | static_cast<uint64_t>(is_dpp8);
+  const std::lock_guard lock(mutex);
+  const auto found = kept.find(key);
+  if (found != kept.end()) return found->second.get();
+  if (kept.size() == kMost) return nullptr;
+  return (kept[key] = std::make_unique<const Swizzle>(swizzle_of(i, ~0U, 0))).get();
 }
 
 }  // namespace outboard::simulator::compute::valu

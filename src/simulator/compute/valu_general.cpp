@@ -151,32 +151,11 @@ void swizzle(uint32_t* out, const uint32_t* in, const Swizzle& how) {
   if (how.zero != 0) table.blend(out, kZeros.data(), how.zero);
 }
 
-// swizzle_of(), remembered for the usual case of all lanes active: reductions use the same few
-// patterns over and over.
-const Swizzle& find_swizzle(const Instruction& i, uint32_t exec, int bank, Swizzle& buffer) {
-  if (exec != ~0U) {
-    buffer = swizzle_of(i, exec, bank);
-    return buffer;
-  }
-  struct Known {
-    uint64_t key = 0;
-    Swizzle swizzle;
-  };
-  constexpr size_t kSlots = 64;
-  thread_local std::array<Known, kSlots> known;
-  const bool is_dpp8 = i.dpp == Instruction::Dpp::kDpp8;
-  const uint64_t lanes = is_dpp8 ? i.dpp8_lanes
-                                 : static_cast<uint64_t>(i.dpp_ctrl) |
-                                       static_cast<uint64_t>(i.row_mask) << 9 |
-                                       static_cast<uint64_t>(i.bank_mask) << 13 |
-                                       static_cast<uint64_t>(i.bound_ctrl) << 17;
-  // Never 0.
-  const uint64_t key = lanes << 4 | static_cast<uint64_t>(bank) << 3 |
-                       static_cast<uint64_t>(i.fetch_inactive) << 2 |
-                       static_cast<uint64_t>(is_dpp8) << 1 | 1;
-  Known& slot = known[(key ^ key >> 6 ^ key >> 12) % kSlots];
-  if (slot.key != key) slot = {key, swizzle_of(i, exec, bank)};
-  return slot.swizzle;
+const Swizzle& find_swizzle(const Op& op, uint32_t exec, int bank, Swizzle& buffer) {
+  if (exec == ~0U && bank == 0 && op.body_y != nullptr)
+    return *static_cast<const Swizzle*>(op.body_y);
+  buffer = swizzle_of(*op.instruction, exec, bank);
+  return buffer;
 }
 
 // One source of one pass; `buffer` is used when it is not as it lies in its register.
@@ -330,7 +309,7 @@ void run_general(Wave& wave, const Op& op) {
     Swizzle dpp_buffer;
     const Swizzle* dpp = nullptr;
     if (i.dpp != Instruction::Dpp::kNone) {
-      dpp = &find_swizzle(i, write, bank, dpp_buffer);
+      dpp = &find_swizzle(op, write, bank, dpp_buffer);
       write &= ~dpp->disabled;
     }
     std::array<Buffer, 3> buffers;

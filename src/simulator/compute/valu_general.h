@@ -12,15 +12,11 @@ bool prepare(const Table& table, Op& op, const Instruction& instruction);
 // Operations across lanes or register files.
 bool prepare_special(Op& op, const Instruction& instruction);
 
-// The lanes of one bank that DPP names.
-struct Swizzle {
-  alignas(64) std::array<uint32_t, kLanesOfRegister> from;  // where each lane reads, times 4
-  uint32_t zero;                                            // lanes that read zero instead
-  uint32_t disabled;                                        // lanes that do not write
-};
 // Values of dpp_ctrl that mean something.
 bool is_dpp_control(uint32_t control);
 Swizzle swizzle_of(const Instruction& instruction, uint32_t exec, int bank);
+// Of bank 0 with all lanes active, kept for the life of the process; null when there is no room.
+const Swizzle* kept_swizzle(const Instruction& instruction);
 
 // Registers of one bank as words.
 inline uint32_t* bank_words(Wave& wave, int bank) {

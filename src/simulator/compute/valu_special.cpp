@@ -47,11 +47,36 @@ void run_writelane(Wave& wave, const Op& op) {
 // --- Permutations ---
 
 // kOther: from the other row of the pair.
+// Where each lane reads, times 4.
+template <bool kOther>
+VectorRegister permlane_sources(uint64_t selects) {
+  VectorRegister from;
+  for (size_t lane = 0; lane < from.lane.size(); ++lane) {
+    const uint64_t row = (lane / kRow) ^ (kOther ? 1 : 0);
+    from.lane[lane] =
+        static_cast<uint32_t>(row * kRow + (selects >> (4 * (lane % kRow)) & 0xf)) * 4;
+  }
+  return from;
+}
+
 template <bool kOther>
 void run_permlane16(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
   const uint64_t selects =
       static_cast<uint64_t>(scalar_of(wave, op, 2)) << 32 | scalar_of(wave, op, 1);
+  if (!wave.wave64 && wave.exec(0) == ~0U) {
+    // Mostly the same ones as the last time.
+    thread_local uint64_t known = 0;
+    thread_local VectorRegister from = permlane_sources<kOther>(0);
+    if (known != selects) {
+      from = permlane_sources<kOther>(selects);
+      known = selects;
+    }
+    chosen_table().memory->permute(register_words(wave, 0, destination_vgpr(op)),
+                                   register_words(wave, 0, source_vgpr(op, 0)), from.lane.data(), 0,
+                                   ~0U);
+    return;
+  }
   for (int bank = 0; bank < wave.banks(); ++bank) {
     const uint32_t exec = wave.exec(bank);
     const VectorRegister in = wave.bank[static_cast<size_t>(bank)][source_vgpr(op, 0)];

@@ -35,32 +35,34 @@ void violation(Wave& wave, const Op& op, uint64_t address, std::string_view what
             address);
 }
 
-// Lines that the lanes touch, into the workgroup's log. Lanes mostly stand close together, so the
-// lines are gathered as bits of a window first. Every lane has an address.
-void log_lines(Workgroup& workgroup, const LaneAddresses& a, uint32_t bytes, bool write,
-               bool system, uint64_t low, uint64_t high) {
+void log_line(Workgroup& workgroup, uint64_t line, bool write, bool system) {
+  if (write) {
+    workgroup.lines.write(line, system);
+  } else {
+    workgroup.lines.read(line, system);
+  }
+}
+
+// Lines that lanes at base + offset[i] touch, into the workgroup's log; low, high: least and
+// greatest offset. Lanes mostly stand close together, so the lines are gathered as bits of a window
+// first.
+void log_lines(Workgroup& workgroup, uint64_t base, const uint32_t* offset, uint32_t low,
+               uint32_t high, uint32_t bytes, bool write, bool system) {
   if (!workgroup.worker->shared->options->cache_model) return;
-  const uint64_t first = low >> LineLog::kLineShift;
-  const uint64_t last = (high + bytes - 1) >> LineLog::kLineShift;
-  const auto log = [&](uint64_t line) {
-    if (write) {
-      workgroup.lines.write(line, system);
-    } else {
-      workgroup.lines.read(line, system);
-    }
-  };
+  const uint64_t first = (base + low) >> LineLog::kLineShift;
+  const uint64_t last = (base + high + bytes - 1) >> LineLog::kLineShift;
   if (last - first < 64) {
-    uint64_t window = vectors().memory->lines(a.at.data(), bytes, LineLog::kLineShift, first);
-    for (; window != 0; window &= window - 1) {
-      log(first + static_cast<uint64_t>(std::countr_zero(window)));
-    }
+    const auto start = static_cast<uint32_t>((first << LineLog::kLineShift) - base);
+    uint64_t window = vectors().memory->lines(offset, start, bytes, LineLog::kLineShift);
+    for (; window != 0; window &= window - 1)
+      log_line(workgroup, first + static_cast<uint64_t>(std::countr_zero(window)), write, system);
     return;
   }
   uint64_t before = ~uint64_t{0};
-  for (const uint64_t address : a.at) {
-    const uint64_t end = (address + bytes - 1) >> LineLog::kLineShift;
-    for (uint64_t line = address >> LineLog::kLineShift; line <= end; ++line) {
-      if (line != before) log(line);
+  for (size_t lane = 0; lane < 32; ++lane) {
+    const uint64_t end = (base + offset[lane] + bytes - 1) >> LineLog::kLineShift;
+    for (uint64_t line = (base + offset[lane]) >> LineLog::kLineShift; line <= end; ++line) {
+      if (line != before) log_line(workgroup, line, write, system);
       before = line;
     }
   }
@@ -117,29 +119,6 @@ valu::LaneMemory::Load load_of(const MemoryOp& memory) {
   }
 }
 
-// `a` has an address for every lane, those outside `mask` any that may be read.
-void load_lanes(VectorRegister* to, const MemoryOp& memory, valu::LaneMemory::Load load,
-                const LaneAddresses& a, uint32_t mask, const Tlb::Range& range) {
-  const bool whole = mask == kFull && !memory.half;
-  std::array<VectorRegister, 4> buffer;
-  VectorRegister* out = whole ? to : buffer.data();
-  load(out->lane.data(), range.host, range.start, a.at.data());
-  if (whole) return;
-  if (memory.half) vectors().merge_half(out->lane.data(), to->lane.data(), memory.high);
-  const int dwords = std::max(memory.bytes / 4, 1);
-  for (int d = 0; d < dwords; ++d) vectors().blend(to[d].lane.data(), out[d].lane.data(), mask);
-}
-
-template <int kDwords>
-void store_dwords(const VectorRegister* from, const LaneAddresses& a, uint32_t mask,
-                  const Tlb::Range& range) {
-  for_lanes(mask, [&](int lane) {
-    uint32_t data[kDwords];
-    for (int d = 0; d < kDwords; ++d) data[d] = from[d].lane[lane];
-    std::memcpy(range.at(a.at[lane]), data, sizeof(data));
-  });
-}
-
 // One lane, whatever the size, on host memory that holds it whole.
 void lane_access(Wave& wave, const MemoryOp& memory, int bank, int lane, std::byte* host, int data,
                  int result) {
@@ -175,37 +154,6 @@ bool lane_across(Wave& wave, const MemoryOp& memory, int bank, int lane, uint64_
   return worker.write(address, words.data(), memory.bytes);
 }
 
-bool fast_path(Wave& wave, const MemoryOp& memory, int bank, const LaneAddresses& a, uint32_t mask,
-               const Tlb::Range& range, int data, int result) {
-  VectorRegister* v = wave.bank[bank];
-  if (memory.kind == MemoryOp::Kind::kLoad) {
-    const valu::LaneMemory::Load load = load_of(memory);
-    if (load == nullptr) return false;
-    load_lanes(v + result, memory, load, a, mask, range);
-    return true;
-  }
-  if (memory.half || memory.bytes < 4) return false;
-  if (memory.kind == MemoryOp::Kind::kStore) {
-    switch (memory.bytes) {
-      case 4:
-        store_dwords<1>(v + data, a, mask, range);
-        return true;
-      case 8:
-        store_dwords<2>(v + data, a, mask, range);
-        return true;
-      case 12:
-        store_dwords<3>(v + data, a, mask, range);
-        return true;
-      case 16:
-        store_dwords<4>(v + data, a, mask, range);
-        return true;
-      default:
-        return false;
-    }
-  }
-  return false;
-}
-
 void count(Workgroup& workgroup, const MemoryOp& memory, bool system, uint32_t lanes) {
   if (!system) return;
   const uint64_t bytes = uint64_t{memory.bytes} * lanes;
@@ -236,10 +184,25 @@ LaneAddresses global_addresses(const Wave& wave, const Instruction& i, int bank)
   return out;
 }
 
+bool global_at_once(Wave& wave, const Instruction& i, const MemoryOp& memory, int bank) {
+  const VectorRegister* v = wave.bank[bank] + i.source[0].vgpr();
+  const Operand& scalar = i.source[2];
+  const uint32_t mask = wave.exec(bank);
+  uint64_t base = static_cast<uint64_t>(static_cast<int64_t>(i.offset));
+  if (scalar.dwords != 0) {
+    base += wave.read_scalar64(scalar);
+  } else {
+    if (!vectors().memory->same(v[1].lane.data(), mask)) return false;
+    base += uint64_t{v[1].lane[static_cast<size_t>(std::countr_zero(mask))]} << 32;
+  }
+  return access_at_once(wave, memory, bank, base, v[0].lane.data(), mask, data_register(i),
+                        result_register(i));
+}
+
 void run_global(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
   for (int bank = 0; bank < wave.banks(); ++bank) {
-    if (wave.exec(bank) == 0) continue;
+    if (wave.exec(bank) == 0 || global_at_once(wave, i, memory_of(op), bank)) continue;
     access_global(wave, op, memory_of(op), bank, global_addresses(wave, i, bank), 0,
                   data_register(i), result_register(i));
   }
@@ -351,15 +314,75 @@ std::array<uint32_t, 4> take_stored(const Wave& wave, const MemoryOp& memory, in
   return out;
 }
 
+bool can_move(const MemoryOp& memory) {
+  if (memory.kind == MemoryOp::Kind::kLoad) return load_of(memory) != nullptr;
+  return memory.kind == MemoryOp::Kind::kStore && !memory.half && memory.bytes >= 4;
+}
+
+void move_lanes(Wave& wave, const MemoryOp& memory, int bank, std::byte* host,
+                const uint32_t* offset, uint32_t mask, int data, int result) {
+  VectorRegister* v = wave.bank[static_cast<size_t>(bank)];
+  const size_t dwords = std::max(memory.bytes / 4, 1);
+  if (memory.kind == MemoryOp::Kind::kStore) {
+    vectors().memory->store[dwords - 1](host, offset, v[data].lane.data(), mask);
+    return;
+  }
+  const valu::LaneMemory::Load load = load_of(memory);
+  VectorRegister* to = v + result;
+  if (mask == kFull && !memory.half) {
+    load(to->lane.data(), host, offset);
+    return;
+  }
+  std::array<VectorRegister, 4> loaded;
+  load(loaded[0].lane.data(), host, offset);
+  if (memory.half) vectors().merge_half(loaded[0].lane.data(), to->lane.data(), memory.high);
+  for (size_t d = 0; d < dwords; ++d)
+    vectors().blend(to[d].lane.data(), loaded[d].lane.data(), mask);
+}
+
+bool access_at_once(Wave& wave, const MemoryOp& memory, int bank, uint64_t base,
+                    const uint32_t* offset, uint32_t mask, int data, int result) {
+  Workgroup& workgroup = *wave.workgroup;
+  if (workgroup.strict || !can_move(memory)) return false;
+  // Lanes that do not take part stand where another one does.
+  VectorRegister filled;
+  if (mask != kFull) {
+    vectors().memory->stand_in(filled.lane.data(), offset, mask);
+    offset = filled.lane.data();
+  }
+  uint32_t low, high;
+  vectors().memory->offset_bounds(offset, &low, &high);
+  if (high > INT32_MAX) return false;
+  const bool writes = memory.kind == MemoryOp::Kind::kStore;
+  const Tlb::Range* range =
+      workgroup.worker->tlb.find(base + low, writes ? Access::kWrite : Access::kRead);
+  if (range == nullptr || !range->covers(base + low, uint64_t{high} - low + memory.bytes))
+    return false;
+  // Before the load, which may write where the offsets are.
+  log_lines(workgroup, base, offset, low, high, memory.bytes, writes, range->system);
+  move_lanes(wave, memory, bank, range->at(base + low) - low, offset, mask, data, result);
+  count(workgroup, memory, range->system, static_cast<uint32_t>(std::popcount(mask)));
+  return true;
+}
+
+void load_zero(Wave& wave, const MemoryOp& memory, int bank, uint32_t mask, int result) {
+  if (mask == 0 || result < 0) return;
+  static const VectorRegister kZero{};
+  VectorRegister* to = wave.bank[static_cast<size_t>(bank)] + result;
+  if (memory.half) {
+    for_lanes(mask, [&](int lane) { put_loaded(wave, memory, bank, lane, result, {}); });
+    return;
+  }
+  for (int d = 0; d < std::max(memory.bytes / 4, 1); ++d)
+    vectors().blend(to[d].lane.data(), kZero.lane.data(), mask);
+}
+
 void access_global(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
                    const LaneAddresses& given, uint32_t zero, int data, int result) {
   Workgroup& workgroup = *wave.workgroup;
   Worker& worker = *workgroup.worker;
   const uint32_t mask = given.mask & ~zero;
-  if ((given.mask & zero) != 0 && result >= 0) {
-    for_lanes(given.mask & zero,
-              [&](int lane) { put_loaded(wave, memory, bank, lane, result, {}); });
-  }
+  load_zero(wave, memory, bank, given.mask & zero, result);
   if (mask == 0) return;
   const bool writes = memory.kind != MemoryOp::Kind::kLoad;
   const bool atomic = memory.kind == MemoryOp::Kind::kAtomic;
@@ -378,11 +401,16 @@ void access_global(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
   }
   const Tlb::Range* range = worker.tlb.find(low, writes ? Access::kWrite : Access::kRead);
   if (range == nullptr) return violation(wave, op, low, writes ? "write" : "read");
-  if (range->covers(low, high - low + memory.bytes) &&
-      fast_path(wave, memory, bank, a, mask, *range, data, result)) {
-    log_lines(workgroup, a, memory.bytes, writes, range->system, low, high);
-    count(workgroup, memory, range->system, static_cast<uint32_t>(std::popcount(mask)));
-    return;
+  if (high - low <= INT32_MAX && range->covers(low, high - low + memory.bytes)) {
+    VectorRegister offset;
+    vectors().memory->offsets(offset.lane.data(), a.at.data(), low);
+    if (can_move(memory)) {
+      move_lanes(wave, memory, bank, range->at(low), offset.lane.data(), mask, data, result);
+      log_lines(workgroup, low, offset.lane.data(), 0, static_cast<uint32_t>(high - low),
+                memory.bytes, writes, range->system);
+      count(workgroup, memory, range->system, static_cast<uint32_t>(std::popcount(mask)));
+      return;
+    }
   }
   bool system = false;
   for_lanes(mask, [&](int lane) {
@@ -400,7 +428,11 @@ void access_global(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
       violation(wave, op, address + memory.bytes - 1, writes ? "write" : "read");
     }
   });
-  log_lines(workgroup, a, memory.bytes, writes, system, low, high);
+  for_lanes(mask, [&](int lane) {
+    for (uint64_t line = a.at[lane] >> LineLog::kLineShift;
+         line <= (a.at[lane] + memory.bytes - 1) >> LineLog::kLineShift; ++line)
+      log_line(workgroup, line, writes, system);
+  });
 }
 
 void access_scratch(Wave& wave, const Op& op, const MemoryOp& memory, int bank,

@@ -15,6 +15,22 @@ struct LaneAddresses {
   uint32_t mask = 0;
 };
 
+// Plain loads and stores, all lanes of `mask` at once: lane i's bytes lie at host + offset[i].
+// Every lane has an offset, below 2^31, that may be read. What can_move() refuses goes lane by
+// lane.
+bool can_move(const MemoryOp& memory);
+void move_lanes(Wave& wave, const MemoryOp& memory, int bank, std::byte* host,
+                const uint32_t* offset, uint32_t mask, int data, int result);
+
+// The usual case: lane i's bytes lie at base + offset[i], nobody watches, and one range of memory
+// covers them all. False when it isn't that, with nothing done. Lanes outside `mask`, which is not
+// 0, have any offset.
+bool access_at_once(Wave& wave, const MemoryOp& memory, int bank, uint64_t base,
+                    const uint32_t* offset, uint32_t mask, int data, int result);
+
+// Lanes of `mask` load zero.
+void load_zero(Wave& wave, const MemoryOp& memory, int bank, uint32_t mask, int result);
+
 // Carries out `memory` for one bank of lanes. Lanes in `zero` load zero and store nothing (a buffer
 // resource refused their address). data, result: first VGPR; result -1: nothing comes back.
 void access_global(Wave& wave, const Op& op, const MemoryOp& memory, int bank,

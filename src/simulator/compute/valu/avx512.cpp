@@ -4,8 +4,9 @@
 namespace outboard::simulator::compute::valu {
 
 const Table& avx512_table() {
-  static constexpr Table kTable = {"avx512",    kEntries,     run_mixed,  run_half,   run_dual,
-                                   blend_lanes, modify_lanes, fill_lanes, merge_half, &kLaneMemory};
+  static constexpr Table kTable = {"avx512",     kEntries,        run_mixed,    run_half,
+                                   run_dual,     run_dual_direct, run_swizzled, blend_lanes,
+                                   modify_lanes, fill_lanes,      merge_half,   &kLaneMemory};
   return kTable;
 }
 

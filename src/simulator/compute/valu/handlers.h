@@ -3,6 +3,7 @@
 // run_general (valu_general.cpp).
 #pragma once
 
+#include "simulator/compute/valu/lane_memory.h"
 #include "simulator/compute/valu/lanes.h"
 #include "simulator/compute/valu/operands.h"
 #include "simulator/compute/valu/operations.h"
@@ -198,7 +199,15 @@ void run_half(Wave& wave, const Op& op) {
   copy(d, result);
 }
 
-// Sources are VGPRs and constants, the result is whole words, all lanes are active.
+// A VGPR, a constant or an SGPR.
+OUTBOARD_VALU_INLINE const uint32_t* operand(const Wave& wave, const uint32_t* bank, uint16_t place,
+                                             uint32_t* buffer) {
+  if ((place & kSgprPlace) == 0) return direct(bank, place);
+  fill(buffer, raw(wave.sgpr)[place & kPlaceNumber]);
+  return buffer;
+}
+
+// Sources are VGPRs, constants and single SGPRs, the result is whole words, all lanes are active.
 template <Body kBody, int kTraits>
 void run_direct(Wave& wave, const Op& op) {
   if (!usual_mode(wave) || execution(wave) != ~0U) [[unlikely]] {
@@ -207,23 +216,57 @@ void run_direct(Wave& wave, const Op& op) {
   }
   uint32_t* bank = registers(wave);
   const uint16_t* source = raw(op.source);
-  const uint32_t* a = direct(bank, source[0]);
-  const uint32_t* b = direct(bank, source[1]);
+  constexpr bool kThird = (kTraits & (kCompare | kMaskIn)) == 0;
+  alignas(64) uint32_t buffer[3][kLanes];
+  const uint32_t *a, *b, *c = nullptr;
+  if ((op.valu_flags & kScalars) != 0) {
+    a = operand(wave, bank, source[0], buffer[0]);
+    b = operand(wave, bank, source[1], buffer[1]);
+    if constexpr (kThird) c = operand(wave, bank, source[2], buffer[2]);
+  } else {
+    a = direct(bank, source[0]);
+    b = direct(bank, source[1]);
+    if constexpr (kThird) c = direct(bank, source[2]);
+  }
   if constexpr ((kTraits & kCompare) != 0) {
     write_mask(wave, raw(op.destination)[1], kBody(nullptr, a, b, nullptr, kIeee));
   } else {
     uint32_t extra = kIeee;
-    const uint32_t* c = nullptr;
     if constexpr ((kTraits & kMaskIn) != 0) {
       extra = mask_source(wave, source[2]);
     } else {
-      c = direct(bank, source[2]);
       if constexpr ((kTraits & kVccIn) != 0) extra = raw(wave.sgpr)[code::kVccLo];
       if constexpr ((kTraits & kMix) != 0) extra |= mix_selector(op);
     }
     const uint32_t mask = kBody(at(bank, raw(op.destination)[0]), a, b, c, extra);
     if constexpr ((kTraits & kMaskOut) != 0) write_mask(wave, raw(op.destination)[1], mask);
   }
+}
+
+// DPP with one dword of result and no masks, all lanes active.
+void run_swizzled(Wave& wave, const Op& op) {
+  if (!usual_mode(wave) || execution(wave) != ~0U) [[unlikely]] {
+    run_general(wave, op);
+    return;
+  }
+  const Swizzle& how = *static_cast<const Swizzle*>(op.body_y);
+  uint32_t* bank = registers(wave);
+  alignas(64) uint32_t first[kLanes], result[kLanes], buffer[2][2 * kLanes];
+  permute(first, direct(bank, raw(op.source)[0]), raw(how.from), 0, ~0U);
+  if (how.zero != 0) {
+    fill(result, 0);
+    blend(first, result, how.zero);
+  }
+  if (raw(op.modify)[0] != 0) modify(first, first, raw(op.modify)[0]);
+  const uint32_t* b = fetch_modified(wave, op, 1, bank, buffer[0]);
+  const uint32_t* c = fetch_modified(wave, op, 2, bank, buffer[1]);
+  uint32_t* d = at(bank, raw(op.destination)[0]);
+  if (how.disabled == 0) {
+    body_of(op.body)(d, first, b, c, kIeee);
+    return;
+  }
+  body_of(op.body)(result, first, b, c, kIeee);
+  blend(d, result, ~how.disabled);
 }
 
 // Both halves of a VOPD read before either writes.
@@ -267,6 +310,21 @@ void run_dual(Wave& wave, const Op& op) {
     blend(dx, x, active);
     blend(dy, y, active);
   }
+}
+
+// As run_dual, but sources are VGPRs and constants, all lanes are active, and the X half may write
+// before the Y half reads.
+void run_dual_direct(Wave& wave, const Op& op) {
+  if (!usual_mode(wave) || execution(wave) != ~0U) [[unlikely]] {
+    run_dual(wave, op);
+    return;
+  }
+  uint32_t* bank = registers(wave);
+  const uint16_t* source = raw(op.source);
+  body_of(op.body)(at(bank, raw(op.destination)[0]), direct(bank, source[0]),
+                   direct(bank, source[1]), direct(bank, source[2]), kIeee);
+  body_of(op.body_y)(at(bank, raw(op.destination)[1]), direct(bank, source[3]),
+                     direct(bank, source[4]), direct(bank, source[5]), kIeee);
 }
 
 // For run_general, out of line.

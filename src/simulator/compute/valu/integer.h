@@ -153,23 +153,26 @@ constexpr auto kPermute = [](U a, U b, U select) {
          permuted_byte(a, b, byte_of(select, 3)) << 24;
 };
 
-// Mostly all lanes have one selector of plain bytes.
-uint32_t permute(uint32_t* d, const uint32_t* a, const uint32_t* b, const uint32_t* c,
-                 uint32_t extra) {
-  const U select = c[0];
-  U different = select & 0xf8f8f8f8;
-  for (int i = 0; i < kLanes; ++i) different |= c[i] ^ select;
-  if (different != 0) return words3<kPermute>(d, a, b, c, extra);
+// Mostly the selectors name plain bytes.
+uint32_t permute_bytes(uint32_t* d, const uint32_t* a, const uint32_t* b, const uint32_t* c,
+                       uint32_t extra) {
+#if defined(__AVX2__) || defined(__aarch64__)
+  VecU special{};
+  for (int i = 0; i < kLanes; i += kWidth) special |= load_word(c + i) & 0xf8f8f8f8;
+  if (any(special)) [[unlikely]]
+    return words3<kPermute>(d, a, b, c, extra);
+  VecU own;  // the lane's first byte among its sixteen, in each byte
+  for (int k = 0; k < kWidth; ++k) own[k] = static_cast<U>(k % 4) * 0x04040404;
   for (int i = 0; i < kLanes; i += kWidth) {
-    const VecU x = load_word(a + i), y = load_word(b + i);
-    VecU out{};
-    for (int k = 0; k < 4; ++k) {
-      const U byte = byte_of(select, k);
-      out |= (((byte & 4) != 0 ? x : y) >> (8 * (byte & 3)) & 0xff) << (8 * k);
-    }
-    store(d + i, out);
+    const VecU select = load_word(c + i), place = (select & 0x03030303) | own;
+    const VecU upper = (VecU)((VecB)(select & 0x04040404) != 0);
+    store(d + i, (shuffle_bytes(load_word(a + i), place) & upper) |
+                     (shuffle_bytes(load_word(b + i), place) & ~upper));
   }
   return 0;
+#else
+  return words3<kPermute>(d, a, b, c, extra);
+#endif
 }
 
 template <typename T>

@@ -56,6 +56,7 @@ constexpr int kWidth = 4;
 typedef float VecF __attribute__((vector_size(kWidth * 4)));
 typedef uint32_t VecU __attribute__((vector_size(kWidth * 4)));
 typedef int32_t VecI __attribute__((vector_size(kWidth * 4)));
+typedef int8_t VecB __attribute__((vector_size(kWidth * 4)));
 
 // Registers and buffers are aligned to 64 bytes.
 OUTBOARD_VALU_INLINE VecF load_float(const uint32_t* p) {
@@ -90,6 +91,19 @@ OUTBOARD_VALU_INLINE VecF fused(VecF a, VecF b, VecF c) {
 #endif
 }
 
+#if defined(__AVX2__) || defined(__aarch64__)
+// Each byte is that byte of the same sixteen of x; place below 16.
+OUTBOARD_VALU_INLINE VecU shuffle_bytes(VecU x, VecU place) {
+#if defined(__AVX512F__)
+  return (VecU)_mm512_shuffle_epi8((__m512i)x, (__m512i)place);
+#elif defined(__AVX2__)
+  return (VecU)_mm256_shuffle_epi8((__m256i)x, (__m256i)place);
+#else
+  return vreinterpretq_u32_u8(vqtbl1q_u8(vreinterpretq_u8_u32(x), vreinterpretq_u8_u32(place)));
+#endif
+}
+#endif
+
 OUTBOARD_VALU_INLINE bool any_nan(VecF x) {
 #if defined(__AVX512F__)
   return _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q) != 0;
@@ -99,6 +113,20 @@ OUTBOARD_VALU_INLINE bool any_nan(VecF x) {
   return vminvq_u32(vceqq_f32(x, x)) == 0;
 #else
   return _mm_movemask_ps(_mm_cmpunord_ps(x, x)) != 0;
+#endif
+}
+
+OUTBOARD_VALU_INLINE bool any(VecU x) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask((__m512i)x, (__m512i)x) != 0;
+#elif defined(__AVX2__)
+  return _mm256_testz_si256((__m256i)x, (__m256i)x) == 0;
+#elif defined(__aarch64__)
+  return vmaxvq_u32(x) != 0;
+#else
+  uint32_t all = 0;
+  for (int i = 0; i < kWidth; ++i) all |= x[i];
+  return all != 0;
 #endif
 }
 

@@ -25,7 +25,8 @@ constexpr uint8_t kSecondDword = 64;  // the sign is in the second dword: float6
 // Op::valu_flags.
 constexpr uint8_t kToLowHalf = 1;  // the result goes to a half of the destination's words
 constexpr uint8_t kToHighHalf = 2;
-constexpr uint8_t kGeneral = 4;  // DPP, clamp, omod: only run_general knows them
+constexpr uint8_t kGeneral = 4;  // only run_general knows how: clamp, omod, most of DPP
+constexpr uint8_t kScalars = 8;  // a source is an SGPR
 
 // Op::valu_detail of a VOPD: the X half may write before the Y half reads. (Of others: how many
 // dwords the destination has.)
@@ -35,6 +36,14 @@ constexpr uint8_t kXFirst = 1;
 constexpr size_t kLanesOfRegister = 32, kMaxDwords = 4;
 struct alignas(64) Buffer {
   std::array<uint32_t, kLanesOfRegister * kMaxDwords> word;
+};
+
+// The lanes of one bank that DPP names. Op::body_y points to the one of bank 0 with all lanes
+// active.
+struct Swizzle {
+  alignas(64) std::array<uint32_t, kLanesOfRegister> from;  // where each lane reads, times 4
+  uint32_t zero;                                            // lanes that read zero instead
+  uint32_t disabled;                                        // lanes that do not write
 };
 
 // Constants as lanes: a register's worth of each, of 64-bit ones two. Filled by constant_place().

@@ -47,30 +47,38 @@ struct Entry {
   Body body;
   Handler direct;  // see handlers.h
 };
-// Addresses and loads of all 32 lanes at once. Registers as bodies see them; a[i] are 32 addresses;
-// loads read address a at base + (a - start).
+// Addresses, loads and stores of all 32 lanes at once. Registers as bodies see them. Lane i's bytes
+// lie at base + a[i]; a[i] below 2^31.
 struct LaneMemory {
-  using Load = void (*)(uint32_t* to, const std::byte* base, uint64_t start, const uint64_t* a);
-  // out[i] = high[i]:low[i] + offset, and base + low[i].
+  using Load = void (*)(uint32_t* to, const std::byte* base, const uint32_t* a);
+  using Store = void (*)(std::byte* base, const uint32_t* a, const uint32_t* from, uint32_t mask);
+  // 64-bit addresses: out[i] = high[i]:low[i] + offset, and base + low[i].
   void (*join)(uint64_t* out, const uint32_t* low, const uint32_t* high, uint64_t offset);
   void (*add)(uint64_t* out, const uint32_t* low, uint64_t base);
   void (*bounds)(const uint64_t* a, uint64_t* low, uint64_t* high);  // least and greatest
-  // Bit n: some lane's bytes touch line `first` + n, lines of 2^shift bytes. Only for lanes within
-  // 64 lines.
-  uint64_t (*lines)(const uint64_t* a, uint64_t bytes, int shift, uint64_t first);
+  void (*offsets)(uint32_t* out, const uint64_t* a, uint64_t low);   // out[i] = a[i] - low
+  void (*offset_bounds)(const uint32_t* a, uint32_t* low, uint32_t* high);
+  // Lanes outside the mask, which is not 0, get what a lane of it has.
+  void (*stand_in)(uint32_t* out, const uint32_t* a, uint32_t mask);
+  bool (*same)(const uint32_t* a, uint32_t mask);        // in all lanes of the mask
+  uint32_t (*above)(const uint32_t* a, uint32_t limit);  // bit i: a[i] > limit
+  // Bit n: some lane's bytes touch line n of 2^shift bytes, where line 0 begins at offset `low`
+  // (modulo 2^32). Only for lanes within 64 lines.
+  uint64_t (*lines)(const uint32_t* a, uint32_t low, uint32_t bytes, int shift);
   // ds_bpermute: lane i gets what lane (from[i] + offset) / 4 % 32 has, zero when that is not
   // active; lanes that are not active keep theirs.
   void (*permute)(uint32_t* out, const uint32_t* in, const uint32_t* from, uint32_t offset,
                   uint32_t active);
   Load load_u8, load_i8, load_u16, load_i16;
   Load load[4];  // of 1 to 4 dwords
+  Store store[4];
 };
 
 // Of one set of instructions.
 struct Table {
   const char* name;  // as in OUTBOARD_CPU
   std::span<const Entry> entries;
-  Handler mixed, half, dual;
+  Handler mixed, half, dual, dual_direct, swizzled;
   // d[i] = value[i] where the mask has a bit.
   void (*blend)(uint32_t* d, const uint32_t* value, uint32_t mask);
   // Op::modify applied to one operand.
