@@ -104,6 +104,19 @@ uint16_t vgpr_end_of(const Instruction& i) {
   return static_cast<uint16_t>(end);
 }
 
+// Of instructions that go on to the next one.
+bool keeps_exec(const Instruction& i) {
+  const std::string_view name = mnemonic(i.op);
+  for (const std::string_view writer : {"saveexec", "wrexec", "movrel", "v_cmpx"}) {
+    if (name.find(writer) != std::string_view::npos) return false;
+  }
+  for (size_t d = 0; d < i.destinations; ++d) {
+    const Operand& to = i.destination[d];
+    if (to.code <= code::kExecHi && to.code + to.dwords > code::kExecLo) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 void CodeCache::begin_dispatch() {
@@ -171,6 +184,7 @@ void prepare(Op& op, const Instruction& instruction) {
       break;
   }
   if (!known) op.run = run_missing;
+  op.keeps_exec = op.flow == Flow::kNothing || (op.flow == Flow::kOn && keeps_exec(instruction));
 }
 
 }  // namespace outboard::simulator::compute

@@ -72,7 +72,8 @@ struct alignas(64) Op {
   std::array<uint16_t, 6> source{};  // places; VOPD: three of each half
   std::array<uint16_t, 2> destination{};
   uint16_t valu_traits = 0;
-  uint16_t vgpr_end = 0;  // one past the last VGPR that the instruction names
+  uint16_t vgpr_end = 0;    // one past the last VGPR that the instruction names
+  bool keeps_exec = false;  // EXEC stays as it is, for certain
 };
 
 // Floating-point mode of a wave, MODE register (guide, 3.3.1): rounding and denormals, low two bits

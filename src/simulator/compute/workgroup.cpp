@@ -100,6 +100,11 @@ Group gather(std::span<Wave> waves) {
   return group;
 }
 
+bool are_all_active(std::span<Wave* const> waves) {
+  return std::all_of(waves.begin(), waves.end(),
+                     [](const Wave* wave) { return wave->exec64() == 0xffffffff; });
+}
+
 // The inner loop: everything that the simulator does happens in op.run.
 template <bool kStrict>
 void run_group(const Group& group, Strict* strict) {
@@ -109,17 +114,19 @@ void run_group(const Group& group, Strict* strict) {
   const Op* const page = waves[0]->page;
   uint64_t unsaid = 0;  // instructions that Wave::executed lacks
   bool together = true;
+  bool all_active = are_all_active(waves);
+  uint64_t lanes = 0;  // that Wave::valu_lanes lacks
   while (together && next != group.meeting) {
     const Op& op = *next;
     next += op.dwords;
     ++unsaid;
     ++counts[static_cast<size_t>(op.type)];
     if (op.type >= Class::kValu && op.type <= Class::kWmma) {
-      for (Wave* wave : waves) {
-        // Counting bits is a library call on the oldest processors; mostly there is nothing to
-        // count.
-        const uint64_t exec = wave->exec64();
-        wave->valu_lanes += exec == 0xffffffff ? 32 : static_cast<uint64_t>(std::popcount(exec));
+      if (all_active) {
+        lanes += 32;
+      } else {
+        for (Wave* wave : waves)
+          wave->valu_lanes += static_cast<uint64_t>(std::popcount(wave->exec64()));
       }
     }
     if constexpr (!kStrict) {
@@ -127,6 +134,7 @@ void run_group(const Group& group, Strict* strict) {
       if (op.flow == Flow::kOn) {
         const Handler run = op.run;
         for (Wave* wave : waves) run(*wave, op);
+        if (!op.keeps_exec) all_active = are_all_active(waves);
         continue;
       }
     }
@@ -142,6 +150,7 @@ void run_group(const Group& group, Strict* strict) {
       together &= is_ready(*wave) && wave->next == next;
     }
     unsaid = 0;
+    all_active = are_all_active(waves);
     // Somebody waits behind.
     if (waves[0]->page != page || (group.meeting != nullptr && next > group.meeting)) break;
   }
@@ -150,6 +159,7 @@ void run_group(const Group& group, Strict* strict) {
       wave->next = next;
       wave->executed += unsaid;
     }
+    wave->valu_lanes += lanes;
     for (size_t i = 0; i < counts.size(); ++i) wave->counts[i] += counts[i];
   }
 }
