@@ -284,17 +284,32 @@ int run_guard(const std::vector<std::string>& arguments,
   if (end == RelayEnd::kServerGone) return 1;
   lock.sign("guard");
   Socket keeper(::dup(server.descriptor()));
-  try {
-    if (end == RelayEnd::kServerHangs) fail("{}: the server does not answer", name);
-    const WireOptions options{kServerPatience};
-    const auto link = tinygpu ? link_tinygpu(std::move(server), name, options)
-                              : link_remote(std::move(server), name, options);
-    rest(*link);
-  } catch (const Error& e) {
-    hold(keeper, name, e);
-    return 1;
+  const WireOptions options{kServerPatience};
+  std::unique_ptr<Link> link;
+  // Twice: a single request may be refused.
+  for (int attempt = 0;; ++attempt) {
+    try {
+      if (end == RelayEnd::kServerHangs) fail("{}: the server does not answer", name);
+      if (!link) {
+        link = tinygpu ? link_tinygpu(std::move(server), name, options)
+                       : link_remote(std::move(server), name, options);
+      }
+      rest(*link);
+      return 0;
+    } catch (const Error& e) {
+      if (link && !link->is_open()) {
+        std::fprintf(
+            stderr,
+            "outboard guard: %s: the server went before the card was seen at rest: %s\n"
+            "If the card or this machine misbehaves now, power the enclosure off and on.\n",
+            name.c_str(), e.what());
+        return 1;
+      }
+      if (link && attempt == 0) continue;
+      hold(keeper, name, e);
+      return 1;
+    }
   }
-  return 0;
 }
 
 }  // namespace outboard::link
