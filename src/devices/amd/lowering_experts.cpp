@@ -46,7 +46,7 @@ void Lowerer::lower_experts(const program::Experts& op, ValueId out) {
   args.matvec.part_count = 1;
   args.matvec.parts[0] = expert_part(op.router, 1, choice.logits);
   launch("expert_matvec", args,
-         {kernels::matvec_workgroups(args.matvec), static_cast<uint32_t>(tokens), 1});
+         {kernels::plan_matvec(args.matvec), static_cast<uint32_t>(tokens), 1});
   const uint64_t bytes =
       uint64_t{4} * static_cast<uint64_t>(tokens) * static_cast<uint64_t>(op.used);
   choice.chosen = new_storage(bytes);
@@ -82,7 +82,7 @@ void Lowerer::few_rows(const program::Experts& op, const Choice& choice, const P
     args.matvec.parts[1] = expert_part(op.up, experts, other.value_or(gated));
     args.routing = routing(op, choice);
     launch("expert_matvec", args,
-           {kernels::matvec_workgroups(args.matvec), static_cast<uint32_t>(pairs), 1});
+           {kernels::plan_matvec(args.matvec), static_cast<uint32_t>(pairs), 1});
   }
   kernels::ExpertDownArgs args{};
   args.matrix = expert_matrix(op.down, experts);

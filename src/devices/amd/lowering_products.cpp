@@ -122,7 +122,7 @@ void Lowerer::matvec(std::vector<Product> products, int rows) {
     }
   }
   const int bucket = rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8;
-  launch("matvec_" + std::to_string(bucket), args, {kernels::matvec_workgroups(args), 1, 1});
+  launch("matvec_" + std::to_string(bucket), args, {kernels::plan_matvec(args), 1, 1});
 }
 
 Half Lowerer::prepare_half(ValueId id, int rows) {

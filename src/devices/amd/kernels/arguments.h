@@ -187,8 +187,8 @@ struct EmbedArgs {
 };
 
 // --- matvec_B, B = 1, 2, 4, 8 rows: out = matrix * input, for few rows. ---
-// Workgroups: matvec_workgroups() in planes.h. Parts lie one after the other: part 0's rows first;
-// those from part_count on have no rows.
+// Workgroups: plan_matvec() in planes.h. Parts lie one after the other: part 0's rows first; those
+// from part_count on have no rows.
 struct Part {
   Matrix matrix;
   Ptr<const float> bias;  // [rows], may be null
@@ -205,6 +205,10 @@ struct MatvecArgs {
   int32_t gated;
   Function function;
   float softcap;  // 0: none; out = softcap * tanh(out / softcap)
+  // Set by plan_matvec(). A wave takes so many pairs of rows, all of one part; those of part i are
+  // for waves from first_wave[i] on.
+  int32_t pairs_a_wave;
+  int32_t first_wave[3];
 };
 
 // --- prepare: rows for `matmul`, and norms that no matrix follows. Workgroups: rows. ---
@@ -248,7 +252,7 @@ struct Routing {
   int32_t normalise;
 };
 
-// expert_matvec: matvec of one row at a time. Workgroups: (matvec_workgroups(), T * used). Row
+// expert_matvec: matvec of one row at a time. Workgroups: (plan_matvec(), T * used). Row
 // t * used + i of the outputs is row t of the input times the matrices of the i-th of token t's
 // experts, which every workgroup chooses for itself; the first for each token also writes `chosen`
 // and `weights`. With 0 experts: row t of the output is row t of the input times the matrices.

@@ -12,19 +12,37 @@
 
 namespace outboard::devices::amd::kernels {
 
+// Bytes of a row in each plane.
+struct RowBytes {
+  uint32_t codes;
+  uint32_t high;
+  uint32_t scales;
+};
+template <WeightType type>
+DEVICE RowBytes row_bytes(uint32_t units) {
+  constexpr UnitBytes unit = unit_bytes(type);
+  return {units * unit.codes, units * unit.high, scale_bytes(unit, units)};
+}
+
 // A row's share of the planes; the same in all lanes.
 struct Row {
   Ptr<const uint8_t> codes;
   Ptr<const uint8_t> high;
   Ptr<const uint8_t> scales;
+  DEVICE void advance(const RowBytes& bytes) {
+    codes += bytes.codes;
+    high += bytes.high;
+    scales += bytes.scales;
+  }
 };
 
 // `units`: of a row.
-DEVICE Row row_of(const Matrix& m, uint32_t row, WeightType type, uint32_t units) {
-  const UnitBytes bytes = unit_bytes(type);
-  const auto offset = [&](uint32_t row_bytes) { return static_cast<uint64_t>(row) * row_bytes; };
-  return {m.codes + offset(units * bytes.codes), m.high + offset(units * bytes.high),
-          m.scales + offset(scale_bytes(bytes, units))};
+template <WeightType type>
+DEVICE Row row_of(const Matrix& m, uint32_t row, uint32_t units) {
+  const RowBytes bytes = row_bytes<type>(units);
+  const auto offset = [&](uint32_t of_row) { return static_cast<uint64_t>(row) * of_row; };
+  return {m.codes + offset(bytes.codes), m.high + offset(bytes.high),
+          m.scales + offset(bytes.scales)};
 }
 
 typedef uint16_t uint16_any __attribute__((aligned(1)));

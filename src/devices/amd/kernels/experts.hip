@@ -84,7 +84,7 @@ DEVICE void put_tile(const ExpertSlotsArgs& a, int number, ExpertTile tile) {
 }  // namespace
 
 // See ExpertMatvecArgs. The matvec's arguments come first, where arguments() looks for them.
-KERNEL void expert_matvec(ExpertMatvecArgs a) {
+KERNEL EIGHT_WAVES void expert_matvec(ExpertMatvecArgs a) {
   static SHARED Tile<1> tile;
   static SHARED int chosen;
   const uint32_t row = workgroup_y();
@@ -137,8 +137,8 @@ KERNEL void expert_down(ExpertDownArgs a) {
       if (index >= pairs) continue;
       with_format(static_cast<WeightType>(a.matrix.type), [&]<WeightType type>() {
         const int second = __builtin_elementwise_min(2 * index + 1, a.matrix.rows - 1);
-        const Row row[2] = {row_of(a.matrix, 2 * index, type, units),
-                            row_of(a.matrix, second, type, units)};
+        const Row row[2] = {row_of<type>(a.matrix, 2 * index, units),
+                            row_of<type>(a.matrix, second, units)};
         multiply<type>(row, s.tile, [&](int u) { return s.source[u]; }, count, sum);
       });
     }

@@ -187,7 +187,7 @@ TEST_P(Experts, GateAndUpOfTheChosen) {
       }
       args.routing = routing.args;
       runner.run("expert_matvec", args,
-                 {matvec_workgroups(args.matvec), static_cast<uint32_t>(s.tokens * s.used), 1});
+                 {plan_matvec(args.matvec), static_cast<uint32_t>(s.tokens * s.used), 1});
       expect_choice(routing);
       const std::vector<ExpectedRow> x = input.expected();
       for (int t = 0; t < s.tokens; ++t) {
@@ -234,7 +234,7 @@ TEST_P(Experts, RowsThatAreNotRouted) {
   args.matvec.parts[0].out = KernelRunner::ptr(out);
   args.matvec.parts[0].stride = s.experts;
   runner.run("expert_matvec", args,
-             {matvec_workgroups(args.matvec), static_cast<uint32_t>(s.tokens), 1});
+             {plan_matvec(args.matvec), static_cast<uint32_t>(s.tokens), 1});
   const std::vector<ExpectedRow> x = input.expected();
   for (int t = 0; t < s.tokens; ++t) {
     const std::vector<double>& v = x[index(t)].value;
@@ -522,7 +522,7 @@ TEST(ExpertMatvec, ReadsTheChosenOnly) {
   }
   args.routing = routing.args;
   const simulator::compute::Counters before = runner.counters();
-  runner.run("expert_matvec", args, {matvec_workgroups(args.matvec), 2, 1});
+  runner.run("expert_matvec", args, {plan_matvec(args.matvec), 2, 1});
   const simulator::compute::Counters& after = runner.counters();
   const auto bytes = static_cast<double>(planes(TensorType::Q4_K, s.rows, s.columns).bytes);
   const auto read = static_cast<double>(after.gl2_read_misses - before.gl2_read_misses) * 128;

@@ -14,12 +14,12 @@ DEVICE float8 join(float4 a, float4 b) {
 
 // A row of floats in memory, the same in all lanes, as a buffer: what lies beyond its width reads
 // as 0 and is not written, without a branch. Such a check takes an access as a whole, so rows that
-// are no multiple of four floats wide go float by float, with a comparison each.
+// are no multiple of four floats wide go float by float, with a comparison each: the compiler would
+// join neighbours.
 class RowBuffer {
  public:
   DEVICE RowBuffer(Ptr<const float> row, int width)
-      : row_(row),
-        width_(width),
+      : width_(width),
         resource_(__builtin_amdgcn_make_buffer_rsrc(const_cast<float*>((const float*)row), 0,
                                                     4 * width, kRawBuffer)) {}
 
@@ -28,10 +28,9 @@ class RowBuffer {
     float8 v;
     if (width_ % 4 != 0) {
 #pragma unroll
-      for (int i = 0; i < kChunk; ++i) {
-        const float x = row_[__builtin_elementwise_min(column + i, width_ - 1)];
-        v[i] = column + i < width_ ? x : 0;
-      }
+      for (int i = 0; i < kChunk; ++i)
+        v[i] =
+            bits_as<float>(__builtin_amdgcn_raw_buffer_load_b32(resource_, at(column + i), 0, 0));
     } else {
       const uint4 a = __builtin_amdgcn_raw_buffer_load_b128(resource_, 4 * column, 0, 0);
       const uint4 b = __builtin_amdgcn_raw_buffer_load_b128(resource_, 4 * column + 16, 0, 0);
@@ -43,7 +42,8 @@ class RowBuffer {
     if (width_ % 4 != 0) {
 #pragma unroll
       for (int i = 0; i < kChunk; ++i)
-        if (column + i < width_) const_cast<Ptr<float>>(row_)[column + i] = v[i];
+        __builtin_amdgcn_raw_buffer_store_b32(bits_as<uint32_t>(v[i]), resource_, at(column + i), 0,
+                                              0);
     } else {
       const float4 a = {v[0], v[1], v[2], v[3]};
       const float4 b = {v[4], v[5], v[6], v[7]};
@@ -53,10 +53,9 @@ class RowBuffer {
   }
 
  private:
-  // Word 3 of the resource: FORMAT 32_FLOAT, OOB_SELECT 3 (bytes), the rest 0.
-  static constexpr int kRawBuffer = 0x31016000;
+  // Of one float; beyond the width nowhere.
+  DEVICE int at(int column) const { return column < width_ ? 4 * column : -1; }
 
-  Ptr<const float> row_;
   int width_;
   __amdgpu_buffer_rsrc_t resource_;
 };
@@ -105,11 +104,13 @@ DEVICE int step_int(const Step& step, int offset, int index) {
 // Partial results of attention, columns [column, column + 8) of the heads side by side; 0 beyond
 // the last head. value_dim is a multiple of 8.
 DEVICE float8 merged_splits(const Splits& s, int token, int position, int column) {
-  const int head = static_cast<uint32_t>(column) / static_cast<uint32_t>(s.value_dim);
-  const int within = column - head * s.value_dim;
   const int first = s.window > 0 ? __builtin_elementwise_max(position - s.window + 1, 0) : 0;
   const int count = position - first + 1;
-  if (count <= 0 || head >= s.heads) return 0;
+  if (count <= 0) return 0;
+  const bool is_there = column < s.heads * s.value_dim;
+  const int at = is_there ? column : 0;
+  const int head = static_cast<uint32_t>(at) / static_cast<uint32_t>(s.value_dim);
+  const int within = at - head * s.value_dim;
   const int each = split_positions(count, s.splits);
   const int used = (count + each - 1) / each;
   const int base = (token * s.heads + head) * s.splits;
@@ -126,7 +127,7 @@ DEVICE float8 merged_splits(const Splits& s, int token, int position, int column
         reinterpret_cast<Ptr<const float4>>(s.sums + (base + i) * s.value_dim + within);
     sum += factor * join(values[0], values[1]);
   }
-  return sum * reciprocal(weights);
+  return sum * (is_there ? reciprocal(weights) : 0);
 }
 
 // A row that `waves` waves of the workgroup make together; all of them call the same functions.
@@ -137,14 +138,15 @@ class InputRow {
  public:
   static constexpr int kRowColumns = 32 * waves * kChunk;  // a chunk for each thread
 
-  // What the waves of a workgroup tell each other, a slot for each time.
+  // What the waves of a workgroup tell each other. A slot is used again after a barrier that comes
+  // after its reading.
   struct Scratch {
-    float slot[6][kWaves];
+    float2 slot[3][kWaves];
   };
 
   // `row` is the same in all lanes of a wave.
   DEVICE InputRow(const Input& in, const Step& step, int row, Scratch& scratch)
-      : in_(in), scratch_(scratch), width_(in.width), token_(row) {
+      : in_(in), scratch_(scratch), width_(in.width), token_(row), last_(zero()) {
     if (in.selected)
       token_ = __builtin_amdgcn_readfirstlane(step_int(step, step.layout.row_token, row));
     if (in.kind == InputKind::kSplits) {
@@ -158,75 +160,80 @@ class InputRow {
     }
   }
 
-  // Before anything else: the norms' moments and the exponent.
-  DEVICE void measure() {
+  // Before anything else: the norms' moments and the exponent. When `stores`, v before its norm
+  // goes to Input::sum.
+  DEVICE void measure(bool stores) {
     const float n = reciprocal(static_cast<float>(width_));
-    if (adds() && in_.add_norm.kind != NormKind::kNone) {
+    if (in_.add != nullptr && in_.add_norm.kind != NormKind::kNone) {
       const RowBuffer add = add_row();
       if (in_.add_norm.kind == NormKind::kLayer)
         add_moments_.mean = n * all_sum<0>(sum_over([&](int c) { return sum8(add.load(c)); }));
-      const float squares = all_sum<1>(
-          sum_over([&](int c) { return squares8(in_.add_norm, add.load(c), c, add_moments_); }));
+      const float squares = all_sum<1>(sum_over([&](int c) {
+        const float8 v = centered(in_.add_norm, add_moments_, add.load(c), c);
+        return sum8(v * v);
+      }));
       add_moments_.scale = reciprocal_root(n * squares + in_.add_norm.epsilon);
     }
-    const Norm& norm = in_.norm;
-    if (norm.kind == NormKind::kLayer)
+    const NormKind kind = in_.norm.kind;
+    if (kind == NormKind::kLayer)
       moments_.mean = n * all_sum<2>(sum_over([&](int c) { return sum8(compute(c)); }));
     uint32_t largest = 0;
     uint32_t largest_bias = 0;
-    const float squares = sum_over([&](int c) {
-      last_ = compute(c);
-      float8 v = last_;
+    const bool sum_wanted = stores && in_.sum != nullptr;
+    float squares = sum_over([&](int c) {
+      float8 v = compute(c);
+      if (sum_wanted)
+        RowBuffer(in_.sum + static_cast<int64_t>(token_) * in_.sum_stride, width_).store(c, v);
       float sum = 0;
-      if (norm.kind != NormKind::kNone) {
-        if (norm.kind == NormKind::kLayer) v = centered(v, c, moments_.mean);
+      if (kind != NormKind::kNone) {
+        v = centered(in_.norm, moments_, v, c);
         sum = sum8(v * v);
-        if (norm.weight != nullptr) v *= RowBuffer(norm.weight, width_).load(c);
-        if (norm.bias != nullptr)
-          largest_bias = __builtin_elementwise_max(largest_bias,
-                                                   magnitude(RowBuffer(norm.bias, width_).load(c)));
+        v = weighted(in_.norm, v, c);
+        if (in_.norm.bias != nullptr)
+          largest_bias = __builtin_elementwise_max(
+              largest_bias, magnitude(RowBuffer(in_.norm.bias, width_).load(c)));
       }
       largest = __builtin_elementwise_max(largest, magnitude(v));
+      last_ = v;
       return sum;
     });
-    float bound;
-    if (norm.kind == NormKind::kNone) {
-      bound = all_max<3>(largest);
-    } else {
-      // Both at once: a barrier is what takes the time.
-      float sum = 0;
-      all_sum_max(squares, largest, sum, bound);
-      moments_.scale = reciprocal_root(n * sum + norm.epsilon);
+    // Both at once: a barrier is what takes the time.
+    all_sum_max<0>(squares, largest);
+    float bound = bits_as<float>(largest);
+    if (kind != NormKind::kNone) {
+      moments_.scale = reciprocal_root(n * squares + in_.norm.epsilon);
       bound *= moments_.scale;
-      if (norm.bias != nullptr) bound += all_max<5>(largest_bias);
+      if (in_.norm.bias != nullptr) bound += all_max<1>(largest_bias);
     }
     // The magnitude is below 2^e; 0, infinity and NaN give 0.
     const int e = __builtin_amdgcn_frexp_expf(bound);
     exponent_ = __builtin_elementwise_max(__builtin_amdgcn_readfirstlane(e), -100) - 13;
   }
 
-  // Calls f(column, v, normed v) for this thread's chunks with from <= column < to. These are
-  // multiples of 256, so that all lanes of a wave take part; 0 from width on.
+  // Calls f(column, normed v) for this thread's chunks with from <= column < to. These are
+  // multiples of 256, so that all lanes of a wave take part; 0 from width on. A thread that has one
+  // chunk only has kept it, and `from` is 0.
   template <typename F>
   DEVICE void each(int from, int to, F f) const {
-    const bool once = width_ <= kRowColumns;
+    if (width_ <= kRowColumns) {
+      int base = own_base();
+      if (base >= to) return;
+      float8 v = finished(in_.norm, moments_, last_, base + lane() * kChunk);
+      do {
+        f(base + lane() * kChunk, v);
+        v = 0;
+        base += kRowColumns;
+      } while (base < to);
+      return;
+    }
     for (int base = from + own_base(); base < to; base += kRowColumns) {
       const int c = base + lane() * kChunk;
-      float8 v = 0;
-      if (!once)
-        v = compute(c);
-      else if (base < kRowColumns)
-        v = last_;
-      f(c, v, normalize(in_.norm, moments_, v, c));
+      f(c, normalized(in_.norm, moments_, compute(c), c));
     }
   }
 
-  // Whether store() does anything.
-  DEVICE bool stores() const { return in_.sum != nullptr || in_.normed != nullptr; }
-  // v before and after its norm, to where they are wanted.
-  DEVICE void store(float8 v, float8 normed, int column) const {
-    if (in_.sum != nullptr)
-      RowBuffer(in_.sum + static_cast<int64_t>(token_) * in_.sum_stride, width_).store(column, v);
+  // v after its norm, to where it is wanted.
+  DEVICE void store(float8 normed, int column) const {
     if (in_.normed != nullptr)
       RowBuffer(in_.normed + static_cast<int64_t>(token_) * in_.normed_stride, width_)
           .store(column, normed);
@@ -242,13 +249,21 @@ class InputRow {
     float scale = 1;  // of v - mean
   };
 
-  DEVICE bool adds() const { return in_.add != nullptr; }
   DEVICE RowBuffer row(Ptr<const float> rows, int stride) const {
     return {rows + static_cast<int64_t>(token_) * stride, width_};
   }
   DEVICE RowBuffer add_row() const { return row(in_.add, in_.add_stride); }
+  // This wave's number among the row's.
+  DEVICE static int own_wave() { return waves == kWaves ? wave() : wave() & (waves - 1); }
   // The first column of this wave's first chunks.
-  DEVICE int own_base() const { return (wave() & (waves - 1)) * (32 * kChunk); }
+  DEVICE static int own_base() { return own_wave() * (32 * kChunk); }
+
+  // The compiler makes a vector of constants in scalar registers first.
+  DEVICE static float8 zero() {
+    float z = 0;
+    asm("" : "+v"(z));
+    return z;
+  }
 
   // Over all of this thread's chunks.
   template <typename F>
@@ -269,43 +284,52 @@ class InputRow {
       if (in_.kind != InputKind::kRows) v = apply8(in_.function, v);
       if (in_.kind == InputKind::kGated) v *= row(in_.y, in_.y_stride).load(column);
     }
-    if (adds()) v += normalize(in_.add_norm, add_moments_, add_row().load(column), column);
+    if (in_.add != nullptr)
+      v += normalized(in_.add_norm, add_moments_, add_row().load(column), column);
     return v;
   }
 
-  DEVICE float8 normalize(const Norm& norm, Moments m, float8 v, int column) const {
-    if (norm.kind == NormKind::kNone) return v;
-    if (norm.kind == NormKind::kLayer) v = centered(v, column, m.mean);
+  // A norm in its three steps.
+  DEVICE float8 normalized(const Norm& norm, Moments m, float8 v, int column) const {
+    return finished(norm, m, weighted(norm, centered(norm, m, v, column), column), column);
+  }
+  // v - mean, 0 from width on.
+  DEVICE float8 centered(const Norm& norm, Moments m, float8 v, int column) const {
+    if (norm.kind != NormKind::kLayer) return v;
 #pragma unroll
-    for (int i = 0; i < kChunk; ++i) v[i] *= m.scale;
-    if (norm.weight != nullptr) v *= RowBuffer(norm.weight, width_).load(column);
+    for (int i = 0; i < kChunk; ++i) v[i] = column + i < width_ ? v[i] - m.mean : 0;
+    return v;
+  }
+  DEVICE float8 weighted(const Norm& norm, float8 v, int column) const {
+    if (norm.kind != NormKind::kNone && norm.weight != nullptr)
+      v *= RowBuffer(norm.weight, width_).load(column);
+    return v;
+  }
+  DEVICE float8 finished(const Norm& norm, Moments m, float8 v, int column) const {
+    if (norm.kind == NormKind::kNone) return v;
+    v *= m.scale;
     if (norm.bias != nullptr) v += RowBuffer(norm.bias, width_).load(column);
     return v;
   }
 
-  DEVICE float squares8(const Norm& norm, float8 v, int column, Moments m) const {
-    if (norm.kind == NormKind::kLayer) v = centered(v, column, m.mean);
-    return sum8(v * v);
+  // Over the row's threads, of which each has gone over its chunks.
+  template <int slot>
+  DEVICE void all_sum_max(float& sum, uint32_t& maximum) const {
+    sum = wave_reduce(sum, kAdd);
+    maximum = wave_reduce(maximum, kMax);
+    if constexpr (waves > 1) {
+      scratch_.slot[slot][wave()] = {sum, bits_as<float>(maximum)};
+      barrier();
+      // The other waves' in turn in the lanes.
+      const float2 told = scratch_.slot[slot][(wave() - own_wave()) + (lane() & (waves - 1))];
+      sum = row_reduce(told.x, kAdd);
+      maximum = row_reduce(bits_as<uint32_t>(told.y), kMax);
+    }
   }
-  // v - mean, 0 from width on.
-  DEVICE float8 centered(float8 v, int column, float mean) const {
-#pragma unroll
-    for (int i = 0; i < kChunk; ++i) v[i] = column + i < width_ ? v[i] - mean : 0;
-    return v;
-  }
-
-  // Over the row's threads, of which each has gone over its chunks. `slot`s differ from call to
-  // call.
-  template <int slot, typename T, typename F>
-  DEVICE void tell(T x, F combine) const {
-    if constexpr (waves > 1) scratch_.slot[slot][wave()] = bits_as<float>(wave_reduce(x, combine));
-  }
-  template <int slot, typename T, typename F>
-  DEVICE T hear(T x, F combine) const {
-    if constexpr (waves == 1) return wave_reduce(x, combine);
-    // The other waves' in turn in the lanes.
-    x = bits_as<T>(scratch_.slot[slot][(wave() & -waves) + (lane() & (waves - 1))]);
-    if constexpr (waves > 1) x = combine(x, dpp<kQuadSwap1>(x));
+  // Over `waves` neighbouring lanes.
+  template <typename T, typename F>
+  DEVICE static T row_reduce(T x, F combine) {
+    x = combine(x, dpp<kQuadSwap1>(x));
     if constexpr (waves > 2) x = combine(x, dpp<kQuadSwap2>(x));
     if constexpr (waves > 4) x = combine(x, dpp<kRowXmask + 4>(x));
     return x;
@@ -316,22 +340,15 @@ class InputRow {
   };
   template <int slot>
   DEVICE float all_sum(float x) const {
-    tell<slot>(x, kAdd);
-    if (waves > 1) barrier();
-    return hear<slot>(x, kAdd);
+    uint32_t none = 0;
+    all_sum_max<slot>(x, none);
+    return x;
   }
   template <int slot>
   DEVICE float all_max(uint32_t x) const {
-    tell<slot>(x, kMax);
-    if (waves > 1) barrier();
-    return bits_as<float>(hear<slot>(x, kMax));
-  }
-  DEVICE void all_sum_max(float x, uint32_t y, float& sum, float& maximum) const {
-    tell<3>(x, kAdd);
-    tell<4>(y, kMax);
-    if (waves > 1) barrier();
-    sum = hear<3>(x, kAdd);
-    maximum = bits_as<float>(hear<4>(y, kMax));
+    float none = 0;
+    all_sum_max<slot>(none, x);
+    return bits_as<float>(x);
   }
 
   const Input& in_;
@@ -342,13 +359,14 @@ class InputRow {
   Moments add_moments_;
   Moments moments_;
   int exponent_ = 0;
-  float8 last_ = 0;
+  float8 last_;  // v but for `finished`
 };
 
 DEVICE half8 to_half(float8 v, int exponent) {
+  const float factor = __builtin_ldexpf(1, -exponent);
   half8 out;
 #pragma unroll
-  for (int i = 0; i < kChunk; ++i) out[i] = static_cast<half>(__builtin_ldexpf(v[i], -exponent));
+  for (int i = 0; i < kChunk; ++i) out[i] = static_cast<half>(v[i] * factor);
   return out;
 }
 

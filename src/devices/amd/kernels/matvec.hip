@@ -11,19 +11,19 @@ DEVICE void matvec_all(Tile<rows>& tile) {
 
 }  // namespace
 
-KERNEL void matvec_1(MatvecArgs) {
+KERNEL EIGHT_WAVES void matvec_1(MatvecArgs) {
   static SHARED Tile<1> tile;
   matvec_all<1>(tile);
 }
-KERNEL void matvec_2(MatvecArgs) {
+KERNEL EIGHT_WAVES void matvec_2(MatvecArgs) {
   static SHARED Tile<2> tile;
   matvec_all<2>(tile);
 }
-KERNEL void matvec_4(MatvecArgs) {
+KERNEL EIGHT_WAVES void matvec_4(MatvecArgs) {
   static SHARED Tile<4> tile;
   matvec_all<4>(tile);
 }
-KERNEL void matvec_8(MatvecArgs) {
+KERNEL EIGHT_WAVES void matvec_8(MatvecArgs) {
   static SHARED Tile<8> tile;
   matvec_all<8>(tile);
 }

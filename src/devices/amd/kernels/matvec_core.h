@@ -16,10 +16,11 @@ struct Tile {
   static constexpr int kUnits = units;
   half8 part[rows][4][kUnits + 2];
   float2 sums[rows][kUnits];  // of a unit's groups of 16
-  float factor[rows];         // 2^exponent: what the rows were divided by
+  float factor[rows];         // 2^exponent: what the rows were divided by; of several
   typename InputRow<kWaves / rows>::Scratch scratch;
 
-  // Chunk by number of row b, neighbouring lanes neighbouring chunks; all lanes of a wave.
+  // Chunk by number of row b, neighbouring lanes neighbouring chunks; all lanes of a wave. Two
+  // lanes write each sum.
   DEVICE void put(int b, uint32_t chunk, half8 h) {
     part[b][chunk % 4][chunk / 4] = h;
     constexpr half2 kOnes = {1, 1};
@@ -27,7 +28,7 @@ struct Tile {
 #pragma unroll
     for (int i = 0; i < kChunk; i += 2) sum = dot2(half2{h[i], h[i + 1]}, kOnes, sum);
     sum += dpp<kQuadSwap1>(sum);
-    if (chunk % 2 == 0) sums[b][chunk / 4][chunk / 2 % 2] = sum;
+    sums[b][chunk / 4][chunk / 2 % 2] = sum;
   }
 };
 
@@ -35,12 +36,13 @@ struct Tile {
 template <int rows>
 DEVICE void fill(const InputRow<kWaves / rows>& input, Tile<rows>& tile, int from, int to,
                  bool stores) {
-  const int b = static_cast<uint32_t>(wave()) / (kWaves / rows);
-  input.each(from, to, [&](int column, float8 v, float8 normed) {
-    if (stores) input.store(v, normed, column);
-    tile.put(b, static_cast<uint32_t>(column - from) / kChunk, to_half(normed, input.exponent()));
+  const int b = rows == 1 ? 0 : static_cast<uint32_t>(wave()) / (kWaves / rows);
+  input.each(from, to, [&](int column, float8 v) {
+    if (stores) input.store(v, column);
+    tile.put(b, static_cast<uint32_t>(column - from) / kChunk, to_half(v, input.exponent()));
   });
-  if (thread() % (kThreads / rows) == 0) tile.factor[b] = __builtin_ldexpf(1, input.exponent());
+  if (rows > 1 && thread() % (kThreads / rows) == 0)
+    tile.factor[b] = __builtin_ldexpf(1, input.exponent());
 }
 
 // Adds two rows of the matrix times the first `count` units of the tile, a multiple of 32:
@@ -51,10 +53,13 @@ DEVICE void multiply(const Row (&row)[2], const Tile<rows, units>& tile, UnitAt 
                      float (&sum)[2][rows]) {
   using F = Format<type>;
   const uint32_t j = lane() % kSuperUnits;
-  for (int at = 0; at < count; at += 32) {
+  int at = 0;
+  do {
     const int u = at + lane();
     const uint32_t unit = unit_at(u);
     const F weights[2] = {F(row[0], unit, j), F(row[1], unit, j)};
+    // All of them are on their way before the first is waited for.
+    if constexpr (rows < 8) __builtin_amdgcn_sched_barrier(0);
     if constexpr (F::kPlain && !F::kHalf) {
 #pragma unroll
       for (int b = 0; b < rows; ++b) {
@@ -126,17 +131,17 @@ DEVICE void multiply(const Row (&row)[2], const Tile<rows, units>& tile, UnitAt 
         }
       }
     }
-  }
+    at += 32;
+  } while (at < count);
 }
 
 // The tile's unit u is the row's unit first + u. A lane beyond the row's end, where the tile holds
 // zeros, repeats one of the last units.
 template <WeightType type>
 struct UnitsFrom {
+  static constexpr bool kSuper = unit_bytes(type).super_scales > 0;
   DEVICE UnitsFrom(int units, int first_unit)
-      : first(first_unit),
-        last(unit_bytes(type).super_scales > 0 ? units - kSuperUnits + lane() % kSuperUnits
-                                               : units - 1) {}
+      : first(first_unit), last(kSuper ? units - kSuperUnits + lane() % kSuperUnits : units - 1) {}
   DEVICE uint32_t operator()(int u) const { return __builtin_elementwise_min(first + u, last); }
   int first;
   int last;
@@ -181,63 +186,117 @@ DEVICE const MatvecArgs& arguments() {
   return *(const MatvecArgs*)p;
 }
 
-// Two rows of the matrix that a wave multiplies at a time: neighbours, or row `index` of both parts
-// of a gate.
-template <WeightType type>
-struct Pair {
-  DEVICE Pair(const MatvecArgs& a, int part, int pair_index, int units, int base)
-      : index(pair_index) {
-    const Matrix& first = a.parts[part].matrix;
-    const Matrix& second = a.gated ? a.parts[1].matrix : first;
-    const int first_row = a.gated ? index : 2 * index;
-    const int second_row =
-        a.gated ? index : __builtin_elementwise_min(first_row + 1, first.rows - 1);
-    row[0] = row_of(first, base + first_row, type, units);
-    row[1] = row_of(second, base + second_row, type, units);
-  }
-  Row row[2];
-  int index;
+// Pairs [from, to) of a part: what a wave multiplies.
+struct Share {
+  int part;
+  int from;
+  int to;
 };
-
-// What a wave has summed up, finished and stored.
-template <int rows>
-DEVICE void store(const MatvecArgs& a, int part, int index, const Tile<rows>& tile, int first_out,
-                  const float (&sum)[2][rows]) {
-  const Part& out = a.parts[part];
-  float v = spread_sums<rows>(sum);
-  constexpr int kLanesEach = 16 / rows;
-  const int b = lane() % 16 / kLanesEach;
-  const int which = lane() / 16;
-  v *= tile.factor[b];
-  const int row = a.gated ? index : 2 * index + which;
-  if (a.gated) {
-    const Ptr<const float> bias = which == 0 ? a.parts[0].bias : a.parts[1].bias;
-    if (bias != nullptr) v += bias[row];
-    v = apply(a.function, v) * other_row(v);
-  } else if (out.bias != nullptr && row < out.matrix.rows) {
-    v += out.bias[row];
-  }
-  const bool mine = lane() % kLanesEach == 0 && row < out.matrix.rows && !(a.gated && which == 1);
-  if (mine) {
-    const Ptr<float> to = out.out + static_cast<int64_t>(first_out + b) * out.stride + row;
-    if (out.accumulate) v += *to;
-    if (a.softcap != 0) v = a.softcap * tanh(v / a.softcap);
-    *to = v;
-  }
+DEVICE Share share_of(const MatvecArgs& a) {
+  const int number = workgroup_x() * kWaves + wave();
+  const int part = number >= a.first_wave[2] ? 2 : number >= a.first_wave[1] ? 1 : 0;
+  const int from = (number - a.first_wave[part]) * a.pairs_a_wave;
+  return {part, from, __builtin_elementwise_min(from + a.pairs_a_wave, matvec_pairs(a, part))};
 }
 
-// Calls f(part, from, to) for the parts that pairs [begin, end) of all of them lie in, with the
-// pairs' numbers in the part.
-template <typename F>
-DEVICE void for_parts(const MatvecArgs& a, int begin, int end, F f) {
-  int before = 0;
-  const int parts = a.gated ? 1 : a.part_count;
-  for (int part = 0; part < parts; ++part) {
-    const int pairs = a.gated ? a.parts[0].matrix.rows : matvec_pairs_of(a.parts[part]);
-    const int from = __builtin_elementwise_max(begin - before, 0);
-    const int to = __builtin_elementwise_min(end - before, pairs);
-    if (from < to) f(part, from, to);
-    before += pairs;
+// Two rows of a part that a wave multiplies at a time: neighbours, or the same row of both parts of
+// a gate. Goes on to the next by adding to addresses.
+template <WeightType type>
+class RowPair {
+ public:
+  DEVICE RowPair(const MatvecArgs& a, int part, int pair, int units, int base) {
+    const Matrix& matrix = a.parts[part].matrix;
+    const uint32_t rows = 2 - a.gated;  // of a part
+    const uint32_t first = base + rows * pair;
+    rows_[0] = row_of<type>(matrix, first, units);
+    rows_[1] = row_of<type>(a.parts[part + a.gated].matrix, first + 1 - a.gated, units);
+    // Of an odd number of rows the last has no neighbour; else there is no such pair.
+    alone_ = matrix.rows >> (1 - a.gated);
+    step_ = row_bytes<type>(units);
+    step_.codes *= rows;
+    step_.high *= rows;
+    step_.scales *= rows;
+  }
+  // Of pair `pair`, which is where the addresses are.
+  DEVICE const Row (&rows(int pair))[2] {
+    if (pair == alone_) {
+      rows_[1] = rows_[0];
+      asm volatile("");  // a branch, rarely taken, is less than six selections each time
+    }
+    return rows_;
+  }
+  DEVICE void next() {
+    rows_[0].advance(step_);
+    rows_[1].advance(step_);
+  }
+
+ private:
+  Row rows_[2];
+  RowBytes step_;
+  int alone_;
+};
+
+// What a wave has summed up for pairs [from, to) of a part, finished and stored: `v` as spread_sums
+// gives it, of input rows as they were (not divided), pair from + i in the i-th lane of each group.
+// Without a branch that only some lanes take: those would have the compiler guard every branch
+// around them.
+template <int rows>
+DEVICE void store(const MatvecArgs& a, int part, int from, int to, int first_out, float v) {
+  const Part& out = a.parts[part];
+  constexpr int kLanesEach = 16 / rows;
+  const int b = lane() % 16 / kLanesEach;
+  const int upper = lane() / 16;
+  const int pair = from + lane() % kLanesEach;
+  const int twice = 1 - a.gated;
+  const uint32_t row = (pair << twice) + (upper & twice);
+  const bool is_there = (pair < to) & (row < static_cast<uint32_t>(out.matrix.rows));
+  if (out.bias != nullptr)
+    v += FloatBuffer(out.bias).load((is_there & (upper <= twice)) ? row : FloatBuffer::kNone);
+  uint32_t at = is_there ? b * out.stride + row : FloatBuffer::kNone;
+  if (a.gated != 0) {
+    const Ptr<const float> bias = a.parts[1].bias;
+    if (bias != nullptr)
+      v += FloatBuffer(bias).load((is_there & (upper != 0)) ? row : FloatBuffer::kNone);
+    v = apply(a.function, v) * other_row(v);
+    at = upper != 0 ? FloatBuffer::kNone : at;
+  }
+  const FloatBuffer to_rows(out.out + static_cast<int64_t>(first_out) * out.stride);
+  if (out.accumulate != 0) v += to_rows.load(at);
+  // Compared as an integer, which scalar registers can.
+  uint32_t softcap = bits_as<uint32_t>(a.softcap);
+  asm volatile("" : "+s"(softcap));
+  if (softcap != 0) v = a.softcap * tanh(v / a.softcap);
+  to_rows.store(at, v);
+}
+
+// The share's pairs times `count` units of the input rows from `first` on, which are in the tile;
+// added to `sum` except for the first units. When they are complete they are stored, several at
+// once: a lane each.
+template <WeightType type, int rows>
+DEVICE void multiply_pairs(const MatvecArgs& a, const Share& share, const Tile<rows>& tile,
+                           int units, int first, int count, bool complete, int base, int first_out,
+                           float factor, float (&sum)[2][rows]) {
+  constexpr int kLanesEach = 16 / rows;
+  RowPair<type> pair(a, share.part, share.from, units, base);
+  float kept = 0;
+  int kept_from = share.from;
+  int kept_to = __builtin_elementwise_min(kept_from + kLanesEach, share.to);
+  for (int index = share.from; index < share.to; ++index) {
+    // Input rows stay in LDS: there are not the registers to hold them.
+    asm volatile("" ::: "memory");
+    if (first == 0)
+      for (auto& of_row : sum)
+        for (float& s : of_row) s = 0;
+    multiply<type>(pair.rows(index), tile, UnitsFrom<type>(units, first), count, sum);
+    pair.next();
+    if (!complete) continue;
+    const float total = spread_sums<rows>(sum);
+    kept = lane() % kLanesEach == index - kept_from ? total : kept;
+    if (index + 1 == kept_to) {
+      store<rows>(a, share.part, kept_from, kept_to, first_out, kept * factor);
+      kept_from = kept_to;
+      kept_to = __builtin_elementwise_min(kept_from + kLanesEach, share.to);
+    }
   }
 }
 
@@ -245,67 +304,54 @@ DEVICE void for_parts(const MatvecArgs& a, int begin, int end, F f) {
 // those that are meant, known after the first barrier.
 template <int rows, typename Base>
 DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
-  const int units = units_of(arguments().input.width);
+  const MatvecArgs& all = arguments();
+  const int units = units_of(all.input.width);
   const int padded = (units + 31) & -32;
   const bool whole = padded <= Tile<rows>::kUnits;
-  const MatvecArgs& all = arguments();
-  InputRow<kWaves / rows> input(all.input, all.step,
-                                first_in + static_cast<uint32_t>(wave()) / (kWaves / rows),
-                                tile.scratch);
-  input.measure();
+  const bool stores = workgroup_x() == 0;
+  const Share share = share_of(all);
+  InputRow<kWaves / rows> input(
+      all.input, all.step,
+      rows == 1 ? first_in : first_in + static_cast<uint32_t>(wave()) / (kWaves / rows),
+      tile.scratch);
+  input.measure(stores);
 
-  // This wave's pairs.
-  const int pairs = matvec_pairs(all);
-  const int turns = matvec_pairs_a_wave(pairs, all.input.width);
-  const int begin = (workgroup_x() * kWaves + wave()) * turns;
-  const int end = __builtin_elementwise_min(begin + turns, pairs);
-  const bool stores = workgroup_x() == 0 && input.stores();
-  // Of eight rows, both ways together are too much for the registers.
-  if (rows < 8 && whole) {
+  if (rows == 1 && whole) {
     fill<rows>(input, tile, 0, padded * kUnit, stores);
     barrier();
-    const int base_row = base();
-    for_parts(arguments(), begin, end, [&](int part, int from, int to) {
-      with_format(static_cast<WeightType>(arguments().parts[part].matrix.type),
-                  [&]<WeightType type>() {
-                    for (int index = from; index < to; ++index) {
-                      const MatvecArgs& a = arguments();
-                      // Input rows stay in LDS: there are not the registers to hold them.
-                      asm volatile("" ::: "memory");
-                      const Pair<type> pair(a, part, index, units, base_row);
-                      float sum[2][rows] = {};
-                      multiply<type>(pair.row, tile, UnitsFrom<type>(units, 0), padded, sum);
-                      store<rows>(a, part, index, tile, first_out, sum);
-                    }
-                  });
+    if (share.from >= share.to) return;
+    const float factor = __builtin_ldexpf(1, input.exponent());
+    with_format(static_cast<WeightType>(all.parts[share.part].matrix.type), [&]<WeightType type>() {
+      float sum[2][rows];
+      multiply_pairs<type, rows>(all, share, tile, units, 0, padded, true, base(), first_out,
+                                 factor, sum);
     });
     return;
   }
-  // The rows come to LDS in pieces, for all waves at once, and again for each pair, unless they
-  // fit.
+  // The input rows come to LDS in pieces, for all waves at once and again for each pair, unless
+  // they fit.
+  const int turns = whole ? 1 : all.pairs_a_wave;
   for (int turn = 0; turn < turns; ++turn) {
+    Share now = share;
+    if (!whole) {
+      now.from += turn;
+      now.to = __builtin_elementwise_min(now.from + 1, share.to);
+    }
     float sum[2][rows] = {};
     for (int first = 0; first < units; first += Tile<rows>::kUnits) {
       const int count = __builtin_elementwise_min(padded - first, Tile<rows>::kUnits);
-      if (!whole || turn == 0) {
-        barrier();
-        fill<rows>(input, tile, first * kUnit, (first + count) * kUnit, stores && turn == 0);
-        barrier();
-      }
-      for_parts(arguments(), begin + turn, __builtin_elementwise_min(begin + turn + 1, end),
-                [&](int part, int index, int) {
-                  with_format(static_cast<WeightType>(arguments().parts[part].matrix.type),
-                              [&]<WeightType type>() {
-                                const Pair<type> pair(arguments(), part, index, units, base());
-                                multiply<type>(pair.row, tile, UnitsFrom<type>(units, first), count,
-                                               sum);
-                              });
-                });
+      if (turn + first > 0) barrier();
+      fill<rows>(input, tile, first * kUnit, (first + count) * kUnit, stores && turn == 0);
+      barrier();
+      if (now.from >= now.to) continue;
+      const MatvecArgs& a = arguments();
+      const float factor = rows == 1 ? __builtin_ldexpf(1, input.exponent())
+                                     : tile.factor[lane() % 16 / (16 / rows)];
+      with_format(static_cast<WeightType>(a.parts[now.part].matrix.type), [&]<WeightType type>() {
+        multiply_pairs<type, rows>(a, now, tile, units, first, count, first + count >= units,
+                                   base(), first_out, factor, sum);
+      });
     }
-    for_parts(arguments(), begin + turn, __builtin_elementwise_min(begin + turn + 1, end),
-              [&](int part, int index, int) {
-                store<rows>(arguments(), part, index, tile, first_out, sum);
-              });
   }
 }
 

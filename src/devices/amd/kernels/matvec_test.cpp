@@ -64,7 +64,7 @@ TEST_P(MatvecTypes, EveryNumberOfRows) {
         args.parts[0].out = KernelRunner::ptr(out);
         args.parts[0].stride = 40;
         args.part_count = 1;
-        runner.run(kernel_name(rows), args, {matvec_workgroups(args), 1, 1});
+        runner.run(kernel_name(rows), args, {plan_matvec(args), 1, 1});
         const std::vector<ExpectedRow> x = input.expected();
         for (int b = 0; b < rows; ++b) {
           for (int r = 0; r < matrix_rows; ++r) {
@@ -123,7 +123,7 @@ TEST_P(MatvecTypes, ReadsEachByteOnceWithFewInstructions) {
     args.parts[0].stride = matrix_rows[i];
     args.part_count = 1;
     const simulator::compute::Counters before = runner.counters();
-    runner.run("matvec_1", args, {matvec_workgroups(args), 1, 1});
+    runner.run("matvec_1", args, {plan_matvec(args), 1, 1});
     const simulator::compute::Counters& after = runner.counters();
     instructions[i] = static_cast<double>(after.instructions() - before.instructions());
     EXPECT_EQ(after.lds_bank_conflicts, before.lds_bank_conflicts);
@@ -206,7 +206,7 @@ TEST_P(MatvecInputs, EveryKind) {
     args.parts[0].out = KernelRunner::ptr(out);
     args.parts[0].stride = kRows;
     args.part_count = 1;
-    runner.run(kernel_name(rows), args, {matvec_workgroups(args), 1, 1});
+    runner.run(kernel_name(rows), args, {plan_matvec(args), 1, 1});
     const std::vector<ExpectedRow> x = input.expected();
     for (int b = 0; b < rows; ++b) {
       for (int r = 0; r < kRows; ++r) {
@@ -316,7 +316,7 @@ TEST(Matvec, PartsOfDifferentTypesWithBiasResidualAndSoftcap) {
     args.parts[1].accumulate = 1;
     args.parts[2].bias = KernelRunner::const_ptr(p.biases[2]);
     args.parts[2].accumulate = 1;
-    runner.run(kernel_name(batch), args, {matvec_workgroups(args), 1, 1});
+    runner.run(kernel_name(batch), args, {plan_matvec(args), 1, 1});
     const std::vector<ExpectedRow> x = input.expected();
     for (int i = 0; i < 3; ++i) {
       for (int b = 0; b < batch; ++b) {
@@ -350,7 +350,7 @@ TEST(Matvec, Gated) {
                                                   {TensorType::Q4_K, kRows}};
       const Products p = make_parts(runner, args, batch, kWidth, parts, random);
       for (int i = 0; i < 2; ++i) args.parts[i].bias = KernelRunner::const_ptr(p.biases[i]);
-      runner.run(kernel_name(batch), args, {matvec_workgroups(args), 1, 1});
+      runner.run(kernel_name(batch), args, {plan_matvec(args), 1, 1});
       const std::vector<ExpectedRow> x = input.expected();
       for (int b = 0; b < batch; ++b) {
         for (int r = 0; r < kRows; ++r) {

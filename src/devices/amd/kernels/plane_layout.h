@@ -113,13 +113,9 @@ constexpr int32_t matvec_pairs_a_wave(int32_t pairs, int32_t columns) {
   const int32_t least = columns >= 4096 ? 1 : columns >= 2048 ? 2 : 4;
   return turns < least ? least : turns;
 }
-constexpr int32_t matvec_pairs_of(const Part& part) {
-  return static_cast<int32_t>(static_cast<uint32_t>(part.matrix.rows + 1) / 2);
-}
-// Parts from part_count on have no rows.
-constexpr int32_t matvec_pairs(const MatvecArgs& a) {
-  if (a.gated) return a.parts[0].matrix.rows;
-  return matvec_pairs_of(a.parts[0]) + matvec_pairs_of(a.parts[1]) + matvec_pairs_of(a.parts[2]);
+// Of a part; of a gate, where a pair is a row of each part, of the first.
+constexpr int32_t matvec_pairs(const MatvecArgs& a, int32_t part) {
+  return (a.parts[part].matrix.rows + 1 - a.gated) >> (1 - a.gated);
 }
 
 // A workgroup of `matmul` makes 128 rows of a matrix times so many rows of activations: 128, or

@@ -1,5 +1,7 @@
 #include "devices/amd/kernels/planes.h"
 
+#include <limits>
+
 #include "devices/amd/kernels/plane_layout.h"
 #include "support/error.h"
 
@@ -67,10 +69,17 @@ Matrix matrix(TensorType type, int64_t rows, int64_t columns, uint64_t address) 
   return m;
 }
 
-uint32_t matvec_workgroups(const MatvecArgs& args) {
-  const int32_t pairs = matvec_pairs(args);
-  const int32_t a_workgroup = kWaves * matvec_pairs_a_wave(pairs, args.input.width);
-  return static_cast<uint32_t>((pairs + a_workgroup - 1) / a_workgroup);
+uint32_t plan_matvec(MatvecArgs& args) {
+  const int parts = args.gated != 0 ? 1 : args.part_count;
+  int32_t pairs = 0;
+  for (int i = 0; i < parts; ++i) pairs += matvec_pairs(args, i);
+  args.pairs_a_wave = matvec_pairs_a_wave(pairs, args.input.width);
+  int32_t waves = 0;
+  for (int i = 0; i < 3; ++i) {
+    args.first_wave[i] = i < parts ? waves : std::numeric_limits<int32_t>::max();
+    if (i < parts) waves += (matvec_pairs(args, i) + args.pairs_a_wave - 1) / args.pairs_a_wave;
+  }
+  return static_cast<uint32_t>((waves + kWaves - 1) / kWaves);
 }
 
 uint32_t matmul_workgroups(const MatmulArgs& args) {

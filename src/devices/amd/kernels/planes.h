@@ -25,7 +25,7 @@ Planes planes(formats::TensorType type, int64_t rows, int64_t columns);
 Matrix matrix(formats::TensorType type, int64_t rows, int64_t columns, uint64_t address);
 
 // Workgroups in x; 1 in y and z.
-uint32_t matvec_workgroups(const MatvecArgs& args);
+uint32_t plan_matvec(MatvecArgs& args);  // and which wave takes which rows, in the arguments
 uint32_t matmul_workgroups(const MatmulArgs& args);
 uint32_t expert_down_workgroups(const ExpertDownArgs& args);  // in x; T in y
 uint32_t expert_matmul_workgroups(const ExpertMatmulArgs& args);

@@ -8,7 +8,7 @@ namespace {
 // Unit u of a table's row.
 DEVICE void table_unit(const Matrix& table, int row, int u, float (&out)[kUnit]) {
   with_format(static_cast<WeightType>(table.type), [&]<WeightType type>() {
-    dequantize(Format<type>(row_of(table, row, type, units_of(table.columns)), u, u % kSuperUnits),
+    dequantize(Format<type>(row_of<type>(table, row, units_of(table.columns)), u, u % kSuperUnits),
                out);
   });
 }
@@ -23,9 +23,9 @@ KERNEL void prepare(PrepareArgs a) {
   const int width = a.input.width;
   const int wanted = __builtin_elementwise_max(width, a.half != nullptr ? a.half_stride : 0);
   In input(a.input, a.step, row, scratch);
-  input.measure();
-  input.each(0, (wanted + 255) & -256, [&](int column, float8 v, float8 normed) {
-    input.store(v, normed, column);
+  input.measure(true);
+  input.each(0, (wanted + 255) & -256, [&](int column, float8 normed) {
+    input.store(normed, column);
     if (a.out != nullptr)
       RowBuffer(a.out + static_cast<int64_t>(row) * a.out_stride, width).store(column, normed);
     if (a.half != nullptr && column < a.half_stride) {
