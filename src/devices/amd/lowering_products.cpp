@@ -121,8 +121,7 @@ void Lowerer::matvec(std::vector<Product> products, int rows) {
       finish(p, view);
     }
   }
-  const int bucket = rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8;
-  launch("matvec_" + std::to_string(bucket), args, {kernels::plan_matvec(args), 1, 1});
+  launch(kernels::matvec_kernel(args, rows), args, {kernels::plan_matvec(args), 1, 1});
 }
 
 Half Lowerer::prepare_half(ValueId id, int rows) {

@@ -187,6 +187,7 @@ struct EmbedArgs {
 };
 
 // --- matvec_B, B = 1, 2, 4, 8 rows: out = matrix * input, for few rows. ---
+// matvec_1_plain: for the inputs that most models have, is_plain() in planes.h; begins sooner.
 // Workgroups: plan_matvec() in planes.h. Parts lie one after the other: part 0's rows first; those
 // from part_count on have no rows.
 struct Part {

@@ -232,31 +232,39 @@ constexpr Codebook kMxfp4 = {{0x83828180, 0x8c888684, 0x7d7e7f80, 0x74787a7c}};
 
 // --- formats ---
 // Unit u of a row; j is u % 8, which the caller may know better than the compiler.
-// kScales: 1 where both groups have the same scale and minimum. Of plain types values() takes the
-// place of pairs(), and there are no scales.
+// kScales: 1 where both groups have the same scale and minimum; kMinimums: false where minimums are
+// 0. kOffset is what is subtracted from pairs. Of plain types values() takes the place of pairs(),
+// and there are no scales.
 
 template <WeightType>
 struct Format;
 
-template <typename Codes>
+// `zero`: the code that means 0, of types without minimums.
+template <typename Codes, int zero = 0>
 struct Coded : Codes {
   static constexpr bool kPlain = false;
   static constexpr bool kHalf = false;
   static constexpr int kScales = 1;
+  static constexpr bool kMinimums = false;
+  static constexpr float kOffset[2] = {Codes::kOffset[0] + zero, Codes::kOffset[1] + zero};
+};
+template <typename Codes>
+struct CodedWithMinimums : Coded<Codes> {
+  static constexpr bool kMinimums = true;
 };
 
 template <>
-struct Format<WeightType::Q4_0> : Coded<FourBits> {
+struct Format<WeightType::Q4_0> : Coded<FourBits, 8> {
   uint4 codes;
   uint16_t d;
   DEVICE Format(const Row& r, uint32_t u, uint32_t)
       : codes(at<uint4>(r.codes, 16 * u)), d(at<uint16_t>(r.scales, 2 * u)) {}
   DEVICE Pairs pairs() const { return FourBits::pairs(codes); }
-  DEVICE Scales scales() const { return same(half_bits(d), -8 * half_bits(d)); }
+  DEVICE Scales scales() const { return same(half_bits(d), 0); }
 };
 
 template <>
-struct Format<WeightType::Q4_1> : Coded<FourBits> {
+struct Format<WeightType::Q4_1> : CodedWithMinimums<FourBits> {
   uint4 codes;
   uint32_t dm;
   DEVICE Format(const Row& r, uint32_t u, uint32_t)
@@ -266,7 +274,7 @@ struct Format<WeightType::Q4_1> : Coded<FourBits> {
 };
 
 template <>
-struct Format<WeightType::Q5_0> : Coded<FiveBits> {
+struct Format<WeightType::Q5_0> : Coded<FiveBits, 16> {
   uint4 codes;
   uint32_t high;
   uint16_t d;
@@ -275,11 +283,11 @@ struct Format<WeightType::Q5_0> : Coded<FiveBits> {
         high(at<uint32_t>(r.high, 4 * u)),
         d(at<uint16_t>(r.scales, 2 * u)) {}
   DEVICE Pairs pairs() const { return FiveBits::pairs(codes, high); }
-  DEVICE Scales scales() const { return same(half_bits(d), -16 * half_bits(d)); }
+  DEVICE Scales scales() const { return same(half_bits(d), 0); }
 };
 
 template <>
-struct Format<WeightType::Q5_1> : Coded<FiveBits> {
+struct Format<WeightType::Q5_1> : CodedWithMinimums<FiveBits> {
   uint4 codes;
   uint32_t high;
   uint32_t dm;
@@ -355,7 +363,7 @@ struct KScales {
 };
 
 template <>
-struct Format<WeightType::Q4_K> : Coded<FourBits> {
+struct Format<WeightType::Q4_K> : CodedWithMinimums<FourBits> {
   uint4 codes;
   KScales k;
   DEVICE Format(const Row& r, uint32_t u, uint32_t j)
@@ -365,7 +373,7 @@ struct Format<WeightType::Q4_K> : Coded<FourBits> {
 };
 
 template <>
-struct Format<WeightType::Q5_K> : Coded<FiveBits> {
+struct Format<WeightType::Q5_K> : CodedWithMinimums<FiveBits> {
   uint4 codes;
   uint32_t high;
   KScales k;
@@ -376,7 +384,7 @@ struct Format<WeightType::Q5_K> : Coded<FiveBits> {
 };
 
 template <>
-struct Format<WeightType::Q6_K> : Coded<SixBits> {
+struct Format<WeightType::Q6_K> : Coded<SixBits, 32> {
   static constexpr int kScales = 2;
   uint4 codes;
   uint2 high;
@@ -393,12 +401,12 @@ struct Format<WeightType::Q6_K> : Coded<SixBits> {
     const float f = half_bits(d);
     const float first = f * (static_cast<float>(bits & 255) - 128);
     const float second = f * (static_cast<float>(bits >> 8) - 128);
-    return {{first, second}, {-32 * first, -32 * second}};
+    return {{first, second}, {0, 0}};
   }
 };
 
 template <>
-struct Format<WeightType::Q2_K> : Coded<TwoBits> {
+struct Format<WeightType::Q2_K> : CodedWithMinimums<TwoBits> {
   static constexpr int kScales = 2;
   uint2 codes;
   uint32_t d;
@@ -418,7 +426,7 @@ struct Format<WeightType::Q2_K> : Coded<TwoBits> {
 };
 
 template <>
-struct Format<WeightType::Q3_K> : Coded<ThreeBits> {
+struct Format<WeightType::Q3_K> : Coded<ThreeBits, 4> {
   static constexpr int kScales = 2;
   uint2 codes;
   uint32_t high;
@@ -434,7 +442,7 @@ struct Format<WeightType::Q3_K> : Coded<ThreeBits> {
     const float f = half_bits(d);
     const float first = f * static_cast<float>(bits.first() - 32);
     const float second = f * static_cast<float>(bits.second() - 32);
-    return {{first, second}, {-4 * first, -4 * second}};
+    return {{first, second}, {0, 0}};
   }
 };
 

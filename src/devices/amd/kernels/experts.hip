@@ -100,7 +100,7 @@ KERNEL EIGHT_WAVES void expert_matvec(ExpertMatvecArgs a) {
       });
     }
   }
-  matvec<1>(tile, token, row, [&] {
+  matvec<1, false>(tile, token, row, [&] {
     return __builtin_amdgcn_readfirstlane(chosen) * arguments().parts[0].matrix.rows;
   });
 }

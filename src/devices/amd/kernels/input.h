@@ -16,6 +16,7 @@ DEVICE float8 join(float4 a, float4 b) {
 // as 0 and is not written, without a branch. Such a check takes an access as a whole, so rows that
 // are no multiple of four floats wide go float by float, with a comparison each: the compiler would
 // join neighbours.
+template <bool fours = false>  // known to be a multiple
 class RowBuffer {
  public:
   DEVICE RowBuffer(Ptr<const float> row, int width)
@@ -26,7 +27,7 @@ class RowBuffer {
   // Columns [column, column + 8).
   DEVICE float8 load(int column) const {
     float8 v;
-    if (width_ % 4 != 0) {
+    if (!fours && width_ % 4 != 0) {
 #pragma unroll
       for (int i = 0; i < kChunk; ++i)
         v[i] =
@@ -39,7 +40,7 @@ class RowBuffer {
     return v;
   }
   DEVICE void store(int column, float8 v) const {
-    if (width_ % 4 != 0) {
+    if (!fours && width_ % 4 != 0) {
 #pragma unroll
       for (int i = 0; i < kChunk; ++i)
         __builtin_amdgcn_raw_buffer_store_b32(bits_as<uint32_t>(v[i]), resource_, at(column + i), 0,
@@ -130,26 +131,26 @@ DEVICE float8 merged_splits(const Splits& s, int token, int position, int column
   return sum * (is_there ? reciprocal(weights) : 0);
 }
 
+// What the waves of a workgroup tell each other. A slot is used again after a barrier that comes
+// after its reading.
+struct Scratch {
+  float2 slot[3][kWaves];
+};
+
 // A row that `waves` waves of the workgroup make together; all of them call the same functions.
 // What a norm must know before it can begin takes passes over the row; v is worked out anew in each
-// (from caches), unless a thread has one chunk only.
-template <int waves>
+// (from caches), unless a thread has one chunk only. `plain`: is_plain(Input).
+template <int waves, bool plain = false>
 class InputRow {
  public:
   static constexpr int kRowColumns = 32 * waves * kChunk;  // a chunk for each thread
-
-  // What the waves of a workgroup tell each other. A slot is used again after a barrier that comes
-  // after its reading.
-  struct Scratch {
-    float2 slot[3][kWaves];
-  };
 
   // `row` is the same in all lanes of a wave.
   DEVICE InputRow(const Input& in, const Step& step, int row, Scratch& scratch)
       : in_(in), scratch_(scratch), width_(in.width), token_(row), last_(zero()) {
     if (in.selected)
       token_ = __builtin_amdgcn_readfirstlane(step_int(step, step.layout.row_token, row));
-    if (in.kind == InputKind::kSplits) {
+    if (merges()) {
       position_ = __builtin_amdgcn_readfirstlane(step_int(step, step.layout.positions, token_));
       if (in.splits.source != 0 && position_ >= 0) {
         const int run =
@@ -164,9 +165,9 @@ class InputRow {
   // goes to Input::sum.
   DEVICE void measure(bool stores) {
     const float n = reciprocal(static_cast<float>(width_));
-    if (in_.add != nullptr && in_.add_norm.kind != NormKind::kNone) {
-      const RowBuffer add = add_row();
-      if (in_.add_norm.kind == NormKind::kLayer)
+    if (adds() && in_.add_norm.kind != NormKind::kNone) {
+      const Buffer add = add_row();
+      if (centers(in_.add_norm))
         add_moments_.mean = n * all_sum<0>(sum_over([&](int c) { return sum8(add.load(c)); }));
       const float squares = all_sum<1>(sum_over([&](int c) {
         const float8 v = centered(in_.add_norm, add_moments_, add.load(c), c);
@@ -175,23 +176,23 @@ class InputRow {
       add_moments_.scale = reciprocal_root(n * squares + in_.add_norm.epsilon);
     }
     const NormKind kind = in_.norm.kind;
-    if (kind == NormKind::kLayer)
+    if (centers(in_.norm))
       moments_.mean = n * all_sum<2>(sum_over([&](int c) { return sum8(compute(c)); }));
     uint32_t largest = 0;
     uint32_t largest_bias = 0;
-    const bool sum_wanted = stores && in_.sum != nullptr;
+    const bool sum_wanted = !plain && stores && in_.sum != nullptr;
     float squares = sum_over([&](int c) {
       float8 v = compute(c);
       if (sum_wanted)
-        RowBuffer(in_.sum + static_cast<int64_t>(token_) * in_.sum_stride, width_).store(c, v);
+        Buffer(in_.sum + static_cast<int64_t>(token_) * in_.sum_stride, width_).store(c, v);
       float sum = 0;
       if (kind != NormKind::kNone) {
         v = centered(in_.norm, moments_, v, c);
         sum = sum8(v * v);
         v = weighted(in_.norm, v, c);
-        if (in_.norm.bias != nullptr)
+        if (biased(in_.norm))
           largest_bias = __builtin_elementwise_max(
-              largest_bias, magnitude(RowBuffer(in_.norm.bias, width_).load(c)));
+              largest_bias, magnitude(Buffer(in_.norm.bias, width_).load(c)));
       }
       largest = __builtin_elementwise_max(largest, magnitude(v));
       last_ = v;
@@ -203,7 +204,7 @@ class InputRow {
     if (kind != NormKind::kNone) {
       moments_.scale = reciprocal_root(n * squares + in_.norm.epsilon);
       bound *= moments_.scale;
-      if (in_.norm.bias != nullptr) bound += all_max<1>(largest_bias);
+      if (biased(in_.norm)) bound += all_max<1>(largest_bias);
     }
     // The magnitude is below 2^e; 0, infinity and NaN give 0.
     const int e = __builtin_amdgcn_frexp_expf(bound);
@@ -234,8 +235,8 @@ class InputRow {
 
   // v after its norm, to where it is wanted.
   DEVICE void store(float8 normed, int column) const {
-    if (in_.normed != nullptr)
-      RowBuffer(in_.normed + static_cast<int64_t>(token_) * in_.normed_stride, width_)
+    if (!plain && in_.normed != nullptr)
+      Buffer(in_.normed + static_cast<int64_t>(token_) * in_.normed_stride, width_)
           .store(column, normed);
   }
 
@@ -249,10 +250,18 @@ class InputRow {
     float scale = 1;  // of v - mean
   };
 
-  DEVICE RowBuffer row(Ptr<const float> rows, int stride) const {
+  using Buffer = RowBuffer<plain>;
+
+  // What a plain input hasn't.
+  DEVICE bool merges() const { return !plain && in_.kind == InputKind::kSplits; }
+  DEVICE bool adds() const { return !plain && in_.add != nullptr; }
+  DEVICE static bool centers(const Norm& norm) { return !plain && norm.kind == NormKind::kLayer; }
+  DEVICE static bool biased(const Norm& norm) { return !plain && norm.bias != nullptr; }
+
+  DEVICE Buffer row(Ptr<const float> rows, int stride) const {
     return {rows + static_cast<int64_t>(token_) * stride, width_};
   }
-  DEVICE RowBuffer add_row() const { return row(in_.add, in_.add_stride); }
+  DEVICE Buffer add_row() const { return row(in_.add, in_.add_stride); }
   // This wave's number among the row's.
   DEVICE static int own_wave() { return waves == kWaves ? wave() : wave() & (waves - 1); }
   // The first column of this wave's first chunks.
@@ -277,15 +286,14 @@ class InputRow {
   // kind(x, y) + add_norm(add), 0 from width on
   DEVICE float8 compute(int column) const {
     float8 v;
-    if (in_.kind == InputKind::kSplits) {
+    if (merges()) {
       v = merged_splits(in_.splits, token_, position_, column);
     } else {
       v = row(in_.x, in_.x_stride).load(column);
-      if (in_.kind != InputKind::kRows) v = apply8(in_.function, v);
-      if (in_.kind == InputKind::kGated) v *= row(in_.y, in_.y_stride).load(column);
+      if (!plain && in_.kind != InputKind::kRows) v = apply8(in_.function, v);
+      if (!plain && in_.kind == InputKind::kGated) v *= row(in_.y, in_.y_stride).load(column);
     }
-    if (in_.add != nullptr)
-      v += normalized(in_.add_norm, add_moments_, add_row().load(column), column);
+    if (adds()) v += normalized(in_.add_norm, add_moments_, add_row().load(column), column);
     return v;
   }
 
@@ -295,20 +303,20 @@ class InputRow {
   }
   // v - mean, 0 from width on.
   DEVICE float8 centered(const Norm& norm, Moments m, float8 v, int column) const {
-    if (norm.kind != NormKind::kLayer) return v;
+    if (!centers(norm)) return v;
 #pragma unroll
     for (int i = 0; i < kChunk; ++i) v[i] = column + i < width_ ? v[i] - m.mean : 0;
     return v;
   }
   DEVICE float8 weighted(const Norm& norm, float8 v, int column) const {
-    if (norm.kind != NormKind::kNone && norm.weight != nullptr)
-      v *= RowBuffer(norm.weight, width_).load(column);
+    if (norm.kind != NormKind::kNone && (plain || norm.weight != nullptr))
+      v *= Buffer(norm.weight, width_).load(column);
     return v;
   }
   DEVICE float8 finished(const Norm& norm, Moments m, float8 v, int column) const {
     if (norm.kind == NormKind::kNone) return v;
     v *= m.scale;
-    if (norm.bias != nullptr) v += RowBuffer(norm.bias, width_).load(column);
+    if (biased(norm)) v += Buffer(norm.bias, width_).load(column);
     return v;
   }
 

@@ -4,28 +4,32 @@
 namespace outboard::devices::amd::kernels {
 namespace {
 
-template <int rows>
+template <bool plain = false, int rows>
 DEVICE void matvec_all(Tile<rows>& tile) {
-  matvec<rows>(tile, 0, 0, [] { return 0; });
+  matvec<rows, plain>(tile, 0, 0, [] { return 0; });
 }
 
 }  // namespace
 
 KERNEL EIGHT_WAVES void matvec_1(MatvecArgs) {
   static SHARED Tile<1> tile;
-  matvec_all<1>(tile);
+  matvec_all(tile);
+}
+KERNEL EIGHT_WAVES void matvec_1_plain(MatvecArgs) {
+  static SHARED Tile<1> tile;
+  matvec_all<true>(tile);
 }
 KERNEL EIGHT_WAVES void matvec_2(MatvecArgs) {
   static SHARED Tile<2> tile;
-  matvec_all<2>(tile);
+  matvec_all(tile);
 }
 KERNEL EIGHT_WAVES void matvec_4(MatvecArgs) {
   static SHARED Tile<4> tile;
-  matvec_all<4>(tile);
+  matvec_all(tile);
 }
 KERNEL EIGHT_WAVES void matvec_8(MatvecArgs) {
   static SHARED Tile<8> tile;
-  matvec_all<8>(tile);
+  matvec_all(tile);
 }
 
 }  // namespace outboard::devices::amd::kernels

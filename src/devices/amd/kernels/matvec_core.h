@@ -11,13 +11,13 @@ namespace outboard::devices::amd::kernels {
 // The input rows in LDS, or as many columns of them as fit: part i (8 columns) of unit u of row b.
 // Neighbouring lanes read neighbouring units, 16 bytes apart. Two units more than are used: the
 // prologue writes parts 0 to 3 of a unit from neighbouring lanes, which then meet other banks.
-template <int rows, int units = 448 / rows / 32 * 32>
+template <int rows, int units = kTileUnits / rows / 32 * 32>
 struct Tile {
   static constexpr int kUnits = units;
   half8 part[rows][4][kUnits + 2];
   float2 sums[rows][kUnits];  // of a unit's groups of 16
   float factor[rows];         // 2^exponent: what the rows were divided by; of several
-  typename InputRow<kWaves / rows>::Scratch scratch;
+  Scratch scratch;
 
   // Chunk by number of row b, neighbouring lanes neighbouring chunks; all lanes of a wave. Two
   // lanes write each sum.
@@ -33,8 +33,8 @@ struct Tile {
 };
 
 // Columns [from, to) of the input rows, multiples of 1024, into the tile.
-template <int rows>
-DEVICE void fill(const InputRow<kWaves / rows>& input, Tile<rows>& tile, int from, int to,
+template <int rows, bool plain>
+DEVICE void fill(const InputRow<kWaves / rows, plain>& input, Tile<rows>& tile, int from, int to,
                  bool stores) {
   const int b = rows == 1 ? 0 : static_cast<uint32_t>(wave()) / (kWaves / rows);
   input.each(from, to, [&](int column, float8 v) {
@@ -45,6 +45,15 @@ DEVICE void fill(const InputRow<kWaves / rows>& input, Tile<rows>& tile, int fro
     tile.factor[b] = __builtin_ldexpf(1, input.exponent());
 }
 
+// Has two sums lie in neighbouring registers: the card can add to two at once when one's number is
+// even and the other's odd, and what is added comes from different registers too.
+DEVICE void side_by_side(float& a, float& b) {
+  float2 both = {a, b};
+  asm("" : "+v"(both));
+  a = both.x;
+  b = both.y;
+}
+
 // Adds two rows of the matrix times the first `count` units of the tile, a multiple of 32:
 // unit_at(u) says which of the rows' units the tile's unit u meets; it must be the same modulo 8
 // where there are blocks of 256, so that a lane's place in the block never changes.
@@ -52,6 +61,8 @@ template <WeightType type, int rows, int units, typename UnitAt>
 DEVICE void multiply(const Row (&row)[2], const Tile<rows, units>& tile, UnitAt unit_at, int count,
                      float (&sum)[2][rows]) {
   using F = Format<type>;
+  // Sums of a row: two do not wait for each other as much as one does.
+  constexpr int kSums = F::kScales == 2 || (rows == 1 && !F::kPlain) ? 2 : 1;
   const uint32_t j = lane() % kSuperUnits;
   int at = 0;
   do {
@@ -77,56 +88,61 @@ DEVICE void multiply(const Row (&row)[2], const Tile<rows, units>& tile, UnitAt 
       }
     } else {
       const Pairs pairs[2] = {weights[0].pairs(), weights[1].pairs()};
-      float scale[2][2];
-      float minimums[2][2];
+      Scales scales[2];
       if constexpr (!F::kPlain) {
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-          const Scales s = weights[r].scales();
-#pragma unroll
-          for (int g = 0; g < 2; ++g) {
-            scale[r][g] = s.scale[g];
-            minimums[r][g] = minimum<F>(s, g);
-          }
-        }
+        scales[0] = weights[0].scales();
+        scales[1] = weights[1].scales();
       }
 #pragma unroll
       for (int b = 0; b < rows; ++b) {
-        float dot[2][2] = {{0, 0}, {0, 0}};
+        // Of each group, or of both together; less what the codes' offsets come to, which both rows
+        // share.
+        float dot[2][2];
+        float2 s;
         if constexpr (F::kPlain) {
           dot[0][0] = sum[0][b];
           dot[1][0] = sum[1][b];
+        } else {
+          s = tile.sums[b][u];
+          dot[0][0] = -F::kOffset[0] * s.x;
+          dot[0][1] = -F::kOffset[1] * s.y;
+          if constexpr (kSums == 1)
+            dot[0][0] = F::kOffset[0] == F::kOffset[1]
+                            ? -F::kOffset[0] * (s.x + s.y)
+                            : __builtin_fmaf(-F::kOffset[1], s.y, dot[0][0]);
+          dot[1][0] = dot[0][0];
+          dot[1][1] = dot[0][1];
         }
+        for (int g = 0; g < kSums; ++g) side_by_side(dot[0][g], dot[1][g]);
 #pragma unroll
         for (int i = 0; i < 4; ++i) {
           const half8 x = tile.part[b][i][u];
 #pragma unroll
           for (int p = 0; p < 4; ++p) {
-            const half2 xp = {x[2 * p], x[2 * p + 1]};
 #pragma unroll
             for (int r = 0; r < 2; ++r) {
-              float& d = dot[r][F::kScales == 2 ? i / 2 : 0];
-              d = dot2(pairs[r].pair[4 * i + p], xp, d);
+              const int q = rows == 1 ? p ^ r : p;  // see side_by_side()
+              const half2 xq = {x[2 * q], x[2 * q + 1]};
+              float& d = dot[r][kSums == 2 ? i / 2 : 0];
+              d = dot2(pairs[r].pair[4 * i + q], xq, d);
             }
           }
         }
-        if constexpr (F::kPlain) {
-          sum[0][b] = dot[0][0];
-          sum[1][b] = dot[1][0];
-        } else {
-          const float2 s = tile.sums[b][u];
+        for (int g = 0; g < kSums; ++g) side_by_side(dot[0][g], dot[1][g]);
 #pragma unroll
-          for (int r = 0; r < 2; ++r) {
-            float v = sum[r][b];
-            if constexpr (F::kOffset[0] == F::kOffset[1] && F::kScales == 1) {
-              v = __builtin_fmaf(minimums[r][0], s.x + s.y, v);
-            } else {
-              v = __builtin_fmaf(minimums[r][0], s.x, v);
-              v = __builtin_fmaf(minimums[r][1], s.y, v);
+        for (int r = 0; r < 2; ++r) {
+          float& v = sum[r][b];
+          if constexpr (F::kPlain) {
+            v = dot[r][0];
+          } else {
+            v = __builtin_fmaf(scales[r].scale[0], dot[r][0], v);
+            if constexpr (kSums == 2) v = __builtin_fmaf(scales[r].scale[1], dot[r][1], v);
+            if constexpr (F::kMinimums && F::kScales == 1) {
+              v = __builtin_fmaf(scales[r].minimum[0], s.x + s.y, v);
+            } else if constexpr (F::kMinimums) {
+              v = __builtin_fmaf(scales[r].minimum[0], s.x, v);
+              v = __builtin_fmaf(scales[r].minimum[1], s.y, v);
             }
-            v = __builtin_fmaf(scale[r][0], dot[r][0], v);
-            if constexpr (F::kScales == 2) v = __builtin_fmaf(scale[r][1], dot[r][1], v);
-            sum[r][b] = v;
           }
         }
       }
@@ -194,7 +210,9 @@ struct Share {
 };
 DEVICE Share share_of(const MatvecArgs& a) {
   const int number = workgroup_x() * kWaves + wave();
-  const int part = number >= a.first_wave[2] ? 2 : number >= a.first_wave[1] ? 1 : 0;
+  // Comparisons by their sign, which stay in scalar registers.
+  const auto reaches = [&](int first) { return static_cast<uint32_t>(first - 1 - number) >> 31; };
+  const int part = reaches(a.first_wave[1]) + reaches(a.first_wave[2]);
   const int from = (number - a.first_wave[part]) * a.pairs_a_wave;
   return {part, from, __builtin_elementwise_min(from + a.pairs_a_wave, matvec_pairs(a, part))};
 }
@@ -301,8 +319,8 @@ DEVICE void multiply_pairs(const MatvecArgs& a, const Share& share, const Tile<r
 }
 
 // Rows of input from first_in, of output from first_out on; base() are the matrices' rows before
-// those that are meant, known after the first barrier.
-template <int rows, typename Base>
+// those that are meant, known after the first barrier. `plain`: see InputRow; fits into the tile.
+template <int rows, bool plain, typename Base>
 DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
   const MatvecArgs& all = arguments();
   const int units = units_of(all.input.width);
@@ -310,14 +328,14 @@ DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
   const bool whole = padded <= Tile<rows>::kUnits;
   const bool stores = workgroup_x() == 0;
   const Share share = share_of(all);
-  InputRow<kWaves / rows> input(
+  InputRow<kWaves / rows, plain> input(
       all.input, all.step,
       rows == 1 ? first_in : first_in + static_cast<uint32_t>(wave()) / (kWaves / rows),
       tile.scratch);
   input.measure(stores);
 
-  if (rows == 1 && whole) {
-    fill<rows>(input, tile, 0, padded * kUnit, stores);
+  if (plain || (rows == 1 && whole)) {
+    fill(input, tile, 0, padded * kUnit, stores);
     barrier();
     if (share.from >= share.to) return;
     const float factor = __builtin_ldexpf(1, input.exponent());
@@ -328,6 +346,7 @@ DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
     });
     return;
   }
+  if constexpr (plain) return;
   // The input rows come to LDS in pieces, for all waves at once and again for each pair, unless
   // they fit.
   const int turns = whole ? 1 : all.pairs_a_wave;
@@ -341,7 +360,7 @@ DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
     for (int first = 0; first < units; first += Tile<rows>::kUnits) {
       const int count = __builtin_elementwise_min(padded - first, Tile<rows>::kUnits);
       if (turn + first > 0) barrier();
-      fill<rows>(input, tile, first * kUnit, (first + count) * kUnit, stores && turn == 0);
+      fill(input, tile, first * kUnit, (first + count) * kUnit, stores && turn == 0);
       barrier();
       if (now.from >= now.to) continue;
       const MatvecArgs& a = arguments();

@@ -102,6 +102,9 @@ constexpr uint32_t scale_bytes(const UnitBytes& unit, uint32_t units) {
   return units * unit.scales + units / kSuperUnits * unit.super_scales;
 }
 
+// Units of the input rows that a workgroup of `matvec` has in LDS, of all rows together.
+constexpr int32_t kTileUnits = 448;
+
 // Pairs of rows that one wave of `matvec` works through, of all that the parts have: as few
 // workgroups as fill the card some times over, for each builds the input rows anew; and of narrow
 // matrices, where that is most of the work, enough that it pays.

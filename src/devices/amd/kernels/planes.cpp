@@ -69,6 +69,19 @@ Matrix matrix(TensorType type, int64_t rows, int64_t columns, uint64_t address) 
   return m;
 }
 
+bool is_plain(const Input& in) {
+  const bool norm = in.norm.kind == NormKind::kNone ||
+                    (in.norm.kind == NormKind::kRms && in.norm.weight.address != 0);
+  return in.kind == InputKind::kRows && in.add.address == 0 && in.sum.address == 0 &&
+         in.normed.address == 0 && norm && in.norm.bias.address == 0 && in.width % 4 == 0 &&
+         in.width <= kTileUnits * kUnit;
+}
+
+std::string matvec_kernel(const MatvecArgs& args, int rows) {
+  if (rows == 1 && is_plain(args.input)) return "matvec_1_plain";
+  return "matvec_" + std::to_string(rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8);
+}
+
 uint32_t plan_matvec(MatvecArgs& args) {
   const int parts = args.gated != 0 ? 1 : args.part_count;
   int32_t pairs = 0;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 #include "devices/amd/kernels/arguments.h"
 #include "formats/tensor_type.h"
@@ -23,6 +24,11 @@ bool supported(formats::TensorType type);
 Planes planes(formats::TensorType type, int64_t rows, int64_t columns);
 // The matrix whose planes lie at `address`, a multiple of 256.
 Matrix matrix(formats::TensorType type, int64_t rows, int64_t columns, uint64_t address);
+
+// The kernel for `rows` input rows: up to 8.
+std::string matvec_kernel(const MatvecArgs& args, int rows);
+// Whether `matvec_1_plain` may have the input.
+bool is_plain(const Input& input);
 
 // Workgroups in x; 1 in y and z.
 uint32_t plan_matvec(MatvecArgs& args);  // and which wave takes which rows, in the arguments

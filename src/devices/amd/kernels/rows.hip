@@ -17,17 +17,16 @@ DEVICE void table_unit(const Matrix& table, int row, int u, float (&out)[kUnit])
 
 // A workgroup makes one row.
 KERNEL void prepare(PrepareArgs a) {
-  using In = InputRow<kWaves>;
-  static SHARED In::Scratch scratch;
+  static SHARED Scratch scratch;
   const int row = workgroup_x();
   const int width = a.input.width;
   const int wanted = __builtin_elementwise_max(width, a.half != nullptr ? a.half_stride : 0);
-  In input(a.input, a.step, row, scratch);
+  InputRow<kWaves> input(a.input, a.step, row, scratch);
   input.measure(true);
   input.each(0, (wanted + 255) & -256, [&](int column, float8 normed) {
     input.store(normed, column);
     if (a.out != nullptr)
-      RowBuffer(a.out + static_cast<int64_t>(row) * a.out_stride, width).store(column, normed);
+      RowBuffer<>(a.out + static_cast<int64_t>(row) * a.out_stride, width).store(column, normed);
     if (a.half != nullptr && column < a.half_stride) {
       const Ptr<uint16_t> to = a.half + static_cast<int64_t>(row) * a.half_stride;
       *reinterpret_cast<Ptr<half8>>(to + column) = to_half(normed, input.exponent());
@@ -42,7 +41,7 @@ KERNEL void embed(EmbedArgs a) {
   const int id = step_int(a.step, a.step.layout.ids, token);
   const int position =
       __builtin_elementwise_max(step_int(a.step, a.step.layout.positions, token), 0);
-  const RowBuffer out(a.out + static_cast<int64_t>(token) * a.stride, a.table.columns);
+  const RowBuffer<> out(a.out + static_cast<int64_t>(token) * a.stride, a.table.columns);
   for (int u = thread(); u < units_of(a.table.columns); u += kThreads) {
     float v[kUnit];
     table_unit(a.table, id, u, v);
