@@ -57,7 +57,7 @@ DEVICE To bits_as(From from) {
 // that have none: what is at kNone reads as 0 and is not written.
 class FloatBuffer {
  public:
-  static constexpr uint32_t kNone = 0x3fffffff;
+  static constexpr uint32_t kNone = 0x1fffffff;  // below 2 GiB, so that no sum of it overflows
 
   DEVICE explicit FloatBuffer(Ptr<const float> first)
       : resource_(__builtin_amdgcn_make_buffer_rsrc(const_cast<float*>((const float*)first), 0,

@@ -233,8 +233,7 @@ TEST_P(Experts, RowsThatAreNotRouted) {
   args.matvec.parts[0].matrix = m.matrix;
   args.matvec.parts[0].out = KernelRunner::ptr(out);
   args.matvec.parts[0].stride = s.experts;
-  runner.run("expert_matvec", args,
-             {plan_matvec(args.matvec), static_cast<uint32_t>(s.tokens), 1});
+  runner.run("expert_matvec", args, {plan_matvec(args.matvec), static_cast<uint32_t>(s.tokens), 1});
   const std::vector<ExpectedRow> x = input.expected();
   for (int t = 0; t < s.tokens; ++t) {
     const std::vector<double>& v = x[index(t)].value;

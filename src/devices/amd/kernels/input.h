@@ -55,7 +55,7 @@ class RowBuffer {
 
  private:
   // Of one float; beyond the width nowhere.
-  DEVICE int at(int column) const { return column < width_ ? 4 * column : -1; }
+  DEVICE int at(int column) const { return column < width_ ? 4 * column : 4 * FloatBuffer::kNone; }
 
   int width_;
   __amdgpu_buffer_rsrc_t resource_;
