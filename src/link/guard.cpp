@@ -175,6 +175,7 @@ Guarded spawn_guard(int server, const CardLock& lock, std::vector<std::string> a
   const std::string& path = guard_path();
   arguments.insert(arguments.begin(), {path, "guard"});
   std::vector<char*> pointers;
+  pointers.reserve(arguments.size() + 1);
   for (std::string& argument : arguments) pointers.push_back(argument.data());
   pointers.push_back(nullptr);
   pid_t pid = 0;

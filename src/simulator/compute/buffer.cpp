@@ -66,9 +66,9 @@ Place find_place(const Wave& wave, const Instruction& i, int bank, uint32_t byte
   Place place;
   place.addresses.mask = wave.exec(bank);
   for (int lane = 0; lane < 32; ++lane) {
-    uint64_t index = i.idxen ? v[0].lane[lane] : 0;
+    uint64_t index = i.idxen && v != nullptr ? v[0].lane[lane] : 0;
     uint64_t offset = static_cast<uint32_t>(i.offset);
-    if (i.offen) offset += v[i.idxen ? 1 : 0].lane[lane];
+    if (i.offen && v != nullptr) offset += v[i.idxen ? 1 : 0].lane[lane];
     if (r.add_tid) index += static_cast<uint64_t>(bank * 32 + lane);
     if (refused(r, index, offset, bytes)) place.zero |= 1U << lane;
     uint64_t within = index * r.stride + offset;

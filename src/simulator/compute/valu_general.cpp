@@ -12,7 +12,10 @@ namespace {
 constexpr size_t kLanes = kLanesOfRegister;
 constexpr int kRows = 16;  // of a WMMA matrix, and its columns
 
-Body body_of(const void* p) { return reinterpret_cast<Body>(reinterpret_cast<uintptr_t>(p)); }
+Body body_of(const void* p) {
+  return reinterpret_cast<Body>(
+      reinterpret_cast<uintptr_t>(p));  // NOLINT(performance-no-int-to-ptr)
+}
 
 // The host rounds as MODE.round says while this lives.
 class HostRounding {
@@ -270,14 +273,14 @@ void run_matrix(Wave& wave, const Op& op) {
       if (halves) x = high && in != nullptr ? x >> 16 : x & 0xffff;
       if (!integers && source.negate_high) x &= ~sign;
       if (!integers && source.negate) x ^= sign;
-      c[static_cast<size_t>(row * kRows + column)] = x;
+      c[static_cast<size_t>(row) * kRows + static_cast<size_t>(column)] = x;
     }
   }
   body_of(op.body)(result.data(), a, b, c.data(), kIeee);
   for (int row = 0; row < kRows; ++row) {
     uint32_t* out = row_of(wave, op.destination[0], row);
     for (int column = 0; column < kRows; ++column) {
-      const uint32_t x = result[static_cast<size_t>(row * kRows + column)];
+      const uint32_t x = result[static_cast<size_t>(row) * kRows + static_cast<size_t>(column)];
       if (!halves) {
         out[column] = x;
       } else if (high) {

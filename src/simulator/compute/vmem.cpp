@@ -294,7 +294,8 @@ void put_loaded(Wave& wave, const MemoryOp& memory, int bank, int lane, int firs
                 const std::array<uint32_t, 4>& data) {
   VectorRegister* v = wave.bank[bank] + first;
   uint32_t value = data[0];
-  if (memory.bytes == 1 && memory.sign) value = static_cast<uint32_t>(static_cast<int8_t>(value));
+  if (memory.bytes == 1 && memory.sign)
+    value = static_cast<uint32_t>(int32_t{static_cast<int8_t>(value)});
   if (memory.bytes == 2 && memory.sign) value = static_cast<uint32_t>(static_cast<int16_t>(value));
   if (memory.half) {
     uint32_t& reg = v[0].lane[lane];

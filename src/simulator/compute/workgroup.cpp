@@ -138,17 +138,15 @@ void run_group(const Group& group, Strict* strict) {
         continue;
       }
     }
-    const Op* const to = next;
-    next = nullptr;
     for (Wave* wave : waves) {
-      wave->next = to;
+      wave->next = next;
       wave->executed += unsaid;
       if constexpr (kStrict) strict->before(*wave, op);
       op.run(*wave, op);
       if constexpr (kStrict) strict->after(*wave, op);
-      if (next == nullptr) next = wave->next;
-      together &= is_ready(*wave) && wave->next == next;
     }
+    next = waves[0]->next;
+    for (const Wave* wave : waves) together &= is_ready(*wave) && wave->next == next;
     unsaid = 0;
     all_active = are_all_active(waves);
     // Somebody waits behind.
