@@ -46,8 +46,7 @@ void run_writelane(Wave& wave, const Op& op) {
 
 // --- Permutations ---
 
-// kOther: from the other row of the pair.
-// Where each lane reads, times 4.
+// Where each lane reads, times 4. kOther, here and below: from the other row of the pair.
 template <bool kOther>
 VectorRegister permlane_sources(uint64_t selects) {
   VectorRegister from;

@@ -43,6 +43,21 @@ void log_line(Workgroup& workgroup, uint64_t line, bool write, bool system) {
   }
 }
 
+// Lines that the lanes touch, lane after lane, into the workgroup's log.
+template <typename AddressOf>
+void log_lines_by_lane(Workgroup& workgroup, AddressOf address_of, uint32_t bytes, bool write,
+                       bool system) {
+  uint64_t before = ~uint64_t{0};
+  for (size_t lane = 0; lane < 32; ++lane) {
+    const uint64_t address = address_of(lane);
+    const uint64_t end = (address + bytes - 1) >> LineLog::kLineShift;
+    for (uint64_t line = address >> LineLog::kLineShift; line <= end; ++line) {
+      if (line != before) log_line(workgroup, line, write, system);
+      before = line;
+    }
+  }
+}
+
 // Lines that lanes at base + offset[i] touch, into the workgroup's log; low, high: least and
 // greatest offset. Lanes mostly stand close together, so the lines are gathered as bits of a window
 // first.
@@ -58,14 +73,8 @@ void log_lines(Workgroup& workgroup, uint64_t base, const uint32_t* offset, uint
       log_line(workgroup, first + static_cast<uint64_t>(std::countr_zero(window)), write, system);
     return;
   }
-  uint64_t before = ~uint64_t{0};
-  for (size_t lane = 0; lane < 32; ++lane) {
-    const uint64_t end = (base + offset[lane] + bytes - 1) >> LineLog::kLineShift;
-    for (uint64_t line = (base + offset[lane]) >> LineLog::kLineShift; line <= end; ++line) {
-      if (line != before) log_line(workgroup, line, write, system);
-      before = line;
-    }
-  }
+  log_lines_by_lane(
+      workgroup, [&](size_t lane) { return base + offset[lane]; }, bytes, write, system);
 }
 
 template <typename Word>
@@ -402,16 +411,23 @@ void access_global(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
   }
   const Tlb::Range* range = worker.tlb.find(low, writes ? Access::kWrite : Access::kRead);
   if (range == nullptr) return violation(wave, op, low, writes ? "write" : "read");
-  if (high - low <= INT32_MAX && range->covers(low, high - low + memory.bytes)) {
-    VectorRegister offset;
-    vectors().memory->offsets(offset.lane.data(), a.at.data(), low);
-    if (can_move(memory)) {
-      move_lanes(wave, memory, bank, range->at(low), offset.lane.data(), mask, data, result);
+  const bool near = high - low <= INT32_MAX;
+  VectorRegister offset;
+  if (near) vectors().memory->offsets(offset.lane.data(), a.at.data(), low);
+  const auto log = [&](bool system) {
+    if (near) {
       log_lines(workgroup, low, offset.lane.data(), 0, static_cast<uint32_t>(high - low),
-                memory.bytes, writes, range->system);
-      count(workgroup, memory, range->system, static_cast<uint32_t>(std::popcount(mask)));
-      return;
+                memory.bytes, writes, system);
+    } else if (workgroup.worker->shared->options->cache_model) {
+      log_lines_by_lane(
+          workgroup, [&](size_t lane) { return a.at[lane]; }, memory.bytes, writes, system);
     }
+  };
+  if (near && can_move(memory) && range->covers(low, high - low + memory.bytes)) {
+    move_lanes(wave, memory, bank, range->at(low), offset.lane.data(), mask, data, result);
+    log(range->system);
+    count(workgroup, memory, range->system, static_cast<uint32_t>(std::popcount(mask)));
+    return;
   }
   bool system = false;
   for_lanes(mask, [&](int lane) {
@@ -429,11 +445,7 @@ void access_global(Wave& wave, const Op& op, const MemoryOp& memory, int bank,
       violation(wave, op, address + memory.bytes - 1, writes ? "write" : "read");
     }
   });
-  for_lanes(mask, [&](int lane) {
-    for (uint64_t line = a.at[lane] >> LineLog::kLineShift;
-         line <= (a.at[lane] + memory.bytes - 1) >> LineLog::kLineShift; ++line)
-      log_line(workgroup, line, writes, system);
-  });
+  log(system);
 }
 
 void access_scratch(Wave& wave, const Op& op, const MemoryOp& memory, int bank,

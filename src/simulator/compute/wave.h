@@ -68,7 +68,7 @@ struct alignas(64) Op {
   std::array<uint8_t, 3> modify{};  // of each source
   Flow flow = Flow::kAnywhere;
   const void* body = nullptr;        // function of the chosen instruction set
-  const void* body_y = nullptr;      // of a VOPD's Y half
+  const void* body_y = nullptr;      // of a VOPD's Y half; of DPP the Swizzle
   std::array<uint16_t, 6> source{};  // places; VOPD: three of each half
   std::array<uint16_t, 2> destination{};
   uint16_t valu_traits = 0;

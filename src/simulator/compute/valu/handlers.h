@@ -82,14 +82,17 @@ OUTBOARD_VALU_INLINE void modify(uint32_t* out, const uint32_t* in, uint32_t how
   }
 }
 
+// A VGPR, a constant or an SGPR.
+OUTBOARD_VALU_INLINE const uint32_t* operand(const Wave& wave, const uint32_t* bank, uint16_t place,
+                                             uint32_t* buffer) {
+  if ((place & kSgprPlace) == 0) return direct(bank, place);
+  fill(buffer, raw(wave.sgpr)[place & kPlaceNumber]);
+  return buffer;
+}
 OUTBOARD_VALU_INLINE const uint32_t* fetch(const Wave& wave, const Op& op, int index,
                                            const uint32_t* bank, uint32_t* buffer) {
   const uint16_t place = raw(op.source)[index];
-  if (place < kOperandPlace || (place & kConstantPlace) != 0) return direct(bank, place);
-  if ((place & kSgprPlace) != 0) {
-    fill(buffer, raw(wave.sgpr)[place & kPlaceNumber]);
-    return buffer;
-  }
+  if ((place & kOperandPlace) == 0) return operand(wave, bank, place, buffer);
   const uint64_t value = scalar_source(wave, op, index);
   fill(buffer, static_cast<uint32_t>(value));
   fill(buffer + kLanes, static_cast<uint32_t>(value >> 32));
@@ -197,14 +200,6 @@ void run_half(Wave& wave, const Op& op) {
                    direct(bank, source[2]), mix ? kIeee | mix_selector(op) : kIeee);
   into_half(result, d, (op.valu_flags & kToHighHalf) != 0);
   copy(d, result);
-}
-
-// A VGPR, a constant or an SGPR.
-OUTBOARD_VALU_INLINE const uint32_t* operand(const Wave& wave, const uint32_t* bank, uint16_t place,
-                                             uint32_t* buffer) {
-  if ((place & kSgprPlace) == 0) return direct(bank, place);
-  fill(buffer, raw(wave.sgpr)[place & kPlaceNumber]);
-  return buffer;
 }
 
 // Sources are VGPRs, constants and single SGPRs, the result is whole words, all lanes are active.

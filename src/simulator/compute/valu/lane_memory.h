@@ -20,8 +20,9 @@ void add_addresses(uint64_t* out, const uint32_t* low, uint64_t base) {
   for (int i = 0; i < kLanes; ++i) out[i] = base + low[i];
 }
 
-void bounds(const uint64_t* a, uint64_t* low, uint64_t* high) {
-  uint64_t least = ~uint64_t{0}, most = 0;
+template <typename T>
+void bounds(const T* a, T* low, T* high) {
+  T least = ~T{0}, most = 0;
   for (int i = 0; i < kLanes; ++i) {
     least = a[i] < least ? a[i] : least;
     most = a[i] > most ? a[i] : most;
@@ -32,15 +33,6 @@ void bounds(const uint64_t* a, uint64_t* low, uint64_t* high) {
 void offsets(uint32_t* out, const uint64_t* a, uint64_t low) {
   OUTBOARD_VALU_LANES
   for (int i = 0; i < kLanes; ++i) out[i] = static_cast<uint32_t>(a[i] - low);
-}
-void offset_bounds(const uint32_t* a, uint32_t* low, uint32_t* high) {
-  uint32_t least = ~0U, most = 0;
-  for (int i = 0; i < kLanes; ++i) {
-    least = a[i] < least ? a[i] : least;
-    most = a[i] > most ? a[i] : most;
-  }
-  *low = least;
-  *high = most;
 }
 void stand_in(uint32_t* out, const uint32_t* a, uint32_t mask) {
   alignas(64) uint32_t select[kLanes];
@@ -236,9 +228,9 @@ void permute(uint32_t* out, const uint32_t* in, const uint32_t* from, uint32_t o
 constexpr LaneMemory kLaneMemory = {
     join_addresses,
     add_addresses,
-    bounds,
+    bounds<uint64_t>,
     offsets,
-    offset_bounds,
+    bounds<uint32_t>,
     stand_in,
     same,
     above,
