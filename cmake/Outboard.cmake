@@ -57,14 +57,18 @@ function(outboard_library name)
   outboard_use_headers(outboard_${name} outboard_library_headers)
 endfunction()
 
-# outboard_test(NAME SOURCES a_test.cpp ... DEPS lib ...): GoogleTest program NAME_test; each of
-# its tests is one ctest entry.
+# outboard_test(NAME [COMPUTES] SOURCES a_test.cpp ... DEPS lib ...): GoogleTest program NAME_test;
+# each of its tests is one ctest entry. COMPUTES: its references are loops that want optimizing; the
+# others compile faster without.
 function(outboard_test name)
   if(NOT OUTBOARD_TESTS)
     return()
   endif()
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "COMPUTES" "" "SOURCES;DEPS" ${ARGN})
   add_executable(${name}_test ${ARG_SOURCES})
+  if(NOT ARG_COMPUTES)
+    target_compile_options(${name}_test PRIVATE $<$<CONFIG:Release>:-O1>)
+  endif()
   target_link_libraries(${name}_test PRIVATE ${ARG_DEPS} outboard_flags GTest::gtest GTest::gmock
                                              GTest::gtest_main)
   outboard_use_headers(${name}_test outboard_test_headers)

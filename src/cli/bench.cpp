@@ -3,12 +3,17 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 #include <numeric>
+#include <optional>
 #include <random>
+#include <span>
+#include <utility>
 
 #include "cli/bench_translate.h"
 #include "cli/card_work.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/recording.h"
+#include "cli/sim.h"
 #include "devices/sim_device.h"
 #include "program/cost.h"
 #include "support/bandwidth.h"
@@ -26,6 +31,7 @@ struct BenchOptions {
   int repetitions = 3;
   bool json = false;
   bool counters = false;
+  std::vector<simulator::LinkModel> links;  // to show the cost of
 };
 
 struct Row {
@@ -60,12 +66,55 @@ engine::Completion measure(const std::shared_ptr<engine::Model>& model, int prom
   return session.generate(std::move(request));
 }
 
+// What was done on the simulated card.
+struct Counted {
+  CardWork start;   // boot and self-test
+  CardWork upload;  // of the weights
+  std::optional<CardWork> prompt, decode;
+};
+
+// The same work over several links.
+std::string link_table(const Counted& work, std::span<const simulator::LinkModel> links) {
+  const auto cell = [](const std::optional<CardWork>& w, const simulator::LinkModel& link,
+                       bool rate) {
+    if (!w) return std::string();
+    const double total = model_time(*w, link).total();
+    return rate ? fmt::format("{:.2f}", w->tokens / total) : fmt::format("{:.3f} ms", total * 1e3);
+  };
+  std::string out = fmt::format("\n| {:<22} | {:>9} | {:>9} | {:>12} | {:>9} | {:<8} |\n", "link",
+                                "start", "load", "first token", "tokens/s", "");
+  out += fmt::format("| {:-<22} | {:->8}: | {:->8}: | {:->11}: | {:->8}: | {:-<8} |\n", "", "", "",
+                     "", "", "");
+  for (const simulator::LinkModel& link : links)
+    out += fmt::format("| {:<22} | {:>9} | {:>9} | {:>12} | {:>9} | modelled |\n", link.title,
+                       fmt::format("{:.3f} s", link_seconds(work.start, link)),
+                       fmt::format("{:.3f} s", link_seconds(work.upload, link)),
+                       cell(work.prompt, link, false), cell(work.decode, link, true));
+  return out;
+}
+
+nlohmann::ordered_json link_json(const Counted& work, const simulator::LinkModel& link) {
+  nlohmann::ordered_json modelled = {{"start_seconds", link_seconds(work.start, link)},
+                                     {"load_seconds", link_seconds(work.upload, link)}};
+  if (work.prompt) modelled["first_token_seconds"] = model_time(*work.prompt, link).total();
+  if (work.decode)
+    modelled["tokens_per_second"] = work.decode->tokens / model_time(*work.decode, link).total();
+  return {{"name", link.name},
+          {"title", link.title},
+          {"to_card_bytes_per_second", link.to_card},
+          {"from_card_bytes_per_second", link.from_card},
+          {"round_trip_seconds", link.round_trip},
+          {"modelled", std::move(modelled)}};
+}
+
 // What prompts and tokens cost on the simulated card.
 void count(const BenchOptions& options, const std::shared_ptr<engine::Model>& model) {
   auto* device = dynamic_cast<devices::SimDevice*>(&model->device());
   if (device == nullptr)
-    throw Error("bench: only the simulated card counts", "Use --device sim with --counters.");
+    throw Error("bench: only the simulated card counts",
+                "Use --device sim with --counters or --link.");
   const program::Program& program = model->program();
+  const simulator::CardModel& card = *device->card().options().model;
   const auto snapshot = [&] {
     device->card().settle();
     return device->card().counters();
@@ -82,15 +131,18 @@ void count(const BenchOptions& options, const std::shared_ptr<engine::Model>& mo
   session_options.prefix_cache = false;
   const auto before_upload = snapshot();
   engine::Session session(model, session_options);
-  const CardWork upload = difference(before_upload, snapshot(), 0);
+  Counted counted;
+  counted.start = difference(card, {}, before_upload, 0, 0);
+  counted.upload = difference(card, before_upload, snapshot(), 0, 0);
+  const CardWork& upload = counted.upload;
   const auto file_bytes = static_cast<double>(model->file().tensor_bytes());
   text += fmt::format(
       "upload: {} over the link, {:.3f} times the file's tensors; {:.2f} messages a MiB; modelled "
       "{:.3f} s\n",
-      format_bytes(upload.dma_bytes), static_cast<double>(upload.dma_bytes) / file_bytes,
+      format_bytes(upload.dma_bytes()), static_cast<double>(upload.dma_bytes()) / file_bytes,
       static_cast<double>(upload.round_trips + upload.one_way) / (file_bytes / (1 << 20)),
       model_time(upload).link);
-  json["upload"] = {{"dma_bytes", upload.dma_bytes},
+  json["upload"] = {{"dma_bytes", upload.dma_bytes()},
                     {"message_bytes", upload.message_bytes},
                     {"round_trips", upload.round_trips},
                     {"one_way_messages", upload.one_way},
@@ -108,7 +160,8 @@ void count(const BenchOptions& options, const std::shared_ptr<engine::Model>& mo
   if (options.prompt > 0) {
     const auto before = snapshot();
     session.generate(request(options.prompt, 1));
-    const CardWork work = difference(before, snapshot(), options.prompt);
+    const CardWork work = difference(card, before, snapshot(), options.prompt, 1);
+    counted.prompt = work;
     text += to_text(fmt::format("prompt {}", options.prompt), work, weights);
     json["prompt"] = to_json(work, weights);
   }
@@ -116,22 +169,46 @@ void count(const BenchOptions& options, const std::shared_ptr<engine::Model>& mo
     session.generate(request(1, 1));  // streams are recorded
     const auto before = snapshot();
     session.generate(request(1, options.decode));
-    const CardWork work = difference(before, snapshot(), options.decode);
+    const CardWork work = difference(card, before, snapshot(), options.decode, options.decode);
+    counted.decode = work;
     const auto wanted = static_cast<uint64_t>(options.decode) *
                         (weights + program::kv_bytes_read(program, options.decode / 2));
     text += to_text(fmt::format("decode {}", options.decode), work, wanted);
     json["decode"] = to_json(work, wanted);
   }
+  if (!options.counters) {
+    text = fmt::format(
+        "{} on the {}.\nstart: boot and self-test, without the pauses of the boot; load: {}; "
+        "first token: of a prompt of {}. Link and card in turns, from what was counted: modelled, "
+        "not measured.\n",
+        program.name, model->device().description(), format_bytes(upload.dma_bytes()),
+        options.prompt);
+  }
+  if (!options.links.empty()) text += link_table(counted, options.links);
+  for (const simulator::LinkModel& link : options.links)
+    json["links"].push_back(link_json(counted, link));
   print(options.json ? json.dump(2) + "\n" : text);
 }
 
-void bench(const BenchOptions& options) {
+void bench(BenchOptions options) {
   ModelOptions model_options = options.model;
-  model_options.open.counters = options.counters;
+  // A link's cost is modelled from counts; the run itself need not take that time.
+  const std::string link = std::exchange(model_options.open.link, {});
+  if (link == "all") {
+    const auto all = simulator::link_models();
+    options.links.assign(all.begin(), all.end());
+  } else if (!link.empty()) {
+    options.links.push_back(simulator::link_model(link));
+  }
+  model_options.open.counters = options.counters || !options.links.empty();
   const auto model = load(model_options);
-  if (model->translates())
+  if (model->translates()) {
+    if (!options.links.empty())
+      throw Error("bench: --link is for models that answer, not for those that translate",
+                  "--counters shows what a translation costs on the card.");
     return bench_translation(model, {options.repetitions, options.counters, options.json});
-  if (options.counters) return count(options, model);
+  }
+  if (model_options.open.counters) return count(options, model);
   const program::Program& program = model->program();
   if (options.prompt + options.decode + 1 > program.context_length)
     fail("bench: {} + {} tokens do not fit the model's context of {}", options.prompt,
@@ -209,7 +286,11 @@ void add_bench(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   CLI::App* command = app.add_subcommand("bench", "Measure prompt and decode speed");
   add_model_options(*command, options->model);
+  add_record_option(*command, options->model);
   command->remove_option(command->get_option("--ctx"));
+  command->get_option("--link")->description(
+      std::string("--device sim: what a link would make of it, modelled; ") + kLinkHelp +
+      ", or all");
   command->add_option("-p,--prompt", options->prompt, "tokens of the prompt test; 0: none")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
@@ -223,7 +304,7 @@ void add_bench(CLI::App& app) {
                     "--device sim: what a token costs, and a time modelled from it");
   command->add_flag("--json", options->json, "the result as JSON");
   command->footer("Example: outboard bench smollm2 -p 512 -n 128 -t 2");
-  command->callback([options] { bench(*options); });
+  command->callback([options] { recorded(options->model, [&] { bench(*options); }); });
 }
 
 }  // namespace outboard::cli

@@ -90,7 +90,8 @@ void count(const std::shared_ptr<engine::Model>& model, bool as_json) {
   const engine::Translator::Work& after_work = translator.work();
   const auto searches = static_cast<int>(after_work.searches - before_work.searches);
   const auto encodes = static_cast<int>(after_work.encodes - before_work.encodes);
-  const CardWork work = difference(before, snapshot(), searches + encodes);
+  const CardWork work = difference(*device->card().options().model, before, snapshot(),
+                                   searches + encodes, searches + encodes);
   const program::Program& program = model->program();
   const auto wanted = static_cast<uint64_t>(searches) * program::weight_bytes_per_token(program);
   if (as_json) {

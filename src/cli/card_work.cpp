@@ -9,15 +9,10 @@
 namespace outboard::cli {
 namespace {
 
-constexpr double kVramBytesPerSecond = 960e9;
-constexpr double kClock = 2.3e9;
-constexpr double kSimds = 96 * 2;
+constexpr double kSimdsOfUnit = 2;
 constexpr double kWmmaClocks = 32;
 constexpr double kTranscendentalClocks = 4;
 constexpr double kGapSeconds = 4e-6;
-constexpr double kRoundTripSeconds = 20e-6;
-constexpr double kOneWaySeconds = 5e-6;
-constexpr double kLinkBytesPerSecond = 2.8e9;
 
 double real(uint64_t n) { return static_cast<double>(n); }
 
@@ -27,10 +22,12 @@ uint64_t other_instructions(const simulator::compute::Counters& c) {
 
 }  // namespace
 
-CardWork difference(const simulator::CardCounters& before, const simulator::CardCounters& after,
-                    int tokens) {
+CardWork difference(const simulator::CardModel& card, const simulator::CardCounters& before,
+                    const simulator::CardCounters& after, int tokens, int steps) {
   CardWork w;
+  w.card = &card;
   w.tokens = tokens;
+  w.steps = steps;
   w.round_trips = after.config_reads - before.config_reads + after.resets - before.resets +
                   after.shared_regions - before.shared_regions;
   w.one_way = after.config_writes - before.config_writes;
@@ -40,24 +37,31 @@ CardWork difference(const simulator::CardCounters& before, const simulator::Card
     w.message_bytes += after.mmio_read_bytes[bar] - before.mmio_read_bytes[bar] +
                        after.mmio_write_bytes[bar] - before.mmio_write_bytes[bar];
   }
-  w.dma_bytes =
-      after.dma_read_bytes - before.dma_read_bytes + after.dma_write_bytes - before.dma_write_bytes;
+  w.dma_read_bytes = after.dma_read_bytes - before.dma_read_bytes;
+  w.dma_write_bytes = after.dma_write_bytes - before.dma_write_bytes;
   w.compute = after.compute;
   w.compute -= before.compute;
   return w;
 }
 
-ModelledTime model_time(const CardWork& work) {
+double link_seconds(const CardWork& work, const simulator::LinkModel& link) {
+  using simulator::kAnsweredSeconds, simulator::kMessageSeconds;
+  return real(work.round_trips) * (kAnsweredSeconds + link.round_trip) +
+         real(work.one_way) * kMessageSeconds + work.steps * link.round_trip +
+         real(work.dma_read_bytes + work.message_bytes) / link.to_card +
+         real(work.dma_write_bytes) / link.from_card;
+}
+
+ModelledTime model_time(const CardWork& work, const simulator::LinkModel& link) {
   const simulator::compute::Counters& c = work.compute;
   ModelledTime t;
-  t.memory = real(c.gl2_miss_bytes) / kVramBytesPerSecond;
+  t.memory = real(c.gl2_miss_bytes) / work.card->vram_bytes_per_second;
   const double clocks = real(c.instructions() - c.wmma - c.transcendental) +
                         real(c.wmma) * kWmmaClocks +
                         real(c.transcendental) * kTranscendentalClocks + real(c.lds_bank_conflicts);
-  t.issue = clocks / (kSimds * kClock);
+  t.issue = clocks / (work.card->compute_units() * kSimdsOfUnit * work.card->clock);
   t.gaps = real(c.dispatches) * kGapSeconds;
-  t.link = real(work.round_trips) * kRoundTripSeconds + real(work.one_way) * kOneWaySeconds +
-           real(work.dma_bytes) / kLinkBytesPerSecond;
+  t.link = link_seconds(work, link);
   return t;
 }
 
@@ -68,7 +72,7 @@ nlohmann::ordered_json to_json(const CardWork& w, uint64_t wanted_bytes) {
           {"round_trips", w.round_trips},
           {"one_way_messages", w.one_way},
           {"message_bytes", w.message_bytes},
-          {"dma_bytes", w.dma_bytes},
+          {"dma_bytes", w.dma_bytes()},
           {"dispatches", c.dispatches},
           {"waves", c.waves},
           {"instructions",
@@ -101,7 +105,7 @@ std::string to_text(const std::string& name, const CardWork& w, uint64_t wanted_
   std::string out = fmt::format("{}, a {} of {}:\n", name, unit, w.tokens);
   out += fmt::format("  link          {:.2f} round trips, {:.3f} one-way messages, {} by DMA\n",
                      real(w.round_trips) / n, real(w.one_way) / n,
-                     format_bytes(static_cast<uint64_t>(real(w.dma_bytes) / n)));
+                     format_bytes(static_cast<uint64_t>(real(w.dma_bytes()) / n)));
   out += fmt::format("  dispatches    {:.1f}\n", real(c.dispatches) / n);
   out += fmt::format(
       "  instructions  {:.2f} M: {:.2f} vector, {:.2f} dot, {:.3f} WMMA, {:.2f} LDS, {:.2f} loads, "

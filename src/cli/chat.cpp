@@ -1,16 +1,18 @@
 // outboard chat: a conversation.
-#include <editline/readline.h>
 #include <unistd.h>
 
 #include <cstdlib>
-#include <fstream>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
 
 #include "cli/commands.h"
+#include "cli/line_editor.h"
 #include "cli/options.h"
+#include "cli/recording.h"
 #include "support/error.h"
+#include "support/notice.h"
+#include "support/output_file.h"
 
 namespace outboard::cli {
 namespace {
@@ -25,56 +27,42 @@ constexpr const char* kHelp =
     "/load FILE        go on with a saved conversation\n"
     "/exit             leave (so does Ctrl-D)\n"
     "\"\"\"               begin and end a message of several lines\n"
-    "Ctrl-C stops an answer.\n";
+    "Ctrl-C stops an answer, or clears the line; twice in a row it leaves.\n";
 
 struct ChatOptions {
   ModelOptions model;
   SamplingOptions sampling;
   std::string system;
+  bool trust_markers = false;
+  bool no_history = false;
 };
 
 // An error that the conversation outlives.
 void report(const Error& e) {
-  fmt::print(stderr, "{}\n{}{}", e.message(), e.hint(), e.hint().empty() ? "" : "\n");
+  notice("{}\n{}{}", e.message(), e.hint(), e.hint().empty() ? "" : "\n");
 }
 
-// Lines with editing and history on a terminal, plain lines otherwise.
-class LineReader {
+// What a person types, or what comes through a pipe.
+class Input {
  public:
-  LineReader() : terminal_(isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1) {
-    if (!terminal_) return;
-    rl_initialize();
-    using_history();
-    stifle_history(1000);
-    if (const char* home = std::getenv("HOME")) {
-      history_ = std::string(home) + "/.outboard_history";
-      read_history(history_.c_str());  // absent on the first day
-    }
+  explicit Input(bool keeps_history) {
+    if (isatty(STDIN_FILENO) == 1 && isatty(STDOUT_FILENO) == 1)
+      editor_.emplace(keeps_history ? history_file() : std::filesystem::path());
   }
-  ~LineReader() {
-    if (terminal_ && !history_.empty()) write_history(history_.c_str());
-  }
-  LineReader(const LineReader&) = delete;
-  LineReader& operator=(const LineReader&) = delete;
 
-  bool terminal() const { return terminal_; }
+  bool terminal() const { return editor_.has_value(); }
 
-  // none at the end of the input
-  std::optional<std::string> read(const char* prompt) {
-    if (!terminal_) {
-      std::string line;
-      if (!std::getline(std::cin, line)) return std::nullopt;
-      return line;
-    }
-    const std::unique_ptr<char, decltype(&std::free)> line(readline(prompt), &std::free);
-    if (!line) return std::nullopt;
-    if (*line != '\0') add_history(line.get());
-    return std::string(line.get());
+  using End = LineEditor::End;
+  LineEditor::Typed read(const char* prompt) {
+    if (editor_) return editor_->read(prompt);
+    std::string line;
+    if (!std::getline(std::cin, line)) return {End::kEndOfInput, {}};
+    if (line.ends_with('\r')) line.pop_back();
+    return {End::kLine, std::move(line)};
   }
 
  private:
-  bool terminal_;
-  std::string history_;
+  std::optional<LineEditor> editor_;
 };
 
 class Chat {
@@ -82,7 +70,8 @@ class Chat {
   explicit Chat(ChatOptions options)
       : options_(std::move(options)),
         model_(load(options_.model)),
-        session_(model_, session_options()) {
+        session_(model_, session_options()),
+        input_(!options_.no_history) {
     if (!model_->has_chat_template())
       throw Error(
           fmt::format("{} is a base model: it has no chat template", model_->program().name),
@@ -91,9 +80,9 @@ class Chat {
   }
 
   void loop() {
-    if (reader_.terminal())
-      fmt::print(stderr, "{} on {}. /help lists the commands.\n", model_->program().name,
-                 model_->device().description());
+    if (input_.terminal())
+      notice("{} on {}. /help lists the commands.\n", model_->program().name,
+             model_->device().description());
     while (std::optional<std::string> line = read_message()) {
       if (line->empty()) continue;
       if (line->starts_with('/')) {
@@ -107,7 +96,7 @@ class Chat {
       }
       answer(*line);
     }
-    if (reader_.terminal()) print("\n");
+    if (input_.terminal()) print("\n");
   }
 
  private:
@@ -117,17 +106,31 @@ class Chat {
     return options;
   }
 
+  // none: at the end of the input, or after Ctrl-C twice in a row
   std::optional<std::string> read_message() {
-    std::optional<std::string> line = reader_.read(">>> ");
-    if (!line || !line->starts_with("\"\"\"")) return line;
-    std::string message = line->substr(3);
+    bool before = false;  // Ctrl-C, and nothing since
+    for (;;) {
+      LineEditor::Typed typed = input_.read(">>> ");
+      if (typed.end == Input::End::kLine && typed.line.starts_with("\"\"\""))
+        typed = read_lines(typed.line.substr(3));
+      if (typed.end == Input::End::kEndOfInput) return std::nullopt;
+      if (typed.end == Input::End::kLine) return typed.line;
+      if (before && typed.line.empty()) return std::nullopt;
+      if (typed.line.empty()) notice("Ctrl-C again, Ctrl-D or /exit ends the conversation.\n");
+      before = true;
+    }
+  }
+
+  // The rest of a message of several lines.
+  LineEditor::Typed read_lines(std::string message) {
     while (!message.ends_with("\"\"\"")) {
-      const std::optional<std::string> next = reader_.read("... ");
-      if (!next) return message;
-      message += (message.empty() ? "" : "\n") + *next;
+      const LineEditor::Typed next = input_.read("... ");
+      if (next.end == Input::End::kInterrupt) return next;
+      if (next.end == Input::End::kEndOfInput) return {Input::End::kLine, std::move(message)};
+      message += (message.empty() ? "" : "\n") + next.line;
     }
     message.resize(message.size() - 3);
-    return message;
+    return {Input::End::kLine, std::move(message)};
   }
 
   void clear() {
@@ -139,8 +142,11 @@ class Chat {
     messages_.push_back({"user", message});
     engine::Request request;
     try {
-      request.prompt = model_->chat_tokens(messages_);
-      apply(options_.sampling, request);
+      text::ChatOptions chat;
+      chat.trust_markers = options_.trust_markers;
+      if (!options_.trust_markers) tell_of_markers(model_->tokenizer(), message);
+      request.prompt = model_->chat_tokens(messages_, chat);
+      apply(options_.sampling, *model_, request);
       const InterruptGuard guard;
       request.cancel = &InterruptGuard::flag();
       request.on_text = [](std::string_view text) { print(text); };
@@ -148,7 +154,8 @@ class Chat {
       print("\n");
       messages_.push_back({"assistant", c.text});
       if (c.finish == engine::Finish::kContextFull) explain_full_context();
-      if (stats_) fmt::print(stderr, "[{}]\n", speed_line(c));
+      if (c.finish == engine::Finish::kCancelled) notice("[stopped: the answer is cut here]\n");
+      if (stats_) notice("[{}]\n", speed_line(c));
     } catch (const Error& e) {
       // The message that can't be answered is taken back; the conversation goes on.
       messages_.pop_back();
@@ -158,10 +165,10 @@ class Chat {
   }
 
   void explain_full_context() const {
-    fmt::print(stderr,
-               "The context of {} tokens is full. /clear starts over; --ctx makes it larger (this "
-               "model can take {}).\n",
-               session_.context(), model_->program().context_length);
+    notice(
+        "The context of {} tokens is full. /clear starts over; --ctx makes it larger (this "
+        "model can take {}).\n",
+        session_.context(), model_->program().context_length);
   }
 
   void command(const std::string& line) {
@@ -169,7 +176,7 @@ class Chat {
     const std::string name = line.substr(0, space);
     const std::string argument = space == std::string::npos ? "" : line.substr(space + 1);
     if (name == "/help" || name == "/?") {
-      fmt::print(stderr, "{}", kHelp);
+      notice("{}", kHelp);
     } else if (name == "/clear") {
       clear();
     } else if (name == "/system") {
@@ -184,7 +191,7 @@ class Chat {
     } else if (name == "/load") {
       load_conversation(argument);
     } else {
-      fmt::print(stderr, "{} is no command. /help lists them.\n", name);
+      notice("{} is no command. /help lists them.\n", name);
     }
   }
 
@@ -224,14 +231,13 @@ class Chat {
     nlohmann::ordered_json list = nlohmann::ordered_json::array();
     for (const text::Message& m : messages_)
       list.push_back({{"role", m.role}, {"content", m.content}});
-    std::ofstream file(path);
-    if (!file) throw system_error("create", path);
-    file << list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
-    if (!file.flush()) throw system_error("write", path);
+    OutputFile file(path);
+    file.write(list.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    file.finish();
   }
 
   void load_conversation(const std::string& path) {
-    const auto list = nlohmann::ordered_json::parse(read_text(path), nullptr, false);
+    const auto list = nlohmann::ordered_json::parse(read_whole(path), nullptr, false);
     std::vector<text::Message> loaded;
     if (list.is_array())
       for (const auto& m : list)
@@ -246,7 +252,7 @@ class Chat {
   ChatOptions options_;
   std::shared_ptr<engine::Model> model_;
   engine::Session session_;
-  LineReader reader_;
+  Input input_;
   std::vector<text::Message> messages_;
   bool stats_ = false;
 };
@@ -257,10 +263,14 @@ void add_chat(CLI::App& app) {
   auto options = std::make_shared<ChatOptions>();
   CLI::App* command = app.add_subcommand("chat", "Talk with a model");
   add_model_options(*command, options->model);
+  add_record_option(*command, options->model);
   command->add_option("--system", options->system, "system message");
+  command->add_flag("--no-history", options->no_history,
+                    "neither read nor keep the history of what is typed");
+  add_trust_option(*command, options->trust_markers);
   add_sampling_options(*command, options->sampling);
   command->footer("Example: outboard chat smollm2 --system \"Answer in one sentence.\"");
-  command->callback([options] { Chat(*options).loop(); });
+  command->callback([options] { recorded(options->model, [&] { Chat(*options).loop(); }); });
 }
 
 }  // namespace outboard::cli

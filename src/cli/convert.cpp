@@ -4,6 +4,7 @@
 #include "cli/options.h"
 #include "formats/quantize_model.h"
 #include "support/error.h"
+#include "support/notice.h"
 #include "support/progress.h"
 
 namespace outboard::cli {
@@ -16,6 +17,7 @@ struct ConvertOptions {
   std::string name;
   int threads = 0;
   bool force = false;
+  bool ignore_unknown = false;
 };
 
 // "opus-2020-02-26" of models/opus-2020-02-26/ and of opus-2020-02-26.zip.
@@ -29,6 +31,7 @@ void convert(const ConvertOptions& options) {
   const formats::Mix mix = mix_of("convert", options.type);
   check_output(options.out, options.force);
   formats::Model model = formats::open_model(options.in);
+  judge_unknown(model, options.ignore_unknown);
   if (!options.name.empty()) {
     model.metadata.set("general.name", options.name);
   } else if (!model.metadata.contains("general.name")) {
@@ -39,11 +42,14 @@ void convert(const ConvertOptions& options) {
   uint64_t bytes = 0;
   {
     Progress bar("converting", model.tensor_bytes());
-    how.progress = [&](uint64_t done, uint64_t) { bar.update(done); };
+    const InterruptGuard guard;
+    how.progress = [&](uint64_t done, uint64_t) {
+      stop_if_interrupted("convert");
+      bar.update(done);
+    };
     bytes = formats::quantize_model(model, options.out, mix, how);
   }
-  fmt::print(stderr, "{}: {}, {} tensors\n", options.out, format_bytes(bytes),
-             model.tensors().size());
+  notice("{}: {}, {} tensors\n", options.out, format_bytes(bytes), model.tensors().size());
 }
 
 }  // namespace
@@ -57,8 +63,8 @@ void add_convert(CLI::App& app) {
   command->add_option("--type", options->type, "type of most tensors, see below")
       ->capture_default_str();
   command->add_option("--name", options->name, "the model's name (default: IN's)");
-  command->add_option("--threads,-t", options->threads, "CPU threads; 0: one a core")
-      ->check(CLI::Range(0, 1024));
+  add_threads_option(*command, options->threads);
+  add_ignore_option(*command, options->ignore_unknown);
   command->add_flag("--force", options->force, "replace OUT if it exists");
   command->footer(
       "Folders: Hugging Face's (config.json, model.safetensors or pytorch_model.bin) of Llama, "

@@ -5,6 +5,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "engine/engine.h"
 #include "hub/hub.h"
 #include "models/models.h"
 #include "program/cost.h"
@@ -80,9 +81,10 @@ std::vector<std::pair<int64_t, size_t>> memory_table(const program::Program& pro
 }
 
 // A file of a family that Outboard can't run is still worth showing.
-std::optional<program::Program> try_build(const formats::Model& model, std::string& why) {
+std::optional<program::Program> try_build(const formats::Model& model, std::string& why,
+                                          std::vector<std::string>& unknown) {
   try {
-    return models::build_program(model);
+    return models::build_program(model, &unknown);
   } catch (const Error& e) {
     why = e.hint().empty() ? e.message() : e.message() + " " + e.hint();
     return std::nullopt;
@@ -90,7 +92,7 @@ std::optional<program::Program> try_build(const formats::Model& model, std::stri
 }
 
 void print_json(const formats::Model& model, const std::optional<program::Program>& program,
-                const std::string& why) {
+                const std::string& why, const std::vector<std::string>& unknown) {
   Json json;
   json["path"] = model.path.string();
   for (const auto& [key, value] : model.metadata.entries()) json["metadata"][key] = to_json(value);
@@ -111,11 +113,12 @@ void print_json(const formats::Model& model, const std::optional<program::Progra
   } else {
     json["not_runnable"] = why;
   }
+  json["unknown"] = unknown;
   print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
 void print_text(const formats::Model& model, const std::optional<program::Program>& program,
-                const std::string& why) {
+                const std::string& why, const std::vector<std::string>& unknown) {
   std::string out = fmt::format("{}\n\nMetadata\n", model.path.string());
   for (const auto& [key, value] : model.metadata.entries())
     out += fmt::format("  {:<44} {}\n", key, preview(value));
@@ -136,6 +139,9 @@ void print_text(const formats::Model& model, const std::optional<program::Progra
   } else {
     out += fmt::format("\nOutboard can't run this model: {}\n", why);
   }
+  if (!unknown.empty())
+    out += fmt::format("\nThe model asks for what Outboard does not know:\n  {}\n",
+                       fmt::join(unknown, "\n  "));
   print(out);
 }
 
@@ -143,8 +149,11 @@ void inspect(const InspectOptions& options) {
   const formats::Model model = formats::open_model(hub::find_model(options.model));
   if (options.program) return print(program::to_string(models::build_program(model)));
   std::string why;
-  const std::optional<program::Program> program = try_build(model, why);
-  options.json ? print_json(model, program, why) : print_text(model, program, why);
+  std::vector<std::string> unknown = model.unknown;
+  const std::optional<program::Program> program = try_build(model, why, unknown);
+  engine::add_unheard(model.metadata, unknown);
+  options.json ? print_json(model, program, why, unknown)
+               : print_text(model, program, why, unknown);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "support/error.h"
+#include "support/files_in_use.h"
 
 namespace outboard::cli {
 
@@ -16,6 +17,12 @@ LineReader::LineReader(const std::string& path)
     : path_(path == "-" ? "standard input" : path),
       file_(path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
   if (file_ < 0) throw system_error("open", path_);
+  try {
+    note_read(file_, path_);
+  } catch (...) {  // the destructor of a half-made object does not run
+    if (file_ != STDIN_FILENO) ::close(file_);
+    throw;
+  }
 }
 
 LineReader::~LineReader() {
@@ -30,6 +37,8 @@ bool LineReader::fill(bool wait) {
   const ssize_t count = ::read(file_, bytes.data(), bytes.size());
   if (count < 0) {
     if (errno == EINTR || errno == EAGAIN) return false;
+    if (errno == EISDIR)
+      throw Error(path_ + ": this is a folder, expected a text file", "Name a file.");
     throw system_error("read", path_);
   }
   if (count == 0) ended_ = true;

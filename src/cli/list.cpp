@@ -7,6 +7,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "hub/hub.h"
+#include "support/notice.h"
 #include "support/progress.h"
 
 namespace outboard::cli {
@@ -17,11 +18,12 @@ void list(bool json) {
   if (json) {
     nlohmann::ordered_json out = nlohmann::ordered_json::array();
     for (const hub::Installed& m : models)
-      out.push_back({{"name", m.name}, {"path", m.path.string()}, {"bytes", m.bytes}});
+      out.push_back(
+          {{"name", m.name}, {"path", m.path.string()}, {"bytes", m.bytes}, {"from", m.from}});
     return print(out.dump(2) + "\n");
   }
   if (models.empty()) {
-    fmt::print(stderr, "No models yet. `outboard pull smollm2` gets one of 98 MB.\n");
+    notice("No models yet. `outboard pull smollm2` gets one of 98 MB.\n");
     return;
   }
   size_t width = 0;

@@ -7,6 +7,9 @@
 #include "cli/commands.h"
 #include "link/guard.h"
 #include "support/error.h"
+#include "support/files_in_use.h"
+#include "support/lost_mappings.h"
+#include "support/notice.h"
 
 namespace {
 
@@ -52,9 +55,12 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  outboard::hold_standard_streams();
   // A reader that goes away (| head) ends output with an error that is reported, not a signal.
   std::signal(SIGPIPE, SIG_IGN);
   try {
+    outboard::watch_files();
+    outboard::survive_lost_mappings();
     outboard::link::set_guard_program(outboard::link::own_path());
     return run(argc, argv);
   } catch (const outboard::Error& e) {

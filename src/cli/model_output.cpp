@@ -2,10 +2,12 @@
 
 #include <fmt/ranges.h>
 
-#include <filesystem>
 #include <vector>
 
+#include "cli/options.h"
 #include "support/error.h"
+#include "support/files_in_use.h"
+#include "support/output_file.h"
 
 namespace outboard::cli {
 
@@ -18,8 +20,18 @@ formats::Mix mix_of(std::string_view command, const std::string& type) {
 }
 
 void check_output(const std::string& path, bool force) {
-  if (std::filesystem::exists(path) && !force)
+  const OutputPlace place = output_place(path);
+  if (place.kind == OutputPlace::Kind::kFile && !force)
     throw Error(fmt::format("{} exists", path), "Choose another name, or replace it with --force.");
+  if (place.kind == OutputPlace::Kind::kBlocks && !force)
+    throw Error(fmt::format("{} is a disk, and what is on it would be written over", path),
+                "Choose another name, or write to it with --force.");
+  claim_output(path, "OUT");
+}
+
+void stop_if_interrupted(std::string_view command) {
+  if (InterruptGuard::flag())
+    throw Error(fmt::format("{}: stopped", command), "Nothing was written.");
 }
 
 std::string types_help() {

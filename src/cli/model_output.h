@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "formats/quantize_model.h"
 
@@ -9,8 +10,12 @@ namespace outboard::cli {
 
 // Throws Error that opens with the command and lists the types.
 formats::Mix mix_of(std::string_view command, const std::string& type);
-// Throws Error when the file is there and is not to be replaced.
+// Before any work: throws Error when the file is there and is not to be replaced, when it is one
+// that the command reads, and when nothing can be written there. A character device or a pipe is
+// written to without more words.
 void check_output(const std::string& path, bool force);
+// Throws Error after Ctrl-C (InterruptGuard), so that no half file is left behind.
+void stop_if_interrupted(std::string_view command);
 // The types, a line each, for a command's help.
 std::string types_help();
 

@@ -1,20 +1,43 @@
 #include "cli/options.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <fstream>
-#include <iostream>
-#include <iterator>
+#include <memory>
 
+#include "cli/sim.h"
 #include "devices/amd/driver/firmware.h"
 #include "devices/sim_device.h"
 #include "hub/firmware.h"
 #include "hub/hub.h"
 #include "support/error.h"
+#include "support/files_in_use.h"
+#include "support/mapped_file.h"
+#include "support/notice.h"
+#include "support/thread_team.h"
 
 namespace outboard::cli {
+
+void add_threads_option(CLI::App& command, int& threads, const std::string& about) {
+  constexpr int kMost = 1024;
+  command.add_option("--threads,-t", threads, about)
+      ->check(CLI::Range(0, kMost))
+      ->transform([](const std::string& text) {
+        int asked = 0;
+        if (!CLI::detail::lexical_cast(text, asked) || asked <= 0 || asked > kMost) return text;
+        const int used = ThreadTeam::limited(asked);
+        if (used == asked) return text;
+        notice("outboard: --threads {}: this process may use {}; {}\n", asked,
+               used == 1 ? "1 processor" : fmt::format("{} processors", used),
+               used == 1 ? "1 thread" : fmt::format("{} threads", used));
+        return std::to_string(used);
+      })
+      ->capture_default_str();
+}
 
 void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("MODEL", options.model, "model file, Hugging Face folder or pulled name")
@@ -22,11 +45,9 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--device", options.device,
                   "where to run: auto, cpu, amd (the card), remote:HOST:PORT, tinygpu:SOCKET, "
-                  "pci:ADDRESS, sim (the simulated card)")
+                  "pci:ADDRESS, sim (the simulated card; sim:xt, sim:gre: its sisters)")
       ->capture_default_str();
-  command.add_option("--threads,-t", options.open.threads, "CPU threads; 0: one a core")
-      ->check(CLI::Range(0, 1024))
-      ->capture_default_str();
+  add_threads_option(command, options.open.threads);
   command.add_option("--firmware-dir", options.open.firmware,
                      "folder with the card's firmware; else what was pulled, or the system's");
   command.add_flag("--take", options.open.take,
@@ -34,10 +55,15 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_flag("--strict", options.open.strict,
                    "--device sim: look for rules of the hardware that are broken (slow)");
   command
+      .add_option("--link", options.open.link,
+                  std::string("--device sim: ") + kLinkHelp + "; default: it takes no time")
+      ->type_name("NAME");
+  command
       .add_option("--ctx,-c", options.context,
                   "context in tokens; 0: the model's own, at most 8192")
       ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
+  add_ignore_option(command, options.ignore_unknown);
 }
 
 namespace {
@@ -48,23 +74,26 @@ void report_rules(engine::Model& model) {
   if (device == nullptr) return;
   try {
     const std::vector<std::string> rules = device->shut_down();
-    for (const std::string& rule : rules) fmt::print(stderr, "outboard: {}\n", rule);
-    fmt::print(stderr, "outboard: strict: {} rules broken\n", rules.size());
+    for (const std::string& rule : rules) notice("outboard: {}\n", rule);
+    notice("outboard: strict: {} rules broken\n", rules.size());
   } catch (const Error& e) {  // called from a destructor
-    fmt::print(stderr, "outboard: strict: the card could not be put to rest: {}\n", e.message());
+    notice("outboard: strict: the card could not be put to rest: {}\n", e.message());
   }
 }
+
+void tell(std::string_view text) { notice("outboard: {}\n", text); }
 
 }  // namespace
 
 std::shared_ptr<engine::Model> load(const ModelOptions& options) {
   devices::OpenOptions open = options.open;
   if (open.firmware.empty()) open.firmware = firmware_folders();
-  open.on_notice = [](std::string_view text) { fmt::print(stderr, "outboard: {}\n", text); };
+  open.on_notice = tell;
   if (isatty(STDERR_FILENO) == 1)
-    open.on_stage = [](std::string_view stage) { fmt::print(stderr, "\r\033[Kcard: {}", stage); };
-  auto model = engine::Model::load(hub::find_model(options.model), {options.device, open});
-  if (open.on_stage) fmt::print(stderr, "\r\033[K");
+    open.on_stage = [](std::string_view stage) { notice("\r\033[Kcard: {}", stage); };
+  auto model = engine::Model::load(hub::find_model(options.model),
+                                   {options.device, open, options.ignore_unknown});
+  if (open.on_stage) notice("\r\033[K");
   if (!open.strict) return model;
   // When the last session is gone.
   engine::Model* plain = model.get();
@@ -75,24 +104,31 @@ void add_sampling_options(CLI::App& command, SamplingOptions& options) {
   command.add_option("-n", options.max_tokens, "most tokens to answer; -1: until the model ends")
       ->check(CLI::Range(-1, 1 << 30))
       ->capture_default_str();
-  command.add_option("--temp", options.temperature, "temperature; 0: always the likeliest token")
-      ->check(CLI::Range(0.0, 100.0))
-      ->capture_default_str();
-  command.add_option("--top-k", options.top_k, "choose among the K likeliest; 0: all")
-      ->check(CLI::Range(0, 1 << 30))
-      ->capture_default_str();
-  command.add_option("--top-p", options.top_p, "choose among the likeliest that reach P together")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
+  // Not said here: what the model's file asks for, or these.
+  const engine::SamplingSettings usual;
+  const auto or_model = [](std::string_view about, auto value) {
+    return fmt::format("{} [the model's own, or {:g}]", about, static_cast<double>(value));
+  };
   command
-      .add_option("--min-p", options.min_p, "drop tokens less than P times as likely as the best")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
+      .add_option("--temp", options.temperature,
+                  or_model("temperature; 0: always the likeliest token", usual.temperature))
+      ->check(CLI::Range(0.0, 100.0));
+  command
+      .add_option("--top-k", options.top_k,
+                  or_model("choose among the K likeliest; 0: all", usual.top_k))
+      ->check(CLI::Range(0, 1 << 30));
+  command
+      .add_option("--top-p", options.top_p,
+                  or_model("choose among the likeliest that reach P together", usual.top_p))
+      ->check(CLI::Range(0.0, 1.0));
+  command
+      .add_option("--min-p", options.min_p,
+                  or_model("drop tokens less than P times as likely as the best", usual.min_p))
+      ->check(CLI::Range(0.0, 1.0));
   command
       .add_option("--repeat-penalty", options.repeat_penalty,
-                  "make the last 64 tokens less likely; 1: off")
-      ->check(CLI::Range(0.01, 100.0))
-      ->capture_default_str();
+                  or_model("make the last 64 tokens less likely; 1: off", usual.repeat_penalty))
+      ->check(CLI::Range(0.01, 100.0));
   command.add_option("--seed", options.seed, "seed of the random choice; -1: a new one each time")
       ->check(CLI::Range(int64_t{-1}, INT64_MAX))
       ->capture_default_str();
@@ -100,34 +136,87 @@ void add_sampling_options(CLI::App& command, SamplingOptions& options) {
       ->take_all();
 }
 
-void apply(const SamplingOptions& options, engine::Request& request) {
+void apply(const SamplingOptions& options, const engine::Model& model, engine::Request& request) {
+  engine::SamplingSettings& settings = request;
+  settings = engine::sampling_of(model.file().metadata);
+  settings.temperature = options.temperature.value_or(settings.temperature);
+  settings.top_k = options.top_k.value_or(settings.top_k);
+  settings.top_p = options.top_p.value_or(settings.top_p);
+  settings.min_p = options.min_p.value_or(settings.min_p);
+  settings.repeat_penalty = options.repeat_penalty.value_or(settings.repeat_penalty);
   request.max_tokens = options.max_tokens;
-  request.temperature = options.temperature;
-  request.top_k = options.top_k;
-  request.top_p = options.top_p;
-  request.min_p = options.min_p;
-  request.repeat_penalty = options.repeat_penalty;
   request.stop = options.stop;
   if (options.seed >= 0) request.seed = static_cast<uint64_t>(options.seed);
 }
 
+void add_ignore_option(CLI::App& command, bool& ignore_unknown) {
+  command.add_flag("--ignore-unknown", ignore_unknown,
+                   "go on with a model that asks for what Outboard does not know");
+}
+
+void judge_unknown(const formats::Model& model, bool ignore_unknown,
+                   const std::vector<std::string>& more) {
+  std::vector<std::string> unknown = model.unknown;
+  unknown.insert(unknown.end(), more.begin(), more.end());
+  engine::judge_unknown(model, unknown, ignore_unknown, tell);
+}
+
+void add_trust_option(CLI::App& command, bool& trust_markers) {
+  command.add_flag("--trust-markers", trust_markers,
+                   "markers such as <|im_end|> inside messages become control tokens, as if the "
+                   "chat template had written them");
+}
+
+void tell_of_markers(const text::Tokenizer& tokenizer, std::string_view message) {
+  const std::vector<std::string> markers = tokenizer.markers_in(message);
+  if (markers.empty()) return;
+  constexpr size_t kShown = 5;
+  std::string list;
+  for (size_t i = 0; i < std::min(kShown, markers.size()); ++i)
+    list += (i == 0 ? "" : ", ") + markers[i];
+  if (markers.size() > kShown) list += ", ...";
+  notice("outboard: {} in the message: taken as text (--trust-markers makes it a marker)\n", list);
+}
+
 std::vector<std::filesystem::path> firmware_folders() {
   std::vector<std::filesystem::path> folders = devices::amd::driver::system_firmware_folders();
-  folders.insert(folders.begin(), hub::firmware_folder());
+  // Where nothing says where pulled files lie (a service without HOME), none were pulled.
+  if (hub::has_model_folder()) folders.insert(folders.begin(), hub::firmware_folder());
   return folders;
 }
 
-std::string read_text(const std::string& path) {
-  if (path == "-")
-    return {std::istreambuf_iterator<char>(std::cin), std::istreambuf_iterator<char>()};
-  std::ifstream file(path, std::ios::binary);
-  if (!file) throw system_error("open", path);
-  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (file.bad()) throw system_error("read", path);
-  return text;
+namespace {
+
+std::string read(const std::string& path, bool is_only_read) {
+  const std::string name = path == "-" ? "standard input" : path;
+  const int file = path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) throw system_error("open", name);
+  const std::unique_ptr<const int, void (*)(const int*)> closed(&file, [](const int* opened) {
+    if (*opened != STDIN_FILENO) ::close(*opened);
+  });
+  if (is_only_read) note_read(file, name);
+  std::string text;
+  std::array<char, 1 << 16> bytes;
+  for (;;) {
+    const ssize_t count = ::read(file, bytes.data(), bytes.size());
+    if (count == 0) return text;
+    if (count > 0) {
+      text.append(bytes.data(), static_cast<size_t>(count));
+    } else if (errno == EISDIR) {
+      throw Error(fmt::format("{}: this is a folder, expected a text file", name), "Name a file.");
+    } else if (errno != EINTR) {
+      throw system_error("read", name);
+    }
+  }
 }
 
+}  // namespace
+
+std::string read_text(const std::string& path) { return read(path, true); }
+std::string read_whole(const std::string& path) { return read(path, false); }
+
 void print(std::string_view text) {
+  MappedFile::check_all();  // what is shown may come from one
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
     throw system_error("write", "standard output");
 }

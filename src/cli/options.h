@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,34 +13,56 @@
 
 namespace outboard::cli {
 
+// --threads: no more than the processors that this process may use, told if more are asked for.
+void add_threads_option(CLI::App& command, int& threads,
+                        const std::string& about = "CPU threads; 0: one a core");
+
 struct ModelOptions {
   std::string model;
   std::string device = "auto";
   devices::OpenOptions open;
   int context = 0;
+  std::string record;  // file for what passes over the card's link; empty: none
+  bool ignore_unknown = false;
 };
+// --ignore-unknown of commands that take models.
+void add_ignore_option(CLI::App& command, bool& ignore_unknown);
+// For commands that read a model's file and do not run it: refuses what the file asks for and
+// nobody knows, or tells of it where that is to be ignored, and tells of the notes. `more` comes
+// from whatever else has read the file.
+void judge_unknown(const formats::Model& model, bool ignore_unknown,
+                   const std::vector<std::string>& more = {});
 void add_model_options(CLI::App& command, ModelOptions& options);
 // Finds and loads; errors name the file.
 std::shared_ptr<engine::Model> load(const ModelOptions& options);
 
+// What the person did not say is the model's to say, then the engine's.
 struct SamplingOptions {
   int max_tokens = -1;
-  float temperature = 0.8F;
-  int top_k = 40;
-  float top_p = 0.95F;
-  float min_p = 0.05F;
-  float repeat_penalty = 1;
+  std::optional<float> temperature;
+  std::optional<int> top_k;
+  std::optional<float> top_p;
+  std::optional<float> min_p;
+  std::optional<float> repeat_penalty;
   int64_t seed = -1;
   std::vector<std::string> stop;
 };
 void add_sampling_options(CLI::App& command, SamplingOptions& options);
-void apply(const SamplingOptions& options, engine::Request& request);
+void apply(const SamplingOptions& options, const engine::Model& model, engine::Request& request);
+
+// --trust-markers of commands that have conversations.
+void add_trust_option(CLI::App& command, bool& trust_markers);
+// Says which markers of turns a message spells, since they stay text there.
+void tell_of_markers(const text::Tokenizer& tokenizer, std::string_view message);
 
 // Where the card's firmware is looked for: what was pulled, then the system's folders.
 std::vector<std::filesystem::path> firmware_folders();
 
-// A whole file, or standard input for "-". Throws Error naming the path.
+// A whole file, or standard input for "-", as something that this command reads and must not write
+// (files_in_use.h). Throws Error naming the path.
 std::string read_text(const std::string& path);
+// The same for a file that the command may write as well.
+std::string read_whole(const std::string& path);
 
 // Writes to standard output; throws Error when that fails (a full disk, a closed pipe).
 void print(std::string_view text);

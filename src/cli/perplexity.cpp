@@ -2,12 +2,14 @@
 #include "engine/perplexity.h"
 
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/recording.h"
 #include "support/error.h"
+#include "support/notice.h"
+#include "support/output_file.h"
 #include "support/progress.h"
 
 namespace outboard::cli {
@@ -24,26 +26,24 @@ struct PerplexityOptions {
 // format 1.0, float32 [tokens, vocabulary]).
 void write_logits(engine::Session& session, const engine::Model& model,
                   std::span<const int32_t> tokens, const std::string& path) {
-  std::ofstream file(path, std::ios::binary);
-  if (!file) throw system_error("create", path);
+  OutputFile file(path);
   std::string header =
       fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}, {}), }}", tokens.size(),
                   model.program().vocabulary);
   header.append(63 - (header.size() + 10) % 64, ' ');
   header += '\n';
   const auto length = static_cast<uint16_t>(header.size());
-  file.write("\x93NUMPY\x01\x00", 8);
-  file.put(static_cast<char>(length & 0xFFU)).put(static_cast<char>(length >> 8U));
-  file << header;
-  session.evaluate(tokens, [&](size_t, std::span<const float> logits) {
-    file.write(reinterpret_cast<const char*>(logits.data()),
-               static_cast<std::streamsize>(logits.size_bytes()));
-  });
-  if (!file.flush()) throw system_error("write", path);
+  file.write(std::string_view("\x93NUMPY\x01\x00", 8));
+  file.write(std::string{static_cast<char>(length & 0xFFU), static_cast<char>(length >> 8U)});
+  file.write(header);
+  session.evaluate(
+      tokens, [&](size_t, std::span<const float> logits) { file.write(std::as_bytes(logits)); });
+  file.finish();
 }
 
 void perplexity(PerplexityOptions options) {
   if (options.model.context == 0) options.model.context = 512;
+  if (!options.logits.empty()) check_writable(options.logits, "--logits");
   const auto model = load(options.model);
   const std::vector<int32_t> tokens =
       model->tokenizer().encode(read_text(options.file), true, false);
@@ -55,7 +55,7 @@ void perplexity(PerplexityOptions options) {
   if (!options.logits.empty()) {
     const size_t count = std::min(tokens.size(), static_cast<size_t>(session.context()));
     write_logits(session, *model, std::span(tokens).first(count), options.logits);
-    fmt::print(stderr, "Logits of {} tokens are in {}.\n", count, options.logits);
+    notice("Logits of {} tokens are in {}.\n", count, options.logits);
     return;
   }
   Progress bar("perplexity", 0, "chunks");

@@ -5,6 +5,7 @@
 #include "formats/quantize_model.h"
 #include "hub/hub.h"
 #include "support/error.h"
+#include "support/notice.h"
 #include "support/progress.h"
 
 namespace outboard::cli {
@@ -16,22 +17,26 @@ struct QuantizeOptions {
   std::string type;
   int threads = 0;
   bool force = false;
+  bool ignore_unknown = false;
 };
 
 void quantize(const QuantizeOptions& options) {
   const formats::Mix mix = mix_of("quantize", options.type);
   check_output(options.out, options.force);
   const formats::Model model = formats::open_model(hub::find_model(options.in));
+  judge_unknown(model, options.ignore_unknown);
   formats::QuantizeOptions how;
   how.threads = options.threads;
   Progress bar(options.type, model.tensor_bytes());
+  const InterruptGuard guard;
   how.progress = [&](uint64_t done, uint64_t total) {
+    stop_if_interrupted("quantize");
     bar.set_total(total);
     bar.update(done);
   };
   const uint64_t bytes = formats::quantize_model(model, options.out, mix, how);
-  fmt::print(stderr, "{}: {} (tensors were {})\n", options.out, format_bytes(bytes),
-             format_bytes(model.tensor_bytes()));
+  notice("{}: {} (tensors were {})\n", options.out, format_bytes(bytes),
+         format_bytes(model.tensor_bytes()));
 }
 
 }  // namespace
@@ -42,8 +47,8 @@ void add_quantize(CLI::App& app) {
   command->add_option("IN", options->in, "model file, folder or pulled name")->required();
   command->add_option("OUT", options->out, "the GGUF file to write")->required();
   command->add_option("TYPE", options->type, "type of most tensors, see below")->required();
-  command->add_option("--threads,-t", options->threads, "CPU threads; 0: one a core")
-      ->check(CLI::Range(0, 1024));
+  add_threads_option(*command, options->threads);
+  add_ignore_option(*command, options->ignore_unknown);
   command->add_flag("--force", options->force, "replace OUT if it exists");
   command->footer("Types:\n" + types_help() +
                   "Example: outboard quantize smollm2 smollm2-q8.gguf Q8_0");

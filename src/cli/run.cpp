@@ -6,11 +6,15 @@
 #include "cli/card_work.h"
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/recording.h"
 #include "devices/sim_device.h"
 #include "support/error.h"
+#include "support/notice.h"
 
 namespace outboard::cli {
 namespace {
+
+constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells have it
 
 struct RunOptions {
   ModelOptions model;
@@ -19,6 +23,7 @@ struct RunOptions {
   std::string file;
   std::string system;
   bool raw = false;
+  bool trust_markers = false;
   bool json = false;
   bool stats = false;
 };
@@ -42,21 +47,20 @@ nlohmann::ordered_json to_json(const engine::Model& model, const engine::Complet
 
 // How the simulated card came up.
 void print_boot(devices::SimDevice& device) {
-  fmt::print(stderr, "[{}]\n", device.description());
+  notice("[{}]\n", device.description());
   for (const auto& stage : device.amd().card().stages())
-    fmt::print(stderr, "[boot  {:<20} {:8.1f} ms]\n", stage.name, stage.milliseconds);
+    notice("[boot  {:<20} {:8.1f} ms]\n", stage.name, stage.milliseconds);
 }
 
 // What the answer cost it.
 void print_cost(const CardWork& work) {
   const double tokens = std::max(1, work.tokens);
-  fmt::print(stderr,
-             "[a token: {:.2f} round trips, {:.2f} one-way messages, {:.1f} dispatches, {:.2f} M "
-             "instructions]\n",
-             static_cast<double>(work.round_trips) / tokens,
-             static_cast<double>(work.one_way) / tokens,
-             static_cast<double>(work.compute.dispatches) / tokens,
-             static_cast<double>(work.compute.instructions()) / tokens / 1e6);
+  notice(
+      "[a token: {:.2f} round trips, {:.2f} one-way messages, {:.1f} dispatches, {:.2f} M "
+      "instructions]\n",
+      static_cast<double>(work.round_trips) / tokens, static_cast<double>(work.one_way) / tokens,
+      static_cast<double>(work.compute.dispatches) / tokens,
+      static_cast<double>(work.compute.instructions()) / tokens / 1e6);
 }
 
 void run(const RunOptions& options) {
@@ -72,20 +76,26 @@ void run(const RunOptions& options) {
   if (options.raw) {
     if (!options.system.empty())
       throw Error("run: --system has no meaning with --raw", "Leave one of them out.");
+    if (options.trust_markers)
+      throw Error("run: --trust-markers has no meaning with --raw, which trusts them always",
+                  "Leave one of them out.");
     request.prompt = model->tokenizer().encode(prompt, true, true);
   } else if (!model->has_chat_template()) {
     // A base model: it continues the text.
     if (!options.system.empty())
       throw Error("run: this model has no chat template, so --system can't be given to it",
                   "Put the instruction into the prompt, or use an instruct model.");
-    request.prompt = model->tokenizer().encode(prompt, true, false);
+    request.prompt = model->tokenizer().encode(prompt, true, options.trust_markers);
   } else {
     std::vector<text::Message> messages;
     if (!options.system.empty()) messages.push_back({"system", options.system});
     messages.push_back({"user", prompt});
-    request.prompt = model->chat_tokens(messages);
+    text::ChatOptions chat;
+    chat.trust_markers = options.trust_markers;
+    if (!options.trust_markers) tell_of_markers(model->tokenizer(), options.system + "\n" + prompt);
+    request.prompt = model->chat_tokens(messages, chat);
   }
-  apply(options.sampling, request);
+  apply(options.sampling, *model, request);
   engine::SessionOptions session_options;
   session_options.context = options.model.context;
   engine::Session session(model, session_options);
@@ -102,20 +112,26 @@ void run(const RunOptions& options) {
   if (options.json) {
     // Text of a token that is no valid UTF-8 has become U+FFFD already.
     print(to_json(*model, c).dump(2) + "\n");
-    return;
+  } else {
+    print("\n");
   }
-  print("\n");
+  if (c.finish == engine::Finish::kCancelled) {
+    notice("outboard: stopped by Ctrl-C: the answer is cut, {} tokens of it are here\n",
+           c.tokens.size());
+    throw CLI::RuntimeError(kInterrupted);
+  }
+  if (options.json) return;
   if (c.finish == engine::Finish::kContextFull)
-    fmt::print(
-        stderr,
+    notice(
         "outboard: the context of {} tokens is full, the answer ends here. Use a larger --ctx "
         "(this model can take {}).\n",
         session.context(), model->program().context_length);
-  fmt::print(stderr, "[{}: {}]\n", model->device().description(), speed_line(c));
+  notice("[{}: {}]\n", model->device().description(), speed_line(c));
   if (simulated != nullptr) {
     simulated->card().settle();
-    print_cost(difference(*before, simulated->card().counters(),
-                          c.prompt_tokens - c.cached_tokens + c.decoded_tokens));
+    const int tokens = c.prompt_tokens - c.cached_tokens + c.decoded_tokens;
+    print_cost(difference(*simulated->card().options().model, *before, simulated->card().counters(),
+                          tokens, tokens));
   }
 }
 
@@ -125,18 +141,20 @@ void add_run(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
   CLI::App* command = app.add_subcommand("run", "Answer one prompt");
   add_model_options(*command, options->model);
+  add_record_option(*command, options->model);
   command->add_option("-p,--prompt", options->prompt, "the prompt");
   command->add_option("-f,--file", options->file,
                       "read the prompt from a file; - for standard input");
   command->add_option("--system", options->system, "system message");
   command->add_flag("--raw", options->raw, "no chat template: continue the text as it is");
+  add_trust_option(*command, options->trust_markers);
   command->add_flag("--stats", options->stats,
                     "--device sim: the boot's stages, and what a token cost");
   command->add_flag("--json", options->json,
                     "print text, token ids, finish reason, counts, timings");
   add_sampling_options(*command, options->sampling);
   command->footer("Example: outboard run smollm2 -p \"Name three rivers.\" --temp 0 -n 64");
-  command->callback([options] { run(*options); });
+  command->callback([options] { recorded(options->model, [&] { run(*options); }); });
 }
 
 }  // namespace outboard::cli

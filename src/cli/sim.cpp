@@ -1,50 +1,99 @@
-// outboard sim: the simulated RX 7900 XTX and its compute units.
+// outboard sim: the simulated RX 7900 and its compute units.
 #include "cli/sim.h"
 
+#include <algorithm>
 #include <cctype>
 #include <filesystem>
-#include <fstream>
+#include <span>
 
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "simulator/firmware_images.h"
 #include "support/error.h"
+#include "support/output_file.h"
 
 namespace outboard::cli {
 namespace {
 
+// The folder may be the one that the card's true images lie in.
+void refuse_other_contents(const std::filesystem::path& path, std::span<const std::byte> image) {
+  if (!std::filesystem::is_regular_file(path)) return;
+  const std::string found = read_whole(path.string());
+  const auto bytes = std::as_bytes(std::span(found));
+  if (std::ranges::equal(bytes, image)) return;
+  throw Error(fmt::format("{}: another file of that name is here", path.string()),
+              "Name another folder, or replace the file with --force.");
+}
+
 void add_sim_firmware(CLI::App& sim) {
   auto folder = std::make_shared<std::string>();
+  auto moods = std::make_shared<std::vector<std::string>>();
+  auto force = std::make_shared<bool>(false);
   CLI::App* command = sim.add_subcommand(
       "firmware", "Writes made-up firmware images that the simulated card boots with");
   command->add_option("FOLDER", *folder, "where to write them")->required();
+  command->add_option("--mood", *moods, "as a card of that mood is given them: firmware.*")
+      ->type_name("NAME")
+      ->delimiter(',');
+  command->add_flag("--force", *force, "replace other files of those names");
   command->footer(
       "True headers, made-up contents, for other clients of `outboard sim serve`;\n"
       "`--device sim` has them built in. No use on a real card: see `outboard pull firmware`.");
-  command->callback([folder] {
+  command->callback([folder, moods, force] {
     std::filesystem::create_directories(*folder);
-    for (const auto& [name, bytes] : simulator::firmware_images()) {
+    const auto images = simulator::firmware_images(simulator::Moods::parse(*moods));
+    if (!*force) {
+      for (const auto& [name, bytes] : images)
+        refuse_other_contents(std::filesystem::path(*folder) / name, bytes);
+    }
+    for (const auto& [name, bytes] : images) {
       const std::string path = (std::filesystem::path(*folder) / name).string();
-      std::ofstream file(path, std::ios::binary);
-      file.write(reinterpret_cast<const char*>(bytes.data()),
-                 static_cast<std::streamsize>(bytes.size()));
-      if (!file.flush()) throw system_error("write", path);
+      OutputFile file(path);
+      file.write(bytes);
+      file.finish();
       print(path + "\n");
     }
+  });
+}
+
+void add_sim_moods(CLI::App& sim) {
+  auto json = std::make_shared<bool>(false);
+  CLI::App* command = sim.add_subcommand(
+      "moods", "Lists how the simulated card can behave where nobody knows what the real one does");
+  command->add_flag("--json", *json, "as JSON");
+  command->footer(
+      "Each is the worst that references and public reports allow.\n"
+      "Example: outboard sim serve --tcp 127.0.0.1:6667 --mood doorbell.late,gl2.stale");
+  command->callback([json] {
+    nlohmann::ordered_json out;
+    for (const simulator::MoodInfo& info : simulator::mood_list()) {
+      if (*json) {
+        out.push_back({{"name", info.name},
+                       {"behaviour", info.behaviour},
+                       {"source", info.source},
+                       {"tinygrad", info.tinygrad}});
+        continue;
+      }
+      print(fmt::format("{}\n    {}\n    why: {}\n    tinygrad 0.14.0: {}\n", info.name,
+                        info.behaviour, info.source,
+                        info.tinygrad.empty() ? "works" : info.tinygrad));
+    }
+    if (*json) print(out.dump(2) + "\n");
   });
 }
 
 }  // namespace
 
 void add_sim(CLI::App& app) {
-  CLI::App* sim =
-      app.add_subcommand("sim", "The simulated RX 7900 XTX: serve it, run kernels on it");
+  CLI::App* sim = app.add_subcommand("sim", "The simulated RX 7900: serve it, run kernels on it");
   sim->require_subcommand(1);
   sim->footer("Example: outboard sim serve --socket /tmp/tinygpu.sock");
   add_sim_serve(*sim);
+  add_sim_moods(*sim);
   add_sim_firmware(*sim);
   add_sim_run(*sim);
   add_sim_disasm(*sim);
+  add_sim_replay(*sim);
 }
 
 uint64_t parse_bytes(const std::string& text) {

@@ -2,10 +2,11 @@
 #include <algorithm>
 #include <charconv>
 #include <cstring>
-#include <fstream>
 #include <memory>
+#include <span>
 
 #include "cli/options.h"
+#include "cli/recording.h"
 #include "cli/sim.h"
 #include "formats/quantize.h"
 #include "simulator/compute/code_object.h"
@@ -14,6 +15,7 @@
 #include "support/aligned_buffer.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
+#include "support/output_file.h"
 
 namespace outboard::cli {
 namespace {
@@ -30,7 +32,7 @@ struct RunOptions {
   std::vector<std::string> arguments;
   std::string lds = "0";
   std::string strict = "on";
-  unsigned threads = 0;
+  int threads = 0;
   uint64_t limit = 0;
   bool json = false;
 };
@@ -79,6 +81,12 @@ Argument buffer_argument(std::unique_ptr<AlignedBuffer> buffer, std::string writ
   return out;
 }
 
+std::unique_ptr<AlignedBuffer> buffer_of(std::span<const std::byte> bytes) {
+  auto buffer = std::make_unique<AlignedBuffer>(bytes.size());
+  std::copy(bytes.begin(), bytes.end(), buffer->data());
+  return buffer;
+}
+
 template <typename T>
 T parse_number(const std::string& text, const std::string& argument) {
   try {
@@ -110,15 +118,20 @@ Argument parse_argument(const std::string& text) {
   if (kind == "f16") return value_argument(formats::float_to_half(parse_number<float>(rest, text)));
   if (kind == "zeros")
     return buffer_argument(std::make_unique<AlignedBuffer>(parse_bytes(rest)), "");
-  if (kind == "in" || kind == "inout") {
+  if (kind == "in") {
     const MappedFile file(rest);
-    auto buffer = std::make_unique<AlignedBuffer>(file.bytes().size());
-    std::copy(file.bytes().begin(), file.bytes().end(), buffer->data());
-    return buffer_argument(std::move(buffer), kind == "inout" ? rest : "");
+    return buffer_argument(buffer_of(file.bytes()), "");
+  }
+  if (kind == "inout") {  // the one case where a file is read and written: that is what is asked
+    check_writable(rest, "--arg " + text);
+    const std::string bytes = read_whole(rest);
+    if (bytes.empty()) fail("--arg {}: the file is empty", text);
+    return buffer_argument(buffer_of(std::as_bytes(std::span(bytes))), rest);
   }
   if (kind == "out") {
     const size_t split = rest.rfind(':');
     if (split != std::string::npos) {
+      check_writable(rest.substr(0, split), "--arg " + text);
       return buffer_argument(std::make_unique<AlignedBuffer>(parse_bytes(rest.substr(split + 1))),
                              rest.substr(0, split));
     }
@@ -162,11 +175,9 @@ void place_arguments(const compute::Kernel& kernel, const std::vector<Argument>&
 }
 
 void write_file(const std::string& path, std::span<const std::byte> bytes) {
-  std::ofstream out(path, std::ios::binary);
-  out.write(reinterpret_cast<const char*>(bytes.data()),
-            static_cast<std::streamsize>(bytes.size()));
-  out.close();
-  if (!out) throw system_error("write", path);
+  OutputFile out(path);
+  out.write(bytes);
+  out.finish();
 }
 
 void run(const RunOptions& options) {
@@ -203,7 +214,7 @@ void run(const RunOptions& options) {
   const AlignedBuffer scratch = memory.give_scratch(dispatch, kernel.scratch_bytes);
 
   compute::Options unit_options;
-  unit_options.threads = options.threads;
+  unit_options.threads = static_cast<unsigned>(options.threads);
   unit_options.strict = options.strict == "on";
   unit_options.instruction_limit = options.limit;
   compute::ComputeUnits units(memory, unit_options);
@@ -271,7 +282,7 @@ void add_sim_run(CLI::App& sim) {
   command->add_option("--lds", options->lds, "Dynamic LDS bytes (default 0)");
   command->add_option("--strict", options->strict, "on: report broken rules (default); off: faster")
       ->check(CLI::IsMember({"on", "off"}));
-  command->add_option("-t,--threads", options->threads, "Host threads (default: all cores)");
+  add_threads_option(*command, options->threads);
   command->add_option("--limit", options->limit,
                       "Stop after this many instructions of a wave (default: never)");
   command->add_flag("--json", options->json, "Counters and broken rules as JSON");

@@ -4,14 +4,17 @@
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <thread>
 
 #include "cli/options.h"
+#include "cli/recording.h"
 #include "cli/sim.h"
 #include "link/protocol.h"
 #include "simulator/card.h"
 #include "simulator/server/server.h"
 #include "support/error.h"
+#include "support/output_file.h"
 
 namespace outboard::cli {
 namespace {
@@ -19,31 +22,54 @@ namespace {
 struct ServeOptions {
   std::string socket;
   std::string tcp;
-  std::string bar = "32G";
-  std::string vram = "24G";
+  std::string card = "xtx";
+  std::string bar;   // empty: the card's
+  std::string vram;  // empty: the card's
   std::string faults;
+  std::vector<std::string> moods;
   std::string trace;
   std::string strict = "on";
+  std::string link;  // empty: takes no time
   uint64_t seed = 1;
-  unsigned threads = 0;
+  int threads = 0;
   bool once = false;
   bool json = false;
 };
 
-// A file that lines are written to, by one thread at a time.
+// A file that lines are written to, by one thread at a time. What fails is told at the end: a
+// client must not suffer from it.
 class TraceFile {
  public:
-  explicit TraceFile(const std::string& path) : file_(std::fopen(path.c_str(), "w"), &std::fclose) {
-    if (!file_) throw system_error("open", path);
-  }
+  explicit TraceFile(const std::string& path) : file_(path) {}
   void line(const std::string& text) {
-    std::fputs(text.c_str(), file_.get());
-    std::fputc('\n', file_.get());
+    constexpr size_t kMostBuffered = 1 << 16;
+    buffer_ += text;
+    buffer_ += '\n';
+    if (buffer_.size() > kMostBuffered) flush();
   }
-  void flush() { std::fflush(file_.get()); }
+  void flush() {
+    try {
+      if (!failure_) file_.write(buffer_);
+    } catch (const Error& e) {
+      failure_ = e;
+    }
+    buffer_.clear();
+  }
+  void finish() {
+    flush();
+    if (failure_) throw Error(*failure_);
+    file_.finish();
+  }
+  // After an error of the server: the trace may say what led to it.
+  void keep() {
+    flush();
+    file_.keep(file_.bytes_written());
+  }
 
  private:
-  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
+  OutputFile file_;
+  std::string buffer_;
+  std::optional<Error> failure_;
 };
 
 // Ctrl-C and SIGTERM end the server in order: the signals are blocked everywhere and one thread
@@ -145,18 +171,21 @@ void serve(const ServeOptions& options) {
                 "For example: outboard sim serve --tcp 127.0.0.1:6667");
   }
   StopOnSignal signals;
-  simulator::CardOptions card_options;
-  card_options.bar0_bytes = parse_bytes(options.bar);
-  card_options.vram_bytes = parse_bytes(options.vram);
+  simulator::CardOptions card_options(simulator::card_model(options.card));
+  if (!options.bar.empty()) card_options.bar0_bytes = parse_bytes(options.bar);
+  if (!options.vram.empty()) card_options.vram_bytes = parse_bytes(options.vram);
   card_options.seed = options.seed;
-  card_options.threads = options.threads;
+  card_options.threads = static_cast<unsigned>(options.threads);
   card_options.strict = options.strict == "on";
   if (!options.faults.empty()) {
     card_options.faults = simulator::FaultPlan::parse(read_text(options.faults), options.faults);
   }
+  card_options.moods = simulator::Moods::parse(options.moods);
+  if (!options.link.empty()) card_options.link = simulator::link_model(options.link);
   std::unique_ptr<TraceFile> trace;
   simulator::ServerOptions server_options;
   if (!options.trace.empty()) {
+    check_writable(options.trace, "--trace");
     trace = std::make_unique<TraceFile>(options.trace);
     server_options.trace = [&trace](const std::string& text) { trace->line(text); };
   }
@@ -176,7 +205,8 @@ void serve(const ServeOptions& options) {
   const std::string host = address.host.empty() ? "127.0.0.1" : address.host;
   const std::string where =
       options.tcp.empty() ? options.socket : fmt::format("{}:{}", host, server.port());
-  std::fprintf(stderr, "A simulated RX 7900 XTX listens on %s. Connect with:\n", where.c_str());
+  std::fprintf(stderr, "A simulated %s listens on %s. Connect with:\n",
+               std::string(card_options.model->title).c_str(), where.c_str());
   if (options.tcp.empty()) {
     std::fprintf(stderr, "  APL_REMOTE_SOCK=%s DEV=PCI+AMD:LLVM python3 your_tinygrad_program.py\n",
                  where.c_str());
@@ -185,7 +215,13 @@ void serve(const ServeOptions& options) {
                  where.c_str());
   }
   std::fprintf(stderr, "Ctrl-C ends it and prints what was counted.\n");
-  server.run();
+  try {
+    server.run();
+  } catch (...) {
+    if (trace) trace->keep();
+    throw;
+  }
+  if (trace) trace->finish();
   card.settle();
   report(card, options);
 }
@@ -199,17 +235,27 @@ void add_sim_serve(CLI::App& sim) {
   command->add_option("--socket", options->socket,
                       "Unix socket: TinyGPU.app's protocol, shared memory by descriptor");
   command->add_option("--tcp", options->tcp, "HOST:PORT: tinygrad's remote protocol (port 0: any)");
-  command->add_option("--bar", options->bar, "Size of BAR 0: 256M, or up to 32G (default 32G)");
+  command
+      ->add_option("--card", options->card,
+                   "Which: an RX 7900 xtx, xt or gre; they differ in compute units and memory")
+      ->capture_default_str();
+  command->add_option("--bar", options->bar,
+                      "Size of BAR 0: from 256M to 32G, of a gre 16G (default: the largest)");
   command->add_option("--vram", options->vram,
-                      "Video memory (default 24G; memory is used as touched)");
+                      "Video memory (default 24G, of an xt 20G, of a gre 16G; used as touched)");
   command->add_option("--seed", options->seed, "Page addresses and what memory holds at power-on");
   command->add_option("--faults", options->faults, "JSON file of faults to inject")
       ->type_name("FILE");
+  command->add_option("--mood", options->moods, kMoodHelp)->type_name("NAME")->delimiter(',');
+  command
+      ->add_option("--link", options->link,
+                   std::string("Takes the time of a real one: ") + kLinkHelp)
+      ->type_name("NAME");
   command->add_option("--trace", options->trace, "Writes a line for each request")
       ->type_name("FILE");
   command->add_option("--strict", options->strict, "on: report broken rules (default); off: faster")
       ->check(CLI::IsMember({"on", "off"}));
-  command->add_option("-t,--threads", options->threads, "Host threads (default: all cores)");
+  add_threads_option(*command, options->threads);
   command->add_flag("--once", options->once, "End when the first client has gone");
   command->add_flag("--json", options->json, "What was counted, as JSON on standard output");
   command->callback([options] { serve(*options); });

@@ -5,6 +5,7 @@
 #include "cli/options.h"
 #include "hub/hub.h"
 #include "support/error.h"
+#include "support/notice.h"
 
 namespace outboard::cli {
 namespace {
@@ -15,12 +16,15 @@ struct TokenizeOptions {
   std::string file;
   bool json = false;
   bool no_special = false;
+  bool ignore_unknown = false;
 };
 
 void tokenize(const TokenizeOptions& options) {
   const std::string text = options.file.empty() ? options.text : read_text(options.file);
   const formats::Model model = formats::open_model(hub::find_model(options.model));
   const auto tokenizer = text::Tokenizer::from_metadata(model.metadata);
+  judge_unknown(model, options.ignore_unknown, text::Tokenizer::unheard(model.metadata));
+  for (const std::string& note : tokenizer->notes()) notice("outboard: {}\n", note);
   const std::vector<int32_t> ids =
       tokenizer->encode(text, !options.no_special, !options.no_special);
   if (options.json) {
@@ -47,6 +51,7 @@ void add_tokenize(CLI::App& app) {
       ->excludes(text);
   command->add_flag("--no-special", options->no_special,
                     "no beginning token, and none for control tokens spelled in the text");
+  add_ignore_option(*command, options->ignore_unknown);
   command->add_flag("--json", options->json, "ids and tokens as JSON");
   command->footer("Example: outboard tokenize smollm2 \"Hello world\" --json");
   command->callback([options] { tokenize(*options); });

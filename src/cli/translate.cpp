@@ -1,5 +1,4 @@
 // outboard translate: lines in, lines out.
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,8 +12,12 @@
 #include "cli/commands.h"
 #include "cli/line_reader.h"
 #include "cli/options.h"
+#include "cli/recording.h"
 #include "engine/translator.h"
 #include "support/error.h"
+#include "support/files_in_use.h"
+#include "support/notice.h"
+#include "support/output_file.h"
 #include "support/progress.h"
 #include "text/unicode.h"
 
@@ -58,33 +61,39 @@ std::string line_of(const engine::Translation& translation, const TranslateOptio
   return json.dump() + "\n";
 }
 
-// Writes whole lines at once: what is there when the program is stopped is whole.
+// Standard output, or a file beside its name until all is translated.
 class Output {
  public:
-  explicit Output(const std::string& path)
-      : path_(path.empty() || path == "-" ? "standard output" : path),
-        file_(path.empty() || path == "-"
-                  ? STDOUT_FILENO
-                  : ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
-    if (file_ < 0) throw system_error("create", path_);
-  }
-  ~Output() {
-    if (file_ != STDOUT_FILENO) ::close(file_);
-  }
-  Output(const Output&) = delete;
-  Output& operator=(const Output&) = delete;
-
-  void write(std::string_view line) {
-    while (!line.empty()) {
-      const ssize_t count = ::write(file_, line.data(), line.size());
-      if (count < 0 && errno != EINTR) throw system_error("write", path_);
-      if (count > 0) line.remove_prefix(static_cast<size_t>(count));
+  explicit Output(const std::string& path) {
+    if (path.empty() || path == "-") {
+      claim_output(STDOUT_FILENO, "standard output");
+    } else {
+      file_.emplace(path);
     }
   }
 
+  void write(std::string_view line) {
+    if (file_) {
+      file_->write(line);
+      whole_ = file_->bytes_written();
+    } else {
+      print(line);
+    }
+  }
+  void finish() {
+    if (file_) file_->finish();
+  }
+  // What was translated when the work ended early is not thrown away. Returns what to tell of it.
+  std::string keep() {
+    if (!file_) return "What was written is whole";
+    if (whole_ == 0) return "Nothing was written";
+    return fmt::format("The whole lines that were translated are in {}",
+                       file_->keep(whole_).string());
+  }
+
  private:
-  std::string path_;
-  int file_;
+  std::optional<OutputFile> file_;  // none: standard output
+  uint64_t whole_ = 0;              // bytes of whole lines
 };
 
 // The lines in order: those of the command line, or those that a file or a pipe brings.
@@ -122,11 +131,14 @@ void translate(TranslateOptions options) {
       {"never", engine::EarlyStopping::kNever}};
   if (!options.early_stopping.empty())
     options.translator.early_stopping = kinds.at(options.early_stopping);
+  options.translator.on_notice = [](std::string_view text) { notice("outboard: {}\n", text); };
+  // Before the model is loaded: a wrong name is told of at once.
+  if (!options.out.empty() && options.out != "-") check_writable(options.out, "--output");
+  Input input(options);
   const auto model = load(options.model);
   engine::Translator translator(model, options.translator);
-  Input input(options);
-  Output output(options.out);
   const InterruptGuard guard;
+  Output output(options.out);
   Progress bar("translate", 0, "lines");
   // Nothing of a progress line between lines on one terminal.
   const bool shows_progress = !options.out.empty() || isatty(STDOUT_FILENO) == 0;
@@ -134,32 +146,39 @@ void translate(TranslateOptions options) {
   uint64_t lines = 0, tokens = 0;
   const auto start = std::chrono::steady_clock::now();
   const size_t ahead = 2 * static_cast<size_t>(options.translator.batch);
-  while (!InterruptGuard::flag()) {
-    while (translator.waiting() < ahead) {
-      auto line = input.next(open.empty());
-      if (!line) break;
-      open.push_back(translator.add(std::move(*line)));
+  try {
+    while (!InterruptGuard::flag()) {
+      while (translator.waiting() < ahead) {
+        auto line = input.next(open.empty());
+        if (!line) break;
+        open.push_back(translator.add(std::move(*line)));
+      }
+      if (open.empty() && input.ended()) break;
+      if (!open.empty()) translator.step();
+      while (!open.empty()) {
+        const auto done = translator.take(open.front());
+        if (!done) break;
+        output.write(line_of(*done, options));
+        open.pop_front();
+        ++lines;
+        tokens += static_cast<uint64_t>(done->tokens);
+        if (shows_progress) bar.update(lines);
+      }
     }
-    if (open.empty() && input.ended()) break;
-    if (!open.empty()) translator.step();
-    while (!open.empty()) {
-      const auto done = translator.take(open.front());
-      if (!done) break;
-      output.write(line_of(*done, options));
-      open.pop_front();
-      ++lines;
-      tokens += static_cast<uint64_t>(done->tokens);
-      if (shows_progress) bar.update(lines);
-    }
+  } catch (Error& e) {
+    if (lines == 0) throw;
+    throw Error(fmt::format("{} (after {} lines)", e.message(), lines),
+                fmt::format("{}{}{}.", e.hint(), e.hint().empty() ? "" : "\n", output.keep()));
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (InterruptGuard::flag() && !(open.empty() && input.ended()))
     throw Error(fmt::format("translate: stopped after {} lines", lines),
-                "What was written is whole; the rest of the input was not translated.");
-  fmt::print(stderr, "[{}: {} lines, {:.1f} lines/s, {:.1f} tokens/s]\n",
-             model->device().description(), lines, per_second(static_cast<int>(lines), seconds),
-             per_second(static_cast<int>(tokens), seconds));
+                fmt::format("{}; the rest of the input was not translated.", output.keep()));
+  output.finish();
+  notice("[{}: {} lines, {:.1f} lines/s, {:.1f} tokens/s]\n", model->device().description(), lines,
+         per_second(static_cast<int>(lines), seconds),
+         per_second(static_cast<int>(tokens), seconds));
 }
 
 }  // namespace
@@ -174,7 +193,8 @@ void add_translate(CLI::App& app) {
                       "translate the lines of this file; - for standard input");
   command->add_option("-o,--output", options->out, "write to this file; else to standard output");
   command->add_option("--to", options->translator.to,
-                      "language to translate to, for models that know several: fra");
+                      "language to translate to, for models that know several: fra; a line's own "
+                      ">>fra<< goes first");
   command
       ->add_option("--beam", options->translator.beams,
                    "beams of the search, 1: greedy; 0: what the model asks for")

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -28,6 +29,13 @@ struct Sampling {
   std::span<const int32_t> stops;
 };
 
+// Only the Program's tokens are chosen, not the padding behind them: where this speaks of the
+// vocabulary to choose from, it is theirs. Rows of logits that are asked for hold all.
+
+// What is chosen, or the token of every candidate, where the logits to choose from hold NaN, or the
+// greatest is infinite, or all are minus infinity (single ones may be): there is nothing to choose.
+constexpr int32_t kNotFinite = -2;
+
 // In the tokens of a Run and in Sampling::recent, -n stands for the token that the run at the same
 // place of the step chose n steps ago: steps can be queued before their tokens are known. Only for
 // devices whose lookahead() is more than 1.
@@ -36,7 +44,7 @@ constexpr int32_t chosen_before(int steps) { return -steps; }
 // One of a run's most likely next tokens.
 struct Candidate {
   int32_t token;
-  float log_probability;  // the logarithm of its softmax over the whole vocabulary
+  float log_probability;  // the logarithm of its softmax over all tokens
 };
 constexpr int kMaxBest = 32;  // candidates a run
 
@@ -85,11 +93,12 @@ struct StepResult {
   // [rows, vocabulary]: the rows that wanted logits, in order. Empty where every run that wanted
   // some has Sampling or asks for its best, on devices that choose the token themselves.
   std::span<const float> logits;
-  // One a run: the chosen token; -1 where none was asked for, or where all runs had ended before.
+  // One a run: the chosen token, or kNotFinite; -1 where none was asked for, or where all runs had
+  // ended before.
   std::span<const int32_t> tokens;
   // The candidates of the runs that asked for them, run after run, each run's in falling order of
   // probability (equals: the lower token first). A run whose vocabulary holds fewer has the rest
-  // filled with token -1.
+  // filled with token -1. All kNotFinite where there is nothing to choose.
   std::span<const Candidate> best;
 };
 
@@ -105,6 +114,10 @@ struct CompileOptions {
   int max_rows = 64;     // rows of logits a step
   int pages = 0;         // KV pages in all
   int page_tokens = 32;  // positions a page
+  // Finding where numbers go wrong, on the CPU alone (others leave it): called in submit() with
+  // every row of what each op came to, in order; an op whose result is added to a residual: the
+  // sum. Must not throw.
+  std::function<void(size_t op, int row, std::span<const float> values)> look = {};
 };
 
 // Bytes that an Executable holds beyond the weights in their file.

@@ -15,10 +15,15 @@ namespace {
 amd::AmdOptions amd_options(const OpenOptions& options) {
   amd::AmdOptions out;
   out.boot.firmware = options.firmware;
-  out.boot.on_stage = options.on_stage;
+  out.boot.on_stage = [say = options.on_stage,
+                       recording = options.recording](std::string_view stage) {
+    if (recording) recording->note(fmt::format("boot: {}", stage));
+    if (say) say(stage);
+  };
   out.upload.on_notice = options.on_notice;
-  out.upload.on_progress = [bar = std::shared_ptr<Progress>()](uint64_t done,
-                                                               uint64_t total) mutable {
+  out.upload.on_progress = [bar = std::shared_ptr<Progress>(), recording = options.recording](
+                               uint64_t done, uint64_t total) mutable {
+    if (recording) recording->leave_out_contents(done < total);
     if (!bar) bar = std::make_shared<Progress>("upload", total);
     bar->update(done);
     if (done == total) bar.reset();
@@ -26,14 +31,15 @@ amd::AmdOptions amd_options(const OpenOptions& options) {
   return out;
 }
 
-std::unique_ptr<Device> open_sim(const OpenOptions& options) {
-  simulator::CardOptions card;
+std::unique_ptr<Device> open_sim(const simulator::CardModel& model, const OpenOptions& options) {
+  simulator::CardOptions card(model);
   card.strict = options.strict;
   card.cache_model = options.counters;
   card.threads = static_cast<unsigned>(options.threads);
+  if (!options.link.empty()) card.link = simulator::link_model(options.link);
   amd::AmdOptions how = amd_options(options);
   how.patience = std::chrono::hours(1);  // simulated steps take as long as they take
-  auto device = std::make_unique<SimDevice>(card, std::move(how));
+  auto device = std::make_unique<SimDevice>(card, std::move(how), options.recording);
   if (options.on_stage) options.on_stage("self-test");
   self_test(device->amd());
   return device;
@@ -43,7 +49,11 @@ std::unique_ptr<Device> open_card(const std::string& spec, const OpenOptions& op
   link::ConnectOptions connect;
   connect.spec = spec;
   connect.take = options.take;
-  auto device = std::make_unique<amd::AmdDevice>(link::connect(connect), amd_options(options));
+  std::unique_ptr<link::Link> link = link::connect(connect);
+  if (options.recording) link = link::Recording::record(std::move(link), options.recording);
+  auto device = std::make_unique<amd::AmdDevice>(std::move(link), amd_options(options));
+  if (options.on_notice)
+    for (const std::string& note : device->card().notes()) options.on_notice(note);
   // A card that was put to rest in order has passed since it was switched on.
   if (!device->card().was_warm()) {
     if (options.on_stage) options.on_stage("self-test");
@@ -70,13 +80,18 @@ std::unique_ptr<Device> open_any(const OpenOptions& options) {
 }  // namespace
 
 std::unique_ptr<Device> open_device(const std::string& name, const OpenOptions& options) {
+  if (!options.link.empty() && simulator::simulated_card(name) == nullptr) {
+    throw Error(fmt::format("device \"{}\" takes no --link", name),
+                "Links are made up for the simulated card: --device sim.");
+  }
   if (name == "cpu") return open_cpu(options.threads);
-  if (name == "sim") return open_sim(options);
+  if (const auto* model = simulator::simulated_card(name)) return open_sim(*model, options);
   if (link::is_link_spec(name)) return open_card(name, options);
   if (name == "auto") return open_any(options);
   throw Error(
       fmt::format("device \"{}\" is not known", name),
-      "The devices are auto, cpu, amd, tinygpu:SOCKET, remote:HOST:PORT, pci:ADDRESS and sim.");
+      "The devices are auto, cpu, amd, tinygpu:SOCKET, remote:HOST:PORT, pci:ADDRESS, sim, sim:xt "
+      "and sim:gre.");
 }
 
 }  // namespace outboard::devices

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "devices/device.h"
+#include "link/recording.h"
 
 namespace outboard::devices {
 
@@ -19,13 +20,17 @@ struct OpenOptions {
   // The simulated card: look for broken rules, or count what caches would see. Both cost time.
   bool strict = false;
   bool counters = false;
+  std::string link;  // the simulated card: what lies before it (simulator/link_model.h); empty: it
+                     // takes no time
+  std::shared_ptr<link::Recording> recording;       // of what passes over the link; null: none
   std::function<void(std::string_view)> on_stage;   // of the card's boot
   std::function<void(std::string_view)> on_notice;  // something that the person may want to know
 };
 
 // "cpu"; "amd" (the card: TinyGPU.app on a Mac), or where it is: "tinygpu:SOCKET",
-// "remote:HOST:PORT", "pci:ADDRESS"; "sim" (the simulated card); "auto": a card if there is one,
-// else the CPU. Throws Error for other names and when the device cannot be opened.
+// "remote:HOST:PORT", "pci:ADDRESS"; "sim" (the simulated card, an RX 7900 XTX), "sim:xt",
+// "sim:gre"; "auto": a card if there is one, else the CPU. Throws Error for other names and when
+// the device cannot be opened.
 std::unique_ptr<Device> open_device(const std::string& name, const OpenOptions& options);
 
 }  // namespace outboard::devices

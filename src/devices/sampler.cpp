@@ -6,9 +6,7 @@
 namespace outboard::devices {
 namespace {
 
-// NaN logits (a broken model) must not upset the order: they count as the lowest.
-float ordered(float logit) { return std::isnan(logit) ? -INFINITY : logit; }
-
+// The first of the greatest logits, or kNotFinite.
 int32_t best(std::span<const float> logits) {
   // Blocks first: the maximum of a block vectorises where the index of the maximum does not.
   constexpr size_t kBlock = 256;
@@ -23,13 +21,23 @@ int32_t best(std::span<const float> logits) {
       where = begin;
     }
   }
-  const size_t end = std::min(where + kBlock, logits.size());
-  for (size_t i = where; i < end; ++i)
-    if (logits[i] == top) return static_cast<int32_t>(i);
-  return 0;
+  if (std::isinf(top) || holds_nan(logits)) return kNotFinite;
+  while (logits[where] != top) ++where;
+  return static_cast<int32_t>(where);
 }
 
 }  // namespace
+
+// A comparison tells of two numbers at once; an int, which vectorises.
+bool holds_nan(std::span<const float> logits) {
+  const size_t half = logits.size() / 2;
+  int nan = 0;
+  for (size_t i = 0; i < half; ++i)
+    nan |= static_cast<int>(std::isunordered(logits[i], logits[half + i]));
+  return nan != 0 || (!logits.empty() && std::isnan(logits.back()));
+}
+
+bool can_choose(std::span<const float> logits) { return best(logits) != kNotFinite; }
 
 Sampler::Sampler(int64_t vocabulary)
     : candidates_(static_cast<size_t>(vocabulary)),
@@ -46,12 +54,13 @@ int32_t Sampler::choose(const Sampling& sampling, std::span<float> logits) {
     }
   }
   if (sampling.temperature <= 0) return best(logits);
+  if (holds_nan(logits)) return kNotFinite;
 
   const auto higher = [](const Candidate& a, const Candidate& b) {
     return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
   };
   size_t count = logits.size();
-  for (size_t i = 0; i < count; ++i) candidates_[i] = {ordered(logits[i]), static_cast<int32_t>(i)};
+  for (size_t i = 0; i < count; ++i) candidates_[i] = {logits[i], static_cast<int32_t>(i)};
   const auto begin = candidates_.begin();
   if (sampling.top_k > 0 && static_cast<size_t>(sampling.top_k) < count) {
     std::nth_element(begin, begin + sampling.top_k - 1, begin + static_cast<ptrdiff_t>(count),
@@ -59,6 +68,7 @@ int32_t Sampler::choose(const Sampling& sampling, std::span<float> logits) {
     count = static_cast<size_t>(sampling.top_k);
   }
   std::sort(begin, begin + static_cast<ptrdiff_t>(count), higher);
+  if (std::isinf(candidates_[0].logit)) return kNotFinite;
 
   const auto softmax = [&](float temperature) {
     double sum = 0;

@@ -36,12 +36,27 @@ TEST(Sampler, GreedyTakesTheFirstOfTheBest) {
   EXPECT_EQ(sampler.choose({}, row), 517);
 }
 
-TEST(Sampler, GreedySurvivesNaN) {
-  Sampler sampler(4);
-  std::vector<float> row = {NAN, 1, NAN, 2};
-  EXPECT_EQ(sampler.choose({}, row), 3);
-  std::vector<float> all(4, NAN);
-  EXPECT_EQ(sampler.choose({}, all), 0);
+// At any place, greedy or drawn.
+TEST(Sampler, ThereMayBeNothingToChoose) {
+  Sampler sampler(600);
+  Sampling drawn = hot();
+  drawn.top_k = 5;
+  for (const Sampling& sampling : {Sampling(), hot(), drawn})
+    for (const size_t place : {0, 255, 256, 511, 599})
+      for (const float value : {NAN, -NAN, INFINITY, -INFINITY}) {
+        std::vector<float> row(600, -1.0F);
+        row[7] = 20;
+        row[place] = value;
+        EXPECT_EQ(sampler.choose(sampling, row), value == -INFINITY ? 7 : kNotFinite)
+            << value << " at " << place;
+        EXPECT_EQ(can_choose(row), value == -INFINITY);
+      }
+  std::vector<float> none(600, -INFINITY);
+  EXPECT_EQ(sampler.choose({}, none), kNotFinite);
+  EXPECT_EQ(sampler.choose(hot(), none), kNotFinite);
+  none[599] = -1e30F;
+  EXPECT_EQ(sampler.choose({}, none), 599);
+  EXPECT_EQ(sampler.choose(hot(), none), 599);
 }
 
 TEST(Sampler, DrawsByProbability) {

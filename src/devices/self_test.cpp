@@ -82,7 +82,7 @@ void compare(std::span<const float> got, std::span<const float> want, std::strin
 }  // namespace
 
 void test_memory(amd::AmdDevice& device) {
-  constexpr size_t kBytes = size_t{4} << 20;
+  constexpr size_t kBytes = size_t{20} << 20;
   std::mt19937_64 random(3);
   std::vector<uint64_t> pattern(kBytes / 8), back(kBytes / 8);
   for (uint64_t& word : pattern) word = random();
@@ -150,6 +150,7 @@ void self_test(amd::AmdDevice& device) {
       throw;
     }
   };
+  part("doorbells", [&] { device.card().test_doorbells(); });
   part("memory", [&] { test_memory(device); });
   part("matrix products", [&] { test_products(device); });
   part("decoding", [&] { test_decode(device); });

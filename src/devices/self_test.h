@@ -11,7 +11,8 @@
 namespace outboard::devices {
 
 // Each throws Error saying what was expected and what came back.
-// A pattern of 4 MiB, there and back.
+// A pattern of 20 MiB, there and back: more than the upload window, so that copies are queued
+// behind one another.
 void test_memory(amd::AmdDevice& device);
 // A product with a Q4_K matrix and one with many rows (WMMA), against the host.
 void test_products(amd::AmdDevice& device);

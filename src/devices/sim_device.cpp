@@ -7,13 +7,15 @@
 
 namespace outboard::devices {
 
-SimDevice::SimDevice(const simulator::CardOptions& card, amd::AmdOptions options)
+SimDevice::SimDevice(const simulator::CardOptions& card, amd::AmdOptions options,
+                     std::shared_ptr<link::Recording> recording)
     : card_(std::make_unique<simulator::Card>(card)) {
   options.boot.images = simulator::firmware_images();
   constexpr double kPatience = 0.05;  // its engines need no time to start
   options.boot.patience = kPatience;
-  amd_ =
-      std::make_unique<amd::AmdDevice>(simulator::make_simulated_link(*card_), std::move(options));
+  std::unique_ptr<link::Link> link = simulator::make_simulated_link(*card_);
+  if (recording) link = link::Recording::record(std::move(link), std::move(recording));
+  amd_ = std::make_unique<amd::AmdDevice>(std::move(link), std::move(options));
 }
 
 std::string SimDevice::description() const { return "simulated " + amd_->description(); }

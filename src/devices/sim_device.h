@@ -1,4 +1,4 @@
-// The simulated RX 7900 XTX as a device: the same driver, streams and kernels as on the card.
+// The simulated card as a device: the same driver, streams and kernels as on the card.
 #pragma once
 
 #include <memory>
@@ -7,14 +7,17 @@
 
 #include "devices/amd/amd_device.h"
 #include "devices/device.h"
+#include "link/recording.h"
 #include "simulator/card.h"
 
 namespace outboard::devices {
 
 class SimDevice : public Device {
  public:
-  // The firmware in `options` is replaced by the simulated card's own.
-  SimDevice(const simulator::CardOptions& card, amd::AmdOptions options);
+  // The firmware in `options` is replaced by the simulated card's own. recording: of its link, or
+  // null.
+  SimDevice(const simulator::CardOptions& card, amd::AmdOptions options,
+            std::shared_ptr<link::Recording> recording = nullptr);
 
   std::string description() const override;
   std::unique_ptr<Executable> compile(program::Program program,

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "devices/amd/hw/gc.h"
+#include "devices/self_test.h"
 #include "devices/sim_device.h"
 #include "engine/engine.h"
 #include "models/tiny_model.h"
@@ -147,6 +149,35 @@ TEST_F(CardSessionTest, GoesOnAfterAHang) {
 TEST_F(CardSessionTest, GivesUpOnACardThatFailsAgain) {
   open_card(R"([{"what": "mec.queue-hang", "skip": 2500}])", std::chrono::milliseconds(500));
   EXPECT_THROW(answer(card_, request("the thing in the inn", 60)), Error);
+}
+
+// A copy engine that polls its write pointer besides hearing doorbells: a late one would move it
+// back, and it would run old packets again. It is found before such a card answers anything,
+// however late doorbells are.
+TEST(SelfTest, ACopyEngineThatPollsIsNotBelieved) {
+  for (const char* faults : {"[]", R"([{"what": "doorbell.late"}])",
+                             R"([{"what": "doorbell.late", "milliseconds": 250}])"}) {
+    simulator::CardOptions card;
+    card.vram_bytes = card.bar0_bytes = uint64_t{1} << 30;
+    card.strict = false;
+    card.faults = simulator::FaultPlan::parse(faults, "test");
+    devices::amd::AmdOptions options;
+    options.patience = std::chrono::seconds(5);
+    devices::SimDevice device(card, options);
+    device.amd().card().test_doorbells();
+    using Control = devices::amd::hw::gc::SDMA0_QUEUE0_RB_CNTL;
+    uint32_t control = 0;
+    device.card().bar_read(5, Control::kAddress * 4,
+                           std::as_writable_bytes(std::span(&control, 1)));
+    control = Control::F32_WPTR_POLL_ENABLE.put(control, 1);
+    device.card().bar_write(5, Control::kAddress * 4, std::as_bytes(std::span(&control, 1)));
+    try {
+      devices::self_test(device.amd());
+      FAIL() << faults;
+    } catch (const Error& e) {
+      EXPECT_THAT(e.message(), ::testing::HasSubstr("no doorbell had told of")) << faults;
+    }
+  }
 }
 
 }  // namespace

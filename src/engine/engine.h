@@ -38,7 +38,19 @@ namespace outboard::engine {
 struct LoadOptions {
   std::string device = "auto";  // a name of devices::open_device()
   devices::OpenOptions open;
+  // Go on with a model that asks for what Outboard does not know, instead of an Error that names
+  // it; open.on_notice is told what is left out.
+  bool ignore_unknown = false;
 };
+
+// Keys of the tokenizer and of sampling that ask for what is not here, appended to `unknown`.
+void add_unheard(const formats::Metadata& metadata, std::vector<std::string>& unknown);
+
+// What becomes of what a model asks for and nobody knows: an Error that names all of it
+// (formats::refuse_unknown()), or with `ignore` a line each to `tell`, which also gets the notes of
+// the file's reader. `tell` may be empty.
+void judge_unknown(const formats::Model& model, std::span<const std::string> unknown, bool ignore,
+                   const std::function<void(std::string_view)>& tell);
 
 // A model file with its Program, tokenizer and chat template, and the device it runs on. Many
 // sessions may share one, but only one at a time may run (they share the device's threads).
@@ -60,15 +72,17 @@ class Model {
   bool translates() const { return marian_tokenizer_ != nullptr; }
   devices::Device& device() { return *device_; }
 
-  // A conversation as the model's own chat template writes it, tokenized. Throws Error when the
-  // model has no template.
+  // A conversation as the model's own chat template writes it, tokenized. Only the template's own
+  // text becomes control tokens; what messages, tools and variables spell stays text, unless
+  // options.trust_markers. Throws Error when the model has no template.
   std::vector<int32_t> chat_tokens(const std::vector<text::Message>& messages,
                                    const text::ChatOptions& options = {}) const;
   bool has_chat_template() const { return file_->metadata.contains("tokenizer.chat_template"); }
 
  private:
   Model() = default;
-  static std::shared_ptr<Model> read(const std::filesystem::path& path);
+  // Throws Error where the model asks for what is not known, unless that may be ignored.
+  static std::shared_ptr<Model> read(const std::filesystem::path& path, const LoadOptions& options);
 
   std::shared_ptr<const formats::Model> file_;
   program::Program program_;
@@ -87,16 +101,25 @@ enum class Finish : uint8_t {
 };
 std::string_view name_of(Finish finish);  // "stop", "stop_string", "length", "context_full" ...
 
-struct Request {
-  std::vector<int32_t> prompt;  // at least one token
-  int max_tokens = -1;          // -1: until the model ends or the context is full
-  // Sampling as in devices::Sampling; the order of the filters stands there.
+// As in devices::Sampling; the order of the filters stands there.
+struct SamplingSettings {
   float temperature = 0.8F;  // 0: always the most likely token
   int top_k = 40;
   float top_p = 0.95F;
   float min_p = 0.05F;
   float repeat_penalty = 1;
-  int repeat_last = 64;             // tokens that the penalty looks back on
+  int repeat_last = 64;  // tokens that the penalty looks back on
+};
+
+// What the model's file asks for (metadata general.sampling.*, as llama.cpp's converter writes it
+// from generation_config.json), and the defaults above where it is silent. Throws Error for values
+// out of range. unheard, where given, gets the keys that ask for filters that are not here.
+SamplingSettings sampling_of(const formats::Metadata& metadata,
+                             std::vector<std::string>* unheard = nullptr);
+
+struct Request : SamplingSettings {
+  std::vector<int32_t> prompt;      // at least one token
+  int max_tokens = -1;              // -1: until the model ends or the context is full
   std::optional<uint64_t> seed;     // none: a random one, told in the Completion
   std::vector<std::string> stop;    // the answer ends before the first of these
   bool ignore_end_of_text = false;  // for measuring
@@ -143,7 +166,9 @@ class Session {
 
   // Queues a request. Throws Error when the prompt is empty or does not fit the context.
   SequenceId add(Request request);
-  // Runs one step; false when there is nothing to run.
+  // Runs one step; false when there is nothing to run. Throws Error where a sequence's logits are
+  // NaN or infinite, naming the part of the model where that began (engine/not_finite.h); that
+  // sequence is gone, the others go on with the next step.
   bool step();
   // A finished sequence's completion, once; none while it runs.
   std::optional<Completion> take(SequenceId id);
@@ -151,8 +176,9 @@ class Session {
   Completion generate(Request request);
 
   // Logits of every token of one text, from position 0. Calls rows(first, logits) with the logits
-  // [n, vocabulary] of tokens first to first + n - 1, in order. Throws Error when the tokens do not
-  // fit the context.
+  // [n, vocabulary] of tokens first to first + n - 1, in order, with the padding rows of the output
+  // matrix. Throws Error when the tokens do not fit the context, and where logits are NaN or
+  // infinite, as step().
   void evaluate(std::span<const int32_t> tokens,
                 const std::function<void(size_t first, std::span<const float> logits)>& rows);
 

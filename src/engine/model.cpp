@@ -4,14 +4,29 @@
 
 namespace outboard::engine {
 
-std::shared_ptr<Model> Model::read(const std::filesystem::path& path) {
+void add_unheard(const formats::Metadata& metadata, std::vector<std::string>& unknown) {
+  for (std::string& key : text::Tokenizer::unheard(metadata)) unknown.push_back(std::move(key));
+  sampling_of(metadata, &unknown);
+}
+
+void judge_unknown(const formats::Model& model, std::span<const std::string> unknown, bool ignore,
+                   const std::function<void(std::string_view)>& tell) {
+  if (!ignore) formats::refuse_unknown(model.path, unknown);
+  if (!tell) return;
+  for (const std::string& line : unknown) tell(fmt::format("ignored, as you asked: {}", line));
+  for (const std::string& note : model.notes) tell(note);
+}
+
+std::shared_ptr<Model> Model::read(const std::filesystem::path& path, const LoadOptions& options) {
   std::shared_ptr<Model> model(
       new Model);  // NOLINT(cppcoreguidelines-owning-memory): private constructor
   model->file_ = std::make_shared<formats::Model>(formats::open_model(path));
-  model->program_ = models::build_program(*model->file_);
+  std::vector<std::string> unknown = model->file_->unknown;
+  model->program_ = models::build_program(*model->file_, &unknown);
   size_t tokens = 0;
   try {
     const formats::Metadata& metadata = model->file_->metadata;
+    add_unheard(metadata, unknown);
     if (model->program_.encoder_ops > 0) {
       model->marian_tokenizer_ = std::make_unique<text::MarianTokenizer>(metadata);
       tokens = model->marian_tokenizer_->vocabulary_size();
@@ -26,6 +41,9 @@ std::shared_ptr<Model> Model::read(const std::filesystem::path& path) {
   if (tokens > static_cast<size_t>(model->program_.vocabulary))
     fail("{}: the tokenizer has {} tokens, but the model's output only {}", path.string(), tokens,
          model->program_.vocabulary);
+  judge_unknown(*model->file_, unknown, options.ignore_unknown, options.open.on_notice);
+  if (options.open.on_notice && !model->translates())
+    for (const std::string& note : model->tokenizer_->notes()) options.open.on_notice(note);
   return model;
 }
 
@@ -45,7 +63,7 @@ const text::MarianTokenizer& Model::translation_tokenizer() const {
 }
 
 std::shared_ptr<Model> Model::load(const std::filesystem::path& path, const LoadOptions& options) {
-  std::shared_ptr<Model> model = read(path);
+  std::shared_ptr<Model> model = read(path, options);
   // Last, so that a wrong file is told of before a card is booted for it.
   model->device_ = devices::open_device(options.device, options.open);
   return model;
@@ -53,7 +71,7 @@ std::shared_ptr<Model> Model::load(const std::filesystem::path& path, const Load
 
 std::shared_ptr<Model> Model::load(const std::filesystem::path& path,
                                    std::unique_ptr<devices::Device> device) {
-  std::shared_ptr<Model> model = read(path);
+  std::shared_ptr<Model> model = read(path, {});
   model->device_ = std::move(device);
   return model;
 }
@@ -63,8 +81,8 @@ std::vector<int32_t> Model::chat_tokens(const std::vector<text::Message>& messag
   try {
     if (!chat_template_)
       chat_template_ = text::ChatTemplate::from_metadata(file_->metadata, *tokenizer_);
-    const std::string prompt = chat_template_->render(messages, options);
-    return tokenizer_->encode(prompt, !chat_template_->starts_with_bos(prompt), true);
+    const text::TracedText prompt = chat_template_->render(messages, options);
+    return tokenizer_->encode(prompt, !chat_template_->starts_with_bos(prompt.bytes()));
   } catch (Error& e) {
     e.add_context(file_->path.string());
     throw;

@@ -42,6 +42,11 @@ PerplexityResult perplexity(Session& session, const Model& model, std::span<cons
         if (position < length / 2 || position + 1 >= length) continue;
         const double s =
             surprise(logits.subspan(row * vocabulary, vocabulary), chunk[position + 1]);
+        if (!std::isfinite(s))
+          throw Error(fmt::format("{}: the perplexity is infinite: token {}, at position {} of "
+                                  "chunk {}, has a logit of minus infinity",
+                                  model.file().path.string(), chunk[position + 1], position + 1, i),
+                      "The model cannot write this text: measure it with another one.");
         sum += s;
         squares += s * s;
         ++result.tokens;
@@ -52,6 +57,10 @@ PerplexityResult perplexity(Session& session, const Model& model, std::span<cons
   const auto n = static_cast<double>(result.tokens);
   const double mean = sum / n;
   result.perplexity = std::exp(mean);
+  if (!std::isfinite(result.perplexity))
+    throw Error(fmt::format("{}: the perplexity is e^{:.4g}, which is no number a computer holds",
+                            model.file().path.string(), mean),
+                "The weights may be damaged or wrongly converted: get the file again.");
   result.error =
       n > 1 ? std::sqrt(std::max(0.0, squares / n - mean * mean) / (n - 1)) * result.perplexity : 0;
   return result;

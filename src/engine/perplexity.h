@@ -19,7 +19,7 @@ struct PerplexityResult {
 // Cuts the tokens into chunks of session.context() tokens, each computed on its own (its first
 // token replaced by the beginning token where the model wants one), and scores the second half of
 // every chunk. progress(chunks done, chunks in all). Throws Error when there are fewer tokens than
-// two chunks' worth.
+// two chunks' worth, and where the result would be infinite or no number.
 PerplexityResult perplexity(Session& session, const Model& model, std::span<const int32_t> tokens,
                             const std::function<void(size_t, size_t)>& progress);
 

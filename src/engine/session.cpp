@@ -5,10 +5,13 @@
 #include <random>
 #include <utility>
 
+#include "devices/sampler.h"
 #include "engine/engine.h"
+#include "engine/not_finite.h"
 #include "engine/page_pool.h"
 #include "engine/stop_filter.h"
 #include "support/error.h"
+#include "support/mapped_file.h"
 #include "text/stream_decoder.h"
 
 namespace outboard::engine {
@@ -44,6 +47,7 @@ struct Sequence {
   size_t in_step = 0;           // tokens of this sequence in the step under way
   bool started = false;
   bool finished = false;
+  bool broken = false;  // its logits were not finite
   Completion completion;
   Clock::time_point start;
   Clock::time_point first_token;
@@ -115,6 +119,8 @@ struct Session::State {
   size_t steps_ahead() const;
   void submit(size_t steps);
   void take_results(const devices::StepResult& result);
+  void collect_finished();
+  void throw_broken();
   devices::Sampling sampling(Sequence& sequence, size_t ahead);
   void start_again();
   void take_token(Sequence& sequence, int32_t token);
@@ -179,6 +185,7 @@ bool Session::step() {
       // What was queued behind the end of a text is waited for, since its pages are in use, but
       // means nothing.
       const devices::StepResult result = s.executable->wait(step.ticket);
+      MappedFile::check_all();
       s.take_results(result);
     }
     s.failures = 0;
@@ -187,9 +194,8 @@ bool Session::step() {
     if (++s.failures > kPatience) throw;
     s.start_again();
   }
-  for (auto& sequence : s.active)
-    if (sequence->finished) s.done.emplace_back(sequence->id, std::move(sequence->completion));
-  std::erase_if(s.active, [](const auto& sequence) { return sequence->finished; });
+  s.collect_finished();
+  s.throw_broken();
   return !s.active.empty() || !s.waiting.empty();
 }
 
@@ -260,13 +266,38 @@ void Session::State::submit(size_t steps) {
 void Session::State::take_results(const devices::StepResult& result) {
   for (size_t i = 0; i < in_step.size(); ++i) {
     Sequence& sequence = *in_step[i];
-    if (sequence.finished) continue;
+    if (sequence.finished || sequence.broken) continue;
     pool.commit(sequence.lease,
                 std::span(sequence.tokens).subspan(sequence.computed, sequence.in_step));
     sequence.computed += sequence.in_step;
     sequence.in_step = 1;  // in those that are queued behind
     if (result.tokens[i] >= 0) take_token(sequence, result.tokens[i]);
+    sequence.broken = result.tokens[i] == devices::kNotFinite;
   }
+}
+
+void Session::State::collect_finished() {
+  for (auto& sequence : active)
+    if (sequence->finished) done.emplace_back(sequence->id, std::move(sequence->completion));
+  std::erase_if(active, [](const auto& sequence) { return sequence->finished; });
+}
+
+// A sequence with logits that are not finite goes. No page may hand on what was computed: the
+// others, should the caller go on, start again.
+void Session::State::throw_broken() {
+  std::vector<Broken> tried;
+  std::vector<Sequence*> broken;
+  for (auto& sequence : active)
+    if (std::exchange(sequence->broken, false)) {
+      tried.push_back({sequence->tokens});
+      broken.push_back(sequence.get());
+    }
+  if (broken.empty()) return;
+  const NotFinite found = not_finite(*model, tried);
+  pool.end(broken[found.which]->lease);
+  std::erase_if(active, [&](const auto& s) { return s.get() == broken[found.which]; });
+  start_again();
+  throw found.error;
 }
 
 // The device lost its pages: what was computed is computed again, and the answers go on.
@@ -306,6 +337,7 @@ void Session::evaluate(std::span<const int32_t> tokens,
   if (tokens.size() > static_cast<size_t>(s.options.context))
     fail("{} tokens do not fit a context of {}", tokens.size(), s.options.context);
   const auto chunk = static_cast<size_t>(std::min(s.options.max_rows, s.options.max_step_tokens));
+  const auto vocabulary = static_cast<size_t>(s.model->program().vocabulary);
   PagePool::Lease lease;
   std::vector<devices::PageCopy> none;
   s.pool.begin(lease, {}, 0, none);
@@ -315,6 +347,14 @@ void Session::evaluate(std::span<const int32_t> tokens,
     const devices::Run run{part, static_cast<int>(first), lease.pages(), devices::Run::Logits::kAll,
                            nullptr};
     const devices::StepResult result = s.executable->wait(s.executable->submit({{&run, 1}, {}}));
+    MappedFile::check_all();
+    for (size_t i = 0; i < part.size(); ++i)
+      if (!devices::can_choose(result.logits.subspan(i * vocabulary, vocabulary))) {
+        s.pool.end(lease);
+        const auto until = tokens.first(first + i + 1);
+        const std::array<Broken, 1> broken{Broken{{until.begin(), until.end()}}};
+        throw not_finite(*s.model, broken).error;
+      }
     rows(first, result.logits);
   }
   s.pool.end(lease);

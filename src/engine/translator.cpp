@@ -1,12 +1,17 @@
 #include "engine/translator.h"
 
 #include <algorithm>
+#include <cctype>
 #include <deque>
 #include <map>
+#include <set>
 #include <utility>
 
+#include "devices/sampler.h"
 #include "engine/beam_pages.h"
+#include "engine/not_finite.h"
 #include "support/error.h"
+#include "support/mapped_file.h"
 #include "text/sentences.h"
 
 namespace outboard::engine {
@@ -33,6 +38,25 @@ struct Line {
   std::vector<std::vector<BeamSearch::Hypothesis>> parts;
   size_t open = 0;  // parts not done yet
 };
+
+// The ">>fra<<" that a line begins with; empty: none. Not a quotation that happens to hold "<<".
+std::string_view language_token(std::string_view line) {
+  if (!line.starts_with(">>")) return {};
+  size_t end = 2;
+  while (end < line.size() && (std::isalnum(static_cast<unsigned char>(line[end])) != 0 ||
+                               line[end] == '_' || line[end] == '-' || line[end] == '.'))
+    ++end;
+  return end > 2 && line.substr(end).starts_with("<<") ? line.substr(0, end + 2)
+                                                       : std::string_view();
+}
+
+// "fra, deu"
+std::string language_names(const std::vector<std::string>& tokens) {
+  std::string list;
+  for (const std::string& name : tokens)
+    list += fmt::format("{}{}", list.empty() ? "" : ", ", name.substr(2, name.size() - 4));
+  return list;
+}
 
 std::string key(std::string_view name) { return fmt::format("marian.generation.{}", name); }
 
@@ -92,10 +116,13 @@ struct Translator::State {
   int page_count() const { return options.batch * pages_a_sentence(); }
 
   void choose_language();
-  std::vector<std::vector<int32_t>> split(std::string_view line) const;
+  std::string take_language(std::string_view& line);
+  void tell(const std::string& about, const std::string& text);
+  std::vector<std::vector<int32_t>> split(std::string_view line);
   void admit();
   void encode(std::span<Sentence* const> sentences);
   void decode();
+  void check(std::span<const devices::Candidate> candidates);
   void advance(Sentence& sentence, std::span<const devices::Candidate> candidates);
   void finish(Sentence& sentence);
   void join(Line& line);
@@ -108,7 +135,8 @@ struct Translator::State {
   size_t longest_source;
   BeamPages pages;
   int32_t start = 0;
-  std::string language;    // ">>fra<<", or empty
+  std::string language;  // ">>fra<<", or empty
+  std::set<std::string> told;
   bool languages = false;  // the model knows several
   std::unique_ptr<devices::Executable> executable;
   LineId next_id = 1;
@@ -142,21 +170,45 @@ void Translator::State::choose_language() {
   if (options.to.empty()) return;
   language = options.to.starts_with(">>") ? options.to : fmt::format(">>{}<<", options.to);
   if (std::ranges::find(known, language) != known.end()) return;
-  std::string list;
-  for (const std::string& name : known)
-    list += fmt::format("{}{}", list.empty() ? "" : ", ", name.substr(2, name.size() - 4));
   throw Error(fmt::format("{} has no language \"{}\"", model->program().name, options.to),
               known.empty() ? "It translates to one language only: leave --to out."
-                            : fmt::format("It knows: {}.", list));
+                            : fmt::format("It knows: {}.", language_names(known)));
+}
+
+// The language that a line asks for at its beginning, which is taken off: its token, or none.
+std::string Translator::State::take_language(std::string_view& line) {
+  std::string_view text = line;
+  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
+  const std::string token(language_token(text));
+  if (token.empty()) return {};
+  const std::vector<std::string> known = tokenizer.target_languages();
+  if (std::ranges::find(known, token) != known.end()) {
+    line = text.substr(token.size());
+    return token;
+  }
+  const std::string asked =
+      fmt::format("a line begins with {}, but {}", token, model->program().name);
+  if (known.empty()) {
+    tell(token, fmt::format("{} translates to one language only: it is taken as text", asked));
+  } else if (language.empty()) {
+    throw Error(fmt::format("{} does not know that language", asked),
+                fmt::format("It knows: {}.", language_names(known)));
+  } else {
+    tell(token, fmt::format("{} does not know that language (it knows {}): it is taken as text",
+                            asked, language_names(known)));
+  }
+  return {};
+}
+
+void Translator::State::tell(const std::string& about, const std::string& text) {
+  if (told.insert(about).second && options.on_notice) options.on_notice(text);
 }
 
 // The ids of a line's parts, none of them longer than longest_source.
-std::vector<std::vector<int32_t>> Translator::State::split(std::string_view line) const {
-  std::string prefix = language;
-  if (const size_t end = line.find("<<"); line.starts_with(">>") && end != std::string_view::npos) {
-    prefix = line.substr(0, end + 2);
-    line.remove_prefix(end + 2);
-  }
+std::vector<std::vector<int32_t>> Translator::State::split(std::string_view line) {
+  std::string prefix = take_language(line);
+  if (prefix.empty()) prefix = language;
+  if (text::is_blank(line)) return {};
   if (languages && prefix.empty())
     throw Error(fmt::format("{} knows several languages to translate to", model->program().name),
                 "Name one with --to, or begin each line with its token, such as >>fra<<.");
@@ -164,9 +216,16 @@ std::vector<std::vector<int32_t>> Translator::State::split(std::string_view line
   const auto ids_of = [&](std::string_view text) {
     return tokenizer.encode(fmt::format("{}{}", prefix, text));
   };
-  if (line.find_first_not_of(" \t\r") == std::string_view::npos) return parts;
+  // What the model knows nothing of says nothing; words are missed.
+  const auto add = [&](std::string_view text, std::vector<int32_t> ids) {
+    if (!tokenizer.says_nothing(ids)) {
+      parts.push_back(std::move(ids));
+    } else if (text::has_words(text)) {
+      tell("no piece", "a line holds nothing that the model knows, and nothing is said for it");
+    }
+  };
   if (auto whole = ids_of(line); whole.size() <= longest_source) {
-    parts.push_back(std::move(whole));
+    add(line, std::move(whole));
     return parts;
   }
   std::vector<std::string_view> texts = text::split_sentences(line);
@@ -177,7 +236,7 @@ std::vector<std::vector<int32_t>> Translator::State::split(std::string_view line
     if (text.empty()) continue;
     auto ids = ids_of(text);
     if (ids.size() <= longest_source) {
-      parts.push_back(std::move(ids));
+      add(text, std::move(ids));
       continue;
     }
     const auto [first, second] = text::cut_in_two(text);
@@ -281,7 +340,9 @@ void Translator::State::decode() {
     }
   }
   const devices::StepResult result = executable->wait(executable->submit({runs, copies}));
+  MappedFile::check_all();
   ++work.searches;
+  check(result.best);
   size_t first = 0;
   for (const auto& sentence : active) {
     const size_t count =
@@ -290,6 +351,21 @@ void Translator::State::decode() {
     first += count;
   }
   std::erase_if(active, [](const auto& sentence) { return sentence->search->done(); });
+}
+
+void Translator::State::check(std::span<const devices::Candidate> candidates) {
+  std::vector<Broken> broken;
+  size_t first = 0;
+  for (const auto& sentence : active)
+    for (const BeamSearch::Beam& beam : sentence->search->beams()) {
+      if (candidates[first].token == devices::kNotFinite) {
+        broken.push_back({{start}, sentence->source});
+        broken.back().tokens.insert(broken.back().tokens.end(), beam.tokens.begin(),
+                                    beam.tokens.end());
+      }
+      first += static_cast<size_t>(sentence->search->candidates());
+    }
+  if (!broken.empty()) throw not_finite(*model, broken).error;
 }
 
 void Translator::State::advance(Sentence& sentence,
@@ -386,6 +462,12 @@ std::vector<float> Translator::logits(const std::vector<int32_t>& source,
     run.source_pages = source_pages;
     run.source_tokens = static_cast<int>(source.size());
     const devices::StepResult result = s.executable->wait(s.executable->submit({{&run, 1}, {}}));
+    if (!devices::can_choose(result.logits)) {
+      Broken broken{{s.start}, source};
+      broken.tokens.insert(broken.tokens.end(), target.begin(),
+                           target.begin() + static_cast<ptrdiff_t>(i));
+      throw not_finite(*s.model, {&broken, 1}).error;
+    }
     rows.insert(rows.end(), result.logits.begin(), result.logits.end());
   }
   s.pages.release(source_pages);

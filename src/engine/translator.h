@@ -6,9 +6,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "devices/device.h"
@@ -26,8 +28,12 @@ struct TranslatorOptions {
   int batch = 32;      // sentences under way together
   int best = 1;        // translations wanted of each line, at most `beams`
   // The language to translate to, for models that know several: "fra" or ">>fra<<". Lines may name
-  // their own.
+  // their own with a token at their beginning.
   std::string to;
+  // Told what a person should hear, a sentence at a time: a line that begins with the token of a
+  // language that the model does not know (once for each), which is translated as it stands; words
+  // of which the model has no piece (once).
+  std::function<void(std::string_view)> on_notice;
 };
 
 struct Translation {
@@ -58,9 +64,12 @@ class Translator {
   Translator(const Translator&) = delete;
   Translator& operator=(const Translator&) = delete;
 
-  // Queues a line (no newline in it). Throws Error when the model needs to be told the language.
+  // Queues a line (no newline in it). Throws Error when the model needs to be told the language,
+  // and neither options.to nor the line names one that it knows. Lines of which the model knows
+  // nothing (is_blank, a lone emoji) become empty ones.
   LineId add(std::string line);
-  // Runs one step; false when there is nothing to run.
+  // Runs one step; false when there is nothing to run. Throws Error where logits are NaN or
+  // infinite (engine/not_finite.h).
   bool step();
   // A finished line's translation, once; none while it runs.
   std::optional<Translation> take(LineId id);

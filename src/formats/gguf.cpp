@@ -7,6 +7,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "formats/foreign_types.h"
 #include "support/error.h"
 
 namespace outboard::formats {
@@ -40,8 +41,11 @@ class Reader {
   std::string_view string(std::string_view what, uint64_t limit = UINT64_MAX) {
     const auto length = number<uint64_t>(what);
     if (length > remaining()) {
-      fail("{}: found a string of {} bytes at offset {}, expected at most the {} left in the file",
-           what, length, position_, remaining());
+      throw Error(
+          fmt::format("{}: found a string of {} bytes at offset {}, expected at most the {} "
+                      "left in the file",
+                      what, length, position_, remaining()),
+          kGgufIncomplete);
     }
     if (length > limit) {
       fail("{}: found a string of {} bytes, expected at most {}", what, length, limit);
@@ -58,15 +62,18 @@ class Reader {
 
   void check_count(std::string_view what, uint64_t found, size_t smallest) const {
     if (found > remaining() / smallest) {
-      fail("{}: found {}, expected at most {} ({} bytes are left in the file at offset {})", what,
-           found, remaining() / smallest, remaining(), position_);
+      throw Error(fmt::format("{}: found {}, expected at most {} ({} bytes are left in the file at "
+                              "offset {})",
+                              what, found, remaining() / smallest, remaining(), position_),
+                  kGgufIncomplete);
     }
   }
 
   const std::byte* take(size_t length, std::string_view what) {
     if (length > remaining()) {
-      fail("{}: the file ends after {} of {} bytes at offset {}", what, remaining(), length,
-           position_);
+      throw Error(fmt::format("{}: the file ends after {} of {} bytes at offset {}", what,
+                              remaining(), length, position_),
+                  kGgufIncomplete);
     }
     const std::byte* start = bytes_.data() + position_;
     position_ += length;
@@ -225,11 +232,13 @@ std::vector<int64_t> read_shape(Reader& reader) {
   int64_t elements = 1;
   for (size_t i = 0; i < dimensions; ++i) {
     const auto size = reader.number<uint64_t>("dimension");
-    if (size == 0 || size > static_cast<uint64_t>(INT64_MAX)) {
-      fail("dimension {}: found {}, expected 1 to 2^63 - 1", i, size);
+    if (size > static_cast<uint64_t>(INT64_MAX)) {
+      fail("dimension {}: found {}, expected at most 2^63 - 1", i, size);
     }
     shape[dimensions - 1 - i] = static_cast<int64_t>(size);
-    if (__builtin_mul_overflow(elements, static_cast<int64_t>(size), &elements)) {
+    // Without the zeros: the product of the others fits in whatever order they are multiplied.
+    const auto factor = std::max<int64_t>(1, static_cast<int64_t>(size));
+    if (__builtin_mul_overflow(elements, factor, &elements)) {
       fail("dimensions: their product overflows 63 bits");
     }
   }
@@ -242,7 +251,7 @@ GgufTensor read_tensor(Reader& reader) {
   tensor.shape = read_shape(reader);
   const auto number = reader.number<uint32_t>("type");
   const auto type = tensor_type(number);
-  if (!type) fail("type: found {}, expected the number of a known GGML type", number);
+  if (!type) throw unknown_type(number);
   tensor.type = *type;
   tensor.offset = reader.number<uint64_t>("offset");
 
@@ -273,7 +282,7 @@ void place_tensors(GgufHeader& header, size_t file_bytes) {
             fmt::format("found {} bytes at offset {} of the file, expected them to end within its "
                         "{} bytes",
                         tensor.bytes, tensor.offset, file_bytes),
-            "The file is incomplete or damaged: get it again.");
+            kGgufIncomplete);
       }
     });
   }
@@ -282,7 +291,8 @@ void place_tensors(GgufHeader& header, size_t file_bytes) {
 void check_overlaps(const std::vector<GgufTensor>& tensors) {
   std::vector<const GgufTensor*> order;
   order.reserve(tensors.size());
-  for (const GgufTensor& tensor : tensors) order.push_back(&tensor);
+  for (const GgufTensor& tensor : tensors)
+    if (tensor.bytes > 0) order.push_back(&tensor);
   std::sort(order.begin(), order.end(),
             [](const GgufTensor* a, const GgufTensor* b) { return a->offset < b->offset; });
   for (size_t i = 1; i < order.size(); ++i) {
@@ -301,7 +311,13 @@ uint32_t read_version(Reader& reader) {
   const auto version = reader.number<uint32_t>("version");
   if (version == 2 || version == 3) return version;
   if ((version & 0xffff) == 0 && version != 0) {
-    fail("version: found a big-endian file, expected a little-endian one");
+    throw Error("version: found a big-endian file, expected a little-endian one",
+                "Get the model in a little-endian file, or turn it around with the Python package "
+                "gguf: gguf-convert-endian FILE little.");
+  }
+  if (version == 1) {
+    throw Error("version: found 1, expected 2 or 3: this is GGUF's first version, of August 2023",
+                "Get the model in a newer file, or convert it again from its original weights.");
   }
   fail("version: found {}, expected 2 or 3", version);
 }

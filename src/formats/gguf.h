@@ -37,6 +37,9 @@ enum class GgufValueType : uint32_t {
   F64 = 12,
 };
 
+// The hint of parse_gguf()'s errors where the file ends before what its header promises.
+constexpr const char* kGgufIncomplete = "The file is incomplete or damaged: get it again.";
+
 constexpr size_t kGgufDefaultAlignment = 32;  // when there is no key general.alignment
 constexpr const char* kGgufAlignmentKey = "general.alignment";
 

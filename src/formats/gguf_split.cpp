@@ -2,6 +2,7 @@
 #include <optional>
 #include <string>
 
+#include "formats/file_kind.h"
 #include "formats/gguf.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
@@ -43,6 +44,7 @@ std::optional<SplitName> parse_split_name(std::string_view name) {
 // Maps one file and adds its tensors; gives back its metadata.
 Metadata add_file(Model& model, const fs::path& path) {
   const auto file = std::make_shared<const MappedFile>(path);
+  if (!looks_like_gguf(file->bytes())) throw not_a_model(path, file->bytes());
   try {
     GgufHeader header = parse_gguf(file->bytes());
     for (GgufTensor& tensor : header.tensors) {

@@ -240,9 +240,11 @@ TEST(GgufErrors, HugeDimensionCount) {
               HasSubstr("tensor a: dimension count: found 4294967295"));
 }
 
-TEST(GgufErrors, DimensionZero) {
-  EXPECT_THAT(message_of(Bytes().header(1, 0).tensor("a", {8, 0}, 0).pad(64)),
-              HasSubstr("tensor a: dimension 1: found 0"));
+TEST(GgufErrors, DimensionZeroIsLegal) {
+  EXPECT_EQ(message_of(Bytes().header(1, 0).tensor("a", {8, 0}, 0).pad(64)), "no error");
+  const uint64_t huge = uint64_t{1} << 40;
+  EXPECT_THAT(message_of(Bytes().header(1, 0).tensor("a", {0, huge, huge}, 0).pad(64)),
+              HasSubstr("overflows 63 bits"));
 }
 
 TEST(GgufErrors, NegativeDimension) {

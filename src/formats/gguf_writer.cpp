@@ -1,13 +1,8 @@
 #include "formats/gguf_writer.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <unordered_set>
-#include <utility>
 
 #include "formats/gguf.h"
 #include "support/error.h"
@@ -82,8 +77,8 @@ size_t checked_bytes(const TensorPlan& tensor) {
   }
   int64_t elements = 1;
   for (const int64_t size : tensor.shape) {
-    if (size < 1 || __builtin_mul_overflow(elements, size, &elements)) {
-      fail("tensor {}: found dimension {}, expected at least 1 and a product within 63 bits",
+    if (size < 0 || __builtin_mul_overflow(elements, std::max<int64_t>(1, size), &elements)) {
+      fail("tensor {}: found dimension {}, expected at least 0 and a product within 63 bits",
            tensor.name, size);
     }
   }
@@ -93,7 +88,8 @@ size_t checked_bytes(const TensorPlan& tensor) {
     fail("tensor {}: found {} columns, expected a multiple of {} for {}", tensor.name, columns,
          info.block_elements, info.name);
   }
-  return storage_bytes(tensor.type, elements);
+  const bool empty = std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end();
+  return empty ? 0 : storage_bytes(tensor.type, elements);
 }
 
 size_t align_up(size_t offset, size_t alignment) {
@@ -127,27 +123,18 @@ GgufWriter::GgufWriter(const std::filesystem::path& path, const Metadata& metada
     offset = align_up(offset + sizes_.back(), alignment_);
   }
 
-  part_path_ = path;
-  part_path_ += fmt::format(".part-{}", ::getpid());
-  file_ = ::open(part_path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  if (file_ < 0) throw system_error("create", part_path_.string());
-  try {
-    write(header.bytes());
-    pad();
-  } catch (...) {  // the destructor of a half-made object does not run
-    ::close(file_);
-    ::unlink(part_path_.c_str());
-    throw;
-  }
+  file_.emplace(path);
+  file_->write(header.bytes());
+  pad();
+  skip_empty();
 }
 
-GgufWriter::~GgufWriter() {
-  if (file_ < 0) return;
-  ::close(file_);
-  ::unlink(part_path_.c_str());
+void GgufWriter::skip_empty() {
+  while (tensor_ < sizes_.size() && sizes_[tensor_] == 0) ++tensor_;
 }
 
 void GgufWriter::append(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return;
   if (tensor_ == sizes_.size()) {
     fail("{}: found {} bytes after the last tensor", path_.string(), bytes.size());
   }
@@ -155,12 +142,13 @@ void GgufWriter::append(std::span<const std::byte> bytes) {
     fail("{}: tensor {}: found {} bytes, expected {}", path_.string(), names_[tensor_],
          filled_ + bytes.size(), sizes_[tensor_]);
   }
-  write(bytes);
+  file_->write(bytes);
   filled_ += bytes.size();
   if (filled_ == sizes_[tensor_]) {
     pad();
     ++tensor_;
     filled_ = 0;
+    skip_empty();
   }
 }
 
@@ -169,34 +157,12 @@ void GgufWriter::finish() {
     fail("{}: tensor {}: found {} bytes, expected {}", path_.string(), names_[tensor_], filled_,
          sizes_[tensor_]);
   }
-  // A full disk may show only here.
-  if (::fsync(file_) != 0) throw system_error("write", part_path_.string());
-  if (::close(std::exchange(file_, -1)) != 0) {
-    const Error error = system_error("write", part_path_.string());
-    ::unlink(part_path_.c_str());
-    throw error;
-  }
-  if (::rename(part_path_.c_str(), path_.c_str()) != 0) {
-    const Error error = system_error("create", path_.string());
-    ::unlink(part_path_.c_str());
-    throw error;
-  }
-}
-
-void GgufWriter::write(std::span<const std::byte> bytes) {
-  constexpr size_t kMostAtOnce = 1 << 30;  // macOS refuses 2^31 bytes and more
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(file_, bytes.data(), std::min(bytes.size(), kMostAtOnce));
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) throw system_error("write", part_path_.string());
-    bytes = bytes.subspan(static_cast<size_t>(count));
-    written_ += static_cast<uint64_t>(count);
-  }
+  file_->finish();
 }
 
 void GgufWriter::pad() {
-  const std::vector<std::byte> zeros(align_up(written_, alignment_) - written_);
-  write(zeros);
+  const std::vector<std::byte> zeros(align_up(bytes_written(), alignment_) - bytes_written());
+  file_->write(zeros);
 }
 
 }  // namespace outboard::formats

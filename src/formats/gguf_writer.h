@@ -4,12 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "formats/metadata.h"
 #include "formats/tensor_type.h"
+#include "support/output_file.h"
 
 namespace outboard::formats {
 
@@ -20,17 +22,14 @@ struct TensorPlan {
   std::vector<int64_t> shape;  // outermost first, at most 4 dimensions of at least 1
 };
 
-// Writes PATH.part-PID and gives it its name at the end, so that a half file never stands under the
-// final name. Every call throws Error naming the file when it can't be written (a full disk, say);
-// the destructor removes what finish() did not complete. One thread at a time.
+// Writes an OutputFile: a half file never stands under the final name. Every call throws Error
+// naming the file when it can't be written (a full disk, say); the destructor removes what finish()
+// did not complete. One thread at a time.
 class GgufWriter {
  public:
   // Writes the header. Tensors are aligned to the metadata's general.alignment (32 without it).
   GgufWriter(const std::filesystem::path& path, const Metadata& metadata,
              const std::vector<TensorPlan>& tensors);
-  ~GgufWriter();
-  GgufWriter(const GgufWriter&) = delete;
-  GgufWriter& operator=(const GgufWriter&) = delete;
 
   // The next bytes of the tensors, one tensor after the other in the header's order; a call may
   // hold a part of a tensor, never bytes of two.
@@ -38,21 +37,19 @@ class GgufWriter {
   // After the last byte: makes the file durable and moves it to its name.
   void finish();
 
-  uint64_t bytes_written() const { return written_; }
+  uint64_t bytes_written() const { return file_->bytes_written(); }
 
  private:
-  void write(std::span<const std::byte> bytes);
   void pad();
+  void skip_empty();  // tensors without bytes take nothing from append()
 
   std::filesystem::path path_;
-  std::filesystem::path part_path_;
-  int file_ = -1;
+  std::optional<OutputFile> file_;  // opened when the plan has been checked
   size_t alignment_ = 0;
   std::vector<std::string> names_;
   std::vector<size_t> sizes_;  // bytes of each tensor
   size_t tensor_ = 0;          // the one that append() is filling
   size_t filled_ = 0;          // its bytes so far
-  uint64_t written_ = 0;
 };
 
 }  // namespace outboard::formats

@@ -74,11 +74,28 @@ TEST_F(GgufWriterTest, RefusesBadPlans) {
       {{"", TensorType::F32, {4}}},
       {{"a", TensorType::F32, {4}}, {"a", TensorType::F32, {4}}},
       {{"a", TensorType::Q8_0, {2, 33}}},
-      {{"a", TensorType::F32, {0}}},
+      {{"a", TensorType::F32, {-1}}},
       {{"a", TensorType::F32, {1, 1, 1, 1, 4}}},
       {{"a", TensorType::F32, {int64_t{1} << 40, int64_t{1} << 40}}}};
   for (const auto& plan : plans) EXPECT_THROW(GgufWriter(path_, {}, plan), Error);
   EXPECT_TRUE(folder_is_empty());
+}
+
+TEST_F(GgufWriterTest, TensorsOfNoElementsTakeNoBytes) {
+  {
+    GgufWriter writer(
+        path_, {},
+        {{"a", TensorType::F32, {0}}, {"b", TensorType::F32, {4}}, {"c", TensorType::F32, {2, 0}}});
+    writer.append(bytes(16));
+    writer.append({});
+    writer.finish();
+  }
+  const Model model = open_model(path_);
+  EXPECT_EQ(model.tensors().size(), 3u);
+  EXPECT_EQ(model.get("b").data.size(), 16u);
+  EXPECT_EQ(model.get("c").elements(), 0);
+  EXPECT_EQ(model.get("c").rows(), 0);
+  std::filesystem::remove(path_);
 }
 
 TEST_F(GgufWriterTest, NamesTheFileThatCannotBeMade) {

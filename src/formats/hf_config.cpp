@@ -5,6 +5,7 @@
 #include <optional>
 #include <string_view>
 
+#include "formats/hf_fields.h"
 #include "support/error.h"
 
 namespace outboard::formats {
@@ -75,7 +76,10 @@ class Writer {
     set("block_count", layers);
   }
   void read_vocabulary() {
-    target_.vocabulary = size("vocab_size");
+    // Gemma 3 models that also see leave it to the family's default.
+    const auto found = optional_size("vocab_size");
+    target_.vocabulary =
+        !found && target_.family == HfFamily::kGemma3 ? 262208 : size("vocab_size");
     if (target_.vocabulary > kMaxVocabulary) {
       fail("vocab_size: found {}, expected at most {}", target_.vocabulary, kMaxVocabulary);
     }
@@ -123,22 +127,35 @@ class Writer {
       // The folder's q and k rows are made for rotating halves, GGUF's for neighbours.
       metadata_.set("outboard.rope.neox", true);
     }
+    if (target_.model_type == "mistral") write_window();
     write_rope(rotated);
     if (gemma) write_gemma3(rotated);
     target_.tied_embeddings = json_bool(target_.config, "tie_word_embeddings").value_or(gemma);
+  }
+
+  // Mistral's layers all have it (v0.1; later models write null); a config without the field has
+  // the family's. One that the context never fills changes nothing.
+  void write_window() {
+    const bool none = target_.config.contains("sliding_window") &&
+                      json_field(target_.config, "sliding_window") == nullptr;
+    const int64_t window = none ? 0 : optional_size("sliding_window").value_or(4096);
+    if (window > 0 && window < optional_size("max_position_embeddings").value_or(2048)) {
+      set("attention.sliding_window", window);
+    }
   }
 
   void write_gemma3(int64_t head_dim) {
     if (const auto cap = json_number(target_.config, "final_logit_softcapping"); cap && *cap != 0) {
       set("final_logit_softcapping", *cap);
     }
-    if (json_field(target_.config, "attn_logit_softcapping") != nullptr) {
-      fail("attn_logit_softcapping: found a value, expected none in Gemma 3");
-    }
-    set("attention.sliding_window", size("sliding_window"));
+    set("attention.sliding_window", optional_size("sliding_window").value_or(4096));
     // Every nth layer sees everything; 6 is the family's and is not stored.
     auto pattern = optional_size("sliding_window_pattern");
     if (!pattern) pattern = optional_size("_sliding_window_pattern");
+    // Newer configs list the layers instead, and the list counts.
+    if (const auto sliding = sliding_layers(target_.config)) {
+      if (const auto listed = window_pattern(*sliding)) pattern = listed;
+    }
     if (pattern && *pattern != 6) set("attention.sliding_window_pattern", *pattern);
     const auto scalar = json_number(target_.config, "query_pre_attn_scalar");
     if (scalar && *scalar > 0 && *scalar != static_cast<double>(head_dim)) {
@@ -235,7 +252,7 @@ std::string folder_name(const std::filesystem::path& folder) {
 
 }  // namespace
 
-HfConfig read_hf_config(const std::filesystem::path& folder, Metadata& metadata) {
+HfConfig read_hf_config(const std::filesystem::path& folder, Model& model) {
   const std::filesystem::path path = folder / "config.json";
   HfConfig target;
   target.config = read_json(path);
@@ -243,16 +260,21 @@ HfConfig read_hf_config(const std::filesystem::path& folder, Metadata& metadata)
     const auto model_type = json_string(target.config, "model_type");
     if (!model_type) fail("model_type: it is missing");
     const Family& family = find_family(*model_type);
+    target.model_type = *model_type;
     target.family = family.family;
     target.architecture = family.architecture;
+    FieldReport report("config.json", model);
+    report_config(target.config, *model_type,
+                  std::filesystem::exists(folder / "generation_config.json"), report);
     // A model that also sees keeps the text model's config in its own object.
-    if (const Json* text = json_field(target.config, "text_config")) {
+    const Json* text = json_field(target.config, "text_config");
+    if (text != nullptr && target.family == HfFamily::kGemma3) {
       const Json inner = *text;
       if (!inner.is_object()) fail("text_config: expected an object");
       target.config.update(inner);
     }
-    metadata.set("general.name", folder_name(folder));
-    Writer(target, metadata).write();
+    model.metadata.set("general.name", folder_name(folder));
+    Writer(target, model.metadata).write();
   } catch (Error& error) {
     error.add_context(path.string());
     throw;

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "formats/json_file.h"
-#include "formats/metadata.h"
+#include "formats/model_file.h"
 
 namespace outboard::formats {
 
@@ -16,6 +16,7 @@ enum class HfFamily { kLlama, kQwen, kGemma3, kGpt2 };
 
 struct HfConfig {
   HfFamily family = HfFamily::kLlama;
+  std::string model_type;    // the file's
   std::string architecture;  // GGUF's general.architecture
   Json config;               // of the text model (text_config of one that also sees)
   bool tied_embeddings = false;
@@ -26,8 +27,9 @@ struct HfConfig {
 };
 
 // Reads config.json and sets the model's keys (all but tokenizer.*). Keys and values are those of
-// llama.cpp's converter (conversion/base.py and the families' files). Throws Error for a family
-// that is not supported (the hint lists them) and for fields that are missing or of the wrong type.
-HfConfig read_hf_config(const std::filesystem::path& folder, Metadata& metadata);
+// llama.cpp's converter (conversion/base.py and the families' files). Fields that are neither used
+// nor harmless are added to the model's `unknown`. Throws Error for a family that is not supported
+// (the hint lists them) and for fields that are missing or of the wrong type.
+HfConfig read_hf_config(const std::filesystem::path& folder, Model& model);
 
 }  // namespace outboard::formats

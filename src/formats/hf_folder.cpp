@@ -39,8 +39,8 @@ Model open_hf_folder(const std::filesystem::path& folder) {
   }
   Model model;
   model.path = folder;
-  const HfConfig config = read_hf_config(folder, model.metadata);
-  const int64_t tokens = read_hf_tokenizer(folder, config, model.metadata);
+  const HfConfig config = read_hf_config(folder, model);
+  const int64_t tokens = read_hf_tokenizer(folder, config, model);
   add_hf_tensors(model, folder, config, tokens);
   return model;
 }

@@ -155,6 +155,26 @@ bool is_model_unigram(std::string_view trainer_spec) {
   return type == kUnigram;
 }
 
+void read_trainer_spec(std::string_view bytes, SentencePieceSpec& spec) {
+  constexpr uint64_t kModelType = 3;
+  constexpr uint64_t kWhitespaceAsSuffix = 24;
+  for (Protobuf fields(bytes); !fields.at_end();) {
+    const uint64_t field = fields.next();
+    if (field == kModelType) spec.model_type = fields.number;
+    if (field == kWhitespaceAsSuffix) spec.whitespace_as_suffix = fields.number != 0;
+  }
+}
+
+void read_normalizer_spec(std::string_view bytes, SentencePieceSpec& spec) {
+  for (Protobuf fields(bytes); !fields.at_end();) {
+    const uint64_t field = fields.next();
+    if (field == 2) spec.charsmap = fields.text;
+    if (field == 3) spec.add_dummy_prefix = fields.number != 0;
+    if (field == 4) spec.remove_extra_whitespaces = fields.number != 0;
+    if (field == 5) spec.escape_whitespaces = fields.number != 0;
+  }
+}
+
 }  // namespace
 
 Vocabulary::Vocabulary(int64_t size) {
@@ -195,6 +215,24 @@ void read_sentencepiece(std::string_view file, Vocabulary& vocabulary, bool& uni
     }
   }
   if (id == 0) fail("found no pieces, expected a SentencePiece model");
+}
+
+SentencePieceSpec read_sentencepiece_spec(std::string_view file) {
+  constexpr uint64_t kTrainerSpec = 2;
+  constexpr uint64_t kNormalizerSpec = 3;
+  constexpr uint64_t kDenormalizerSpec = 5;
+  SentencePieceSpec spec;
+  for (Protobuf model(file); !model.at_end();) {
+    const uint64_t field = model.next();
+    if (field == kTrainerSpec) read_trainer_spec(model.text, spec);
+    if (field == kNormalizerSpec) read_normalizer_spec(model.text, spec);
+    if (field == kDenormalizerSpec) {
+      SentencePieceSpec other;
+      read_normalizer_spec(model.text, other);
+      spec.denormalizes = !other.charsmap.empty();
+    }
+  }
+  return spec;
 }
 
 void check_sentencepiece(std::string_view file) {
@@ -278,64 +316,6 @@ void add_added_tokens(const Json& tokens, bool sentencepiece, Vocabulary& vocabu
     vocabulary.set(*id, *text, kind);
     if (!vocabulary.scores.empty()) vocabulary.scores[static_cast<size_t>(*id)] = -1000.0f;
   }
-}
-
-namespace {
-
-void collect(const Json& step, std::vector<const Json*>& steps) {
-  const Json* inner = json_field(step, "pretokenizers");
-  if (inner == nullptr || !inner->is_array()) {
-    steps.push_back(&step);
-    return;
-  }
-  for (const Json& each : *inner) collect(each, steps);
-}
-
-// The pattern of a Split step, "" for other steps.
-std::string split_pattern(const Json& step) {
-  const Json* pattern = json_field(step, "pattern");
-  if (pattern == nullptr) return {};
-  return json_string(*pattern, "Regex").value_or(json_string(*pattern, "String").value_or(""));
-}
-
-struct NamedPattern {
-  std::string_view name;
-  std::string_view pattern;
-};
-
-// Patterns of the families' tokenizer.json files.
-constexpr NamedPattern kPatterns[] = {
-    {"llama-bpe",
-     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
-    {"qwen2",
-     R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
-    {"tekken",
-     R"([^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+)"},
-};
-
-}  // namespace
-
-std::string pre_tokenizer_name(const Json& tokenizer) {
-  const Json* root = json_field(tokenizer, "pre_tokenizer");
-  if (root == nullptr) fail("pre_tokenizer: it is missing");
-  std::vector<const Json*> steps;
-  collect(*root, steps);
-  bool digits = false;
-  std::string pattern;
-  for (const Json* step : steps) {
-    const std::string type = json_string(*step, "type").value_or("");
-    if (type == "Digits") digits = json_bool(*step, "individual_digits").value_or(false);
-    if (type == "Split") pattern = split_pattern(*step);
-    if (type != "Digits" && type != "Split" && type != "ByteLevel") {
-      fail("pre_tokenizer: found the step \"{}\", expected Split, Digits and ByteLevel", type);
-    }
-  }
-  if (pattern.empty()) return digits ? "smollm" : "gpt-2";
-  for (const NamedPattern& known : kPatterns) {
-    if (pattern == known.pattern) return std::string(known.name);
-  }
-  throw Error(fmt::format("pre_tokenizer: found the pattern {}, which is not known", pattern),
-              "Known are those of GPT-2, Llama 3, Qwen 2, SmolLM and Mistral's Tekken.");
 }
 
 }  // namespace outboard::formats

@@ -39,6 +39,19 @@ bool looks_special(std::string_view token);
 // SentencePiece's tokenizer.model, a protocol buffer: field 1 repeats pieces (1 text, 2 score,
 // 3 type). Source: sentencepiece_model.proto. `unigram` says which model the scores belong to.
 void read_sentencepiece(std::string_view file, Vocabulary& vocabulary, bool& unigram);
+// How the same file treats text around its pieces. Source: sentencepiece_model.proto, whose
+// defaults these are.
+struct SentencePieceSpec {
+  uint64_t model_type = 1;    // 1 unigram, 2 BPE, 3 words, 4 characters
+  std::string_view charsmap;  // replacements of characters; part of the file; may be empty
+  bool add_dummy_prefix = true;
+  bool remove_extra_whitespaces = true;
+  bool escape_whitespaces = true;
+  bool whitespace_as_suffix = false;
+  bool denormalizes = false;  // replaces characters in answers too
+};
+// Throws Error as read_sentencepiece() does.
+SentencePieceSpec read_sentencepiece_spec(std::string_view file);
 // The same walk, keeping nothing: throws Error when the file is no such model or damaged.
 void check_sentencepiece(std::string_view file);
 
@@ -48,8 +61,5 @@ void read_character_bpe(const Json& tokenizer, Vocabulary& vocabulary);
 // Tokens added to the model's own: special ones become control tokens. Takes tokenizer.json's list
 // ("added_tokens") or tokenizer_config.json's object ("added_tokens_decoder", ids as keys).
 void add_added_tokens(const Json& tokens, bool sentencepiece, Vocabulary& vocabulary);
-
-// GGUF's name for tokenizer.json's pre_tokenizer ("llama-bpe", "qwen2", ...).
-std::string pre_tokenizer_name(const Json& tokenizer);
 
 }  // namespace outboard::formats

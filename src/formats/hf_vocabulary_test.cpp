@@ -47,6 +47,36 @@ TEST(SentencePiece, WithoutATypeItIsUnigram) {
   EXPECT_TRUE(unigram);
 }
 
+// A field that holds a number below 128.
+std::string number(int field, char value) {
+  const int tag = field << 3;
+  if (tag < 128) return std::string{static_cast<char>(tag), value};
+  return std::string{static_cast<char>(tag % 128 + 128), static_cast<char>(tag / 128), value};
+}
+
+TEST(SentencePieceSpec, DefaultsAndFields) {
+  const SentencePieceSpec none = read_sentencepiece_spec(piece("a", 0, 1));
+  EXPECT_EQ(none.model_type, 1u);
+  EXPECT_TRUE(none.charsmap.empty() && none.add_dummy_prefix && none.remove_extra_whitespaces &&
+              none.escape_whitespaces && !none.whitespace_as_suffix && !none.denormalizes);
+  const std::string file =
+      field(2, number(3, 2) + number(24, 1)) +
+      field(3, field(1, "nmt") + field(2, "map") + number(3, 0) + number(4, 0) + number(5, 0)) +
+      field(5, field(2, "back"));
+  const SentencePieceSpec all = read_sentencepiece_spec(file);
+  EXPECT_EQ(all.model_type, 2u);
+  EXPECT_EQ(all.charsmap, "map");
+  EXPECT_TRUE(!all.add_dummy_prefix && !all.remove_extra_whitespaces && !all.escape_whitespaces &&
+              all.whitespace_as_suffix && all.denormalizes);
+  for (size_t length = 0; length < file.size(); ++length) {
+    const std::vector<char> exact(file.begin(), file.begin() + static_cast<ptrdiff_t>(length));
+    try {
+      read_sentencepiece_spec({exact.data(), exact.size()});
+    } catch (const Error&) {  // the other allowed outcome
+    }
+  }
+}
+
 TEST(SentencePieceErrors, TruncatedOrFlippedNeverReadsOutside) {
   const std::string good = sentencepiece_model();
   const auto try_it = [](const std::string& file) {

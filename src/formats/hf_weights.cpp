@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "formats/file_kind.h"
 #include "formats/safetensors.h"
 #include "formats/torch_file.h"
 #include "support/error.h"
@@ -43,7 +44,7 @@ std::vector<WeightFile> open_hf_weights(const fs::path& folder, Model& model) {
   std::vector<WeightFile> files;
   for (const fs::path& path :
        use_torch ? std::vector<fs::path>{torch} : safetensors_files(folder)) {
-    const auto file = std::make_shared<const MappedFile>(path);
+    const auto file = std::make_shared<const MappedFile>(map_part(path));
     model.keep_alive(file);
     try {
       files.push_back(

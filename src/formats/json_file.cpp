@@ -1,9 +1,11 @@
 #include "formats/json_file.h"
 
+#include <algorithm>
 #include <string>
 #include <unordered_set>
 #include <vector>
 
+#include "formats/file_kind.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
 
@@ -36,7 +38,7 @@ class TreeBuilder {
   using string_t = Json::string_t;                    // NOLINT
   using binary_t = Json::binary_t;                    // NOLINT
 
-  explicit TreeBuilder(int max_depth) : max_depth_(max_depth) {}
+  TreeBuilder(std::string_view text, int max_depth) : text_(text), max_depth_(max_depth) {}
   Json take() { return std::move(root_); }
 
   bool null() { return add(nullptr); }
@@ -57,11 +59,27 @@ class TreeBuilder {
     key_ = std::move(name);
     return true;
   }
-  bool parse_error(size_t, const std::string&, const nlohmann::detail::exception& error) {
-    fail("JSON: {}", error.what());
+  bool parse_error(size_t position, const std::string&, const nlohmann::detail::exception& error) {
+    // "[json.exception.parse_error.101] parse error at line 1, column 2: ..."
+    std::string_view what = error.what();
+    if (const size_t at = what.find("] parse error "); at != std::string_view::npos) {
+      what.remove_prefix(at + 2);
+    }
+    // What other programs write or bear: Python's numbers that are none, comments.
+    const std::string_view rest = text_.substr(std::min(position - 1, text_.size()));
+    for (const char* name : {"NaN", "Infinity"}) {
+      if (rest.starts_with(name)) fail("JSON: {}: {} is no number of JSON's", place_of(what), name);
+    }
+    if (rest.starts_with("/") || rest.starts_with("#")) {
+      fail("JSON: {}: comments are not allowed in JSON", place_of(what));
+    }
+    fail("JSON: {}", what);
   }
 
  private:
+  // "parse error at line 1, column 2" of an error's text.
+  static std::string_view place_of(std::string_view what) { return what.substr(0, what.find(':')); }
+
   struct Open {
     Json* value;
     std::unordered_set<std::string> keys;  // of an object
@@ -99,6 +117,7 @@ class TreeBuilder {
     return true;
   }
 
+  std::string_view text_;
   int max_depth_;
   Json root_;
   std::vector<Open> open_;
@@ -108,13 +127,13 @@ class TreeBuilder {
 }  // namespace
 
 Json parse_json(std::string_view text, int max_depth) {
-  TreeBuilder builder(max_depth);
+  TreeBuilder builder(text, max_depth);
   Json::sax_parse(text, &builder);
   return builder.take();
 }
 
 Json read_json(const std::filesystem::path& path) {
-  const MappedFile file(path);
+  const MappedFile file = map_part(path);
   const std::span<const std::byte> bytes = file.bytes();
   try {
     if (bytes.size() > kMaxFileBytes) {

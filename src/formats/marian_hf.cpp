@@ -2,6 +2,7 @@
 #include <cstring>
 #include <map>
 
+#include "formats/file_kind.h"
 #include "formats/hf_weights.h"
 #include "formats/marian.h"
 #include "formats/marian_model.h"
@@ -373,8 +374,8 @@ Model open_marian_hf(const fs::path& folder, const Json& json) {
       }
     }
   }
-  const MappedFile source(folder / "source.spm");
-  const MappedFile target(folder / "target.spm");
+  const MappedFile source = map_part(folder / "source.spm");
+  const MappedFile target = map_part(folder / "target.spm");
   finish_marian(model, config, {tokens, source.bytes(), target.bytes()}, sorter.take());
   return model;
 }

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <memory>
 
+#include "formats/file_kind.h"
 #include "formats/marian.h"
 #include "formats/marian_model.h"
 #include "formats/marian_options.h"
@@ -20,7 +21,7 @@ namespace fs = std::filesystem;
 constexpr const char* kOptions = "special:model.yml";
 
 std::vector<std::string> read_vocabulary(const fs::path& path) {
-  const MappedFile file(path);
+  const MappedFile file = map_part(path);
   try {
     if (path.extension() != ".yml" && path.extension() != ".yaml") {
       fail("found a vocabulary of another kind, expected a *.yml");
@@ -235,9 +236,9 @@ bool is_marian_npz(const fs::path& folder) {
 Model open_marian_npz(const fs::path& folder) {
   Refusals refusals;
   const MarianDecoder decoder = read_marian_decoder(folder, refusals);
-  const MappedFile source(spm_path(folder, "source"));
-  const MappedFile target(spm_path(folder, "target"));
-  const MappedFile file(decoder.model);
+  const MappedFile source = map_part(spm_path(folder, "source"));
+  const MappedFile target = map_part(spm_path(folder, "target"));
+  const MappedFile file = map_part(decoder.model);
   const NpzFile npz(file.bytes());
   const YamlNode options = read_options(npz);
   MarianConfig config = read_marian_options(options, refusals);

@@ -1,5 +1,6 @@
 #include "formats/marian_options.h"
 
+#include "formats/file_kind.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
 
@@ -107,7 +108,7 @@ MarianDecoder read_marian_decoder(const fs::path& folder, Refusals& refusals) {
     return {folder / "model.npz", vocabulary, vocabulary, std::nullopt, std::nullopt};
   }
   try {
-    const MappedFile file(path);
+    const MappedFile file = map_part(path);
     const YamlNode yaml = parse_yaml(text_of(file.bytes()));
     const std::vector<std::string> models = file_names(yaml, "models");
     if (models.size() != 1) {

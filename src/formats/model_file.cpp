@@ -1,5 +1,8 @@
 #include "formats/model_file.h"
 
+#include <fmt/ranges.h>
+
+#include "formats/file_kind.h"
 #include "formats/gguf.h"
 #include "formats/hf_folder.h"
 #include "formats/zip_archive.h"
@@ -42,9 +45,22 @@ size_t Model::tensor_bytes() const {
   return sum;
 }
 
+void refuse_unknown(const std::filesystem::path& path, std::span<const std::string> unknown) {
+  if (unknown.empty()) return;
+  throw Error(
+      fmt::format("{}: the model asks for what Outboard does not know: {}", path.string(),
+                  fmt::join(unknown, "; ")),
+      "Without it the answers would be wrong in ways that are hard to see. A newer Outboard "
+      "may know it; --ignore-unknown goes on without it.");
+}
+
 Model open_model(const std::filesystem::path& path) {
   if (std::filesystem::is_directory(path)) return open_hf_folder(path);
-  if (is_zip(MappedFile(path).bytes())) return open_zipped_folder(path);
+  {
+    const MappedFile file(path);
+    if (is_zip(file.bytes())) return open_zipped_folder(path);
+    if (!looks_like_gguf(file.bytes())) throw not_a_model(path, file.bytes());
+  }
   return open_gguf(path);
 }
 

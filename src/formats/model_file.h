@@ -26,7 +26,7 @@ struct Tensor {
 
   int64_t elements() const;
   int64_t columns() const { return shape.empty() ? 1 : shape.back(); }
-  int64_t rows() const { return shape.empty() ? 1 : elements() / columns(); }
+  int64_t rows() const { return columns() == 0 ? 0 : elements() / columns(); }
 };
 
 // Metadata and tensors, and whatever keeps their bytes alive (mapped files, converted buffers).
@@ -47,11 +47,23 @@ class Model {
   // What the file is called in messages.
   std::filesystem::path path;
 
+  // What the file asks for that its reader neither does nor knows to be harmless, one a line, as
+  // "config.json: attention_sinks = 4". Whoever runs or converts the model refuses then, unless the
+  // person said that it may be ignored.
+  std::vector<std::string> unknown;
+  // What the file leaves open or says against itself, and how it was taken: a sentence each, for
+  // the person to read.
+  std::vector<std::string> notes;
+
  private:
   std::vector<Tensor> tensors_;
   std::unordered_map<std::string, size_t> index_;
   std::vector<std::shared_ptr<const void>> owners_;
 };
+
+// Throws one Error that names all of them; nothing for an empty list. The hint tells of the option
+// --ignore-unknown, which commands that load a model have.
+void refuse_unknown(const std::filesystem::path& path, std::span<const std::string> unknown);
 
 // Opens a GGUF file (of a split set: any part, all are opened), a model folder, or a ZIP archive of
 // one. Tensors are mapped where the file allows it, not read. Every length and offset is checked

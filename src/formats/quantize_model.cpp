@@ -92,6 +92,7 @@ class Converter {
                GgufWriter& writer, Done done) {
     // The team's body must not throw: refuse here what it would refuse.
     if (!can_quantize(type)) fail("{}: no encoder", type_info(type).name);
+    if (tensor.elements() == 0) return;
     dequantize(tensor.type, from.data(), std::span(values_[0]).first(first_block(tensor)));
 
     const int64_t elements = tensor.elements();

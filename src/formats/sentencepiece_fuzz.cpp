@@ -10,6 +10,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   } catch (const Error&) {  // what bad files are for
   }
   try {
+    formats::read_sentencepiece_spec(file);
+  } catch (const Error&) {
+  }
+  try {
     formats::Vocabulary vocabulary(16);
     bool unigram = false;
     formats::read_sentencepiece(file, vocabulary, unigram);

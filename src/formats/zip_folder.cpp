@@ -10,6 +10,7 @@
 #include <string_view>
 #include <system_error>
 
+#include "formats/file_kind.h"
 #include "formats/hf_folder.h"
 #include "formats/zip_archive.h"
 #include "support/error.h"
@@ -71,6 +72,18 @@ void unpack(const ZipArchive& archive, const fs::path& folder) {
   }
 }
 
+// PyTorch's and NumPy's files are ZIP archives, too.
+void refuse_weights(const fs::path& path, const ZipArchive& archive) {
+  const auto has = [&](std::string_view end) {
+    return std::ranges::any_of(archive.members(), [&](const ZipArchive::Member& member) {
+      return member.name.ends_with(end);
+    });
+  };
+  if (has("config.json") || has("decoder.yml")) return;
+  if (has("/data.pkl")) throw alone(path, "a PyTorch file: weights alone");
+  if (has(".npy")) throw alone(path, "a NumPy archive (npz): weights alone");
+}
+
 // The messages of what lies in the archive name the archive.
 std::string named_after(const fs::path& archive, std::string message, const fs::path& folder) {
   const std::string from = folder.string();
@@ -87,7 +100,9 @@ Model open_zipped_folder(const fs::path& path) {
   const TemporaryFolder folder;
   try {
     const MappedFile file(path);
-    unpack(ZipArchive(file.bytes()), folder.path());
+    const ZipArchive archive(file.bytes());
+    refuse_weights(path, archive);
+    unpack(archive, folder.path());
     Model model = open_hf_folder(folder.path());
     model.path = path;
     return model;

@@ -4,17 +4,25 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <charconv>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string_view>
 #include <vector>
 
+#include "hub/origin.h"
 #include "support/error.h"
+#include "support/output_file.h"
 #include "support/progress.h"
 
 namespace outboard::hub {
@@ -27,13 +35,8 @@ namespace {
 class PartFile {
  public:
   explicit PartFile(fs::path path) : path_(std::move(path)) {
-    fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-    if (fd_ < 0) throw system_error("create", path_.string());
-    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-      ::close(fd_);
-      throw Error(fmt::format("{} is being downloaded by another program", path_.string()),
-                  "Wait until it has finished.");
-    }
+    // Whoever held it may have given it its final name in between: then it is another file's.
+    while (!open_and_hold()) ::close(fd_);
   }
   ~PartFile() { ::close(fd_); }
   PartFile(const PartFile&) = delete;
@@ -50,58 +53,195 @@ class PartFile {
   bool write(const char* data, size_t size) const {
     while (size > 0) {
       const ssize_t n = ::write(fd_, data, size);
+      if (n < 0 && errno == EINTR) continue;
       if (n < 0) return false;
       data += n;
       size -= static_cast<size_t>(n);
     }
     return true;
   }
+  bool sync() const { return ::fsync(fd_) == 0; }
   const fs::path& path() const { return path_; }
 
  private:
+  bool open_and_hold() {
+    fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd_ < 0) throw system_error("create", path_.string());
+    if (::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
+      ::close(fd_);
+      throw Error(fmt::format("{} is being downloaded by another program", path_.string()),
+                  "Wait until it has finished.");
+    }
+    struct stat held{};
+    struct stat named{};
+    return ::fstat(fd_, &held) == 0 && ::stat(path_.c_str(), &named) == 0 &&
+           held.st_dev == named.st_dev && held.st_ino == named.st_ino;
+  }
+
   fs::path path_;
   int fd_ = -1;
+};
+
+// What a part is a part of.
+struct Version {
+  std::string address;  // its SHA-256: an address may hold secrets
+  std::string etag;
+  std::string modified;  // the text of Last-Modified
+  std::string sha256;    // as the server tells it
+  int64_t bytes = -1;    // of the whole file; -1: not told
+
+  // For If-Range: a weak ETag means "as good as", which parts of two files are not. Empty: none.
+  std::string validator() const {
+    if (!etag.empty() && !etag.starts_with("W/")) return etag;
+    return modified;
+  }
+  // Of an answer with a part of the file: whether it is of this version.
+  bool is_continued_by(const Version& answer) const {
+    if (!answer.etag.empty() || validator() == etag) return answer.etag == etag;
+    return answer.modified.empty() || answer.modified == modified;
+  }
+};
+
+// The version of a part, kept beside it.
+class PartNote {
+ public:
+  explicit PartNote(const fs::path& part)
+      : path_(part.parent_path() / ("." + part.filename().string() + ".json")) {}
+
+  std::optional<Version> read() const {
+    std::ifstream in(path_);
+    if (!in) return std::nullopt;
+    const std::string text{std::istreambuf_iterator<char>(in), {}};
+    try {
+      const auto note = nlohmann::json::parse(text);
+      return Version{note.at("address"), note.at("etag"), note.at("modified"), note.at("sha256"),
+                     note.at("bytes")};
+    } catch (const nlohmann::json::exception&) {  // damaged: as if there were none
+      return std::nullopt;
+    }
+  }
+  void write(const Version& version) const {
+    const nlohmann::ordered_json note = {{"address", version.address},
+                                         {"etag", version.etag},
+                                         {"modified", version.modified},
+                                         {"sha256", version.sha256},
+                                         {"bytes", version.bytes}};
+    OutputFile out(path_);
+    out.write(note.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+    out.finish();
+  }
+  void remove() const { fs::remove(path_); }
+
+ private:
+  fs::path path_;
 };
 
 struct Transfer {
   CURL* curl = nullptr;
   const PartFile* file = nullptr;
+  const PartNote* note = nullptr;
   Progress* progress = nullptr;
-  uint64_t offset = 0;  // where this transfer started
+  Version version;      // of the file that is coming
+  Version part;         // of what is here, where that is continued
+  uint64_t offset = 0;  // where this transfer starts
   uint64_t received = 0;
   long status = 0;  // of the last response
+  std::string content_range;
+  int64_t linked_bytes = -1;
   bool begun = false;
-  bool disk_error = false;
-  int disk_errno = 0;
-  std::string linked_hash;
+  bool start_over = false;  // what is here is no part of what came
+  std::optional<Error> disk_error;
 };
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.front())) != 0)
+    text.remove_prefix(1);
+  while (!text.empty() && std::isspace(static_cast<unsigned char>(text.back())) != 0)
+    text.remove_suffix(1);
+  return text;
+}
+
+int64_t number_of(std::string_view text) {
+  int64_t value = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? value : -1;
+}
 
 size_t on_header(char* data, size_t size, size_t count, void* user) {
   auto& t = *static_cast<Transfer*>(user);
-  std::string line(data, size * count);
-  std::ranges::transform(line, line.begin(), [](unsigned char c) { return std::tolower(c); });
-  constexpr std::string_view kKey = "x-linked-etag:";
-  if (line.starts_with(kKey)) {
-    std::string value = line.substr(kKey.size());
-    std::erase_if(value, [](unsigned char c) { return std::isxdigit(c) == 0; });
-    if (value.size() == 64) t.linked_hash = value;
+  const std::string_view line(data, size * count);
+  if (line.starts_with("HTTP/")) {  // of a redirection or of the file: the last one counts
+    t.version.etag.clear();
+    t.version.modified.clear();
+    t.content_range.clear();
+    return line.size();
   }
-  return size * count;
+  const size_t colon = line.find(':');
+  if (colon == std::string_view::npos) return line.size();
+  std::string key(line.substr(0, colon));
+  std::ranges::transform(key, key.begin(), [](unsigned char c) { return std::tolower(c); });
+  const std::string value(trimmed(line.substr(colon + 1)));
+  if (key == "etag") t.version.etag = value;
+  if (key == "last-modified") t.version.modified = value;
+  if (key == "content-range") t.content_range = value;
+  // Hugging Face's redirections tell of the file behind them.
+  if (key == "x-linked-size") t.linked_bytes = number_of(value);
+  if (key == "x-linked-etag") {
+    std::string digits = value;
+    std::ranges::transform(digits, digits.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::erase_if(digits, [](unsigned char c) { return std::isxdigit(c) == 0; });
+    if (digits.size() == 64) t.version.sha256 = digits;
+  }
+  return line.size();
+}
+
+// "bytes 100-199/200": where it starts and how long the whole file is.
+bool continues_part(const Transfer& t) {
+  const std::string_view range = t.content_range;
+  const size_t dash = range.find('-'), slash = range.find('/');
+  if (!range.starts_with("bytes ") || dash == std::string_view::npos ||
+      slash == std::string_view::npos || dash > slash)
+    return false;
+  const int64_t whole = number_of(range.substr(slash + 1));
+  return number_of(range.substr(6, dash - 6)) == static_cast<int64_t>(t.offset) &&
+         (whole < 0 || t.part.bytes < 0 || whole == t.part.bytes) &&
+         t.part.is_continued_by(t.version);
+}
+
+// At the first byte of an answer. False: nothing of it is wanted.
+bool begin(Transfer& t) {
+  curl_easy_getinfo(t.curl, CURLINFO_RESPONSE_CODE, &t.status);
+  if (t.status >= 400) return false;  // an error page is no model
+  if (t.offset > 0 && t.status == 206 && !continues_part(t)) {
+    t.start_over = true;
+    return false;
+  }
+  if (t.offset > 0 && t.status == 200) {  // all of it: the server has another version, or no ranges
+    t.file->truncate();
+    t.offset = 0;
+  }
+  curl_off_t length = -1;
+  curl_easy_getinfo(t.curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
+  t.version.bytes = length >= 0 ? static_cast<int64_t>(t.offset) + length : t.linked_bytes;
+  if (t.version.bytes > 0) t.progress->set_total(static_cast<uint64_t>(t.version.bytes));
+  // A part of it may tell less than the whole did.
+  if (t.offset > 0 && t.version.validator().empty()) {
+    t.version.etag = t.part.etag;
+    t.version.modified = t.part.modified;
+  }
+  if (t.version.sha256.empty() && t.offset > 0) t.version.sha256 = t.part.sha256;
+  t.note->write(t.version);
+  return true;
 }
 
 size_t on_data(char* data, size_t size, size_t count, void* user) {
   auto& t = *static_cast<Transfer*>(user);
-  if (!t.begun) {
+  try {
+    if (!t.begun && !begin(t)) return 0;
     t.begun = true;
-    curl_easy_getinfo(t.curl, CURLINFO_RESPONSE_CODE, &t.status);
-    if (t.status >= 400) return 0;  // an error page is no model
-    curl_off_t length = -1;
-    curl_easy_getinfo(t.curl, CURLINFO_CONTENT_LENGTH_DOWNLOAD_T, &length);
-    if (length > 0) t.progress->set_total(t.offset + static_cast<uint64_t>(length));
-  }
-  if (!t.file->write(data, size * count)) {
-    t.disk_error = true;
-    t.disk_errno = errno;
+    if (!t.file->write(data, size * count)) throw system_error("write", t.file->path().string());
+  } catch (const Error& e) {  // libcurl is C: it is thrown again behind it
+    t.disk_error = e;
     return 0;
   }
   t.received += size * count;
@@ -145,22 +285,29 @@ std::string sha256_of(const fs::path& path) {
 
 namespace {
 
-// False where the server has no such file and that is no error.
-bool transfer_file(const std::string& url, const fs::path& destination, std::string sha256,
-                   const std::string& label, bool may_be_missing) {
-  const fs::path part_path = destination.string() + ".part";
-  const PartFile part(part_path);
-  Progress progress(label, 0);
-  Transfer transfer;
-  transfer.file = &part;
-  transfer.progress = &progress;
-  transfer.offset = part.size();
+// Removes what was fetched: it is no part of anything that could be continued.
+void discard(const PartFile& part, const PartNote& note) {
+  fs::remove(part.path());
+  note.remove();
+}
 
+void check_hash(const PartFile& part, const PartNote& note, const std::string& url,
+                const std::string& expected) {
+  const std::string found = sha256_of(part.path());
+  if (found == expected) return;
+  discard(part, note);
+  throw Error(
+      fmt::format("download {}: SHA-256 is {}, expected {}", shown_address(url), found, expected),
+      "The file was damaged on the way and has been removed. Run the same command again.");
+}
+
+// One request. Gives what libcurl says.
+CURLcode perform(const std::string& url, Transfer& t, std::string& message) {
   const std::unique_ptr<CURL, decltype(&curl_easy_cleanup)> curl(curl_easy_init(),
                                                                  &curl_easy_cleanup);
-  if (!curl) fail("download {}: libcurl does not start", url);
-  transfer.curl = curl.get();
-  std::array<char, CURL_ERROR_SIZE> message{};
+  if (!curl) fail("download {}: libcurl does not start", shown_address(url));
+  t.curl = curl.get();
+  std::array<char, CURL_ERROR_SIZE> said{};
   const auto set = [&](CURLoption option, auto value) {
     curl_easy_setopt(curl.get(), option, value);
   };
@@ -174,12 +321,22 @@ bool transfer_file(const std::string& url, const fs::path& destination, std::str
   set(CURLOPT_LOW_SPEED_LIMIT, 1L);  // a connection that is silent for a minute is lost
   set(CURLOPT_LOW_SPEED_TIME, 60L);
   set(CURLOPT_NOSIGNAL, 1L);
-  set(CURLOPT_ERRORBUFFER, message.data());
-  set(CURLOPT_RESUME_FROM_LARGE, static_cast<curl_off_t>(transfer.offset));
+  set(CURLOPT_ERRORBUFFER, said.data());
   set(CURLOPT_WRITEFUNCTION, &on_data);
-  set(CURLOPT_WRITEDATA, static_cast<void*>(&transfer));
+  set(CURLOPT_WRITEDATA, static_cast<void*>(&t));
   set(CURLOPT_HEADERFUNCTION, &on_header);
-  set(CURLOPT_HEADERDATA, static_cast<void*>(&transfer));
+  set(CURLOPT_HEADERDATA, static_cast<void*>(&t));
+  // Not CURLOPT_RESUME_FROM: that takes an answer with the whole file for an error.
+  const std::string range = fmt::format("{}-", t.offset);
+  std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(nullptr,
+                                                                      &curl_slist_free_all);
+  if (t.offset > 0) {
+    set(CURLOPT_RANGE, range.c_str());
+    if (const std::string validator = t.part.validator(); !validator.empty()) {
+      headers.reset(curl_slist_append(nullptr, ("If-Range: " + validator).c_str()));
+      set(CURLOPT_HTTPHEADER, headers.get());
+    }
+  }
   if (const char* bundle = std::getenv("SSL_CERT_FILE"); bundle != nullptr && *bundle != '\0')
     set(CURLOPT_CAINFO, bundle);
   if (const char* token = std::getenv("HF_TOKEN");
@@ -187,62 +344,109 @@ bool transfer_file(const std::string& url, const fs::path& destination, std::str
     set(CURLOPT_HTTPAUTH, static_cast<long>(CURLAUTH_BEARER));
     set(CURLOPT_XOAUTH2_BEARER, token);
   }
-
   CURLcode code = curl_easy_perform(curl.get());
-  if (code == CURLE_RANGE_ERROR) {  // the server can't continue a file: all of it again
-    part.truncate();
-    transfer.offset = 0;
-    transfer.begun = false;
-    set(CURLOPT_RESUME_FROM_LARGE, curl_off_t{0});
-    code = curl_easy_perform(curl.get());
+  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &t.status);
+  // An answer without a single byte is an answer, too.
+  if (code == CURLE_OK && !t.begun && t.status < 400 && !begin(t)) code = CURLE_WRITE_ERROR;
+  message = said[0] != '\0' ? said.data() : curl_easy_strerror(code);
+  return code;
+}
+
+[[noreturn]] void explain_failure(const std::string& url, const PartFile& part,
+                                  const PartNote& note, const Transfer& t,
+                                  const std::string& message, bool hash_is_known) {
+  const std::string what = fmt::format("download {}: {}", shown_address(url), message);
+  if (part.size() == 0) {
+    discard(part, note);
+    throw Error(what, "Check the address and the network.");
   }
-  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &transfer.status);
-  if (transfer.disk_error) {
-    errno = transfer.disk_errno;
-    Error error = system_error("write", part_path.string());
-    throw Error(error.message(), "Make room and run the same command again: it continues.");
+  if (t.version.validator().empty() && !hash_is_known) {
+    discard(part, note);
+    throw Error(what,
+                "Run the same command again. It starts from the beginning: this server does not "
+                "tell which version of the file it sends.");
   }
-  const bool whole_already =
-      transfer.status == 416 && transfer.offset > 0;  // nothing is left to send
-  if (transfer.status >= 400 && !whole_already) {
-    if (part.size() == 0) fs::remove(part_path);
-    if (transfer.status == 404 && may_be_missing) return false;
-    throw Error(fmt::format("download {}: the server answered {}", url, transfer.status),
-                explain(transfer.status));
-  }
-  if (code != CURLE_OK && !whole_already) {
-    const bool kept = part.size() > 0;
-    if (!kept) fs::remove(part_path);
-    throw Error(fmt::format("download {}: {}", url,
-                            message[0] != '\0' ? message.data() : curl_easy_strerror(code)),
-                kept ? fmt::format("{} are here already. Run the same command again: it continues.",
-                                   format_bytes(part.size()))
-                     : "Check the address and the network.");
-  }
-  if (sha256.empty()) sha256 = transfer.linked_hash;
-  if (!sha256.empty()) {
-    const std::string found = sha256_of(part_path);
-    if (found != sha256) {
-      fs::remove(part_path);
-      throw Error(
-          fmt::format("download {}: SHA-256 is {}, expected {}", url, found, sha256),
-          "The file was damaged on the way and has been removed. Run the same command again.");
-    }
-  }
-  fs::rename(part_path, destination);
-  return true;
+  throw Error(what, fmt::format("{} are here already. Run the same command again: it continues.",
+                                format_bytes(part.size())));
 }
 
 }  // namespace
 
-void download(const std::string& url, const fs::path& destination, std::string sha256,
-              const std::string& label) {
-  transfer_file(url, destination, std::move(sha256), label, false);
-}
+Downloaded download(const std::string& url, const fs::path& destination,
+                    const DownloadOptions& options) {
+  const PartFile part(destination.string() + ".part");
+  const PartNote note(part.path());
+  if (!options.replace && fs::exists(destination)) {
+    discard(part, note);
+    return Downloaded::kWasThere;
+  }
+  Progress progress(options.label, 0);
+  Transfer t;
+  t.file = &part;
+  t.note = &note;
+  t.progress = &progress;
+  t.version.address = hash_of_address(url);
+  const bool hash_is_known = !options.sha256.empty();
+  const auto start_over = [&] {
+    part.truncate();
+    t.offset = t.received = 0;
+    t.begun = t.start_over = false;
+    t.part = {};
+    t.version = {t.version.address, "", "", "", -1};
+    t.linked_bytes = -1;
+  };
+  if (const auto known = note.read();
+      known && known->address == t.version.address &&
+      (hash_is_known || !known->validator().empty()) &&
+      (known->bytes < 0 || part.size() <= static_cast<uint64_t>(known->bytes))) {
+    t.part = *known;
+    t.offset = part.size();
+  } else {
+    start_over();
+  }
 
-bool download_if_there(const std::string& url, const fs::path& destination,
-                       const std::string& label) {
-  return transfer_file(url, destination, "", label, true);
+  bool is_whole = t.offset > 0 && t.part.bytes == static_cast<int64_t>(t.offset);
+  if (is_whole) t.version = t.part;  // it was cut off before it got its name
+  if (!is_whole) {
+    std::string message;
+    CURLcode code = perform(url, t, message);
+    const bool wrong_range = t.offset > 0 && t.status == 416;  // it is shorter than what is here
+    if (t.start_over || wrong_range || code == CURLE_RANGE_ERROR) {
+      start_over();
+      code = perform(url, t, message);
+    }
+    if (t.disk_error) {
+      if (part.size() == 0) discard(part, note);
+      throw Error(t.disk_error->message(),
+                  "Make room and run the same command again: it continues.");
+    }
+    if (t.status >= 400) {
+      if (part.size() == 0) discard(part, note);
+      if (t.status == 404 && options.may_be_missing) return Downloaded::kMissing;
+      throw Error(fmt::format("download {}: the server answered {}", shown_address(url), t.status),
+                  explain(t.status));
+    }
+    if (code != CURLE_OK) explain_failure(url, part, note, t, message, hash_is_known);
+    if (t.version.bytes >= 0 && part.size() != static_cast<uint64_t>(t.version.bytes))
+      explain_failure(url, part, note, t,
+                      fmt::format("{} bytes came, expected {}", part.size(), t.version.bytes),
+                      hash_is_known);
+  }
+  if (const std::string& sha256 = hash_is_known ? options.sha256 : t.version.sha256;
+      !sha256.empty())
+    check_hash(part, note, url, sha256);
+  if (options.check) {
+    try {
+      options.check(part.path(), t.version.bytes >= 0);
+    } catch (...) {
+      discard(part, note);
+      throw;
+    }
+  }
+  if (!part.sync()) throw system_error("write", part.path().string());
+  fs::rename(part.path(), destination);
+  note.remove();
+  return Downloaded::kFetched;
 }
 
 }  // namespace outboard::hub

@@ -40,7 +40,11 @@ fs::path pull_firmware(const FirmwareSource& source, const fs::path& folder) {
   for (const FirmwareSource::File& file : source.files) {
     const fs::path path = folder / file.name;
     if (fs::exists(path) && sha256_of(path) == file.sha256) continue;
-    download(source.url + "/" + file.name, path, file.sha256, file.name);
+    DownloadOptions how;
+    how.label = file.name;
+    how.sha256 = file.sha256;
+    how.replace = true;
+    download(source.url + "/" + file.name, path, how);
   }
   return folder;
 }

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace outboard::hub {
@@ -11,7 +13,9 @@ namespace outboard::hub {
 // The folder that pulled models lie in: $OUTBOARD_MODELS, else the system's cache folder for
 // programs
 // (~/.cache/outboard/models, on macOS ~/Library/Caches/outboard/models). Not created by asking.
+// Throws Error where nothing says which (no HOME); has_model_folder() asks without.
 std::filesystem::path model_folder();
+bool has_model_folder();
 
 // The file or Hugging Face folder that MODEL names: a path that exists, else a pulled name
 // ("smollm2" or "smollm2.gguf"). Throws Error with a hint that says how to pull it, or which names
@@ -22,6 +26,7 @@ struct Installed {
   std::string name;
   std::filesystem::path path;
   uint64_t bytes;
+  std::string from;  // where it was pulled from; empty: not known
 };
 // Pulled models by name.
 std::vector<Installed> installed();
@@ -29,10 +34,16 @@ std::vector<Installed> installed();
 // Gets a model and returns its path in the model folder: WHAT is a name from the catalog
 // ("smollm2", "gemma3-270m"; "firmware" gets the card's images and returns their folder), a
 // translation model of Helsinki-NLP (opus.h), an http(s) or file URL, or hf:OWNER/REPO/FILE. A
-// partial download is continued; a finished one with a known hash is checked; the final name
-// appears only when all is well. Shows progress in bytes on a terminal. Throws Error for a wrong
-// name, a network or server that fails, a wrong hash, a full disk.
-std::filesystem::path pull(const std::string& what);
+// partial download is continued (download.h); length, hash and format are checked as far as they
+// are known; the final name appears only when all is well. What is here already is not asked for
+// again, but a file of that name that came from elsewhere is refused. Shows progress in bytes on a
+// terminal. Throws Error for a wrong name, a network or server that fails, a wrong hash, a full
+// disk.
+struct PullOptions {
+  bool force = false;                               // get it anew and replace what is here
+  std::function<void(std::string_view)> on_notice;  // what a person should know
+};
+std::filesystem::path pull(const std::string& what, const PullOptions& options = {});
 
 // Names that pull knows, with a line about each.
 struct CatalogEntry {

@@ -4,9 +4,12 @@
 #include <cctype>
 #include <cstdlib>
 
+#include "formats/file_kind.h"
 #include "formats/quantize_model.h"
 #include "hub/download.h"
+#include "hub/origin.h"
 #include "support/error.h"
+#include "support/mapped_file.h"
 #include "support/progress.h"
 
 namespace outboard::hub {
@@ -25,10 +28,25 @@ std::string repository(const std::string& what) {
 // One file of the repository, unless it is here already. False when the server has none.
 bool get(const std::string& name, const fs::path& folder, const std::string& file) {
   const fs::path path = folder / file;
-  if (fs::exists(path)) return true;
-  return download_if_there(
-      fmt::format("{}/{}{}/resolve/main/{}", hugging_face(), kOwner, name, file), path,
-      fmt::format("{} {}", name, file));
+  const std::string url =
+      fmt::format("{}/{}{}/resolve/main/{}", hugging_face(), kOwner, name, file);
+  if (const auto origin = fs::exists(path) ? origin_of(path, url) : std::nullopt;
+      origin && origin->is_same)
+    return true;
+  DownloadOptions how;
+  how.label = fmt::format("{} {}", name, file);
+  how.replace = true;  // what another hub sent
+  how.may_be_missing = true;
+  how.check = [&](const fs::path& part, bool) {
+    if (fs::file_size(part) == 0)
+      fail("{}: what the server sent was empty and has been removed", file);
+    const MappedFile bytes(part);
+    if (const auto wrong = formats::in_place_of(file, bytes.bytes()))
+      throw Error("what the server sent has been removed. " + wrong->message(), wrong->hint());
+  };
+  if (download(url, path, how) == Downloaded::kMissing) return false;
+  write_origin(path, url);
+  return true;
 }
 
 void get_all(const std::string& name, const fs::path& folder) {
@@ -62,10 +80,11 @@ bool is_opus_name(const std::string& what) {
          });
 }
 
-fs::path pull_opus(const std::string& what, const fs::path& folder) {
+fs::path pull_opus(const std::string& what, const fs::path& folder, const PullOptions& options) {
   const std::string name = repository(what);
   const fs::path path = folder / (name + ".gguf");
-  if (fs::exists(path)) return path;
+  const std::string address = fmt::format("hf:{}{}", kOwner, name);
+  if (!options.force && is_here(path, address, options.on_notice)) return path;
   const fs::path pulling = folder / (name + kPullingExtension);
   fs::create_directories(pulling);
   try {
@@ -78,10 +97,11 @@ fs::path pull_opus(const std::string& what, const fs::path& folder) {
     formats::Model model = formats::open_model(pulling);
     model.metadata.set("general.name", name);
     Progress progress(name + " converting", model.tensor_bytes());
-    formats::QuantizeOptions options;
-    options.progress = [&](uint64_t done, uint64_t) { progress.update(done); };
-    formats::quantize_model(model, path, formats::Mix::F16, options);
+    formats::QuantizeOptions how;
+    how.progress = [&](uint64_t done, uint64_t) { progress.update(done); };
+    formats::quantize_model(model, path, formats::Mix::F16, how);
   }
+  write_origin(path, address);
   fs::remove_all(pulling);
   return path;
 }

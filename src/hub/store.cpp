@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <system_error>
 
 #include "hub/hub.h"
 #include "hub/opus.h"
+#include "hub/origin.h"
 #include "support/error.h"
 
 namespace outboard::hub {
@@ -19,32 +21,52 @@ bool is_model_folder(const fs::path& path) {
          fs::exists(path / "config.json");
 }
 
+std::string origin(const fs::path& path) {
+  const auto known = origin_of(path, "");
+  return known ? known->shown : "";
+}
+
 // Parts after the first of a split file are shown with the first.
 bool is_later_part(const std::string& stem) {
   const size_t of = stem.rfind("-of-");
   return of != std::string::npos && of >= 6 && stem.substr(of - 6, 6) != "-00001";
 }
 
+std::optional<fs::path> known_model_folder() {
+  const auto from = [](const char* variable) -> std::optional<fs::path> {
+    const char* value = std::getenv(variable);
+    if (value == nullptr || *value == '\0') return std::nullopt;
+    return fs::path(value);
+  };
+  if (const auto folder = from("OUTBOARD_MODELS")) return folder;
+#if defined(__APPLE__)
+  if (const auto home = from("HOME")) return *home / "Library/Caches/outboard/models";
+#else
+  // The XDG specification: a relative path is to be ignored.
+  if (const auto cache = from("XDG_CACHE_HOME"); cache && cache->is_absolute())
+    return *cache / "outboard/models";
+  if (const auto home = from("HOME")) return *home / ".cache/outboard/models";
+#endif
+  return std::nullopt;
+}
+
 }  // namespace
 
 fs::path model_folder() {
-  if (const char* folder = std::getenv("OUTBOARD_MODELS"); folder != nullptr && *folder != '\0')
-    return folder;
-  const char* home = std::getenv("HOME");
-#if defined(__APPLE__)
-  if (home != nullptr) return fs::path(home) / "Library/Caches/outboard/models";
-#else
-  if (const char* cache = std::getenv("XDG_CACHE_HOME"); cache != nullptr && *cache != '\0')
-    return fs::path(cache) / "outboard/models";
-  if (home != nullptr) return fs::path(home) / ".cache/outboard/models";
-#endif
+  if (const auto folder = known_model_folder()) return *folder;
   throw Error("no folder for models: neither OUTBOARD_MODELS nor HOME is set",
               "Set OUTBOARD_MODELS to a folder.");
 }
 
+bool has_model_folder() { return known_model_folder().has_value(); }
+
 fs::path find_model(const std::string& model) {
   std::error_code ignored;  // a path that can't be looked at does not exist for us
   if (fs::exists(model, ignored)) return model;
+  if (!has_model_folder())
+    throw Error(
+        fmt::format("{}: no such file or folder", model),
+        "Pulled models are looked for in OUTBOARD_MODELS or below HOME, and neither is set.");
   const fs::path folder = model_folder();
   if (model.find('/') == std::string::npos)
     for (const char* suffix : {".gguf", ""})
@@ -67,12 +89,12 @@ std::vector<Installed> installed() {
     const fs::path& path = entry.path();
     const std::string stem = path.stem().string();
     if (path.extension() == ".gguf" && entry.is_regular_file() && !is_later_part(stem))
-      models.push_back({stem, path, entry.file_size()});
+      models.push_back({stem, path, entry.file_size(), origin(path)});
     if (is_model_folder(path)) {
       uint64_t bytes = 0;
       for (const auto& file : fs::directory_iterator(path))
         if (file.is_regular_file()) bytes += file.file_size();
-      models.push_back({path.filename().string(), path, bytes});
+      models.push_back({path.filename().string(), path, bytes, ""});
     }
   }
   std::ranges::sort(models, {}, &Installed::name);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "link/card_lock.h"
+#include "link/card_name.h"
 #include "link/guard.h"
 #include "link/linux_link.h"
 #include "link/protocol.h"
@@ -40,6 +41,7 @@ class LockedLink : public Link {
   void write(int bar, uint64_t offset, std::span<const std::byte> bytes) override {
     link_->write(bar, offset, bytes);
   }
+  bool writes_by_dword() const override { return link_->writes_by_dword(); }
   std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) override {
     return link_->share(size, contiguous);
   }
@@ -111,7 +113,7 @@ std::unique_ptr<Link> connect_first(ConnectOptions options) {
 #if defined(__APPLE__)
     throw Error("no card: TinyGPU.app is not installed", kInstallTinyGpu);
 #else
-    throw Error("no card: no RX 7900 XTX (1002:744c) is on this machine's PCI bus",
+    throw Error("no card: no RX 7900 (XTX, XT or GRE: 1002:744c) is on this machine's PCI bus",
                 "Check with lspci -d 1002:744c. A card elsewhere: --device remote:HOST:PORT.");
 #endif
   }
@@ -147,7 +149,9 @@ std::vector<FoundCard> find_cards(const TinyGpuApp& app) {
   if (socket || installed)
     cards.push_back({"tinygpu", installed ? "TinyGPU.app" : "TinyGPU's server at " + path, {}});
   for (const LinuxCard& card : find_linux_cards("/sys")) {
-    cards.push_back({"pci:" + card.address, "RX 7900 XTX at PCI " + card.address, card.driver});
+    cards.push_back({"pci:" + card.address,
+                     fmt::format("{} at PCI {}", card_name(card.revision), card.address),
+                     card.driver});
   }
   return cards;
 }

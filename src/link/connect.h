@@ -36,8 +36,8 @@ struct FoundCard {
   std::string description;  // for people
   std::string driver;       // Linux: the kernel's driver that holds it; empty: none
 };
-// Cards that may be there: TinyGPU.app, where it is installed or its server listens; on Linux RX
-// 7900 XTXs on the bus. Nothing is opened or started.
+// Cards that may be there: TinyGPU.app, where it is installed or its server listens; on Linux the
+// cards on the bus. Nothing is opened or started.
 std::vector<FoundCard> find_cards(const TinyGpuApp& app = {});
 
 }  // namespace outboard::link

@@ -20,6 +20,7 @@
 #include <utility>
 
 #include "link/linux_link.h"
+#include "link/patience.h"
 #include "link/protocol.h"
 #include "link/wire_link.h"
 #include "support/error.h"
@@ -93,7 +94,7 @@ Passed pass_answer(Socket& program, Socket& server, Command command) {
   return sent && program.send(payload) ? Passed::kYes : Passed::kProgramGone;
 }
 
-Passed pass_request(Socket& program, Socket& server) {
+Passed pass_request(Socket& program, Socket& server, Patience& patience) {
   Request request{};
   if (!program.receive(bytes_of(request))) return Passed::kProgramGone;
   const auto command = static_cast<Command>(request.command);
@@ -104,9 +105,17 @@ Passed pass_request(Socket& program, Socket& server) {
     payload.resize(size);
     if (!program.receive(payload)) return Passed::kProgramGone;
   }
+  const auto before = patience.limit();
+  patience.add(payload.size() + (answers_with_bytes(command) ? request.arg1 : 0));
+  if (patience.limit() != before) server.set_timeout(patience.limit());
   // TinyGPU's server reads the header in one piece.
   if (!server.send(bytes_of(request)) || !server.send(payload)) return Passed::kServerGone;
-  return has_answer(command) ? pass_answer(program, server, command) : Passed::kYes;
+  if (!has_answer(command)) return Passed::kYes;
+  const Passed passed = pass_answer(program, server, command);
+  const auto waited = patience.limit();
+  patience.answered();
+  if (patience.limit() != waited) server.set_timeout(patience.limit());
+  return passed;
 }
 
 // Takes what comes uncalled until the server is quiet; false: it has gone.
@@ -231,7 +240,9 @@ bool keep(Socket& keeper, int descriptor) {
   return keeper.send_with_descriptor(note, descriptor);
 }
 
-RelayEnd relay(Socket& program, Socket& server) {
+RelayEnd relay(Socket& program, Socket& server, std::chrono::milliseconds limit) {
+  Patience patience(limit);
+  server.set_timeout(limit);
   for (;;) {
     std::array<pollfd, 2> wait = {
         {{program.descriptor(), POLLIN, 0}, {server.descriptor(), POLLIN, 0}}};
@@ -240,7 +251,7 @@ RelayEnd relay(Socket& program, Socket& server) {
     if (wait[1].revents != 0)
       return drained(server) ? RelayEnd::kProgramGone : RelayEnd::kServerGone;
     if (wait[0].revents == 0) continue;
-    const Passed passed = pass_request(program, server);
+    const Passed passed = pass_request(program, server, patience);
     if (passed == Passed::kProgramGone) return RelayEnd::kProgramGone;
     if (passed == Passed::kServerGone)
       return server.timed_out() ? RelayEnd::kServerHangs : RelayEnd::kServerGone;
@@ -279,8 +290,7 @@ int run_guard(const std::vector<std::string>& arguments,
   Socket program(kProgramDescriptor), server(kServerDescriptor);
   const CardLock lock =
       arguments[1] == "locked" ? CardLock::inherited(kLockDescriptor) : CardLock();
-  server.set_timeout(kServerPatience);
-  const RelayEnd end = relay(program, server);
+  const RelayEnd end = relay(program, server, kServerPatience);
   program = Socket();  // the program, if it lives, sees its connection closed
   if (end == RelayEnd::kServerGone) return 1;
   lock.sign("guard");
@@ -306,7 +316,10 @@ int run_guard(const std::vector<std::string>& arguments,
             name.c_str(), e.what());
         return 1;
       }
-      if (link && attempt == 0) continue;
+      if (attempt == 0) {
+        if (!link) server = Socket(::dup(keeper.descriptor()));  // the first request was refused
+        continue;
+      }
       hold(keeper, name, e);
       return 1;
     }

@@ -64,6 +64,7 @@ enum class RelayEnd : uint8_t {
   kServerGone,
   kServerHangs,  // in the middle of a request: it owes an answer
 };
-RelayEnd relay(Socket& program, Socket& server);
+// limit: how long the server may be silent, beside what it takes for bytes that are under way.
+RelayEnd relay(Socket& program, Socket& server, std::chrono::milliseconds limit);
 
 }  // namespace outboard::link

@@ -61,6 +61,11 @@ class Link {
   // Reads are a round trip; writes are not acknowledged. 32-bit accesses for aligned 4-byte spans.
   virtual void read(int bar, uint64_t offset, std::span<std::byte> bytes) = 0;
   virtual void write(int bar, uint64_t offset, std::span<const std::byte> bytes) = 0;
+  // Whether a write of several dwords reaches the card dword by dword, in order. Registers need
+  // that: tinygrad's remote server (extra/remote/serve.py) makes 32-bit accesses for 4-byte
+  // requests only and copies longer ones with whatever wide, overlapping stores the host's memmove
+  // has.
+  virtual bool writes_by_dword() const { return false; }
   virtual std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) = 0;
   virtual void reset() = 0;  // function level reset, else hot reset
   virtual void resize_bar(int index) = 0;

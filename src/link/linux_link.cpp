@@ -53,7 +53,8 @@ std::vector<LinuxCard> find_linux_cards(const std::string& sysfs) {
     if (read_number(path / "vendor") != kVendorAmd || read_number(path / "device") != kNavi31)
       continue;
     if (read_number(path / "class").value_or(0) >> 16 != kDisplay) continue;
-    cards.push_back({path.filename().string(), driver_of(path)});
+    cards.push_back({path.filename().string(), driver_of(path),
+                     static_cast<uint32_t>(read_number(path / "revision").value_or(0))});
   }
   std::sort(cards.begin(), cards.end(),
             [](const LinuxCard& a, const LinuxCard& b) { return a.address < b.address; });
@@ -248,6 +249,7 @@ class LinuxLink : public Link {
   void write(int index, uint64_t offset, std::span<const std::byte> bytes) override {
     copy_words(at(index, offset, bytes.size()), bytes.data(), bytes.size());
   }
+  bool writes_by_dword() const override { return true; }  // copy_words()
   std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) override {
     return std::make_unique<LockedMemory>(size, contiguous,
                                           guard_.socket.is_open() ? &guard_.socket : nullptr);

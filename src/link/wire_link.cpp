@@ -13,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include "link/patience.h"
 #include "link/protocol.h"
 #include "link/socket.h"
 #include "support/error.h"
@@ -45,9 +46,8 @@ struct Answer {
 class Wire {
  public:
   Wire(Socket socket, std::string name, WireOptions options)
-      : socket_(std::move(socket)), name_(std::move(name)) {
+      : socket_(std::move(socket)), name_(std::move(name)), patience_(options.timeout) {
     socket_.set_buffers(kSocketBuffers);
-    later_timeout_ = options.timeout;
     wait_for(options.first_timeout.count() > 0 ? options.first_timeout : options.timeout);
   }
 
@@ -72,6 +72,9 @@ class Wire {
       throw LinkLost(fmt::format("{}: the connection is lost: {}", name_, lost_),
                      "The server ended or hangs, or the card was unplugged.");
     }
+    const bool brings = command == Command::kMmioRead || command == Command::kSysmemRead;
+    patience_.add(payload.size() + (brings ? a.arg1 : 0));
+    if (patience_.limit() > timeout_) wait_for(patience_.limit());
     // TinyGPU's server reads the header in one piece; what follows may come in any.
     if (!socket_.send(header) || !socket_.send(payload)) lost(command);
   }
@@ -82,7 +85,8 @@ class Wire {
     const bool got = descriptor != nullptr ? socket_.receive_with_descriptor(bytes, *descriptor)
                                            : socket_.receive(bytes);
     if (!got) lost(command);
-    if (timeout_ != later_timeout_) wait_for(later_timeout_);
+    patience_.answered();
+    if (timeout_ != patience_.limit()) wait_for(patience_.limit());
     if (response.status != 0) refused(command, response.resp0);
     return {response.resp0, response.resp1};
   }
@@ -127,7 +131,8 @@ class Wire {
 
   Socket socket_;
   std::string name_;
-  std::chrono::milliseconds timeout_{}, later_timeout_{};
+  std::chrono::milliseconds timeout_{};
+  Patience patience_;
   uint32_t device_ = 0;
   std::string lost_;  // why; empty: the connection is whole
 };
@@ -286,6 +291,8 @@ class TinyGpuLink : public WireLink {
  public:
   using WireLink::WireLink;
 
+  // tinygrad/tinygrad, extra/usbgpu/tbgpu/installer/Shared/server.c: mmio_copy goes dword by dword.
+  bool writes_by_dword() const override { return true; }
   std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) override {
     if (shared_ == protocol::kMaxMappings) {
       fail("{}: {} regions are shared, and the server takes no more on one connection", name(),
@@ -350,7 +357,7 @@ class RemoteLink : public WireLink {
     const char* end = first.data() + first.size();
     if (colon == std::string::npos ||
         std::from_chars(first.data() + colon + 1, end, number).ptr != end) {
-      throw Error(fmt::format("{}: the server has no RX 7900 XTX ({})", name(),
+      throw Error(fmt::format("{}: the server has no RX 7900 ({})", name(),
                               first.empty() ? "it lists no device" : first),
                   "Check on that machine that the card is there: lspci -d 1002:744c");
     }

@@ -26,7 +26,7 @@ struct WireOptions {
 // life of the connection, each at least 16 KiB and at most 32 segments.
 std::unique_ptr<Link> connect_tinygpu(const std::string& path, WireOptions options = {});
 
-// tinygrad's remote server. Takes the first RX 7900 XTX (1002:744c, display class) that it lists.
+// tinygrad's remote server. Takes the first RX 7900 (1002:744c, display class) that it lists.
 // Shared memory stays there: reads are round trips.
 std::unique_ptr<Link> connect_remote(const std::string& host, uint16_t port,
                                      WireOptions options = {});

@@ -1,81 +1,62 @@
 #include "models/family.h"
 
-#include <fmt/ranges.h>
-
 #include <algorithm>
-#include <cmath>
 
 #include "support/error.h"
 
 namespace outboard::models {
-namespace {
 
-// An integer in [low, high]; hostile files hold anything.
-int64_t checked(const std::string& key, int64_t value, int64_t low, int64_t high) {
-  if (value < low || value > high) fail("{}: {}, expected {} to {}", key, value, low, high);
-  return value;
-}
-
-}  // namespace
-
-std::string arch_key(const formats::Metadata& metadata, std::string_view name) {
-  return fmt::format("{}.{}", metadata.get_string("general.architecture"), name);
-}
-
-Hyperparameters read_hyperparameters(const formats::Metadata& metadata,
-                                     std::string_view epsilon_key) {
-  const auto integer = [&](std::string_view name, int64_t low, int64_t high) {
-    const std::string key = arch_key(metadata, name);
-    return checked(key, metadata.get_int(key), low, high);
-  };
-  const auto integer_or = [&](std::string_view name, int64_t fallback, int64_t low, int64_t high) {
-    const std::string key = arch_key(metadata, name);
-    return checked(key, metadata.get_int(key, fallback), low, high);
-  };
-  const auto number_or = [&](std::string_view name, double fallback) {
-    const std::string key = arch_key(metadata, name);
-    const double value = metadata.get_float(key, fallback);
-    if (!std::isfinite(value) || value <= 0) fail("{}: {}, expected a positive number", key, value);
-    return static_cast<float>(value);
-  };
-
+Hyperparameters read_hyperparameters(Keys& keys, std::string_view epsilon_key,
+                                     Positions positions) {
   Hyperparameters h;
-  h.layers = static_cast<int>(integer("block_count", 1, 1024));
-  h.width = integer("embedding_length", 1, 1 << 20);
-  h.context_length = integer("context_length", 1, int64_t{1} << 30);
-  h.heads = static_cast<int>(integer("attention.head_count", 1, 4096));
-  h.kv_heads = static_cast<int>(integer_or("attention.head_count_kv", h.heads, 1, 4096));
+  h.layers = static_cast<int>(keys.integer("block_count", 1, 1024));
+  h.width = keys.integer("embedding_length", 1, 1 << 20);
+  h.context_length = keys.integer("context_length", 1, int64_t{1} << 30);
+  h.heads = static_cast<int>(keys.integer("attention.head_count", 1, 4096));
+  h.kv_heads = static_cast<int>(keys.integer_or("attention.head_count_kv", h.heads, 1, 4096));
   const int64_t head_dim = std::max<int64_t>(1, h.width / h.heads);
-  h.key_dim = static_cast<int>(integer_or("attention.key_length", head_dim, 1, 8192));
-  h.value_dim = static_cast<int>(integer_or("attention.value_length", h.key_dim, 1, 8192));
-  h.rotary = static_cast<int>(integer_or("rope.dimension_count", h.key_dim, 2, h.key_dim));
-  h.epsilon = number_or(epsilon_key, 1e-5);
-  h.rope_base = number_or("rope.freq_base", 10000);
-  h.window = static_cast<int>(integer_or("attention.sliding_window", 0, 0, int64_t{1} << 30));
+  h.key_dim = static_cast<int>(keys.integer_or("attention.key_length", head_dim, 1, 8192));
+  h.value_dim = static_cast<int>(keys.integer_or("attention.value_length", h.key_dim, 1, 8192));
+  if (h.heads % h.kv_heads != 0)
+    fail("{}: {}, expected a divisor of the {} heads", keys.full("attention.head_count_kv"),
+         h.kv_heads, h.heads);
+  for (const int dim : {h.key_dim, h.value_dim})
+    if (dim % 8 != 0)
+      throw Error(
+          fmt::format("{}: heads of {} elements, expected a multiple of 8", keys.architecture(),
+                      dim),
+          "Outboard does not run models with such heads yet (OpenLLaMA 3B has 100); choose another "
+          "size or a model of another family.");
+  h.epsilon = keys.number(epsilon_key);
+  if (h.epsilon < 0) fail("{}: {}, expected 0 or more", keys.full(epsilon_key), h.epsilon);
 
-  std::vector<std::string> refusals;
-  const std::string scaling_key = arch_key(metadata, "rope.scaling.type");
-  const std::string scaling = metadata.get_string(scaling_key, "none");
-  if (scaling == "linear") {
-    h.rope_scale = number_or("rope.scaling.factor", 1);
-  } else if (scaling != "none" && scaling != "llama3") {  // llama3's is in tensor rope_freqs
-    refusals.push_back(fmt::format("{} = \"{}\" (none, linear or llama3)", scaling_key, scaling));
+  if (positions == Positions::kRotary) {
+    h.rotary = static_cast<int>(keys.integer_or("rope.dimension_count", h.key_dim, 2, h.key_dim));
+    if (h.rotary % 2 != 0)
+      fail("{}: {}, expected an even number: pairs are turned", keys.full("rope.dimension_count"),
+           h.rotary);
+    h.rope_base = keys.positive_or("rope.freq_base", 10000);
+    h.softcap = keys.number_or("final_logit_softcapping", 0);
+    if (h.softcap < 0)
+      fail("{}: {}, expected 0 or more", keys.full("final_logit_softcapping"), h.softcap);
+    h.window =
+        static_cast<int>(keys.integer_or("attention.sliding_window", 0, 0, int64_t{1} << 30));
+    // Files of 2023 have the older key. Without a type a factor is linear (llama.cpp,
+    // docs/gguf.md); 0 stands for none.
+    const std::string type = keys.text_or("rope.scaling.type", "linear");
+    const char* key =
+        keys.contains("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
+    const float factor = keys.number_or(key, 1);
+    if (type == "linear") {
+      h.rope_scale = factor == 0 ? 1 : keys.positive_or(key, 1);
+    } else if (type == "llama3" && keys.architecture() == "llama") {
+      h.rope_freqs = true;
+    } else if (type != "none") {
+      throw Error(fmt::format("{} = \"{}\": Outboard does not implement this scaling",
+                              keys.full("rope.scaling.type"), type),
+                  "It runs models with none, with linear scaling and with Llama 3.1's.");
+    }
   }
-  const auto refuse_unless_zero = [&](std::string_view name) {
-    const std::string key = arch_key(metadata, name);
-    const double value = metadata.get_float(key, 0);
-    if (value != 0) refusals.push_back(fmt::format("{} = {} (0)", key, value));
-  };
-  refuse_unless_zero("attention.max_alibi_bias");
-  refuse_unless_zero("attention.clamp_kqv");
-  refuse_unless_zero("attn_logit_softcapping");
-  refuse_unless_zero("final_logit_softcapping");
-  if (!metadata.get_bool(arch_key(metadata, "attention.causal"), true))
-    refusals.push_back(fmt::format("{} = false (true)", arch_key(metadata, "attention.causal")));
-  if (!refusals.empty())
-    throw Error(
-        fmt::format("options that Outboard does not implement: {}", fmt::join(refusals, "; ")),
-        "The accepted values stand in brackets.");
   return h;
 }
 
@@ -91,9 +72,8 @@ program::ValueId rms_norm(program::Builder& builder, std::string_view name, prog
   return builder.op(name, program::RmsNorm{x, weight, epsilon, group});
 }
 
-int read_experts_used(const formats::Metadata& metadata) {
-  const std::string key = arch_key(metadata, "expert_used_count");
-  return static_cast<int>(checked(key, metadata.get_int(key, 0), 0, 1024));
+int read_experts_used(Keys& keys) {
+  return static_cast<int>(keys.integer_or("expert_used_count", 0, 0, 1024));
 }
 
 program::ValueId feed_forward(program::Builder& b, program::ValueId x, int layer,
@@ -116,8 +96,9 @@ program::ValueId rms_logits(program::Builder& builder, program::ValueId x,
   builder.scope("");
   x = builder.op("rows", program::SelectRows{x});
   x = rms_norm(builder, "final norm", x, "output_norm", h.epsilon);
-  return builder.op(
+  x = builder.op(
       "logits", program::Linear{x, output_weight(builder), builder.optional_weight("output.bias")});
+  return h.softcap > 0 ? builder.op("capped logits", program::Softcap{x, h.softcap}) : x;
 }
 
 }  // namespace outboard::models

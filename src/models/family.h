@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "formats/model_file.h"
+#include "models/keys.h"
 #include "program/builder.h"
 #include "program/program.h"
 
@@ -24,19 +25,20 @@ struct Hyperparameters {
   int rotary = 0;
   float epsilon = 0;
   float rope_base = 10000;
-  float rope_scale = 1;  // linear scaling: positions are divided by it
+  float rope_scale = 1;     // linear scaling: positions are divided by it
+  bool rope_freqs = false;  // the file says that tensor rope_freqs scales (Llama 3.1)
   bool rope_neox = false;
-  int window = 0;  // sliding window in tokens, 0 for none
+  int window = 0;     // sliding window in tokens, 0 for none
+  float softcap = 0;  // of the logits, 0 for none
 };
 
-// Reads and checks; epsilon_key is "attention.layer_norm_rms_epsilon" or "..._epsilon". Options
-// that change the result and that no family implements (other rope scalings, ALiBi, soft caps ...)
-// are refused together in one Error.
-Hyperparameters read_hyperparameters(const formats::Metadata& metadata,
-                                     std::string_view epsilon_key);
+enum class Positions : uint8_t { kLearned, kRotary };
 
-// The architecture's own key: key("x") is "llama.x".
-std::string arch_key(const formats::Metadata& metadata, std::string_view name);
+// Reads and checks; epsilon_key is "attention.layer_norm_rms_epsilon" or "..._epsilon". Families
+// with learned positions are not asked about rotation or windows. Throws Error for scalings of
+// rotary positions that no family implements.
+Hyperparameters read_hyperparameters(Keys& keys, std::string_view epsilon_key,
+                                     Positions positions = Positions::kRotary);
 
 // The output matrix: output.weight, or the tied embedding table.
 program::WeightId output_weight(program::Builder& builder);
@@ -49,7 +51,7 @@ program::ValueId rms_norm(program::Builder& builder, std::string_view name, prog
                           std::string_view tensor, float epsilon);
 
 // Experts run for each token; 0 for a dense model. Key "ARCH.expert_used_count".
-int read_experts_used(const formats::Metadata& metadata);
+int read_experts_used(Keys& keys);
 
 // A gated feed-forward layer, "blk.LAYER.ffn_{gate,up,down}", or a mixture of such layers where
 // experts_used > 0 ("ffn_gate_inp" routes to "ffn_{gate,up,down}_exps"; arXiv:2401.04088).
@@ -57,10 +59,12 @@ program::ValueId feed_forward(program::Builder& builder, program::ValueId x, int
                               program::Function function, int experts_used);
 
 // The families, one file each.
-program::Program build_gpt2(const formats::Model& model);
-program::Program build_llama(const formats::Model& model);   // Llama 1-3.2, Mistral, SmolLM2
-program::Program build_qwen(const formats::Model& model);    // Qwen 2, 2.5, 3 and Qwen 3 MoE
-program::Program build_gemma3(const formats::Model& model);  // text
-program::Program build_marian(const formats::Model& model);  // Helsinki-NLP's opus-mt
+program::Program build_gpt2(const formats::Model& model, Keys& keys);
+program::Program build_llama(const formats::Model& model,
+                             Keys& keys);  // Llama 1-3.2, Mistral, SmolLM2
+program::Program build_qwen(const formats::Model& model,
+                            Keys& keys);  // Qwen 2, 2.5, 3 and Qwen 3 MoE
+program::Program build_gemma3(const formats::Model& model, Keys& keys);  // text
+program::Program build_marian(const formats::Model& model, Keys& keys);  // Helsinki-NLP's opus-mt
 
 }  // namespace outboard::models

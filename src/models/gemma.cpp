@@ -11,23 +11,26 @@ namespace outboard::models {
 
 using namespace program;  // NOLINT: a model file is written in the Program's words
 
-program::Program build_gemma3(const formats::Model& model) {
-  const Hyperparameters h =
-      read_hyperparameters(model.metadata, "attention.layer_norm_rms_epsilon");
-  const formats::Metadata& metadata = model.metadata;
+program::Program build_gemma3(const formats::Model& model, Keys& keys) {
+  Hyperparameters h = read_hyperparameters(keys, "attention.layer_norm_rms_epsilon");
   // Every sixth layer is global. Local layers turn at base 10,000 and are never scaled. GGUF files
   // carry these facts of the family only where they differ.
-  const int64_t pattern =
-      metadata.get_int(arch_key(metadata, "attention.sliding_window_pattern"), 6);
-  if (pattern < 1) fail("{}: {}", arch_key(metadata, "attention.sliding_window_pattern"), pattern);
-  const auto local_base =
-      static_cast<float>(metadata.get_float(arch_key(metadata, "rope.freq_base_swa"), 10000));
+  const int64_t pattern = keys.period_or("attention.sliding_window_pattern", 6);
+  // ollama has other names for both bases. Files of its own making have been seen without any, and
+  // 10,000 would be wrong for the global layers.
+  float local_base = keys.positive_or("rope.local.freq_base", 10000);
+  local_base = keys.positive_or("rope.freq_base_swa", local_base);
+  if (!keys.contains("rope.freq_base")) {
+    if (!keys.contains("rope.global.freq_base"))
+      fail("metadata {}: the key is missing, expected a number", keys.full("rope.freq_base"));
+    h.rope_base = keys.positive_or("rope.global.freq_base", 0);
+  }
   // Scores are scaled by the head's width, except in the 27B (62 layers), which takes width /
   // heads.
   const auto scale_base = h.layers == 62 ? static_cast<float>(h.width) / static_cast<float>(h.heads)
                                          : static_cast<float>(h.key_dim);
-  const auto scale = static_cast<float>(
-      metadata.get_float(arch_key(metadata, "attention.scale"), 1.0F / std::sqrt(scale_base)));
+  float scale = keys.number_or("attention.scale", 0);
+  if (scale <= 0) scale = 1.0F / std::sqrt(scale_base);
 
   Builder b(model, "gemma3");
   ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("token_embd.weight"),

@@ -5,13 +5,18 @@
 #include <cmath>
 
 #include "models/family.h"
+#include "support/error.h"
 
 namespace outboard::models {
 
 using namespace program;  // NOLINT: a model file is written in the Program's words
 
-program::Program build_gpt2(const formats::Model& model) {
-  const Hyperparameters h = read_hyperparameters(model.metadata, "attention.layer_norm_epsilon");
+program::Program build_gpt2(const formats::Model& model, Keys& keys) {
+  const Hyperparameters h =
+      read_hyperparameters(keys, "attention.layer_norm_epsilon", Positions::kLearned);
+  if (h.kv_heads != h.heads || h.value_dim != h.key_dim)
+    fail("gpt2: {} heads for keys and values of {} and {} elements, expected {} of {}", h.kv_heads,
+         h.key_dim, h.value_dim, h.heads, h.key_dim);
   Builder b(model, "gpt2");
   const auto norm = [&](std::string_view what, ValueId x, const std::string& tensor) {
     return b.op(what, LayerNorm{x, b.weight(tensor + ".weight"),

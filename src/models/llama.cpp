@@ -10,16 +10,16 @@ namespace outboard::models {
 
 using namespace program;  // NOLINT: a model file is written in the Program's words
 
-program::Program build_llama(const formats::Model& model) {
-  const Hyperparameters h =
-      read_hyperparameters(model.metadata, "attention.layer_norm_rms_epsilon");
+program::Program build_llama(const formats::Model& model, Keys& keys) {
+  const Hyperparameters h = read_hyperparameters(keys, "attention.layer_norm_rms_epsilon");
   // GGUF's converter reorders q and k so that rotary pairs are neighbours; folders keep halves.
   const bool neox = model.metadata.get_bool("outboard.rope.neox", false);
 
-  const int experts_used = read_experts_used(model.metadata);
+  const int experts_used = read_experts_used(keys);
   Builder b(model, "llama");
   ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("token_embd.weight")});
-  const WeightId factors = b.optional_weight("rope_freqs.weight");
+  const WeightId factors =
+      h.rope_freqs ? b.weight("rope_freqs.weight") : b.optional_weight("rope_freqs.weight");
   for (int layer = 0; layer < h.layers; ++layer) {
     b.scope(fmt::format("layer {}", layer));
     const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", layer, part); };

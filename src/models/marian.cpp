@@ -21,21 +21,21 @@ struct Stack {
 
 class Marian {
  public:
-  explicit Marian(const formats::Model& model) : metadata_(model.metadata), b_(model, "marian") {
-    width_ = integer("embedding_length", 1, 1 << 20);
-    context_length_ = integer("context_length", 1, 1 << 20);
-    encoder_ = {static_cast<int>(integer("block_count", 1, 1024)),
-                static_cast<int>(integer("attention.head_count", 1, 4096))};
-    decoder_ = {static_cast<int>(integer("decoder_block_count", 1, 1024)),
-                static_cast<int>(integer("decoder_attention_head_count", 1, 4096))};
+  Marian(const formats::Model& model, Keys& keys) : b_(model, "marian") {
+    width_ = keys.integer("embedding_length", 1, 1 << 20);
+    context_length_ = keys.integer("context_length", 1, 1 << 20);
+    encoder_ = {static_cast<int>(keys.integer("block_count", 1, 1024)),
+                static_cast<int>(keys.integer("attention.head_count", 1, 4096))};
+    decoder_ = {static_cast<int>(keys.integer("decoder_block_count", 1, 1024)),
+                static_cast<int>(keys.integer("decoder_attention_head_count", 1, 4096))};
     for (const Stack& stack : {encoder_, decoder_})
       if (width_ % stack.heads != 0)
         fail("marian.embedding_length: {}, expected a multiple of the {} heads", width_,
              stack.heads);
-    epsilon_ = static_cast<float>(metadata_.get_float("marian.attention.layer_norm_epsilon", 1e-5));
-    embedding_scale_ = static_cast<float>(metadata_.get_float("marian.embedding_scale", 1));
-    normalize_before_ = metadata_.get_bool("marian.normalize_before", false);
-    const std::string activation = metadata_.get_string("marian.activation", "swish");
+    epsilon_ = keys.positive_or("attention.layer_norm_epsilon", 1e-5);
+    embedding_scale_ = keys.number_or("embedding_scale", 1);
+    normalize_before_ = keys.flag_or("normalize_before", false);
+    const std::string activation = keys.text_or("activation", "swish");
     if (activation == "swish" || activation == "silu") {
       function_ = Function::kSilu;
     } else if (activation == "relu") {
@@ -56,12 +56,6 @@ class Marian {
   }
 
  private:
-  int64_t integer(std::string_view name, int64_t low, int64_t high) const {
-    const std::string key = fmt::format("marian.{}", name);
-    const int64_t value = metadata_.get_int(key);
-    if (value < low || value > high) fail("{}: {}, expected {} to {}", key, value, low, high);
-    return value;
-  }
   float scale(const Stack& stack) const {
     return 1.0F / std::sqrt(static_cast<float>(width_ / stack.heads));
   }
@@ -164,7 +158,6 @@ class Marian {
                  Linear{x, own != kNone ? own : table, b_.optional_weight("output.bias")});
   }
 
-  const formats::Metadata& metadata_;
   Builder b_;
   int64_t width_ = 0;
   int64_t context_length_ = 0;
@@ -179,6 +172,8 @@ class Marian {
 
 }  // namespace
 
-Program build_marian(const formats::Model& model) { return Marian(model).build(); }
+Program build_marian(const formats::Model& model, Keys& keys) {
+  return Marian(model, keys).build();
+}
 
 }  // namespace outboard::models

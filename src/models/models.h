@@ -11,9 +11,14 @@ namespace outboard::models {
 
 // Writes the model's Program by its architecture (metadata key general.architecture). Throws Error:
 // for an unsupported architecture (the hint lists those supported), for a metadata key that is
-// missing or out of range, for options that Outboard does not implement (all of them at once), and
-// for tensors that are missing or of the wrong shape.
-program::Program build_program(const formats::Model& model);
+// missing or out of range, for scalings of positions that no family implements, and for tensors
+// that are missing or of the wrong shape.
+//
+// unheard, where given, gets a line for each thing in the file that the Program does not take
+// account of and that is not known to be harmless: "tensor blk.N.attn_sinks.weight (24 layers)",
+// "metadata llama.attention.gate". Whoever runs such a model refuses (formats::refuse_unknown()).
+program::Program build_program(const formats::Model& model,
+                               std::vector<std::string>* unheard = nullptr);
 
 // Values of general.architecture that build_program takes, in alphabetical order.
 std::vector<std::string> supported_architectures();

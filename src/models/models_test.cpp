@@ -11,6 +11,7 @@
 namespace outboard::models {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::string error_of(const formats::Model& model) {
@@ -102,13 +103,55 @@ TEST(Models, HostileNumbersAreRefusedByKey) {
   }
 }
 
-TEST(Models, OptionsThatAreNotImplementedAreRefusedTogether) {
+TEST(Models, OptionsThatAreNotImplementedAreNamedTogether) {
   formats::Model model = tiny_model("qwen2");
+  model.metadata.set("qwen2.attention.clamp_kqv", 8.0F);
+  model.metadata.set("qwen2.attn_logit_softcapping", 50.0F);
+  model.metadata.set("qwen2.logit_scale", 1.0F);
+  model.metadata.set("qwen2.attention.causal", false);
+  model.metadata.set("qwen2.vocab_size", uint32_t{260});
+  model.metadata.set("qwen2.gate", std::string("x"));
+  std::vector<std::string> unheard;
+  build_program(model, &unheard);
+  EXPECT_THAT(unheard,
+              ElementsAre("metadata qwen2.attention.clamp_kqv = 8 (0)",
+                          "metadata qwen2.attn_logit_softcapping = 50 (0)",
+                          "metadata qwen2.attention.causal = 0 (1)", "metadata qwen2.gate"));
   model.metadata.set("qwen2.rope.scaling.type", std::string("yarn"));
-  model.metadata.set("qwen2.final_logit_softcapping", 30.0F);
-  const std::string message = error_of(model);
-  EXPECT_THAT(message, HasSubstr("yarn"));
-  EXPECT_THAT(message, HasSubstr("final_logit_softcapping = 30"));
+  EXPECT_THAT(error_of(model), HasSubstr("\"yarn\""));
+}
+
+TEST(Models, LogitsAreCapped) {
+  formats::Model model = tiny_model("gemma3");
+  model.metadata.set("gemma3.final_logit_softcapping", 30.0F);
+  const program::Program p = build_program(model);
+  const auto* cap = std::get_if<program::Softcap>(&p.ops.back().kind);
+  ASSERT_NE(cap, nullptr);
+  EXPECT_EQ(cap->cap, 30);
+  EXPECT_EQ(p.logits, p.ops.back().out);
+}
+
+TEST(Models, Gemma3TakesOllamasNames) {
+  formats::Model model = tiny_model("gemma3");
+  formats::Model other;
+  for (const auto& [key, value] : model.metadata.entries())
+    if (!key.starts_with("gemma3.rope.freq_base")) other.metadata.set(key, value);
+  for (const formats::Tensor& t : model.tensors()) other.add(t);
+  EXPECT_THAT(error_of(other), HasSubstr("gemma3.rope.freq_base"));
+  other.metadata.set("gemma3.rope.global.freq_base", 1e6F);
+  other.metadata.set("gemma3.rope.local.freq_base", 1e4F);
+  other.metadata.set("gemma3.attention.sliding_window_pattern",
+                     formats::MetadataArray{std::vector<bool>{true, false, true, false}});
+  std::vector<std::string> unheard;
+  const program::Program p = build_program(other, &unheard);
+  EXPECT_TRUE(unheard.empty());
+  std::vector<float> bases;
+  for (const program::Op& op : p.ops)
+    if (const auto* rope = std::get_if<program::Rope>(&op.kind)) bases.push_back(rope->base);
+  EXPECT_THAT(bases, ElementsAre(1e4F, 1e4F, 1e6F, 1e6F));
+  other.metadata.set("gemma3.attention.sliding_window_pattern",
+                     formats::MetadataArray{std::vector<bool>{true, false, false}});
+  EXPECT_THAT(error_of(other), HasSubstr("layer 2"));
 }
 
 TEST(Models, Gemma3AlternatesWindows) {

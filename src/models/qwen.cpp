@@ -10,13 +10,12 @@ namespace outboard::models {
 
 using namespace program;  // NOLINT: a model file is written in the Program's words
 
-program::Program build_qwen(const formats::Model& model) {
-  const Hyperparameters h =
-      read_hyperparameters(model.metadata, "attention.layer_norm_rms_epsilon");
-  const std::string& architecture = model.metadata.get_string("general.architecture");
+program::Program build_qwen(const formats::Model& model, Keys& keys) {
+  const Hyperparameters h = read_hyperparameters(keys, "attention.layer_norm_rms_epsilon");
+  const std::string& architecture = keys.architecture();
   const bool head_norms = architecture != "qwen2";
 
-  const int experts_used = read_experts_used(model.metadata);
+  const int experts_used = read_experts_used(keys);
   Builder b(model, architecture);
   ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("token_embd.weight")});
   for (int layer = 0; layer < h.layers; ++layer) {

@@ -93,7 +93,10 @@ class Maker {
     set("attention.head_count", kHeads);
     set("attention.head_count_kv", kv_heads());
     set(is("gpt2") ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 1e-5F);
-    if (is("gemma3")) set("attention.sliding_window", uint32_t{40});
+    if (is("gemma3")) {
+      set("attention.sliding_window", uint32_t{40});
+      set("rope.freq_base", 1e6F);
+    }
     if (is("qwen3moe")) {
       set("expert_count", kExperts);
       set("expert_used_count", uint32_t{2});

@@ -1,5 +1,6 @@
 #include "program/builder.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "support/error.h"
@@ -25,6 +26,9 @@ WeightId Builder::optional_weight(std::string_view name) {
     if (program_.weights[i].name == name) return static_cast<WeightId>(i);
   const formats::Tensor* tensor = model_.find(name);
   if (tensor == nullptr) return kNone;
+  if (tensor->elements() == 0)
+    fail("tensor {}: it has no elements, but architecture {} needs it", name,
+         program_.architecture);
   program_.weights.push_back({tensor->name, tensor->type, tensor->shape});
   return static_cast<WeightId>(program_.weights.size() - 1);
 }
@@ -63,6 +67,11 @@ Program Builder::finish(ValueId logits, int64_t context_length) {
   program_.context_length = context_length;
   const auto& shape = program_.values.at(static_cast<size_t>(logits)).shape;
   program_.vocabulary = shape.back().size;
+  program_.tokens = program_.vocabulary;
+  if (const auto* tokens = model_.metadata.find("tokenizer.ggml.tokens"))
+    if (const auto* list = std::get_if<formats::MetadataArray>(tokens);
+        list != nullptr && list->size() > 0)
+      program_.tokens = std::min(program_.vocabulary, static_cast<int64_t>(list->size()));
   // The first op is an embedding; its width is the width of the residual stream.
   program_.width =
       program_.values.at(static_cast<size_t>(program_.ops.front().out)).shape.back().size;

@@ -63,9 +63,12 @@ std::string to_string(const std::vector<Dim>& shape) {
 
 std::string to_string(const Program& program) {
   std::string text = fmt::format(
-      "program {} \"{}\": width {}, vocabulary {}, context {}\n"
+      "program {} \"{}\": width {}, vocabulary {}{}, context {}\n"
       "  T = tokens in this step, R = rows that want logits\n",
       program.architecture, program.name, program.width, program.vocabulary,
+      program.tokens < program.vocabulary
+          ? fmt::format(" ({} of them tokens, the others padding)", program.tokens)
+          : "",
       program.context_length);
   for (size_t i = 0; i < program.states.size(); ++i) {
     const KvState& s = program.states[i];

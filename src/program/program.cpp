@@ -326,6 +326,8 @@ void verify(const Program& program) {
       !defined[static_cast<size_t>(program.logits)] ||
       program.values[static_cast<size_t>(program.logits)].shape != want)
     fail("program {}: the logits are not {}", program.name, to_string(want));
+  if (program.tokens < 1 || program.tokens > program.vocabulary)
+    fail("program {}: {} tokens, but {} logits", program.name, program.tokens, program.vocabulary);
 }
 
 }  // namespace outboard::program

@@ -191,7 +191,9 @@ struct Program {
   std::string architecture;  // "llama"
   std::string name;          // the model's own name
   int64_t width = 0;
-  int64_t vocabulary = 0;
+  int64_t vocabulary = 0;      // logits of a row
+  int64_t tokens = 0;          // the first of them, which stand for tokens; the others are padding
+                               // of the output matrix, which is never chosen
   int64_t context_length = 0;  // positions the model was trained for
 
   std::vector<Value> values;
@@ -225,7 +227,7 @@ std::vector<Dim> infer_shape(const Program& program, const OpKind& kind);
 
 // Checks the whole Program: every input defined before it is used (by an op of the encoder, for its
 // ops; else by one of the others), shapes as inferred, each state written by one op, logits
-// [R, vocabulary]. Throws Error naming the op.
+// [R, vocabulary], of which 1 to all are tokens. Throws Error naming the op.
 void verify(const Program& program);
 
 // The Program as text, an op a line.

@@ -57,6 +57,27 @@ TEST(Builder, InfersShapesAndPrints) {
   EXPECT_THAT(text, HasSubstr(": [R, 100]"));
 }
 
+// An output matrix may have more rows than there are tokens, for a round number.
+TEST(Builder, CountsTokens) {
+  for (const int count : {70, 100, 101}) {
+    formats::Model model = tiny_model();
+    model.metadata.set("tokenizer.ggml.tokens", formats::MetadataArray{std::vector<std::string>(
+                                                    static_cast<size_t>(count), "x")});
+    Builder b(model, "tiny");
+    const ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("embed.weight")});
+    const ValueId rows = b.op("rows", SelectRows{x});
+    Program p = b.finish(b.op("logits", Linear{rows, b.weight("embed.weight"), kNone}), 128);
+    EXPECT_EQ(p.vocabulary, 100);
+    EXPECT_EQ(p.tokens, std::min(count, 100));
+    EXPECT_EQ(to_string(p).find("(70 of them tokens, the others padding)") != std::string::npos,
+              count == 70);
+    for (const int wrong : {0, 101}) {
+      p.tokens = wrong;
+      EXPECT_THAT(message_of([&] { verify(p); }), HasSubstr(fmt::format("{} tokens", wrong)));
+    }
+  }
+}
+
 TEST(Builder, NamesOpAndShapesThatDoNotFit) {
   const formats::Model model = tiny_model();
   Builder b(model, "tiny");

@@ -15,6 +15,7 @@
 #include "simulator/psp.h"
 #include "simulator/rlc.h"
 #include "simulator/sdma.h"
+#include "simulator/shader_arrays.h"
 #include "simulator/smu.h"
 
 namespace outboard::simulator {
@@ -24,7 +25,6 @@ namespace hw = devices::amd::hw;
 namespace {
 
 constexpr uint64_t kHiddenVram = uint64_t{16} << 20;
-constexpr uint64_t kLargestBar0 = uint64_t{32} << 30;
 
 bool fires(const CardOptions& options, std::string_view what) {
   return options.faults && options.faults->fires(what).has_value();
@@ -33,14 +33,16 @@ bool fires(const CardOptions& options, std::string_view what) {
 ConfigSpace::Options config_options(const CardOptions& options) {
   ConfigSpace::Options result;
   // A power of two that the card offers.
-  result.bar0_bytes =
-      std::clamp(std::bit_ceil(options.bar0_bytes), ConfigSpace::kSmallestBar0, kLargestBar0);
+  result.bar0_bytes = std::clamp(std::bit_ceil(options.bar0_bytes), ConfigSpace::kSmallestBar0,
+                                 options.model->bar0_bytes);
+  result.revision = options.model->revision;
   if (fires(options, "bar.small")) result.bar0_bytes = ConfigSpace::kSmallestBar0;
   result.resizable = result.bar0_bytes > ConfigSpace::kSmallestBar0;
   result.unassigned = fires(options, "bar.unassigned");
   result.audio = fires(options, "pci.audio-function");
   result.absent = fires(options, "pci.absent");
   result.slow_link = fires(options, "pci.slow-link");
+  result.posted = options.moods.has(Mood::kPosted);
   return result;
 }
 
@@ -49,6 +51,7 @@ compute::Options compute_options(const CardOptions& options) {
   result.threads = options.threads;
   result.strict = options.strict;
   result.cache_model = options.cache_model;
+  result.infinity_cache_bytes = options.model->infinity_cache_bytes;
   return result;
 }
 
@@ -59,6 +62,7 @@ constexpr uint32_t kDirtyVersion = 0xA0000008, kDirtyRunning = 1;
 
 Board::Board(CardOptions given)
     : options(std::move(given)),
+      link(options.link),
       vram(options.vram_bytes),
       system(options.seed),
       registers(events),
@@ -68,6 +72,7 @@ Board::Board(CardOptions given)
   interrupts = std::make_unique<Interrupts>(*this);
   nbio = std::make_unique<Nbio>(*this);
   rlc = std::make_unique<Rlc>(*this);
+  arrays = std::make_unique<ShaderArrays>(*this);
   smu = std::make_unique<Smu>(*this);
   psp = std::make_unique<Psp>(*this);
   mec = std::make_unique<Mec>(*this);
@@ -75,7 +80,7 @@ Board::Board(CardOptions given)
   shader_memory = std::make_unique<ShaderMemory>(*this);
   compute = std::make_unique<compute::ComputeUnits>(*shader_memory, compute_options(options));
 
-  const std::vector<std::byte> table = make_discovery_table();
+  const std::vector<std::byte> table = make_discovery_table(*options.model, options.moods);
   const uint64_t place = visible_vram() - hw::discovery::DISCOVERY_TMR_OFFSET;
   std::memcpy(vram.at(place), table.data(), table.size());
   if (const auto rule = fires("card.dirty")) {
@@ -101,7 +106,18 @@ std::optional<FaultRule> Board::fires(std::string_view what, std::string_view wh
 
 uint64_t Board::visible_vram() const { return options.vram_bytes - kHiddenVram; }
 
+bool Board::is_posted() {
+  constexpr std::chrono::milliseconds kOwnFirmware{150};
+  if (!is(Mood::kNotPosted)) return true;
+  const auto now = std::chrono::steady_clock::now();
+  if (!first_look_) first_look_ = now;
+  return now - *first_look_ >= kOwnFirmware;
+}
+
 void Board::power_on() {
+  first_look_.reset();
+  vram.settle();
+  config.power_on_link(is(Mood::kLinkPower));
   registers.reset();
   gc_hub->power_on();
   mm_hub->power_on();
@@ -153,11 +169,20 @@ Board::Guard::Guard(Board& board) : board_(board), lock_(board.mutex_, std::defe
   ++board.waiting_;
   lock_.lock();
   --board.waiting_;
+  ++board.served_;
+  board.was_served_.notify_one();
   before_ = board.held_;
   board.held_ = &lock_;
 }
 
 Board::Guard::~Guard() { board_.held_ = before_; }
+
+void Board::give_way() {
+  if (waiting_ == 0) return;
+  release([&](std::unique_lock<std::mutex>& lock) {
+    was_served_.wait(lock, [&, before = served_] { return served_ != before; });
+  });
+}
 
 void Board::wake() {
   ++wakes_;

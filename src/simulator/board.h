@@ -14,6 +14,7 @@
 #include "simulator/card.h"
 #include "simulator/config_space.h"
 #include "simulator/events.h"
+#include "simulator/link_model.h"
 #include "simulator/register_file.h"
 #include "simulator/system_memory.h"
 #include "simulator/vram.h"
@@ -27,6 +28,7 @@ class Nbio;
 class Psp;
 class Rlc;
 class Sdma;
+class ShaderArrays;
 class Smu;
 
 // Which firmware runs and which blocks are up.
@@ -44,6 +46,7 @@ class Board {
   const CardOptions options;
   EventLog events;
   CardCounters counters;
+  LinkClock link;
   PowerState power;
   Vram vram;
   SystemMemory system;
@@ -56,6 +59,7 @@ class Board {
   std::unique_ptr<Psp> psp;
   std::unique_ptr<Smu> smu;
   std::unique_ptr<Rlc> rlc;
+  std::unique_ptr<ShaderArrays> arrays;
   std::unique_ptr<Mec> mec;
   std::vector<std::unique_ptr<Sdma>> sdma;
   std::unique_ptr<compute::Memory> shader_memory;
@@ -63,6 +67,10 @@ class Board {
 
   // The fault that strikes here and now, if any; records that it did.
   std::optional<FaultRule> fires(std::string_view what, std::string_view where = {});
+
+  bool is(Mood mood) const { return options.moods.has(mood); }
+  // Whether the card's own firmware is through since the card was first looked at after power-on.
+  bool is_posted();
 
   // Where VRAM begins in the memory controller's address space, and how much of it the driver is
   // told of: the last 16 MiB are the card's own (24560 MiB are left; from memory of what Linux
@@ -98,7 +106,9 @@ class Board {
     std::unique_lock<std::mutex> lock_;
     std::unique_lock<std::mutex>* before_;
   };
-  bool has_waiters() const { return waiting_ > 0; }
+  // Lets somebody who waits for the board have it first: a mutex is not fair. Engine thread only,
+  // under the lock.
+  void give_way();
   // Lets `wait` unlock and lock again, as waiting for a condition does. Under the lock.
   template <typename Wait>
   void release(Wait&& wait) {
@@ -141,13 +151,16 @@ class Board {
 
   std::mutex mutex_;
   std::unique_lock<std::mutex>* held_ = nullptr;  // of the thread that has the lock
-  std::atomic<int> waiting_{0};
+  std::atomic<int> waiting_{0};                   // for the lock
+  uint64_t served_ = 0;                           // how often somebody got it
+  std::condition_variable was_served_;
   uint64_t wakes_ = 0;
   bool dispatch_running_ = false, cancelled_ = false, translations_old_ = false;
   bool stepping_ = false, reset_wanted_ = false;
   ComputeState compute_before_;
   std::vector<std::shared_ptr<SharedRegion>> retired_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::optional<std::chrono::steady_clock::time_point> first_look_;
 };
 
 }  // namespace outboard::simulator

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <deque>
 #include <thread>
 
 #include "simulator/board.h"
@@ -23,6 +24,14 @@ constexpr std::chrono::microseconds kShortestSleep{20}, kLongestSleep{1000};
 }  // namespace
 
 struct Card::State {
+  using Clock = std::chrono::steady_clock;
+  // On its way to the card.
+  struct Doorbell {
+    uint32_t index;
+    uint64_t value;
+    Clock::time_point due;
+  };
+
   explicit State(CardOptions options) : board(std::move(options)), engines([this] { run(); }) {}
 
   ~State() {
@@ -40,14 +49,31 @@ struct Card::State {
   bool unplugged() { return board.fires("bar.all-ones").has_value(); }
   // Requests are counted by the links, which know what one is.
   void begin_access() {
+    deliver_doorbells(
+        Clock::time_point::max());  // the bus keeps the order of what one client sends
     if (board.fires("ecc.error")) board.nbio->report_memory_error();
   }
+  // A read over a link that goes to sleep (Mood::kLinkPower).
+  bool is_disturbed() {
+    constexpr uint64_t kOneIn = 7;
+    return board.is(Mood::kLinkPower) && board.config.link_sleeps() && ++reads % kOneIn == 0;
+  }
+  void deliver_doorbells(Clock::time_point due);
   bool decodes(int bar, uint64_t offset, uint64_t bytes);
+  std::shared_ptr<SharedRegion> count(std::shared_ptr<SharedRegion> region) {
+    if (region) {
+      ++board.counters.shared_regions;
+      board.counters.shared_bytes += region->bytes().size();
+    }
+    return region;
+  }
   void read_registers(uint64_t offset, std::span<std::byte> out);
   void write_registers(uint64_t offset, std::span<const std::byte> data);
   void write_doorbells(uint64_t offset, std::span<const std::byte> data);
 
   Board board;
+  std::deque<Doorbell> doorbells;  // the oldest first
+  uint64_t doorbells_rung = 0, reads = 0;
   bool stop = false;
   uint64_t idle_at = 0;  // the engines had nothing to do at this count of wakes
   std::thread engines;   // last: it uses the rest
@@ -58,26 +84,26 @@ void Card::State::run() {
   Board::Guard guard(board);
   while (!stop) {
     const uint64_t wakes = board.wakes();
+    deliver_doorbells(Clock::now());
     board.begin_step();
     bool progress = board.mec->step();
     for (const auto& engine : board.sdma) progress |= engine->step();
     board.end_step();
+    auto until = Clock::time_point::max();  // when a copy that is under way goes on
+    for (const auto& engine : board.sdma) until = std::min(until, engine->goes_on_at());
     if (progress) {
       sleep = kShortestSleep;
-    } else {
+      board.give_way();
+      continue;
+    }
+    if (until == Clock::time_point::max()) {
       idle_at = std::max(idle_at, wakes);
       board.idle.notify_all();
     }
     board.release([&](std::unique_lock<std::mutex>& lock) {
-      if (!progress) {
-        board.work.wait_for(lock, sleep, [&] { return stop || board.wakes() != wakes; });
-        sleep = board.wakes() != wakes ? kShortestSleep : std::min(sleep * 2, kLongestSleep);
-      } else if (board.has_waiters()) {
-        // A mutex is not fair: let those who wait have it.
-        lock.unlock();
-        while (board.has_waiters()) std::this_thread::yield();
-        lock.lock();
-      }
+      board.work.wait_until(lock, std::min(until, Clock::now() + sleep),
+                            [&] { return stop || board.wakes() != wakes; });
+      sleep = board.wakes() != wakes ? kShortestSleep : std::min(sleep * 2, kLongestSleep);
     });
   }
 }
@@ -86,6 +112,7 @@ Card::Card(CardOptions options) : state_(std::make_unique<State>(std::move(optio
 Card::~Card() = default;
 
 uint32_t Card::config_read(uint32_t offset, uint32_t size) {
+  const Passage passage(state_->board.link, true, size);
   const Board::Guard guard(state_->board);
   state_->begin_access();
   ++state_->board.counters.config_reads;
@@ -94,6 +121,8 @@ uint32_t Card::config_read(uint32_t offset, uint32_t size) {
 }
 
 void Card::config_write(uint32_t offset, uint32_t value, uint32_t size) {
+  // The card answers these, unlike other writes.
+  const Passage passage(state_->board.link, true, size);
   const Board::Guard guard(state_->board);
   state_->begin_access();
   ++state_->board.counters.config_writes;
@@ -113,6 +142,7 @@ bool Card::State::decodes(int bar, uint64_t offset, uint64_t bytes) {
 }
 
 bool Card::bar_read(int bar, uint64_t offset, std::span<std::byte> out) {
+  const Passage passage(state_->board.link, true, out.size());
   const Board::Guard guard(state_->board);
   Board& board = state_->board;
   state_->begin_access();
@@ -121,7 +151,7 @@ bool Card::bar_read(int bar, uint64_t offset, std::span<std::byte> out) {
     board.counters.mmio_read_bytes[bar] += out.size();
   }
   const bool decoded = state_->decodes(bar, offset, out.size());
-  if (!decoded || state_->unplugged()) {
+  if (!decoded || state_->unplugged() || state_->is_disturbed()) {
     std::fill(out.begin(), out.end(), std::byte{0xff});
     return decoded;
   }
@@ -131,6 +161,7 @@ bool Card::bar_read(int bar, uint64_t offset, std::span<std::byte> out) {
       const uint64_t size = board.vram.size();
       const uint64_t inside = offset < size ? std::min<uint64_t>(out.size(), size - offset) : 0;
       std::memcpy(out.data(), board.vram.at(std::min(offset, size)), inside);
+      board.vram.see_through(std::min(offset, size), out.first(inside));
       std::fill(out.begin() + static_cast<ptrdiff_t>(inside), out.end(), std::byte{0xff});
       return true;
     }
@@ -147,15 +178,20 @@ bool Card::bar_read(int bar, uint64_t offset, std::span<std::byte> out) {
 }
 
 bool Card::bar_write(int bar, uint64_t offset, std::span<const std::byte> data) {
+  const Passage passage(state_->board.link, false, data.size());
   const Board::Guard guard(state_->board);
   Board& board = state_->board;
-  state_->begin_access();
+  if (bar != kDoorbellBar) state_->begin_access();
   if (bar >= 0 && bar < ConfigSpace::kBars) {
     ++board.counters.mmio_writes[bar];
     board.counters.mmio_write_bytes[bar] += data.size();
   }
   if (!state_->decodes(bar, offset, data.size())) return false;
   if (state_->unplugged()) return true;
+  if (bar == kDoorbellBar) {
+    state_->write_doorbells(offset, data);
+    return true;
+  }
   switch (bar) {
     case kVramBar: {
       if (!board.vram.contains(offset, data.size())) {
@@ -172,9 +208,6 @@ bool Card::bar_write(int bar, uint64_t offset, std::span<const std::byte> data) 
       board.vram.mark_unflushed(offset, data.size());
       return true;
     }
-    case kDoorbellBar:
-      state_->write_doorbells(offset, data);
-      return true;
     case kRegisterBar:
       state_->write_registers(offset, data);
       return true;
@@ -202,9 +235,12 @@ void Card::State::write_registers(uint64_t offset, std::span<const std::byte> da
                               data.size(), offset);
     return;
   }
+  // Mood::kWideWrites: pairs of dwords land the wrong way round.
+  const size_t scramble = board.is(Mood::kWideWrites) && data.size() > 4 ? 4 : 0;
   for (size_t i = 0; i < data.size(); i += 4) {
     uint32_t value = 0;
-    std::memcpy(&value, &data[i], sizeof value);
+    const size_t from = (i ^ scramble) < data.size() ? i ^ scramble : i;
+    std::memcpy(&value, &data[from], sizeof value);
     board.nbio->mmio_write(static_cast<uint32_t>((offset + i) / 4), value);
   }
 }
@@ -218,18 +254,55 @@ void Card::State::write_doorbells(uint64_t offset, std::span<const std::byte> da
     return;
   }
   std::memcpy(&value, data.data(), data.size());
-  board.nbio->doorbell(static_cast<uint32_t>(offset / 4), value);
+  const auto index = static_cast<uint32_t>(offset / 4);
+  constexpr uint64_t kLateOneIn = 3, kLostOneIn = 5;
+  constexpr std::chrono::milliseconds kLate{40}, kMerging{1};
+  ++doorbells_rung;
+  if (board.fires("doorbell.lost") ||
+      (board.is(Mood::kDoorbellLost) && doorbells_rung % kLostOneIn == 0)) {
+    return;
+  }
+  std::chrono::milliseconds delay{0};
+  if (const auto rule = board.fires("doorbell.late")) {
+    const auto found = rule->parameters.find("milliseconds");
+    delay = found == rule->parameters.end() ? kLate : std::chrono::milliseconds(found->second);
+  } else if (board.is(Mood::kDoorbellLate) && doorbells_rung % kLateOneIn == 0) {
+    delay = kLate;
+  }
+  const bool merges = board.fires("doorbell.merged") || board.is(Mood::kDoorbellMerged);
+  if (merges) delay = std::max(delay, kMerging);
+  if (merges && !doorbells.empty() && doorbells.back().index == index) {
+    doorbells.back().value = value;
+    return;
+  }
+  if (delay.count() == 0 && doorbells.empty()) {
+    board.nbio->doorbell(index, value);
+    return;
+  }
+  // Doorbells do not overtake each other.
+  Clock::time_point due = Clock::now() + delay;
+  if (!doorbells.empty()) due = std::max(due, doorbells.back().due);
+  doorbells.push_back({index, value, due});
+}
+
+void Card::State::deliver_doorbells(Clock::time_point due) {
+  while (!doorbells.empty() && doorbells.front().due <= due) {
+    const Doorbell doorbell = doorbells.front();
+    doorbells.pop_front();
+    board.nbio->doorbell(doorbell.index, doorbell.value);
+  }
 }
 
 std::shared_ptr<SharedRegion> Card::share(uint64_t bytes, bool contiguous, int max_segments) {
   const Board::Guard guard(state_->board);
   state_->begin_access();
-  auto region = state_->board.system.share(bytes, contiguous, max_segments);
-  if (region) {
-    ++state_->board.counters.shared_regions;
-    state_->board.counters.shared_bytes += region->bytes().size();
-  }
-  return region;
+  return state_->count(state_->board.system.share(bytes, contiguous, max_segments));
+}
+
+std::shared_ptr<SharedRegion> Card::share_at(const std::vector<link::Segment>& segments) {
+  const Board::Guard guard(state_->board);
+  state_->begin_access();
+  return state_->count(state_->board.system.share_at(segments));
 }
 
 void Card::unshare(uint32_t id) {

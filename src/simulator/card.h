@@ -1,30 +1,40 @@
-// A simulated RX 7900 XTX: what a driver can see and touch of the card. docs/simulator.md says what
-// is modelled.
+// A simulated RX 7900 (XTX, XT or GRE): what a driver can see and touch of the card.
+// docs/simulator.md says what is modelled.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "link/link.h"
+#include "simulator/card_model.h"
 #include "simulator/compute/dispatch.h"
 #include "simulator/faults.h"
+#include "simulator/link_model.h"
+#include "simulator/moods.h"
 
 namespace outboard::simulator {
 
 struct CardOptions {
-  uint64_t vram_bytes = uint64_t{24} << 30;
-  uint64_t bar0_bytes = uint64_t{32}
-                        << 30;  // size of BAR 0: a power of two; 256 MiB: not resizable host
-  uint64_t seed = 1;            // contents of memory at power-on, page addresses
+  CardOptions() : CardOptions(card_model("xtx")) {}
+  explicit CardOptions(const CardModel& which)
+      : model(&which), vram_bytes(which.vram_bytes), bar0_bytes(which.bar0_bytes) {}
+
+  const CardModel* model;
+  uint64_t vram_bytes;
+  uint64_t bar0_bytes;  // size of BAR 0: a power of two; 256 MiB: not resizable host
+  uint64_t seed = 1;    // contents of memory at power-on, page addresses
   bool strict = true;
   unsigned threads = 0;  // host threads for compute; 0: all cores
   bool cache_model = true;
   std::shared_ptr<FaultPlan> faults;  // what goes wrong on request; null: nothing
+  Moods moods;                        // how it behaves where nobody knows
+  std::optional<LinkModel> link;      // what requests and copies take; none: no time at all
 };
 
 // What passed over the link and through the engines. Deterministic for a client that is, save
@@ -84,6 +94,8 @@ class Card {
   bool bar_write(int bar, uint64_t offset, std::span<const std::byte> data);
   // Null when the size is zero or memory is short. contiguous: one segment.
   std::shared_ptr<SharedRegion> share(uint64_t bytes, bool contiguous, int max_segments);
+  // The same at given bus addresses, for replay. Null when they are no whole pages or overlap.
+  std::shared_ptr<SharedRegion> share_at(const std::vector<link::Segment>& segments);
   void unshare(uint32_t id);
   void reset();                // function level reset
   bool resize_bar(int index);  // to its largest size

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cstring>
 
 #include "devices/amd/hw/gc.h"
@@ -50,6 +51,41 @@ TEST(Card, AccessesBeyondTheBarAreRefused) {
   EXPECT_EQ(read32(card, 1, 0), ~0u);
   EXPECT_EQ(read32(card, -1, 0), ~0u);
   EXPECT_EQ(read32(card, 5, ~0ull), ~0u);
+}
+
+// As Linux counts compute units (gfx_v11_0_get_cu_info, with the arrays that are off left out).
+TEST(Card, TellsWhatIsFusedOff) {
+  using Index = gc::GRBM_GFX_INDEX;
+  struct Expected {
+    const char* name;
+    int wgps;
+    uint32_t arrays_off;
+  };
+  for (const Expected& expected :
+       {Expected{"xtx", 48, 0}, Expected{"xt", 42, 0}, Expected{"gre", 40, 0xc00}}) {
+    CardOptions options(card_model(expected.name));
+    Card card(options);
+    const auto reg = [&](uint32_t address) { return read32(card, 5, uint64_t{address} * 4); };
+    const uint32_t off = reg(gc::CC_GC_SA_UNIT_DISABLE::kAddress) >> 8;
+    EXPECT_EQ(off, expected.arrays_off);
+    int wgps = 0;
+    for (uint32_t array = 0; array < 12; ++array) {
+      write32(card, 5, Index::kAddress * 4,
+              Index::SE_INDEX(array / 2) | Index::SA_INDEX(array % 2));
+      const uint32_t inactive = reg(gc::CC_GC_SHADER_ARRAY_CONFIG::kAddress) >> 16;
+      if ((off >> array & 1) == 0) wgps += std::popcount(~inactive & 0xfU);
+    }
+    EXPECT_EQ(wgps, expected.wgps) << expected.name;
+    EXPECT_EQ(card.options().model->compute_units(), 2U * static_cast<uint32_t>(wgps));
+    EXPECT_EQ(card.config_read(8, 1), card.options().model->revision);
+    EXPECT_GE(card.bar(0).size, card.options().vram_bytes);
+    EXPECT_LT(card.bar(0).size, 2 * card.options().vram_bytes);
+    EXPECT_THAT(card.events(), ::testing::IsEmpty());
+    write32(card, 5, Index::kAddress * 4, Index::SE_INDEX(6));
+    EXPECT_EQ(reg(gc::CC_GC_SHADER_ARRAY_CONFIG::kAddress), 0U);
+    EXPECT_THAT(card.events(),
+                Contains(Field(&CardEvent::text, HasSubstr("an array that does not exist"))));
+  }
 }
 
 TEST(Card, RegistersAreWholeWords) {

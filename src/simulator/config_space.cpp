@@ -26,6 +26,7 @@ constexpr uint32_t kPowerControl = 4;
 constexpr uint32_t kDeviceCapabilities = 4, kDeviceControl = 8, kLinkCapabilities = 12;
 constexpr uint32_t kLinkControl = 16, kLinkStatus = 18, kLinkCapabilities2 = 0x2c,
                    kLinkControl2 = 0x30;
+constexpr uint16_t kAspm = 3, kAspmL1 = 2;
 constexpr uint32_t kMsiControl = 2, kMsiAddress = 4, kMsiData = 12;
 constexpr uint32_t kRebarCapability = 4, kRebarControl = 8;
 
@@ -46,7 +47,7 @@ ConfigSpace::ConfigSpace(EventLog& events, const Options& options)
   put(kVendor, 0x1002, 2);
   put(kDevice, options.audio ? 0xab30 : 0x744c, 2);
   put(kStatus, kStatusCapabilities, 2);
-  put(kRevision, options.audio ? 0x00 : 0xc8, 1);
+  put(kRevision, options.audio ? 0x00 : options.revision, 1);
   put(kClass, options.audio ? 0x040300 : 0x030000, 2);
   put(kClass + 2, options.audio ? 0x04 : 0x03, 1);
   put(kCacheLine, 0x10, 1);
@@ -59,7 +60,7 @@ ConfigSpace::ConfigSpace(EventLog& events, const Options& options)
   writable_[kCommand + 1] = 0x05;  // SERR, interrupt disable
   writable_[kCacheLine] = writable_[kInterruptLine] = 0xff;
   if (!options.unassigned) {
-    put(kCommand, kCommandMemory, 2);
+    put(kCommand, options.posted ? kCommandMemory | kCommandMaster : kCommandMemory, 2);
   }
   if (options.audio) {
     put(kBar0, options.unassigned ? 0 : kBar5Address + kRegisterBytes, 4);
@@ -91,7 +92,7 @@ void ConfigSpace::add_capabilities() {
   // The card itself can do Gen4 x16; behind Thunderbolt it trains at Gen4 x4 (16 GT/s is code 4).
   put(kExpress + kLinkCapabilities, 0x00400d04, 4);
   put(kExpress + kLinkStatus, 0x1040 | (options_.slow_link ? 1 : 4), 2);
-  put(kExpress + kLinkControl, 0x0002, 2);  // ASPM L1 on, as at power-on
+  put(kExpress + kLinkControl, kAspmL1, 2);  // on, as at power-on
   writable_[kExpress + kLinkControl] = 0xff;
   writable_[kExpress + kLinkControl + 1] = 0xff;
   put(kExpress + kLinkCapabilities2, 0x0000001e, 4);  // 2.5 to 16 GT/s
@@ -113,7 +114,7 @@ void ConfigSpace::add_capabilities() {
   extended(kAdvancedErrors, kIdAdvancedErrors, 2, options_.audio ? 0 : kResizableBar);
   if (options_.audio) return;
   extended(kResizableBar, kIdResizableBar, 1, kLatency);
-  // Sizes on offer: bit 4 stands for 1 MiB. This card: 256 MiB to 32 GiB.
+  // Sizes on offer: bit 4 stands for 1 MiB. These cards: from 256 MiB on.
   uint32_t sizes = 0;
   for (uint64_t size = kSmallestBar0; size <= options_.bar0_bytes; size <<= 1) {
     sizes |= 1u << (4 + std::countr_zero(size >> 20));
@@ -245,6 +246,10 @@ link::Bar ConfigSpace::bar(int index) const {
 }
 
 bool ConfigSpace::memory_enabled() const { return (get(kCommand, 2) & kCommandMemory) != 0; }
+bool ConfigSpace::link_sleeps() const { return (get(kExpress + kLinkControl, 2) & kAspm) != 0; }
+void ConfigSpace::power_on_link(bool wanted) {
+  if (wanted && !options_.absent) put(kExpress + kLinkControl, kAspmL1, 2);
+}
 bool ConfigSpace::bus_master() const { return (get(kCommand, 2) & kCommandMaster) != 0; }
 bool ConfigSpace::msi_enabled() const { return (get(kMsi + kMsiControl, 2) & 1) != 0; }
 

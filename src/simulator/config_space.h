@@ -20,11 +20,13 @@ class ConfigSpace {
 
   struct Options {
     uint64_t bar0_bytes = kSmallestBar0;
+    uint8_t revision = 0xc8;  // which card: card_model.h
     bool resizable = true;
     bool unassigned = false;  // BARs without an address, decoding off
     bool audio = false;       // the card's second function
     bool absent = false;      // nobody answers
     bool slow_link = false;   // trained at 2.5 GT/s
+    bool posted = false;      // a PC's firmware left bus mastering on
   };
   ConfigSpace(EventLog& events, const Options& options);
 
@@ -34,6 +36,9 @@ class ConfigSpace {
   link::Bar bar(int index) const;
   bool memory_enabled() const;
   bool bus_master() const;
+  bool link_sleeps() const;  // active state power management is on
+  // The link's end of the card after power-on: power management as the card comes up with it.
+  void power_on_link(bool wanted);
   // False when the BAR cannot grow.
   bool resize_to_largest(int index);
   void close();           // memory decoding and bus master off

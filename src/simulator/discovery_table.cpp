@@ -32,15 +32,16 @@ constexpr Block kBlocks[] = {
     {ds::HDP_HWID, 0, 6, 0, 0, hw::Ip::kHdp},
 };
 
-// 6 shader engines of 2 arrays of 4 pairs of compute units: 96.
+// Of the chip: 6 shader engines of 2 arrays of 4 pairs of compute units make 96. What a card lacks
+// of them, registers tell (shader_arrays.h).
 ds::gc_info_v1_1 shader_info() {
   ds::gc_info_v1_1 info{};
   info.header.table_id = ds::GC_TABLE_ID;
   info.header.version_major = 1;
   info.header.version_minor = 1;
   info.header.size = sizeof info;
-  info.gc_num_se = 6;
-  info.gc_num_wgp0_per_sa = 4;
+  info.gc_num_se = CardModel::kEngines;
+  info.gc_num_wgp0_per_sa = CardModel::kWgpsPerArray;
   info.gc_num_wgp1_per_sa = 0;
   info.gc_num_rb_per_se = 4;
   info.gc_num_gl2c = 24;
@@ -55,7 +56,7 @@ ds::gc_info_v1_1 shader_info() {
   info.gc_max_scratch_slots_per_cu = 32;
   info.gc_lds_size = 64;  // KiB
   info.gc_num_sc_per_se = 1;
-  info.gc_num_sa_per_se = 2;
+  info.gc_num_sa_per_se = CardModel::kArraysPerEngine;
   info.gc_num_packer_per_sc = 4;
   info.gc_num_gl2a = 4;
   info.gc_num_tcp_per_sa = 8;
@@ -76,7 +77,14 @@ void append(std::vector<std::byte>& out, const T& value) {
   out.insert(out.end(), bytes.begin(), bytes.end());
 }
 
-std::vector<std::byte> ip_table(size_t offset) {
+// The segments that registers of the tables lie in (hw/*.h), by hw::Ip.
+constexpr std::array<uint8_t, hw::kIpBases.size()> kUsedSegments = {0b11,     0b1, 0b1, 0b1,
+                                                                    0b101111, 0b1, 0b1};
+bool is_used(hw::Ip ip, int segment) {
+  return (kUsedSegments[static_cast<size_t>(ip)] >> segment & 1) != 0;
+}
+
+std::vector<std::byte> ip_table(size_t offset, const Moods& moods) {
   ds::ip_discovery_header header{};
   header.signature = ds::DISCOVERY_TABLE_SIGNATURE;
   header.version = 3;
@@ -101,7 +109,8 @@ std::vector<std::byte> ip_table(size_t offset) {
     const auto bytes = std::as_bytes(std::span(&ip, 1)).first(offsetof(ds::ip_v3, base_address));
     body.insert(body.end(), bytes.begin(), bytes.end());
     for (int i = 0; i < hw::kIpSegments[index]; ++i)
-      append(body, hw::kIpBases[index][static_cast<size_t>(i)]);
+      append(body, hw::kIpBases[index][static_cast<size_t>(i)] +
+                       (moods.has(Mood::kUnusedSegments) && !is_used(block.bases, i) ? 0x1000 : 0));
   }
   header.size = static_cast<uint16_t>(sizeof header + body.size());
   std::vector<std::byte> table;
@@ -112,7 +121,7 @@ std::vector<std::byte> ip_table(size_t offset) {
 
 }  // namespace
 
-std::vector<std::byte> make_discovery_table() {
+std::vector<std::byte> make_discovery_table(const CardModel& model, const Moods& moods) {
   ds::binary_header header{};
   header.binary_signature = ds::BINARY_SIGNATURE;
   header.version_major = 1;
@@ -124,11 +133,16 @@ std::vector<std::byte> make_discovery_table() {
     entry.checksum = sum(table);
     binary.insert(binary.end(), table.begin(), table.end());
   };
-  add(ds::IP_DISCOVERY, ip_table(binary.size()));
+  add(ds::IP_DISCOVERY, ip_table(binary.size(), moods));
   const ds::gc_info_v1_1 info = shader_info();
   add(ds::GC, std::as_bytes(std::span(&info, 1)));
-  ds::harvest_table harvest{};  // nothing is harvested on this card
+  ds::harvest_table harvest{};
   harvest.header.signature = ds::HARVEST_TABLE_SIGNATURE;
+  for (uint32_t die = model.memory_dies(), i = 0; die < card_model("xtx").memory_dies();
+       ++die, ++i) {
+    harvest.list[i].hw_id = ds::UMC_HWID;
+    harvest.list[i].number_instance = static_cast<uint8_t>(die);
+  }
   add(ds::HARVEST_INFO, std::as_bytes(std::span(&harvest, 1)));
 
   header.binary_size = static_cast<uint16_t>(binary.size());

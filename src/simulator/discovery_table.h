@@ -5,9 +5,13 @@
 #include <cstddef>
 #include <vector>
 
+#include "simulator/card_model.h"
+#include "simulator/moods.h"
+
 namespace outboard::simulator {
 
-// The table of a 7900 XTX: blocks with versions and register bases, shader arrays, harvested parts.
-std::vector<std::byte> make_discovery_table();
+// Blocks with versions and register bases, shader arrays of the chip, memory parts that a card
+// lacks.
+std::vector<std::byte> make_discovery_table(const CardModel& model, const Moods& moods = {});
 
 }  // namespace outboard::simulator

@@ -37,10 +37,8 @@ Bytes contents(std::string_view name, size_t size) {
 
 // An image for the boot loader: a mark at 0x10, the size of the whole at 0x6c.
 Bytes signed_image(std::string_view name, uint32_t size) {
-  constexpr std::string_view kMark = "$PS1";
   Bytes out = contents(name, size);
-  std::memcpy(&out[0x10], kMark.data(), kMark.size());
-  std::memcpy(&out[0x6c], &size, sizeof size);
+  make_stand_in_image(out);
   return out;
 }
 
@@ -94,42 +92,62 @@ ucode::common_firmware_header common(uint16_t major, uint16_t minor, uint16_t ip
   return out;
 }
 
-Bytes make_sos() {
+Bytes make_sos(const Moods& moods) {
   struct Kind {
     std::string_view name;
     uint32_t type, bytes;
+    bool optional = false;
   };
   constexpr std::array<Kind, 10> kKinds = {{
       {"SOS", psp::PSP_FW_TYPE_PSP_SOS, 0x20000},
       {"SYS_DRV", psp::PSP_FW_TYPE_PSP_SYS_DRV, 0x8000},
       {"KDB", psp::PSP_FW_TYPE_PSP_KDB, 0x2000},
-      {"TOC", psp::PSP_FW_TYPE_PSP_TOC, 0x800},
-      {"SPL", psp::PSP_FW_TYPE_PSP_SPL, 0x2000},
-      {"RL", psp::PSP_FW_TYPE_PSP_RL, 0x2000},
-      {"SOC_DRV", psp::PSP_FW_TYPE_PSP_SOC_DRV, 0x2000},
-      {"INTF_DRV", psp::PSP_FW_TYPE_PSP_INTF_DRV, 0x2000},
-      {"DBG_DRV", psp::PSP_FW_TYPE_PSP_DBG_DRV, 0x2000},
-      {"RAS_DRV", psp::PSP_FW_TYPE_PSP_RAS_DRV, 0x2000},
+      {"TOC", psp::PSP_FW_TYPE_PSP_TOC, 0x800, true},
+      {"SPL", psp::PSP_FW_TYPE_PSP_SPL, 0x2000, true},
+      {"RL", psp::PSP_FW_TYPE_PSP_RL, 0x2000, true},
+      {"SOC_DRV", psp::PSP_FW_TYPE_PSP_SOC_DRV, 0x2000, true},
+      {"INTF_DRV", psp::PSP_FW_TYPE_PSP_INTF_DRV, 0x2000, true},
+      {"DBG_DRV", psp::PSP_FW_TYPE_PSP_DBG_DRV, 0x2000, true},
+      {"RAS_DRV", psp::PSP_FW_TYPE_PSP_RAS_DRV, 0x2000, true},
   }};
-  constexpr uint32_t kFirst = 0x200;  // the list of images lies before it
+  constexpr uint32_t kFirst = 0x400;  // the list of images lies before it
   File file(kFirst);
-  std::array<ucode::psp_fw_bin_desc, kKinds.size()> list{};
+  std::vector<ucode::psp_fw_bin_desc> list;
   size_t sum = 0;
-  for (size_t i = 0; i < kKinds.size(); ++i) {
+  for (const Kind& kind : kKinds) {
+    if (kind.optional && moods.has(Mood::kFirmwareMissing)) continue;
+    const bool empty = kind.optional && moods.has(Mood::kFirmwareEmpty);
+    const Bytes image = empty ? Bytes() : signed_image(kind.name, kind.bytes);
     // Offsets count from the start of the ucode array.
-    const uint32_t at = file.add(signed_image(kKinds[i].name, kKinds[i].bytes));
-    list[i] = {kKinds[i].type, 1, at - kFirst, kKinds[i].bytes};
-    sum += kKinds[i].bytes;
+    const uint32_t at = file.add(image);
+    list.push_back({kind.type, 1, at - kFirst, static_cast<uint32_t>(image.size())});
+    sum += image.size();
   }
-  ucode::psp_firmware_header_v2_0 header{common(2, 0, 13, kFirst, sum), kKinds.size()};
-  header.header.header_size_bytes = sizeof header + sizeof list;
-  file.put(sizeof header, list.data(), sizeof list);
+  // Version 2.1 ends with variants for other cards; whoever took them would start the wrong OS.
+  const auto minor = static_cast<uint16_t>(moods.has(Mood::kFirmwareHeader) ? 1 : 0);
+  const uint32_t variants = minor;
+  if (minor == 1) list.push_back({psp::PSP_FW_TYPE_PSP_SOS, 1, 0, 0x100});
+  ucode::psp_firmware_header_v2_0 header{common(2, minor, 13, kFirst, sum),
+                                         static_cast<uint32_t>(list.size())};
+  size_t at = sizeof header;
+  if (minor == 1) {
+    file.put(static_cast<uint32_t>(at), &variants, sizeof variants);
+    at += sizeof variants;
+  }
+  const size_t bytes = list.size() * sizeof list[0];
+  file.put(static_cast<uint32_t>(at), list.data(), bytes);
+  header.header.header_size_bytes = static_cast<uint32_t>(at + bytes);
   return file.finish(header);
 }
 
-Bytes make_smu() {
+Bytes make_smu(const Moods& moods) {
   File file;
   const Bytes image = contents("smu", 0x10000);
+  if (moods.has(Mood::kFirmwareHeader)) {
+    ucode::smc_firmware_header_v1_0 header{};
+    header.header = common(1, 0, 13, file.add(image), image.size());
+    return file.finish(header);
+  }
   ucode::smc_firmware_header_v2_1 header{};  // no soft power tables
   header.v1_0.header = common(2, 1, 13, file.add(image), image.size());
   return file.finish(header);
@@ -179,14 +197,15 @@ Bytes make_imu() {
   return file.finish(header);
 }
 
-Bytes make_rlc() {
+Bytes make_rlc(const Moods& moods) {
   constexpr uint32_t kFirst = 0x200;
   File file(kFirst);
   ucode::rlc_firmware_header_v2_3 header{};
   auto& v2_2 = header.v2_2;
   auto& v2_1 = v2_2.v2_1;
   const Bytes code = contents("rlc code", 0x8000);
-  v2_1.v2_0.header = common(2, 3, 11, file.add(code), code.size());
+  const auto minor = static_cast<uint16_t>(moods.has(Mood::kFirmwareHeader) ? 2 : 3);
+  v2_1.v2_0.header = common(2, minor, 11, file.add(code), code.size());
   v2_1.v2_0.ucode_feature_version = 29;
   v2_1.save_restore_list_cntl_size_bytes = 0x100;
   v2_1.save_restore_list_cntl_offset_bytes = file.add(contents("rlc cntl", 0x100));
@@ -198,6 +217,8 @@ Bytes make_rlc() {
   v2_2.rlc_iram_ucode_offset_bytes = file.add(contents("rlc iram", 0x2000));
   v2_2.rlc_dram_ucode_size_bytes = 0x2000;
   v2_2.rlc_dram_ucode_offset_bytes = file.add(contents("rlc dram", 0x2000));
+  if (minor == 2) return file.finish(v2_2);
+  if (moods.has(Mood::kFirmwareEmpty)) return file.finish(header);
   header.rlcp_ucode_size_bytes = 0x1000;
   header.rlcp_ucode_offset_bytes = file.add(contents("rlcp", 0x1000));
   header.rlcv_ucode_size_bytes = 0x1000;
@@ -207,11 +228,20 @@ Bytes make_rlc() {
 
 }  // namespace
 
-std::map<std::string, std::vector<std::byte>> firmware_images() {
+void make_stand_in_image(std::span<std::byte> bytes) {
+  constexpr std::string_view kMark = "$PS1";
+  constexpr size_t kHead = 0x100;
+  if (bytes.size() < kHead) return;
+  const auto size = static_cast<uint32_t>(bytes.size());
+  std::memcpy(&bytes[0x10], kMark.data(), kMark.size());
+  std::memcpy(&bytes[0x6c], &size, sizeof size);
+}
+
+std::map<std::string, std::vector<std::byte>> firmware_images(const Moods& moods) {
   return {
-      {"psp_13_0_0_sos.bin", make_sos()}, {"smu_13_0_0.bin", make_smu()},
-      {"sdma_6_0_0.bin", make_sdma()},    {"gc_11_0_0_mec.bin", make_mec()},
-      {"gc_11_0_0_imu.bin", make_imu()},  {"gc_11_0_0_rlc.bin", make_rlc()},
+      {"psp_13_0_0_sos.bin", make_sos(moods)}, {"smu_13_0_0.bin", make_smu(moods)},
+      {"sdma_6_0_0.bin", make_sdma()},         {"gc_11_0_0_mec.bin", make_mec()},
+      {"gc_11_0_0_imu.bin", make_imu()},       {"gc_11_0_0_rlc.bin", make_rlc(moods)},
   };
 }
 

@@ -4,12 +4,20 @@
 
 #include <cstddef>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
+
+#include "simulator/moods.h"
 
 namespace outboard::simulator {
 
 // By the names that linux-firmware's folder amdgpu has them under. The same bytes each time.
-std::map<std::string, std::vector<std::byte>> firmware_images();
+// moods: those of firmware.* change them.
+std::map<std::string, std::vector<std::byte>> firmware_images(const Moods& moods = {});
+
+// Makes any bytes pass for an image: the head that the boot loader looks at. Shorter ones than such
+// a head stay as they are.
+void make_stand_in_image(std::span<std::byte> bytes);
 
 }  // namespace outboard::simulator

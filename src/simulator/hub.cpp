@@ -492,6 +492,8 @@ bool Hub::read(uint32_t vmid, uint64_t address, std::span<std::byte> out, Client
       }
     }
     copy_from_shared(out.data(), page.host, n);
+    if (!page.system && (client == Client::kSdma0 || client == Client::kSdma1))
+      board_.vram.see_through(static_cast<uint64_t>(page.host - board_.vram.at(0)), out.first(n));
     if (page.system && counted) board_.counters.dma_read_bytes += n;
     out = out.subspan(n);
     address += n;
@@ -513,7 +515,12 @@ bool Hub::write(uint32_t vmid, uint64_t address, std::span<const std::byte> data
         return false;
       }
     }
-    copy_to_shared(page.host, data.data(), n);
+    const bool past_gl2 = client == Client::kSdma0 || client == Client::kSdma1;
+    if (!page.system && past_gl2 && board_.is(Mood::kStaleLines)) {
+      board_.vram.hold(static_cast<uint64_t>(page.host - board_.vram.at(0)), data.first(n));
+    } else {
+      copy_to_shared(page.host, data.data(), n);
+    }
     if (page.system && counted) board_.counters.dma_write_bytes += n;
     data = data.subspan(n);
     address += n;

@@ -14,6 +14,9 @@ namespace oss = hw::osssys;
 
 Interrupts::Interrupts(Board& board) : board_(board) {
   board.registers.on_write<oss::IH_RB_CNTL>([this](uint32_t value) {
+    const bool enabled = oss::IH_RB_CNTL::RB_ENABLE.get(value) != 0;
+    if (enabled && !was_enabled_ && board_.is(Mood::kOldInterrupts)) raise_old();
+    was_enabled_ = enabled;
     // A one clears the overflow; the bit is kept, and must be cleared before the next overflow can
     // be cleared (ih_v6_0.c, ih_v6_0_get_wptr).
     if (oss::IH_RB_CNTL::WPTR_OVERFLOW_CLEAR.get(value) != 0) {
@@ -21,6 +24,17 @@ Interrupts::Interrupts(Board& board) : board_(board) {
       board_.registers.set<oss::IH_RB_WPTR>(oss::IH_RB_WPTR::RB_OVERFLOW.put(wptr, 0));
     }
   });
+}
+
+// A page fault and a shader's error, of nobody who is still there.
+void Interrupts::raise_old() {
+  Entry fault;
+  fault.client = hw::ih::SOC21_IH_CLIENTID_GFX;
+  fault.source = hw::ih::GFX_11_0_0__SRCID__UTCL2_FAULT;
+  raise(fault);
+  Entry shader = fault;
+  shader.source = hw::ih::GFX_11_0_0__SRCID__SQ_INTERRUPT_ID;
+  raise(shader);
 }
 
 void Interrupts::raise(const Entry& entry) {

@@ -24,7 +24,10 @@ class Interrupts {
  private:
   static constexpr uint32_t kEntryBytes = 32;
 
+  void raise_old();  // Mood::kOldInterrupts
+
   Board& board_;
+  bool was_enabled_ = false;
 };
 
 }  // namespace outboard::simulator

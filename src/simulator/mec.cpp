@@ -13,6 +13,7 @@
 #include "simulator/compute/memory_order.h"
 #include "simulator/hub.h"
 #include "simulator/interrupts.h"
+#include "simulator/sdma.h"
 
 namespace outboard::simulator {
 
@@ -68,8 +69,19 @@ Mec::Mec(Board& board) : board_(board) {
   });
   registers.on_write<gc::CP_HQD_DEQUEUE_REQUEST>(
       [this](uint32_t value) { dequeue_request(value); });
+  registers.on_write<gc::SPI_COMPUTE_QUEUE_RESET>([this](uint32_t value) {
+    const auto [me, pipe, queue, vmid] = board_.registers.selection();
+    if (value != 0 && board_.is(Mood::kQueueReset)) dead_.insert(me << 8 | pipe << 4 | queue);
+  });
+  registers.on_read<gc::CP_HQD_IB_RPTR>([this](uint32_t stored) {
+    const auto [me, pipe, number, vmid] = board_.registers.selection();
+    const auto found = queues_.find(me << 8 | pipe << 4 | number);
+    if (found == queues_.end() || found->second.buffers.empty()) return stored;
+    return found->second.buffers.back().position;
+  });
   registers.on_write<gc::CP_MEC_RS64_CNTL>([this](uint32_t value) {
     using Control = gc::CP_MEC_RS64_CNTL;
+    if (Control::MEC_PIPE0_RESET.get(value) != 0) dead_.clear();
     if (Control::MEC_HALT.get(value) == 0 && Control::MEC_PIPE0_ACTIVE.get(value) != 0 &&
         !board_.power.gfx_loaded) {
       board_.events.driver_error("mec", "the MEC is started before RLC autoload is complete");
@@ -80,6 +92,7 @@ Mec::Mec(Board& board) : board_(board) {
 }
 
 void Mec::power_on() {
+  dead_.clear();
   ++generation_;
   queues_.clear();
   board_.registers.set<gc::CP_MEC_RS64_CNTL>(gc::CP_MEC_RS64_CNTL::MEC_HALT(1));
@@ -141,7 +154,9 @@ void Mec::activate() {
   queue.write = wptr % queue.size;
   queue.last_doorbell = wptr;
   load_descriptor(queue);
-  queues_[selection.me << 8 | selection.pipe << 4 | selection.queue] = queue;
+  const uint32_t key = selection.me << 8 | selection.pipe << 4 | selection.queue;
+  if (dead_.contains(key)) queue.hung = true;
+  queues_[key] = queue;
 }
 
 void Mec::load_descriptor(Queue& queue) {
@@ -150,6 +165,15 @@ void Mec::load_descriptor(Queue& queue) {
   if (gc::CP_HQD_PERSISTENT_STATE::PRELOAD_REQ.get(state) == 0) return;
   const uint64_t address = registers.get64<gc::CP_MQD_BASE_ADDR, gc::CP_MQD_BASE_ADDR_HI>();
   Mqd descriptor;
+  if (board_.is(Mood::kDescriptor)) {
+    const compute::Translation place =
+        board_.gc_hub->translate(0, address, compute::Access::kRead, Client::kCp, false);
+    if (place.host != nullptr && !place.system &&
+        board_.vram.is_unflushed(static_cast<uint64_t>(place.host - board_.vram.at(0)),
+                                 sizeof descriptor)) {
+      queue.hung = true;
+    }
+  }
   if (!board_.gc_hub->read_value(0, address, descriptor, Client::kCp)) return;
   if (descriptor.header != kDescriptorHeader) {
     board_.events.driver_error("mec", "the queue descriptor at {:#x} begins with {:#x}, not {:#x}",
@@ -177,7 +201,7 @@ void Mec::dequeue_request(uint32_t value) {
   const uint32_t request = gc::CP_HQD_DEQUEUE_REQUEST::DEQUEUE_REQ.get(value);
   const auto found = queues_.find(me << 8 | pipe << 4 | number);
   if (request == 0 || found == queues_.end() || !found->second.active) return;
-  if (board_.fires("mec.dequeue-timeout")) return;
+  if (board_.fires("mec.dequeue-timeout") || board_.is(Mood::kDequeue)) return;
   if (request == kDequeueReset) {
     board_.cancel_dispatch();
     // The board may have been reset while the lock was away.
@@ -230,6 +254,12 @@ void Mec::doorbell(uint32_t index, uint64_t value) {
     // PM4: dwords written so far. AQL: number of the newest packet.
     const uint64_t write = queue.aql ? value + 1 : value;
     const uint64_t used = (queue.write + queue.size - queue.read) % queue.size;
+    if (goes_back(queue.last_doorbell, write, queue.size)) {
+      board_.events.driver_error("mec",
+                                 "{}: the write pointer goes back from {:#x} to {:#x}: the engine "
+                                 "takes what it has run already for new packets",
+                                 place(queue), queue.last_doorbell, write);
+    }
     if (write > queue.last_doorbell && write - queue.last_doorbell > queue.size - used) {
       board_.events.driver_error("mec", "{}: doorbell {:#x} runs over packets not yet read",
                                  place(queue), value);
@@ -427,6 +457,7 @@ void Mec::apply(const CacheActions& actions) {
     if (actions.gl2_writeback) caches->write_back(units.counters());
     if (actions.gl2_invalidate) caches->invalidate();
   }
+  if (actions.gl2_invalidate) board_.vram.settle();
 }
 
 void Mec::work_complete() {

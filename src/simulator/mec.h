@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -117,7 +118,8 @@ class Mec {
   std::vector<uint32_t> packet_;      // the one being executed
   uint64_t generation_ = 0;           // counts resets
   bool reset_wanted_ = false;
-  bool released_ = false;  // an end-of-pipe fence was written that nobody waited for yet
+  std::set<uint32_t> dead_;  // queues, by me, pipe, queue (Mood::kQueueReset)
+  bool released_ = false;    // an end-of-pipe fence was written that nobody waited for yet
 };
 
 // Is `value`, masked, in the relation that a wait asks for? Function codes: nvd.h, WAIT_REG_MEM;

@@ -93,6 +93,34 @@ TEST_F(DispatchTest, NoComputeUnitHangs) {
   EXPECT_THAT(bench.errors(), HasSubstr("enables no compute unit"));
 }
 
+// A GRE has no engine 5: what only that may run never runs.
+TEST(DispatchOnSister, AFusedOffEngineHangs) {
+  constexpr uint64_t kProgram = kAddress + 0x1000;
+  for (const char* name : {"xtx", "gre"}) {
+    CardOptions options = small_card();
+    options.model = &card_model(name);
+    Bench bench(options);
+    bench.load_firmware();
+    bench.start_compute_queue();
+    bench.set_vram(kData + 0x1000, std::vector<uint32_t>{0xbfb00000, 0xbf9f0000});
+    bench.submit(
+        {DispatchTest::sh(gc::COMPUTE_PGM_LO::kAddress, {low(kProgram >> 8), high(kProgram >> 8)}),
+         DispatchTest::sh(gc::COMPUTE_NUM_THREAD_X::kAddress, {32, 1, 1})});
+    const std::vector<uint32_t> none(2), last = {0, ~0U};
+    bench.submit({DispatchTest::sh(gc::COMPUTE_STATIC_THREAD_MGMT_SE0::kAddress, none),
+                  DispatchTest::sh(gc::COMPUTE_STATIC_THREAD_MGMT_SE2::kAddress, none),
+                  DispatchTest::sh(gc::COMPUTE_STATIC_THREAD_MGMT_SE4::kAddress, last),
+                  packet(pm4::DISPATCH_DIRECT, {1, 1, 1, DispatchTest::kInitiator})});
+    EXPECT_EQ(bench.hung(), name == std::string_view("gre"));
+  }
+}
+
+TEST_F(DispatchTest, OneArraySelectedIsAMistake) {
+  bench.set<gc::GRBM_GFX_INDEX>(gc::GRBM_GFX_INDEX::INSTANCE_BROADCAST_WRITES(1));
+  bench.submit({state(), packet(pm4::DISPATCH_DIRECT, {1, 1, 1, kInitiator})});
+  EXPECT_THAT(bench.errors(), HasSubstr("GRBM_GFX_INDEX selects one shader array"));
+}
+
 TEST_F(DispatchTest, IllegalInstructionHangsAndInterrupts) {
   bench.set_vram(kData + 0x1000, std::vector<uint32_t>{0xffffffff, 0xffffffff});
   bench.submit(

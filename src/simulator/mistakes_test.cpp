@@ -42,14 +42,19 @@ Words set_sh(uint32_t address, Words values) {
   return packet(pm4::SET_SH_REG, values);
 }
 
-Words dispatch(Program program) {
+constexpr uint32_t kUserSgprs = 16;  // as many as gfx1100 wants loaded
+
+Words dispatch(Program program, uint32_t sgprs = kUserSgprs) {
   constexpr uint32_t kInitiator = 1 | 1 << 2 | 1 << 15;  // enabled, from workgroup 0, waves of 32
   const uint64_t address = Board::kFbBase + kCode + program * 0x1000;
   Words out = set_sh(gc::COMPUTE_PGM_LO::kAddress, {low(address >> 8), high(address >> 8)});
   const auto add = [&](const Words& more) { out.insert(out.end(), more.begin(), more.end()); };
-  add(set_sh(gc::COMPUTE_PGM_RSRC1::kAddress, {0, 2 << 1}));  // 8 VGPRs, 2 user SGPRs
+  add(set_sh(gc::COMPUTE_PGM_RSRC1::kAddress, {0, sgprs << 1}));  // 8 VGPRs
   add(set_sh(gc::COMPUTE_NUM_THREAD_X::kAddress, {32, 1, 1}));
-  add(set_sh(gc::COMPUTE_USER_DATA_0::kAddress, {low(kBuffer), high(kBuffer)}));
+  Words user(kUserSgprs);
+  user[0] = low(kBuffer);
+  user[1] = high(kBuffer);
+  add(set_sh(gc::COMPUTE_USER_DATA_0::kAddress, user));
   add(packet(pm4::DISPATCH_DIRECT, {1, 1, 1, kInitiator}));
   return out;
 }
@@ -153,6 +158,23 @@ TEST_P(StreamMistake, IsNamedAndItsTwinPasses) {
   EXPECT_THAT(run(true), Contains(Field(&compute::Violation::rule, GetParam().rule)));
   const auto right = run(false);
   EXPECT_THAT(right, IsEmpty()) << right.front().text();
+}
+
+// No more packets are forgotten here, but a number is too small.
+TEST(LaunchMistake, TooFewInitialSgprs) {
+  for (const uint32_t sgprs : {kUserSgprs - 1, kUserSgprs}) {
+    CardOptions options = testing::small_card();
+    options.strict = true;
+    Bench bench(options);
+    bench.load_firmware();
+    bench.start_compute_queue();
+    bench.set_vram(kCode + kNothing * 0x1000, kIdle);
+    bench.submit({dispatch(kNothing, sgprs)});
+    EXPECT_EQ(bench.errors(), "");
+    EXPECT_EQ(bench.board.compute->violation_count(), sgprs < kUserSgprs ? 1U : 0U);
+    for (const compute::Violation& violation : bench.board.compute->violations())
+      EXPECT_EQ(violation.rule, "few-initial-sgprs");
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Every, StreamMistake, ::testing::ValuesIn(cases()),

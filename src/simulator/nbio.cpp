@@ -75,6 +75,8 @@ Nbio::Nbio(Board& board) : board_(board) {
     }
     board_.registers.set<Control>(value);
   });
+  registers.on_read<nb::RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE>(
+      [this](uint32_t stored) { return board_.is_posted() ? stored : 0; });
   power_on();
 }
 

@@ -10,6 +10,7 @@
 #include "simulator/compute/memory_order.h"
 #include "simulator/hub.h"
 #include "simulator/mec.h"
+#include "simulator/shader_arrays.h"
 
 namespace outboard::simulator {
 
@@ -183,6 +184,11 @@ Mec::Outcome Mec::dispatch(Queue& queue, std::array<uint32_t, 3> groups, uint32_
   for (uint32_t i = 0; i < work.user_data.size(); ++i) {
     work.user_data[i] = registers.peek(gc::COMPUTE_USER_DATA_0::kAddress + i);
   }
+  work.wave32 = Initiator::CS_W32_EN.get(initiator) != 0;
+  if (work.wave32 && board_.is(Mood::kUserSgprs) &&
+      compute::initial_sgprs(work.pgm_rsrc2) < compute::kLeastSgprs) {
+    for (uint32_t& word : work.user_data) word = ~word;
+  }
   work.workgroup_size = {
       gc::COMPUTE_NUM_THREAD_X::NUM_THREAD_FULL.get(registers.get<gc::COMPUTE_NUM_THREAD_X>()),
       gc::COMPUTE_NUM_THREAD_Y::NUM_THREAD_FULL.get(registers.get<gc::COMPUTE_NUM_THREAD_Y>()),
@@ -204,7 +210,6 @@ Mec::Outcome Mec::dispatch(Queue& queue, std::array<uint32_t, 3> groups, uint32_
     // The packet's numbers are ends, counted from zero.
     work.workgroups[i] = count > work.start[i] ? count - work.start[i] : 0;
   }
-  work.wave32 = Initiator::CS_W32_EN.get(initiator) != 0;
   work.scratch_base =
       registers.get64<gc::COMPUTE_DISPATCH_SCRATCH_BASE_LO, gc::COMPUTE_DISPATCH_SCRATCH_BASE_HI>()
       << 8;
@@ -212,16 +217,21 @@ Mec::Outcome Mec::dispatch(Queue& queue, std::array<uint32_t, 3> groups, uint32_
   work.scratch_bytes_per_wave = gc::COMPUTE_TMPRING_SIZE::WAVESIZE.get(ring) * kScratchUnit;
   work.scratch_waves = gc::COMPUTE_TMPRING_SIZE::WAVES.get(ring);
 
-  const std::array<uint32_t, 8> units{registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE0>(),
-                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE1>(),
-                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE2>(),
-                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE3>(),
-                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE4>(),
-                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE5>(),
-                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE6>(),
-                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE7>()};
-  if (std::all_of(units.begin(), units.end(), [](uint32_t mask) { return mask == 0; })) {
-    return hang(queue, "COMPUTE_STATIC_THREAD_MGMT enables no compute unit");
+  const std::array<uint32_t, CardModel::kEngines> units{
+      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE0>(),
+      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE1>(),
+      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE2>(),
+      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE3>(),
+      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE4>(),
+      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE5>()};
+  uint32_t enabled = 0;
+  for (uint32_t engine = 0; engine < units.size(); ++engine)
+    enabled |= units[engine] & board_.options.model->active_units(engine);
+  if (enabled == 0)
+    return hang(queue, "COMPUTE_STATIC_THREAD_MGMT enables no compute unit that the card has");
+  if (!board_.arrays->is_broadcast()) {
+    board_.events.driver_error(
+        "mec", "{}: a dispatch while GRBM_GFX_INDEX selects one shader array", place(queue));
   }
   {
     // SH_MEM_* has a copy for each VMID.
@@ -423,6 +433,10 @@ Mec::Outcome Mec::cond_exec(Queue& queue, Packet packet) {
   const uint64_t address = join(Cond::ADDR_LO.get(p), Cond::ADDR_HI.get(p));
   uint32_t flag = 0;
   if (!load(queue, address, flag)) return hang(queue, "COND_EXEC cannot read its flag");
+  if (queue.buffers.empty() && board_.is(Mood::kConditionInRing)) {
+    queue.hung = true;
+    return Outcome::kHang;
+  }
   const uint32_t skipped = flag != 0 ? 0 : Cond::EXEC_COUNT.get(p);
   if (skipped > available(queue) - packet.size()) {
     return hang(queue, "COND_EXEC skips more than there is");

@@ -33,17 +33,19 @@ constexpr uint32_t kReady = ph::GFX_FLAG_RESPONSE;
 struct Component {
   uint32_t command;
   const char* name;
-  bool code;  // begins with a signed image's header; the others are tables
+  bool code;      // begins with a signed image's header; the others are tables
+  bool optional;  // may be left out: the card's firmware decides, and nobody tells (psp_hw_start
+                  // takes what the file has)
 };
 constexpr std::array<Component, 8> kComponents{{
-    {ph::PSP_BL__LOAD_KEY_DATABASE, "key database", false},
-    {ph::PSP_BL__LOAD_TOS_SPL_TABLE, "SPL table", false},
-    {ph::PSP_BL__LOAD_SYSDRV, "system driver", true},
-    {ph::PSP_BL__LOAD_SOCDRV, "SOC driver", true},
-    {ph::PSP_BL__LOAD_INTFDRV, "interface driver", true},
-    {ph::PSP_BL__LOAD_DBGDRV, "debug driver", true},
-    {ph::PSP_BL__LOAD_RASDRV, "RAS driver", true},
-    {ph::PSP_BL__LOAD_SOSDRV, "secure OS", true},
+    {ph::PSP_BL__LOAD_KEY_DATABASE, "key database", false, false},
+    {ph::PSP_BL__LOAD_TOS_SPL_TABLE, "SPL table", false, true},
+    {ph::PSP_BL__LOAD_SYSDRV, "system driver", true, false},
+    {ph::PSP_BL__LOAD_SOCDRV, "SOC driver", true, true},
+    {ph::PSP_BL__LOAD_INTFDRV, "interface driver", true, true},
+    {ph::PSP_BL__LOAD_DBGDRV, "debug driver", true, true},
+    {ph::PSP_BL__LOAD_RASDRV, "RAS driver", true, true},
+    {ph::PSP_BL__LOAD_SOSDRV, "secure OS", true, false},
 }};
 
 // Firmware images are made of 1 MiB at most in the boot loader's window (PSP_1_MEG).
@@ -105,6 +107,9 @@ Psp::Psp(Board& board) : board_(board) {
   registers.on_write<BootCommand>([this](uint32_t value) { bootloader_command(value); });
   registers.on_write<RingControl>([this](uint32_t value) { ring_control(value); });
   registers.on_write<RingWritePointer>([this](uint32_t value) { ring_write_pointer(value); });
+  // Bit 31: the card's own firmware is through (amdgpu_discovery.c in later Linux).
+  registers.on_read<hw::mp::MP0_SMN_C2PMSG_33>(
+      [this](uint32_t stored) { return board_.is_posted() ? stored | kReady : stored; });
   power_on();
 }
 
@@ -116,7 +121,9 @@ void Psp::power_on() {
   loaded_.clear();
   board_.vram.unprotect();
   board_.power = {};
+  key_database_.clear();
   if (!board_.fires("psp.bootloader-stuck")) board_.registers.set<BootCommand>(kReady);
+  if (board_.is(Mood::kPosted)) board_.power.smu_loaded = true;
 }
 
 void Psp::leave_running() {
@@ -162,6 +169,10 @@ void Psp::bootloader_command(uint32_t command) {
   }
   if (board_.fires("psp.bootloader-stuck", found->name)) return;
   const auto index = static_cast<size_t>(found - kComponents.begin());
+  // Only a card that is known to do without may be started without.
+  const bool lacking = board_.is(Mood::kFirmwareMissing) || board_.is(Mood::kFirmwareEmpty);
+  while (lacking && next_component_ < index && kComponents[next_component_].optional)
+    ++next_component_;
   if (index != next_component_) {
     board_.events.driver_error("psp", "boot loader got the {} where the {} comes next", found->name,
                                next_component_ < kComponents.size()
@@ -178,6 +189,11 @@ void Psp::bootloader_command(uint32_t command) {
     return;
   }
   if (board_.fires("psp.firmware-rejected", found->name)) return;
+  if (command == ph::PSP_BL__LOAD_KEY_DATABASE) key_database_ = *header;
+  if (command == ph::PSP_BL__LOAD_TOS_SPL_TABLE && board_.is(Mood::kStrictPayload) &&
+      *header != key_database_) {
+    return;  // not ready again: refused
+  }
   ++next_component_;
   if (command == ph::PSP_BL__LOAD_SOSDRV) {
     board_.power.sos_alive = true;
@@ -307,17 +323,21 @@ uint32_t Psp::setup_tmr(const ph::psp_gfx_cmd_resp& command) {
   const auto& tmr = command.cmd.cmd_setup_tmr;
   const uint64_t address = join(tmr.buf_phy_addr_lo, tmr.buf_phy_addr_hi);
   const uint32_t bytes = tmr.buf_size;
-  if (!toc_loaded_) {
+  // Without a table of contents Linux sets aside 4 MiB (PSP_TMR_SIZE).
+  constexpr uint32_t kWithoutToc = 0x400000;
+  const bool lacking = board_.is(Mood::kFirmwareMissing) || board_.is(Mood::kFirmwareEmpty);
+  if (!toc_loaded_ && !lacking) {
     board_.events.driver_error("psp", "SETUP_TMR before the TOC");
     return kErrorBadParameters;
   }
+  const uint32_t least = toc_loaded_ ? kTmrBytes : kWithoutToc;
   const compute::Translation place = board_.mm_hub->resolve_physical(address);
-  if (place.host == nullptr || place.system || place.bytes < bytes || bytes < kTmrBytes ||
+  if (place.host == nullptr || place.system || place.bytes < bytes || bytes < least ||
       address % kTmrAlignment != 0) {
     board_.events.driver_error(
         "psp",
         "SETUP_TMR with {:#x} bytes at {:#x}: {:#x} bytes of VRAM, aligned to 1 MiB, are needed",
-        bytes, address, kTmrBytes);
+        bytes, address, least);
     return kErrorBadParameters;
   }
   if (tmr.u.bitfield.virt_phy_addr != 0) {

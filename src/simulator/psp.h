@@ -45,7 +45,8 @@ class Psp {
   bool toc_loaded_ = false;
   uint64_t tmr_ = 0;  // VRAM offset
   uint64_t tmr_bytes_ = 0, tmr_used_ = 0;
-  std::set<uint32_t> loaded_;  // firmware types
+  std::set<uint32_t> loaded_;            // firmware types
+  std::vector<std::byte> key_database_;  // its head, as the boot loader got it
 };
 
 }  // namespace outboard::simulator

@@ -59,7 +59,8 @@ void Rlc::start() {
   board_.power.gfx_loaded = true;
   board_.registers.set<gc::CP_STAT>(0);
   board_.registers.set<Status>(Status::GFX_INIT_DONE(1) | Status::RLC_GPM_IRAM_LOADED(1) |
-                               Status::RLC_GPM_IRAM_DONE(1) | Status::BOOTLOAD_COMPLETE(1));
+                               Status::RLC_GPM_IRAM_DONE(1) |
+                               Status::BOOTLOAD_COMPLETE(board_.is(Mood::kBootComplete) ? 0 : 1));
 }
 
 }  // namespace outboard::simulator

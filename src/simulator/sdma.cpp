@@ -19,6 +19,17 @@ using Control = gc::SDMA0_QUEUE0_RB_CNTL;
 using Doorbell = gc::SDMA0_QUEUE0_DOORBELL;
 using DoorbellOffset = gc::SDMA0_QUEUE0_DOORBELL_OFFSET;
 
+namespace {
+constexpr std::chrono::milliseconds kSlowStart{20};  // Mood::kCopiesSlow
+}
+
+bool goes_back(uint64_t before, uint64_t now, uint64_t ring) {
+  if (now >= before) return false;
+  // A driver may wrap its pointer itself: then it was near the end and is near the beginning.
+  const bool wraps = before < ring && now < ring && before > ring / 2 && now < ring / 2;
+  return !wraps;
+}
+
 Sdma::Sdma(Board& board, int number)
     : board_(board), number_(number), client_(number == 0 ? Client::kSdma0 : Client::kSdma1) {
   RegisterFile& registers = board.registers;
@@ -61,7 +72,8 @@ Sdma::Sdma(Board& board, int number)
     registers.on_write(queue.wptr_low, pointer);
     registers.on_write(queue.wptr_high, pointer);
     registers.on_read(queue.status, [this, &queue](uint32_t) {
-      return gc::SDMA0_QUEUE0_CONTEXT_STATUS::IDLE(available(queue) == 0 ? 1 : 0);
+      const bool busy = available(queue) != 0 || waits(queue);
+      return gc::SDMA0_QUEUE0_CONTEXT_STATUS::IDLE(busy ? 0 : 1);
     });
   }
   power_on();
@@ -70,6 +82,8 @@ Sdma::Sdma(Board& board, int number)
 void Sdma::power_on() {
   for (Queue& queue : queues_) {
     queue.hung = queue.reported_short = false;
+    queue.ready_at = {};
+    queue.copied = 0;
     queue.read = queue.write = 0;
     queue.buffer.reset();
     board_.registers.poke(queue.control, 0);
@@ -109,6 +123,7 @@ void Sdma::enable(Queue& queue, uint32_t control) {
   queue.read = board_.registers.peek64(queue.rptr_low, queue.rptr_high) / 4;
   queue.write = board_.registers.peek64(queue.wptr_low, queue.wptr_high) / 4;
   queue.hung = queue.reported_short = false;
+  queue.copied = 0;
   board_.wake();
 }
 
@@ -135,10 +150,18 @@ void Sdma::set_write_pointer(Queue& queue, uint64_t bytes) {
                                place(queue), bytes);
   }
   const uint64_t write = bytes / 4;
+  if (goes_back(queue.write, write, ring_dwords(queue))) {
+    board_.events.driver_error("sdma",
+                               "{}: the write pointer goes back from {:#x} to {:#x}: the engine "
+                               "takes what it has run already for new packets",
+                               place(queue), queue.write * 4, bytes);
+  }
   if (write > queue.read && write - queue.read > ring_dwords(queue)) {
     board_.events.driver_error("sdma", "{}: write pointer {:#x} runs over packets not yet read",
                                place(queue), bytes);
   }
+  if (write != queue.write && board_.is(Mood::kCopiesSlow))
+    queue.ready_at = std::max(queue.ready_at, std::chrono::steady_clock::now() + kSlowStart);
   queue.write = write;
   board_.registers.poke(queue.wptr_low, static_cast<uint32_t>(bytes));
   board_.registers.poke(queue.wptr_high, static_cast<uint32_t>(bytes >> 32));
@@ -203,7 +226,13 @@ void Sdma::advance(Queue& queue, uint64_t dwords) {
   if (address != 0) board_.gc_hub->write_value(vmid(queue), address, bytes, client_, false);
 }
 
+bool Sdma::waits(const Queue& queue) {
+  using Clock = std::chrono::steady_clock;
+  return queue.ready_at > Clock::time_point{} && Clock::now() < queue.ready_at;
+}
+
 bool Sdma::step() {
+  goes_on_at_ = std::chrono::steady_clock::time_point::max();
   if (!is_running()) return false;
   bool progress = false;
   for (Queue& queue : queues_) {
@@ -214,6 +243,10 @@ bool Sdma::step() {
 
 bool Sdma::step_queue(Queue& queue) {
   if (queue.buffer && available(queue) == 0) queue.buffer.reset();
+  if (waits(queue)) {
+    goes_on_at_ = std::min(goes_on_at_, queue.ready_at);
+    return false;
+  }
   RegisterFile& registers = board_.registers;
   if (available(queue) == 0) {
     // The engine also looks at memory for its write pointer, when told to.

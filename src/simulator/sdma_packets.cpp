@@ -89,11 +89,18 @@ Sdma::Outcome Sdma::copy(Queue& queue, Packet packet) {
   if (source < target + left && target < source + left) {
     board_.events.note("sdma", "{}: COPY with overlapping source and target", place(queue));
   }
-  board_.counters.sdma_bytes += left;
-  tell_shaders(board_, target, left);
+  if (queue.copied == 0) {
+    board_.counters.sdma_bytes += left;
+    tell_shaders(board_, target, left);
+  }
+  source += queue.copied;
+  target += queue.copied;
+  left -= queue.copied;
   std::vector<std::byte> piece(std::min<uint64_t>(left, kPiece));
   Hub& hub = *board_.gc_hub;
   while (left > 0) {
+    const uint64_t read = board_.counters.dma_read_bytes;
+    const uint64_t written = board_.counters.dma_write_bytes;
     const std::span<std::byte> part(piece.data(), std::min<uint64_t>(left, piece.size()));
     if (!hub.read(vmid(queue), source, part, client_)) {
       return hang(queue, fmt::format("COPY cannot read {:#x}", source));
@@ -104,9 +111,26 @@ Sdma::Outcome Sdma::copy(Queue& queue, Packet packet) {
     source += part.size();
     target += part.size();
     left -= part.size();
+    queue.copied += part.size();
+    if (board_.link.is_paced() &&
+        crosses_link(queue, board_.counters.dma_read_bytes - read,
+                     board_.counters.dma_write_bytes - written, left == 0))
+      return Outcome::kWait;
   }
+  queue.copied = 0;
   advance(queue, packet.size());
   return Outcome::kDone;
+}
+
+bool Sdma::crosses_link(Queue& queue, uint64_t read, uint64_t written, bool last) {
+  // Pieces are moved a little ahead of their time, so that the engine needs no exact sleep.
+  constexpr std::chrono::milliseconds kAhead{1};
+  if (read + written == 0) return false;
+  const auto there = board_.link.dma(read, written);
+  queue.ready_at = last ? there : there - kAhead;
+  if (last || !waits(queue)) return false;
+  goes_on_at_ = std::min(goes_on_at_, queue.ready_at);
+  return true;
 }
 
 Sdma::Outcome Sdma::write(Queue& queue, Packet packet) {

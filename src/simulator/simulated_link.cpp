@@ -66,6 +66,7 @@ class SimulatedLink : public link::Link {
       fail("simulated: BAR {} has no {} bytes at {:#x}", bar, bytes.size(), offset);
     card_.bar_write(bar, offset, bytes);
   }
+  bool writes_by_dword() const override { return true; }
   std::unique_ptr<link::SharedMemory> share(uint64_t size, bool contiguous) override {
     request("MAP_SYSMEM_FD");
     std::shared_ptr<SharedRegion> region = card_.share(size, contiguous, kMaxSegments);

@@ -119,12 +119,18 @@ const char* name_of(uint32_t number) {
 
 Smu::Smu(Board& board) : board_(board) {
   board.registers.on_write<Message>([this](uint32_t value) { message(value); });
+  board.registers.on_read<Answer>([this](uint32_t stored) {
+    return std::chrono::steady_clock::now() < answers_at_ ? 0 : stored;
+  });
   board.registers.on_write<DebugMessage>([this](uint32_t value) { debug_message(value); });
   power_on();
 }
 
 void Smu::power_on() {
   features_ = driver_table_ = 0;
+  first_ = true;
+  silenced_ = false;
+  answers_at_ = {};
   metrics_ = 0;
   power_limit_ = kPowerLimit;
   for (uint32_t i = 0; i < clocks_.size(); ++i) {
@@ -132,7 +138,10 @@ void Smu::power_on() {
   }
 }
 
-void Smu::start() { board_.power.smu_loaded = true; }
+void Smu::start() {
+  board_.power.smu_loaded = true;
+  first_ = true;
+}
 
 void Smu::message(uint32_t number) {
   if (!board_.power.smu_loaded) {
@@ -145,10 +154,19 @@ void Smu::message(uint32_t number) {
     board_.events.driver_error("smu", "message {} without clearing the answer register first",
                                name_of(number));
   }
+  if (number == sm::PPSMC_MSG_SetSoftMinByFreq && board_.is(Mood::kPowerSilent) && !silenced_) {
+    silenced_ = true;
+    return;
+  }
   uint32_t argument = board_.registers.get<Argument>();
   const uint32_t answer = run(number, argument);
   board_.registers.set<Argument>(argument);
   board_.registers.set<Answer>(answer);
+  if (board_.is(Mood::kPowerSlow)) {
+    constexpr std::chrono::milliseconds kFirst{200}, kEach{30};
+    answers_at_ = std::chrono::steady_clock::now() + (first_ ? kFirst : kEach);
+    first_ = false;
+  }
 }
 
 void Smu::debug_message(uint32_t number) {

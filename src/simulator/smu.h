@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 
 #include "devices/amd/hw/smu.h"
@@ -35,6 +36,9 @@ class Smu {
   uint32_t power_limit_ = 0;  // W
   uint32_t metrics_ = 0;      // tables handed out
   std::array<Clock, devices::amd::hw::smu::PPCLK_COUNT> clocks_{};
+  bool first_ = true;                                 // no message since the firmware started
+  bool silenced_ = false;                             // Mood::kPowerSilent has struck
+  std::chrono::steady_clock::time_point answers_at_;  // Mood::kPowerSlow
 };
 
 }  // namespace outboard::simulator

@@ -15,6 +15,7 @@ namespace outboard::simulator {
 namespace {
 
 constexpr uint64_t kPage = link::protocol::kPage;
+constexpr uint64_t kLargest = uint64_t{64} << 30;
 
 // An unnamed file that lives in memory; -1 when there is none to be had.
 int make_memory_file() {
@@ -58,24 +59,9 @@ SystemMemory::~SystemMemory() = default;
 
 std::shared_ptr<SharedRegion> SystemMemory::share(uint64_t bytes, bool contiguous,
                                                   int max_segments) {
-  constexpr uint64_t kLargest = uint64_t{64} << 30;
   if (bytes == 0 || bytes > kLargest) return nullptr;
   const uint64_t size = (bytes + kPage - 1) / kPage * kPage;
   const uint64_t pages = size / kPage;
-
-  const int descriptor = make_memory_file();
-  if (descriptor < 0) return nullptr;
-  if (ftruncate(descriptor, static_cast<off_t>(size)) != 0) {
-    close(descriptor);
-    return nullptr;
-  }
-  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
-  if (memory == MAP_FAILED) {
-    close(descriptor);
-    return nullptr;
-  }
-  auto region = std::make_shared<MemoryFileRegion>(
-      next_id_++, descriptor, std::span(static_cast<std::byte*>(memory), size));
 
   // As many segments as allowed, cut at random pages: the hard case for a driver.
   const uint64_t allowed = max_segments > 0 ? static_cast<uint64_t>(max_segments) : pages;
@@ -96,6 +82,48 @@ std::shared_ptr<SharedRegion> SystemMemory::share(uint64_t bytes, bool contiguou
     next_address_ += segments[i].size;
   }
   if (next_address_ >> link::protocol::kAddressBits != 0) return nullptr;
+  return add(size, std::move(segments));
+}
+
+std::shared_ptr<SharedRegion> SystemMemory::share_at(const std::vector<link::Segment>& segments) {
+  uint64_t size = 0, end = next_address_;
+  for (const link::Segment& segment : segments) {
+    if (segment.size == 0 || segment.size > kLargest || segment.size % kPage != 0 ||
+        segment.address % kPage != 0 || segment.address > UINT64_MAX - segment.size)
+      return nullptr;
+    const auto after = mapped_.lower_bound(segment.address + segment.size);
+    if (after != mapped_.begin()) {
+      const auto& [start, mapped] = *std::prev(after);
+      if (start + mapped.bytes > segment.address) return nullptr;
+    }
+    size += segment.size;
+    end = std::max(end, segment.address + segment.size);
+  }
+  if (size == 0 || size > kLargest) return nullptr;
+  std::vector<link::Segment> sorted = segments;
+  std::ranges::sort(sorted, {}, &link::Segment::address);
+  for (size_t i = 1; i < sorted.size(); ++i) {
+    if (sorted[i - 1].address + sorted[i - 1].size > sorted[i].address) return nullptr;
+  }
+  next_address_ = end;
+  return add(size, segments);
+}
+
+std::shared_ptr<SharedRegion> SystemMemory::add(uint64_t size,
+                                                std::vector<link::Segment> segments) {
+  const int descriptor = make_memory_file();
+  if (descriptor < 0) return nullptr;
+  if (ftruncate(descriptor, static_cast<off_t>(size)) != 0) {
+    close(descriptor);
+    return nullptr;
+  }
+  void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
+  if (memory == MAP_FAILED) {
+    close(descriptor);
+    return nullptr;
+  }
+  auto region = std::make_shared<MemoryFileRegion>(
+      next_id_++, descriptor, std::span(static_cast<std::byte*>(memory), size));
   uint64_t offset = 0;
   for (const link::Segment& segment : segments) {
     mapped_[segment.address] = {segment.size, region->bytes().data() + offset, region->id()};

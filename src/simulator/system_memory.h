@@ -20,6 +20,9 @@ class SystemMemory {
   // As Card::share(); max_segments 0: no limit, each page lies alone. Bus addresses are below 2^40,
   // scattered, and never given out twice.
   std::shared_ptr<SharedRegion> share(uint64_t bytes, bool contiguous, int max_segments);
+  // The same at bus addresses that the caller names, for replay. Null when they are no whole pages
+  // or overlap what is shared.
+  std::shared_ptr<SharedRegion> share_at(const std::vector<link::Segment>& segments);
   // The region, which the caller keeps until no engine can still be using its host address; null
   // when there is none of that id.
   std::shared_ptr<SharedRegion> unshare(uint32_t id);
@@ -38,6 +41,8 @@ class SystemMemory {
     std::byte* host = nullptr;
     uint32_t region = 0;
   };
+
+  std::shared_ptr<SharedRegion> add(uint64_t bytes, std::vector<link::Segment> segments);
 
   std::mt19937_64 random_;
   uint64_t next_address_;

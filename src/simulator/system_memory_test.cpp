@@ -57,6 +57,21 @@ TEST(SystemMemory, AddressesAreNeverGivenTwice) {
   }
 }
 
+TEST(SystemMemory, AddressesCanBeNamed) {
+  SystemMemory memory(1);
+  const uint64_t page = link::protocol::kPage;
+  const auto region = memory.share_at({{0x7000'0000, page}, {0x5000'0000, 2 * page}});
+  ASSERT_NE(region, nullptr);
+  EXPECT_EQ(region->bytes().size(), 3 * page);
+  EXPECT_EQ(memory.find(0x5000'0000).host, region->bytes().data() + page);
+  EXPECT_EQ(memory.share_at({{0x5000'0000 + page, page}}), nullptr);      // taken
+  EXPECT_EQ(memory.share_at({{0x5000'0000 - page, 2 * page}}), nullptr);  // partly
+  EXPECT_EQ(memory.share_at({{0x9000'0000, page + 1}}), nullptr);         // no whole pages
+  EXPECT_EQ(memory.share_at({{0x9000'0000, page}, {0x9000'0000, page}}), nullptr);
+  EXPECT_EQ(memory.share_at({}), nullptr);
+  EXPECT_NE(memory.share_at({{0x5000'0000 + 2 * page, page}}), nullptr);  // right behind
+}
+
 TEST(SystemMemory, UnsharedMemoryIsOutOfReach) {
   SystemMemory memory(1);
   const auto region = memory.share(16 << 10, true, 1);

@@ -2,8 +2,12 @@
 // zero. Real VRAM holds whatever the power-on left there; a driver must not rely on either.
 #pragma once
 
+#include <array>
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <span>
 #include <vector>
 
 namespace outboard::simulator {
@@ -39,6 +43,13 @@ class Vram {
   void flush_hdp() { unflushed_.clear(); }
   bool is_unflushed(uint64_t offset, uint64_t bytes) const;
 
+  // A GL2 that keeps old lines (Mood::kStaleLines): what is held stands in memory, while at()
+  // shows what was there before, until settle(). REQUIRES: contains(offset, data.size()).
+  void hold(uint64_t offset, std::span<const std::byte> data);
+  void settle();
+  // What memory holds, over what at() showed: for those who do not look through GL2.
+  void see_through(uint64_t offset, std::span<std::byte> out) const;
+
  private:
   struct Range {
     uint64_t begin, end;
@@ -47,6 +58,11 @@ class Vram {
   uint64_t size_ = 0;
   uint64_t protected_begin_ = 0, protected_end_ = 0;
   std::vector<Range> unflushed_;
+  struct HeldPage {
+    std::array<std::byte, 4096> bytes;
+    std::bitset<4096> written;  // which of them
+  };
+  std::map<uint64_t, HeldPage> held_;  // by offset
 };
 
 }  // namespace outboard::simulator

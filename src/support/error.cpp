@@ -9,6 +9,8 @@ void Error::add_context(std::string_view outer) {
   message_ = fmt::format("{}: {}", outer, message_);
 }
 
+void Error::add_detail(std::string_view more) { message_ += fmt::format("; {}", more); }
+
 Error system_error(std::string_view action, std::string_view path) {
   // generic_category().message() is thread-safe where strerror() is not.
   return Error(fmt::format("{} {}: {}", action, path, std::generic_category().message(errno)));

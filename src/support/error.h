@@ -23,6 +23,8 @@ class Error : public std::exception {
   // Puts "outer: " in front of the message, for a caller that knows more than the thrower did:
   //   catch (Error& e) { e.add_context(path); throw; }
   void add_context(std::string_view outer);
+  // Puts "; more" behind the message: what else is known.
+  void add_detail(std::string_view more);
 
  private:
   std::string message_;

@@ -20,6 +20,13 @@ std::string format_bytes(uint64_t bytes) {
   return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits[unit]);
 }
 
+std::string format_time(uint64_t seconds) {
+  constexpr uint64_t kMinute = 60, kHour = 3600;
+  if (seconds < kMinute) return fmt::format("{} s", seconds);
+  if (seconds < kHour) return fmt::format("{} min {} s", seconds / kMinute, seconds % kMinute);
+  return fmt::format("{} h {} min", seconds / kHour, seconds % kHour / kMinute);
+}
+
 Progress::Progress(std::string label, uint64_t total, std::string unit)
     : label_(std::move(label)),
       unit_(std::move(unit)),
@@ -59,6 +66,9 @@ void Progress::draw() {
   line += show(done_);
   if (total_ > 0) line += " / " + show(total_);
   if (rate > 0) line += fmt::format("  {}/s", show(rate));
+  constexpr double kWorthTelling = 2;  // seconds; before, the rate says little
+  if (rate > 0 && total_ > done_ && seconds > kWorthTelling)
+    line += "  " + format_time((total_ - done_) / rate) + " left";
   std::fputs(line.c_str(), stderr);
   std::fflush(stderr);
 }

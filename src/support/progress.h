@@ -7,8 +7,8 @@
 
 namespace outboard {
 
-// Shows "label  42%  41.2 / 98.4 MB  12.3 MB/s" on stderr, rewritten in place, when stderr is a
-// terminal; prints nothing otherwise. One thread at a time.
+// Shows "label  42%  41.2 MB / 98.4 MB  12.3 MB/s  5 s left" on stderr, rewritten in place, when
+// stderr is a terminal; prints nothing otherwise. One thread at a time.
 class Progress {
  public:
   // total: units of work in all, 0 when unknown. unit: "B" counts bytes (shown as KB, MB, GB);
@@ -38,5 +38,7 @@ class Progress {
 
 // "98.4 MB": bytes in powers of 1000, three or four digits.
 std::string format_bytes(uint64_t bytes);
+// "42 s", "3 min 5 s", "2 h 10 min".
+std::string format_time(uint64_t seconds);
 
 }  // namespace outboard

@@ -1,19 +1,20 @@
 #include "support/thread_team.h"
 
-#if defined(__APPLE__)
-#include <sys/sysctl.h>
-#elif defined(__linux__)
-#include <sched.h>
-#endif
-
 #include <algorithm>
+
+#include "support/machine.h"
 
 namespace outboard {
 namespace {
 
 // Long enough to bridge sampling and the next submit, short enough not to burn a core while a
-// person reads.
+// person reads. (Some 0.2 to 0.7 ms.)
 constexpr int kSpins = 20'000;
+// For a thread that spun in vain the last time: two threads of a team may share a core, as they do
+// in their first milliseconds, and the one that spins keeps the other from arriving. Once in so
+// many waits it tries the long way all the same.
+constexpr int kFewSpins = 300;
+constexpr int kRetry = 32;
 
 void pause_core() {
 #if defined(__x86_64__)
@@ -23,47 +24,47 @@ void pause_core() {
 #endif
 }
 
-// Spins until done() holds; after a while gives the core away, because another thread of the team
-// may need it to arrive (more threads than cores, or a busy machine).
-template <typename Done>
-void spin_until(Done done) {
-  for (int i = 0; !done(); ++i) {
-    if (i < kSpins) {
-      pause_core();
-    } else {
-      std::this_thread::yield();
+// Waits until `value` is another than `old`. Yielding instead of sleeping would leave it to the
+// scheduler when, if ever soon, a thread without a core gets one.
+template <typename T>
+void wait_for_change(const std::atomic<T>& value, T old, int spins) {
+  thread_local int in_vain = 0;  // waits in a row that ended asleep
+  if (in_vain % kRetry != 0) spins = std::min(spins, kFewSpins);
+  for (int i = 0; i < spins; ++i) {
+    if (value.load(std::memory_order_acquire) != old) {
+      in_vain = 0;
+      return;
     }
+    pause_core();
   }
+  ++in_vain;
+  value.wait(old, std::memory_order_acquire);
 }
 
 }  // namespace
 
-int ThreadTeam::default_size() {
-#if defined(__APPLE__)
-  int cores = 0;
-  size_t length = sizeof cores;
-  // perflevel0 is the performance cluster; a step waits for its slowest thread.
-  if (sysctlbyname("hw.perflevel0.physicalcpu", &cores, &length, nullptr, 0) == 0 && cores > 0)
-    return cores;
-#elif defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-#endif
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+int ThreadTeam::limited(int size) {
+  const int most = usable_processors();
+  return size > 0 ? std::min(size, most) : most;
 }
 
-ThreadTeam::ThreadTeam(int size) : size_(size > 0 ? size : default_size()) {
+ThreadTeam::ThreadTeam(int size) : ThreadTeam(size, limited(0)) {}
+
+ThreadTeam::ThreadTeam(int size, int usable)
+    : size_(size > 0 ? size : usable), spins_(size_ > usable ? 0 : kSpins) {
   threads_.reserve(static_cast<size_t>(size_) - 1);
-  for (int i = 1; i < size_; ++i) threads_.emplace_back([this, i] { worker(i); });
+  const int here = size_ > usable ? -1 : current_processor();
+  for (int i = 1; i < size_; ++i)
+    threads_.emplace_back([this, i, here] {
+      leave_processor(here);
+      worker(i);
+    });
 }
 
 ThreadTeam::~ThreadTeam() {
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-    generation_.fetch_add(1, std::memory_order_release);
-  }
-  wake_.notify_all();
+  stop_ = true;
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
@@ -74,13 +75,12 @@ void ThreadTeam::run(const std::function<void(int)>& body) {
   }
   body_ = &body;
   running_.store(size_ - 1, std::memory_order_relaxed);
-  {
-    const std::lock_guard lock(mutex_);  // pairs with the sleeper's check
-    generation_.fetch_add(1, std::memory_order_release);
-  }
-  wake_.notify_all();
+  generation_.fetch_add(1, std::memory_order_release);
+  generation_.notify_all();
   body(0);
-  spin_until([&] { return running_.load(std::memory_order_acquire) == 0; });
+  for (int left = running_.load(std::memory_order_acquire); left != 0;
+       left = running_.load(std::memory_order_acquire))
+    wait_for_change(running_, left, spins_);
 }
 
 void ThreadTeam::barrier() {
@@ -89,24 +89,20 @@ void ThreadTeam::barrier() {
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == size_) {
     arrived_.store(0, std::memory_order_relaxed);
     phase_.store(phase + 1, std::memory_order_release);
+    phase_.notify_all();
     return;
   }
-  spin_until([&] { return phase_.load(std::memory_order_acquire) != phase; });
+  wait_for_change(phase_, phase, spins_);
 }
 
 void ThreadTeam::worker(int thread) {
-  uint32_t seen = 0;
-  for (;;) {
-    for (int i = 0; i < kSpins && generation_.load(std::memory_order_acquire) == seen; ++i)
-      pause_core();
-    if (generation_.load(std::memory_order_acquire) == seen) {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [&] { return generation_.load(std::memory_order_acquire) != seen; });
-    }
+  for (uint32_t seen = 0;;) {
+    wait_for_change(generation_, seen, spins_);
     ++seen;
     if (stop_) return;
     (*body_)(thread);
     running_.fetch_sub(1, std::memory_order_release);
+    running_.notify_one();
   }
 }
 

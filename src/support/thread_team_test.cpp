@@ -1,11 +1,20 @@
 #include "support/thread_team.h"
 
 #include <gtest/gtest.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <string>
 #include <thread>
 #include <vector>
+
+#include "support/machine.h"
 
 namespace outboard {
 namespace {
@@ -40,6 +49,84 @@ TEST(ThreadTeam, WakesAfterSleep) {
   team.run([&](int) { ++count; });
   EXPECT_EQ(count, 4);
 }
+
+// Far more threads than cores: whoever waits sleeps, so that the others come to their turn.
+TEST(ThreadTeam, BearsMoreThreadsThanCores) {
+  constexpr int kThreads = 24;
+  ThreadTeam team(kThreads);
+  std::atomic<int> sum{0}, wrong{0};
+  for (int round = 1; round <= 20; ++round) {
+    team.run([&](int) {
+      for (int phase = 0; phase < 10; ++phase) {
+        ++sum;
+        team.barrier();
+        wrong += sum % kThreads != 0;
+        team.barrier();
+      }
+    });
+  }
+  EXPECT_EQ(sum, kThreads * 20 * 10);
+  EXPECT_EQ(wrong, 0);
+}
+
+TEST(ThreadTeam, IsLimitedToWhatCanBeUsed) {
+  EXPECT_EQ(ThreadTeam::limited(0), usable_processors());
+  EXPECT_EQ(ThreadTeam::limited(1), 1);
+  EXPECT_EQ(ThreadTeam::limited(1000), usable_processors());
+}
+
+#if defined(__linux__)
+TEST(UsableProcessors, FollowAffinity) {
+  cpu_set_t before, one;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  CPU_ZERO(&one);
+  for (size_t i = 0; i < CPU_SETSIZE; ++i) {
+    if (!CPU_ISSET(i, &before)) continue;
+    CPU_SET(i, &one);
+    break;
+  }
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+  EXPECT_EQ(usable_processors(), 1);
+  sched_setaffinity(0, sizeof before, &before);
+}
+#endif
+
+class GrantedProcessors : public ::testing::Test {
+ protected:
+  ~GrantedProcessors() override { std::filesystem::remove_all(root_); }
+  void write(const std::string& path, const std::string& text) {
+    std::filesystem::create_directories((root_ / path).parent_path());
+    std::ofstream(root_ / path) << text;
+  }
+  std::optional<double> granted() { return granted_processors(root_ / "cgroup", root_ / "fs"); }
+
+  std::filesystem::path root_ =
+      std::filesystem::temp_directory_path() / ("outboard-groups-" + std::to_string(::getpid()));
+};
+
+TEST_F(GrantedProcessors, OfVersionTwoTheLeastOfAllGroupsAbove) {
+  write("cgroup", "0::/user.slice/job\n");
+  EXPECT_EQ(granted(), std::nullopt);
+  write("fs/user.slice/job/cpu.max", "max 100000\n");
+  EXPECT_EQ(granted(), std::nullopt);
+  write("fs/user.slice/cpu.max", "150000 100000\n");
+  EXPECT_EQ(granted(), 1.5);
+  write("fs/user.slice/job/cpu.max", "50000 100000\n");
+  EXPECT_EQ(granted(), 0.5);
+}
+
+TEST_F(GrantedProcessors, OfVersionOneTheCpuControllerCounts) {
+  write("cgroup", "4:memory:/a\n3:cpu,cpuacct:/docker/0123\n1:name=systemd:/b\n");
+  write("fs/cpu,cpuacct/cpu.cfs_quota_us", "-1\n");
+  write("fs/cpu,cpuacct/cpu.cfs_period_us", "100000\n");
+  write("fs/memory/cpu.cfs_quota_us", "1\n");
+  EXPECT_EQ(granted(), std::nullopt);
+  // In a container the path is the host's, and the group's own files lie at the mount.
+  write("fs/cpu,cpuacct/cpu.cfs_quota_us", "200000\n");
+  EXPECT_EQ(granted(), 2);
+}
+
+TEST_F(GrantedProcessors, NothingToReadIsNoLimit) { EXPECT_EQ(granted(), std::nullopt); }
 
 }  // namespace
 }  // namespace outboard

@@ -2,10 +2,12 @@
 
 #include <utf8proc.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstdlib>
 #include <functional>
+#include <optional>
 
 #include "support/error.h"
 #include "text/merge.h"
@@ -143,7 +145,7 @@ class ByteLevelBpe final : public Tokenizer {
   }
 
  protected:
-  void encode_plain(std::string_view text, bool /*follows_special*/,
+  void encode_plain(std::string_view text, bool /*space_in_front*/,
                     std::vector<int32_t>& ids) const override {
     std::string composed;
     if (compose_) text = composed = compose(text);
@@ -272,9 +274,72 @@ class ByteLevelBpe final : public Tokenizer {
 
 }  // namespace
 
+namespace {
+
+// The bytes that a token stands for; none if it is no UTF-8, a part of a character, say.
+std::optional<std::string> spelled_text(std::string_view token) {
+  std::string bytes;
+  for (size_t at = 0; at < token.size();) {
+    const DecodedCharacter character = decode_character(token, at);
+    if (character.length == 0 || character.code >= spelling().byte.size()) return std::nullopt;
+    const int byte = spelling().byte[character.code];
+    if (byte < 0) return std::nullopt;
+    bytes.push_back(static_cast<char>(byte));
+    at += character.length;
+  }
+  if (!is_valid_utf8(bytes)) return std::nullopt;
+  return bytes;
+}
+
+// A file that names no rule for words, or the "default" that converters wrote before they knew one.
+const PreTokenizerFamily& guess_family(const formats::Metadata& metadata, std::string& note) {
+  constexpr std::string_view kPre = "tokenizer.ggml.pre";
+  std::vector<std::string> merged;
+  if (metadata.contains(kMerges)) {
+    for (std::string merge : metadata.get_strings(kMerges)) {
+      const size_t space = merge.find(' ', 1);
+      if (space == std::string::npos) continue;  // refused where merges are read
+      merge.erase(space, 1);
+      if (auto text = spelled_text(merge)) merged.push_back(std::move(*text));
+    }
+  }
+  constexpr std::string_view kTokens = "tokenizer.ggml.tokens";
+  const PreTokenizerFamily& plain = find_pre_tokenizer("gpt-2");
+  const PreTokenizerFamily* found = recognise_pre_tokenizer(merged, [&](std::string_view token) {
+    if (!metadata.contains(kTokens)) return false;  // refused where the vocabulary is read
+    const auto& tokens = metadata.get_strings(kTokens);
+    return std::ranges::find(tokens, token) != tokens.end();
+  });
+  const bool named = metadata.contains(kPre);
+  const std::string says = named
+                               ? fmt::format("{} says only \"{}\"", kPre, metadata.get_string(kPre))
+                               : fmt::format("{} is missing", kPre);
+  if (found == nullptr) {
+    note = fmt::format(
+        "{}, and the vocabulary does not tell how words are split: as GPT-2 does, "
+        "which may be wrong; convert the model again if answers are poor",
+        says);
+    return plain;
+  }
+  // "default" is GPT-2's rule: no guess where the vocabulary agrees.
+  if (!named || found->patterns != plain.patterns)
+    note = fmt::format(
+        "{}: by its merges, the vocabulary was made with the words of \"{}\", which "
+        "are used",
+        says, found->name);
+  return *found;
+}
+
+}  // namespace
+
 std::unique_ptr<Tokenizer> make_byte_level_bpe(const formats::Metadata& metadata) {
   const std::string name = metadata.get_string("tokenizer.ggml.pre", "default");
-  return std::make_unique<ByteLevelBpe>(metadata, find_pre_tokenizer(name));
+  std::string note;
+  const PreTokenizerFamily& family =
+      name == "default" ? guess_family(metadata, note) : find_pre_tokenizer(name);
+  auto tokenizer = std::make_unique<ByteLevelBpe>(metadata, family);
+  if (!note.empty()) tokenizer->add_note(std::move(note));
+  return tokenizer;
 }
 
 }  // namespace outboard::text

@@ -32,6 +32,19 @@ class ByteTrie {
   };
   // The longest string that text has at position at.
   Match longest(std::string_view text, size_t at) const;
+  // The longest of those for which accepts(match) holds.
+  template <typename Accepts>
+  Match longest_that(std::string_view text, size_t at, Accepts accepts) const {
+    Match best;
+    uint32_t node = kRoot;
+    for (size_t i = at; i < text.size(); ++i) {
+      node = next(node, static_cast<uint8_t>(text[i]));
+      if (node == kNone) break;
+      const Match match{i + 1 - at, value(node)};
+      if (match.value >= 0 && accepts(match)) best = match;
+    }
+    return best;
+  }
 
  private:
   struct Edge {

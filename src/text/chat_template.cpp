@@ -1,12 +1,45 @@
 #include "text/chat_template.h"
 
+#include <algorithm>
+
 #include "support/error.h"
 #include "text/jinja/jinja.h"
+#include "text/jinja/value.h"
 
 namespace outboard::text {
 namespace {
 
 constexpr const char* kKey = "tokenizer.chat_template";
+
+bool is_word(std::string_view text) {
+  return !text.empty() && text.size() <= 64 && std::ranges::all_of(text, [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+  });
+}
+
+// Roles and types name parts of a conversation and are no text of anyone: templates put their own
+// markers together with them, '<|' + role + '|>'.
+bool is_structure(std::string_view key, const nlohmann::ordered_json& value) {
+  return (key == "role" || key == "type") && value.is_string() &&
+         is_word(value.get_ref<const std::string&>());
+}
+
+jinja::Value traced(const nlohmann::ordered_json& json, Origin origin) {
+  if (json.is_array()) {
+    jinja::Values items;
+    for (const auto& item : json) items.push_back(traced(item, origin));
+    return jinja::make_list(std::move(items));
+  }
+  if (json.is_object()) {
+    std::vector<std::pair<jinja::Value, jinja::Value>> items;
+    for (const auto& [key, value] : json.items())
+      items.emplace_back(jinja::Value(TracedText(key, origin)),
+                         traced(value, is_structure(key, value) ? Origin::kTemplate : origin));
+    return jinja::make_dict(std::move(items));
+  }
+  return jinja::Value::from_json(json, origin);
+}
 
 }  // namespace
 
@@ -40,17 +73,17 @@ ChatTemplate ChatTemplate::from_metadata(const formats::Metadata& metadata,
   return {metadata.get_string(kKey), spelled(tokenizer.bos()), spelled(tokenizer.eos())};
 }
 
-std::string ChatTemplate::render(const std::vector<Message>& messages,
-                                 const ChatOptions& options) const {
+TracedText ChatTemplate::render(const std::vector<Message>& messages,
+                                const ChatOptions& options) const {
   using Json = nlohmann::ordered_json;
-  Json list = Json::array();
+  jinja::Values list;
   for (const Message& message : messages) {
     Json fields = {{"role", message.role}, {"content", message.content}};
     for (const auto& [key, value] : message.extra.items()) fields[key] = value;
-    list.push_back(std::move(fields));
+    list.push_back(traced(fields, message.role == "assistant" ? Origin::kModel : Origin::kMessage));
   }
-  Json variables = {{"messages", std::move(list)},
-                    {"add_generation_prompt", options.add_generation_prompt},
+  // Those that are given replace these.
+  Json variables = {{"add_generation_prompt", options.add_generation_prompt},
                     {"bos_token", state_->bos},
                     {"eos_token", state_->eos},
                     // transformers always passes these two, as None when there are none.
@@ -58,7 +91,16 @@ std::string ChatTemplate::render(const std::vector<Message>& messages,
                     {"documents", nullptr}};
   for (const auto& [key, value] : options.variables.items()) variables[key] = value;
   try {
-    return state_->program.render(variables);
+    jinja::Variables values;
+    if (!options.variables.contains("messages"))
+      values.list.emplace_back("messages", jinja::make_list(std::move(list)));
+    for (const auto& [key, value] : variables.items())
+      values.list.emplace_back(
+          key, traced(value, key == "bos_token" || key == "eos_token" ? Origin::kTemplate
+                                                                      : Origin::kMessage));
+    TracedText prompt = state_->program.render_traced(values);
+    if (options.trust_markers) prompt.trust();
+    return prompt;
   } catch (Error& error) {
     error.add_context("chat template");
     throw;

@@ -9,6 +9,7 @@
 
 #include "formats/metadata.h"
 #include "text/tokenizer.h"
+#include "text/traced_text.h"
 
 namespace outboard::text {
 
@@ -24,6 +25,8 @@ struct Message {
 struct ChatOptions {
   bool add_generation_prompt = true;       // end with the opening of the assistant's turn
   nlohmann::ordered_json tools = nullptr;  // null: none; otherwise a list of function descriptions
+  // Text of messages may become control tokens too, as if the template had written it.
+  bool trust_markers = false;
   // More variables for the template, for example {"enable_thinking": false}.
   nlohmann::ordered_json variables = nlohmann::ordered_json::object();
 };
@@ -43,10 +46,11 @@ class ChatTemplate {
   ChatTemplate& operator=(ChatTemplate&&) noexcept;
   ~ChatTemplate();
 
-  // The prompt. Tokenize it with add_special=false when starts_with_bos(), because most templates
-  // write the bos token themselves, and parse_special=true. Throws Error when the template refuses
-  // the conversation (raise_exception) or exceeds the engine's limits.
-  std::string render(const std::vector<Message>& messages, const ChatOptions& options = {}) const;
+  // The prompt, and which of it the template wrote: Tokenizer::encode(TracedText) lets nothing else
+  // become a control token. Tokenize it with add_special=false when starts_with_bos(), because most
+  // templates write the bos token themselves. Throws Error when the template refuses the
+  // conversation (raise_exception) or exceeds the engine's limits.
+  TracedText render(const std::vector<Message>& messages, const ChatOptions& options = {}) const;
 
   // True if rendered text begins with the bos token already.
   bool starts_with_bos(std::string_view rendered) const;

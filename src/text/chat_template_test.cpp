@@ -17,10 +17,10 @@ constexpr const char* kSource =
 
 TEST(ChatTemplate, Renders) {
   const ChatTemplate chat(kSource, "<s>", "</s>");
-  const std::string text = chat.render({{.role = "user", .content = "Hi"}});
+  const std::string text = chat.render({{.role = "user", .content = "Hi"}}).bytes();
   EXPECT_EQ(text, "<s>  <user>Hi</s>\n<assistant>");
   EXPECT_TRUE(chat.starts_with_bos(text));
-  EXPECT_EQ(chat.render({}, {.add_generation_prompt = false}), "<s>");
+  EXPECT_EQ(chat.render({}, {.add_generation_prompt = false}).bytes(), "<s>");
 }
 
 TEST(ChatTemplate, SeesExtraFieldsToolsAndVariables) {
@@ -31,13 +31,13 @@ TEST(ChatTemplate, SeesExtraFieldsToolsAndVariables) {
   ChatOptions options;
   options.tools = nlohmann::ordered_json::parse(R"([{}, {}])");
   options.variables["enable_thinking"] = false;
-  EXPECT_EQ(chat.render({message}, options), "x12False");
+  EXPECT_EQ(chat.render({message}, options).bytes(), "x12False");
 }
 
 TEST(ChatTemplate, NamesTheLineOfAnError) {
   const auto message = [](const char* source) {
     try {
-      return ChatTemplate(source, "", "").render({});
+      return ChatTemplate(source, "", "").render({}).bytes();
     } catch (const Error& error) {
       return error.message();
     }

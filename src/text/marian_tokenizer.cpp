@@ -2,6 +2,8 @@
 
 #include <sentencepiece_processor.h>
 
+#include <algorithm>
+
 #include "support/error.h"
 #include "text/vocabulary.h"
 
@@ -78,6 +80,13 @@ std::vector<int32_t> MarianTokenizer::encode(std::string_view sentence) const {
   }
   ids.push_back(eos_);
   return ids;
+}
+
+bool MarianTokenizer::says_nothing(std::span<const int32_t> ids) const {
+  constexpr std::string_view kSpace = "\xE2\x96\x81";  // a piece of a space alone
+  return std::ranges::all_of(ids, [&](int32_t id) {
+    return id == unk_ || id == eos_ || is_language(token_text(id)) || token_text(id) == kSpace;
+  });
 }
 
 std::string MarianTokenizer::decode(std::span<const int32_t> ids) const {

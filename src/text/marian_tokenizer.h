@@ -28,6 +28,9 @@ class MarianTokenizer {
   // The ids of a source sentence, ended by eos(). A ">>xxx<<" at its start that is in the
   // vocabulary is the language to translate to. Pieces that the vocabulary lacks become unk().
   std::vector<int32_t> encode(std::string_view sentence) const;
+  // Whether a source (of encode) holds nothing that the model knows: a lone emoji, another script.
+  // All that a model can do with such a line is to invent one.
+  bool says_nothing(std::span<const int32_t> ids) const;
   // The text of target tokens; eos, padding and unknown tokens say nothing.
   std::string decode(std::span<const int32_t> ids) const;
 

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <string>
 
@@ -73,16 +74,17 @@ const std::array kFamilies = {
     PreTokenizerFamily{"starcoder", {kDigit, kGpt2}},
     PreTokenizerFamily{"refact", {kDigit, kGpt2}},
     PreTokenizerFamily{"codeshell", {kDigit, kGpt2}},
-    PreTokenizerFamily{"command-r", {kDigit, kGpt2}, false, false, true},
-    PreTokenizerFamily{"llama-bpe", {kLlama3}, true, true},
-    PreTokenizerFamily{"llama3", {kLlama3}, true, true},
-    PreTokenizerFamily{"llama-v3", {kLlama3}, true, true},
+    PreTokenizerFamily{"command-r", {kDigit, kGpt2}, false, false, true, "<|START_OF_TURN_TOKEN|>"},
+    PreTokenizerFamily{"llama-bpe", {kLlama3}, true, true, false, "<|begin_of_text|>"},
+    PreTokenizerFamily{"llama3", {kLlama3}, true, true, false, "<|begin_of_text|>"},
+    PreTokenizerFamily{"llama-v3", {kLlama3}, true, true, false, "<|begin_of_text|>"},
     PreTokenizerFamily{"smaug-bpe", {kLlama3}},
     PreTokenizerFamily{"dbrx", {kLlama3}},
     PreTokenizerFamily{"qwen2", {kQwen2}, false, false, true},
-    PreTokenizerFamily{"deepseek-r1-qwen", {kQwen2}},
+    PreTokenizerFamily{
+        "deepseek-r1-qwen", {kQwen2}, false, false, false, "<｜begin▁of▁sentence｜>"},
     PreTokenizerFamily{"stablelm2", {kQwen2}},
-    PreTokenizerFamily{"qwen35", {kQwen35}},
+    PreTokenizerFamily{"qwen35", {kQwen35}, false, false, false, {}, "qwen2"},
     PreTokenizerFamily{"tekken", {kTekken}, true, true},
     PreTokenizerFamily{"gpt-4o", {kGpt4o}},
     PreTokenizerFamily{"llama4", {kGpt4o}},
@@ -109,6 +111,43 @@ const PreTokenizerFamily& find_pre_tokenizer(std::string_view name) {
                   known),
       "This model splits words in a way that is not supported; choose a model of one of the "
       "families named.");
+}
+
+const PreTokenizerFamily* recognise_pre_tokenizer(
+    std::span<const std::string> merged, const std::function<bool(std::string_view)>& has_token) {
+  constexpr size_t kFew = 2000, kLooks = 10'000, kOneBrokenIn = 1000;
+  // What rules differ in: digits, contractions, capitals, marks beside letters and line ends,
+  // spaces, scripts.
+  constexpr std::string_view kProbe =
+      "It's WE'LL (foo) 1234567 x=3.14; camelCase HTTPServer  two   spaces\n\nnext\r\n\t.end!!\n"
+      " $5 #tag _a_b /path/ a-b ...?! 你好世界 日本語です 한국어 привет Привет e\u0301a\u0308 नमस्ते "
+      "½²³ ";
+  if (merged.size() < kFew) return nullptr;
+  const size_t stride = merged.size() / kLooks + 1;
+  const size_t bearable = merged.size() / stride / kOneBrokenIn;
+  const PreTokenizerFamily* best = nullptr;
+  size_t most = 0;
+  for (const PreTokenizerFamily& family : kFamilies) {
+    const PreTokenizer rule(family.patterns);
+    const size_t pieces = rule.split(kProbe).size();
+    if (pieces <= most) continue;  // a family with the same patterns, say
+    size_t broken = 0;
+    for (size_t at = 0; at < merged.size() && broken <= bearable; at += stride)
+      if (rule.split(merged[at]).size() > 1) ++broken;
+    if (broken > bearable) continue;
+    best = &family;
+    most = pieces;
+  }
+  if (best == nullptr) return nullptr;
+  const PreTokenizerFamily* unmarked = nullptr;
+  for (const PreTokenizerFamily& family : kFamilies) {
+    if (family.patterns != best->patterns) continue;
+    if (!family.marker.empty() && has_token(family.marker)) return &family;
+    if (family.marker.empty() && unmarked == nullptr) unmarked = &family;
+  }
+  if (unmarked != nullptr) best = unmarked;
+  // Files that name no rule are old ones.
+  return best->predecessor.empty() ? best : &find_pre_tokenizer(best->predecessor);
 }
 
 }  // namespace outboard::text

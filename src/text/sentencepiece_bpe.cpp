@@ -25,9 +25,9 @@ class SentencePieceBpe final : public SentencePieceTokenizer {
       : SentencePieceTokenizer(metadata, bpe_defaults()) {}
 
  protected:
-  void encode_plain(std::string_view text, bool follows_special,
+  void encode_plain(std::string_view text, bool space_in_front,
                     std::vector<int32_t>& ids) const override {
-    const std::string normal = normalize(text, adds_space_prefix() && follows_special);
+    const std::string normal = normalize(text, space_in_front);
     MergeScratch scratch;
     std::vector<Symbol>& symbols = scratch.symbols;
     symbols.reserve(normal.size());

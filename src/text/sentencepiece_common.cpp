@@ -32,7 +32,7 @@ SentencePieceTokenizer::SentencePieceTokenizer(const formats::Metadata& metadata
   size_t bytes = 0;
   for (size_t i = 0; i < vocabulary().size(); ++i) {
     const auto id = static_cast<int32_t>(i);
-    if (vocabulary().type(id) == TokenType::kUserDefined)
+    if (vocabulary().type(id) == TokenType::kUserDefined && !vocabulary().is_added(id))
       user_defined_.add(escape_spaces(vocabulary().text(id)), id);
     if (vocabulary().type(id) != TokenType::kByte) continue;
     int32_t& slot = byte_tokens_[parse_byte_token(vocabulary().text(id))];

@@ -42,9 +42,9 @@ class SentencePieceUnigram final : public SentencePieceTokenizer {
   }
 
  protected:
-  void encode_plain(std::string_view text, bool follows_special,
+  void encode_plain(std::string_view text, bool space_in_front,
                     std::vector<int32_t>& ids) const override {
-    const std::string normal = normalize(text, adds_space_prefix() && follows_special);
+    const std::string normal = normalize(text, space_in_front);
     struct Best {
       float score = 0;
       int32_t id = -1;          // of the token that ends here; -1: unknown

@@ -21,7 +21,24 @@ utf8proc_category_t category(char32_t c) {
   return utf8proc_category(static_cast<utf8proc_int32_t>(c));
 }
 
-bool is_space(char32_t c) { return c == ' ' || c == '\t' || c == 0xA0 || c == 0x3000; }
+bool is_space(char32_t c) {
+  return (c >= 9 && c <= 13) || category(c) == UTF8PROC_CATEGORY_ZS ||
+         category(c) == UTF8PROC_CATEGORY_ZL || category(c) == UTF8PROC_CATEGORY_ZP || c == 0x85;
+}
+// Characters of other kinds that show nothing: joiners, fillers, the empty braille cell.
+bool is_invisible(char32_t c) {
+  switch (category(c)) {
+    case UTF8PROC_CATEGORY_CC:
+    case UTF8PROC_CATEGORY_CF:
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_CN:
+    case UTF8PROC_CATEGORY_CO:
+      return true;
+    default:
+      return c == 0x115F || c == 0x1160 || c == 0x2800 || c == 0x3164 || c == 0xFFA0;
+  }
+}
 bool ends_sentence(char32_t c) { return c == '.' || c == '!' || c == '?' || c == 0x2026; }
 bool ends_sentence_anywhere(char32_t c) { return c == 0x3002 || c == 0xFF01 || c == 0xFF1F; }
 bool closes(char32_t c) {
@@ -106,6 +123,35 @@ std::vector<std::string_view> split_sentences(std::string_view line) {
   }
   cut(line.size());
   return sentences;
+}
+
+bool is_blank(std::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    const DecodedCharacter c = character_at(text, at);
+    if (!is_space(c.code) && !is_invisible(c.code)) return false;
+    at += c.length;
+  }
+  return true;
+}
+
+bool has_words(std::string_view text) {
+  for (size_t at = 0; at < text.size();) {
+    const DecodedCharacter c = character_at(text, at);
+    switch (category(c.code)) {
+      case UTF8PROC_CATEGORY_LU:
+      case UTF8PROC_CATEGORY_LL:
+      case UTF8PROC_CATEGORY_LT:
+      case UTF8PROC_CATEGORY_LM:
+      case UTF8PROC_CATEGORY_LO:
+      case UTF8PROC_CATEGORY_ND:
+      case UTF8PROC_CATEGORY_NL:
+      case UTF8PROC_CATEGORY_NO:
+        return true;
+      default:
+        at += c.length;
+    }
+  }
+  return false;
 }
 
 std::pair<std::string_view, std::string_view> cut_in_two(std::string_view text) {

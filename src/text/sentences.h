@@ -1,4 +1,4 @@
-// Cutting long texts where sentences end.
+// Cutting long texts where sentences end; texts that say nothing.
 #pragma once
 
 #include <string_view>
@@ -17,5 +17,10 @@ std::vector<std::string_view> split_sentences(std::string_view line);
 // the middle half, else at the space nearest to the middle, else between two characters. The first
 // part is never empty; the second is, when the text is a single character.
 std::pair<std::string_view, std::string_view> cut_in_two(std::string_view text);
+
+// Nothing that could be seen or said: spaces of any kind, controls, marks that show nothing alone.
+bool is_blank(std::string_view text);
+// A letter or a digit of any script.
+bool has_words(std::string_view text);
 
 }  // namespace outboard::text

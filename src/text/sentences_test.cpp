@@ -35,6 +35,21 @@ TEST(SplitSentences, OtherScripts) {
   EXPECT_THAT(split_sentences("bad \xFF bytes. Go on."), ElementsAre("bad \xFF bytes.", "Go on."));
 }
 
+TEST(IsBlank, KnowsWhatShowsNothing) {
+  for (const std::string_view text :
+       {"", " ", "\t\r", "\u00a0", "\u3000\u2009", "\u200b\ufeff", "\u2028", "\u0085", "\f\v",
+        "\u00ad", "\x07", "\u202e\u2069", "\u2800", "\u3164", "\u180e\u034f", "\ue000"})
+    EXPECT_TRUE(is_blank(text)) << text;
+  EXPECT_TRUE(is_blank(std::string_view("\0", 1)));
+  for (const std::string_view text : {"a", "-", "...", "\xFF", "。", "😀", "é", " 1", "e\u0301"})
+    EXPECT_FALSE(is_blank(text)) << text;
+}
+
+TEST(HasWords, LettersAndDigitsOfAnyScript) {
+  for (const std::string_view text : {"a", "😀 1", "漢", "ß", "٣"}) EXPECT_TRUE(has_words(text));
+  for (const std::string_view text : {"", "-", "😀", "...", "\xFF"}) EXPECT_FALSE(has_words(text));
+}
+
 TEST(CutInTwo, PrefersClausesThenSpaces) {
   EXPECT_THAT(cut_in_two("we came early, but nobody was there"),
               Pair("we came early,", "but nobody was there"));

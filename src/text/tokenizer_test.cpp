@@ -95,6 +95,8 @@ TEST(Tokenizer, RefusesBadMetadata) {
   EXPECT_THAT(failure(metadata), HasSubstr("\"z\""));
   metadata = small_bpe();
   metadata.set("tokenizer.ggml.bos_token_id", uint32_t{11});
+  EXPECT_THAT(Tokenizer::from_metadata(metadata)->notes(), ElementsAre(HasSubstr("taken as none")));
+  metadata.set("tokenizer.ggml.add_bos_token", true);
   EXPECT_THAT(failure(metadata), HasSubstr("below 11"));
   metadata = small_sentencepiece();
   metadata.set("tokenizer.ggml.scores", MetadataArray{std::vector<float>{1}});

@@ -55,6 +55,9 @@ Vocabulary::Vocabulary(const formats::Metadata& metadata) {
       types_[i] = types[i] == 0 ? TokenType::kNormal : static_cast<TokenType>(types[i]);
     }
   }
+  for (size_t i = 0; i < types_.size(); ++i)
+    if (types_[i] == TokenType::kNormal || types_[i] == TokenType::kByte)
+      last_trained_ = static_cast<int32_t>(i);
   if (metadata.contains(kScores)) {
     scores_ = metadata.get_floats_or_empty(kScores);
     if (scores_.size() != tokens.size())

@@ -35,6 +35,9 @@ class Vocabulary {
   float score(int32_t id) const { return scores_.empty() ? 0 : scores_[static_cast<size_t>(id)]; }
   bool has_scores() const { return !scores_.empty(); }
   size_t longest() const { return longest_; }  // bytes
+  // Whether a token was added behind the vocabulary that was trained, as turn markers are in chat
+  // models. (SentencePiece puts the symbols that its own trainer was given before all pieces.)
+  bool is_added(int32_t id) const { return id > last_trained_; }
 
   // -1 if no token has this text. Of equal texts the first is found; empty ones never are.
   int32_t find(std::string_view text) const;
@@ -54,6 +57,7 @@ class Vocabulary {
   };
   std::vector<Slot> slots_;  // open addressing, a power of two
   size_t longest_ = 0;
+  int32_t last_trained_ = -1;  // the last normal or byte token
 };
 
 }  // namespace outboard::text

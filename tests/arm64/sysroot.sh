@@ -9,7 +9,7 @@ sysroot=$root/build/arm64-sysroot
 packages=(libfmt-dev libfmt9 libpcre2-dev libpcre2-8-0 libutf8proc-dev libutf8proc2 libsentencepiece-dev
   libsentencepiece0 libgtest-dev
   libgmock-dev nlohmann-json3-dev libyaml-cpp-dev libyaml-cpp0.7 libzip-dev libzip4
-  libbz2-1.0 libssl3 zlib1g)
+  libbz2-1.0 libssl-dev libssl3 zlib1g)
 stamp=$sysroot/packages
 [[ $(cat "$stamp" 2>/dev/null) == "${packages[*]}" ]] && exit 0
 

@@ -53,6 +53,24 @@ def test_logits(path, tmp_path):
     check_logits(path, tmp_path, 64)
 
 
+@pytest.mark.parametrize("card, name, units, gib", [("xt", "RX 7900 XT", 84, 20), ("gre", "RX 7900 GRE", 80, 16)])
+def test_sisters(card, name, units, gib, folder):
+    """The cards with less: what is there comes from the card, and the text is the same."""
+    path = folder / "llama-small.gguf"
+    make_model.make("llama-small", path, "Q8_0")
+    arguments = ("run", path, "-p", "the rain in the other on", "--raw", "--temp", 0, "-n", 16)
+    result = run(*arguments, "--device", f"sim:{card}", "--strict")
+    assert f"simulated {name}, {units} CUs, {gib} GiB" in result.err, result.err
+    assert "strict: 0 rules broken" in result.err, result.err
+    assert result.out == run(*arguments, "--device", "cpu").out
+    assert f"{name}: {gib * 1024 - 16} MiB, {units} compute units of 96" in run("doctor", "--device", f"sim:{card}").out
+
+
+def test_no_such_sister():
+    result = run("doctor", "--device", "sim:xtt", ok=False)
+    assert "no simulated card is called \"xtt\"" in result.err and "xtx, xt and gre" in result.err
+
+
 def layers_of(path):
     names = [tensor["name"] for tensor in run_json("inspect", path)["tensors"]]
     return 1 + max(int(name.split(".")[1]) for name in names if name.startswith("blk."))

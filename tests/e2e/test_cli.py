@@ -1,5 +1,6 @@
 """Every subcommand as a person or a script would use it."""
 import json
+import os
 import re
 
 import numpy as np
@@ -27,6 +28,16 @@ def test_wrong_words_are_refused():
     run("run", "smollm2", "--threads", "-3", "-p", "x", ok=False)
     assert "-p TEXT" in run("run", "smollm2", ok=False).err
     assert "auto" in run("run", "smollm2", "-p", "x", "--device", "tpu", ok=False).err
+
+
+def test_more_threads_than_processors_are_not_started():
+    """Whatever -t says: threads that wait for each other's core would take seconds a token."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    result = run("run", SMOLLM2, "-p", "Hi", "-n", "4", "--temp", "0", "--device", "cpu", "-t", "1000")
+    words = f"{usable} processor" + ("s" if usable > 1 else "")
+    assert f"--threads 1000: this process may use {words}; " in result.err
+    few = run("run", SMOLLM2, "-p", "Hi", "-n", "4", "--temp", "0", "--device", "cpu", "-t", "1")
+    assert "--threads" not in few.err and few.out == result.out
 
 
 def test_run_streams_text_and_tells_speed():

@@ -77,9 +77,12 @@ def opus(tmp_path_factory):
     shutil.rmtree(folder)
 
 
+SENTENCES = int(os.environ.get("OUTBOARD_SENTENCES", 120))
+
+
 @pytest.mark.parametrize("beams", [1, 4, 6])
 def test_same_as_ctranslate2(opus, beams):
-    lines = lines_of(500, seed=beams)
+    lines = lines_of(SENTENCES, seed=beams)
     theirs = opus.ctranslate2(lines, beams)
     # The sentences differ, and end by themselves.
     lengths = [len(r.hypotheses[0]) for r in theirs]

@@ -121,6 +121,62 @@ def test_target_languages(folder):
             == run("translate", model, long, "--to", "fra", "--device", "cpu").out)
 
 
+# What holds nothing that the model could translate: blanks and controls of every kind, and what no piece covers.
+NOTHING = [" ", "\t", "\u00a0", "\u3000", "\u2009", "\u200b", "\ufeff", "\u2028", "\u0085", "\f", "\v", "\u00ad", "\0", "\x07", "\u00a0 ", "\u202e", "\u2800",
+           "\u3164", "😀", "👩‍👩‍👧", "❤️", "😀 😀", "𓀀"]
+
+
+def test_lines_that_say_nothing_stay_empty(model, expected):
+    lines = [LINES[0] if i % 2 else line for i, line in enumerate(l for n in NOTHING for l in (n, ""))]
+    assert translate(model, "\n".join(lines) + "\n") == ("\n" + expected[0]) * len(NOTHING)
+    for line in map(json.loads, translate(model, "\n".join(NOTHING) + "\n", "--json").split("\n")[:-1]):
+        assert (line["text"], line["tokens"], line["source_tokens"]) == ("", [], 0)
+    # Words that are missed are told, once.
+    result = run("translate", model, "漢字", "𓀀𓀁", "😀", "--device", "cpu")
+    assert result.out == "\n\n\n" and result.err.count("nothing that the model knows") == 1
+    # What the model knows is translated, whatever stands beside it.
+    assert translate(model, "😀 " + LINES[0] + "\u200b") != "\n"
+
+
+def test_tokens_of_languages_and_what_looks_like_them(folder):
+    model = convert(folder, "quoting", (">>fra<<", ">>deu<<", ">>cmn_Hans<<"))
+    line = LINES[0]
+
+    def ask(text, *options):
+        result = run("translate", model, text, "--device", "cpu", *options)
+        return result.out, [l for l in result.err.splitlines() if l.startswith("outboard: ")]
+
+    german = ask(line, "--to", "deu")[0]
+    for text in (">>fra<<" + line, ">>fra<<  " + line, "  >>fra<< " + line):
+        assert ask(text, "--to", "deu") == ask(line, "--to", "fra")
+    assert ask(">>cmn_Hans<< " + line) == ask(line, "--to", "cmn_Hans")
+    # A quotation is text: --to holds.
+    for text in (">> " + line + " << x", ">>a b<< " + line, ">><< " + line, ">>fra << " + line, "x >>fra<< " + line):
+        source = json.loads(ask(text, "--to", "deu", "--json")[0])
+        whole = json.loads(ask(">>deu<< " + text, "--json")[0])
+        assert (source["text"], source["source_tokens"], ask(text, "--to", "deu")[1]) == (whole["text"], whole["source_tokens"], [])
+    # One that nobody knows is told: refused, or taken as text where --to says what to do.
+    err = run("translate", model, ">>xxx<< " + line, "--device", "cpu", ok=False).err
+    assert ">>xxx<<" in err and "fra, deu, cmn_Hans" in err
+    result = run("translate", model, "--to", "deu", "--device", "cpu", stdin=f">>xxx<< {line}\n>>xxx<< {line}\n{line}\n".encode())
+    assert result.err.count(">>xxx<<") == 1 and "fra, deu, cmn_Hans" in result.err and result.out.endswith(german)
+    # Lines that say nothing need no language.
+    assert translate(model, f"\n \n>>fra<< {line}\n>>fra<<\n") == "\n\n" + ask(line, "--to", "fra")[0] + "\n"
+
+
+def test_a_model_of_one_language_tells_of_tokens(model, expected):
+    result = run("translate", model, ">>fra<< " + LINES[0], "--device", "cpu")
+    assert ">>fra<<" in result.err and "one language only" in result.err and result.out != "\n"
+    assert "one language" not in run("translate", model, ">> x << " + LINES[0], "--device", "cpu").err
+
+
+def test_a_closed_standard_error_changes_nothing(model, expected, folder):
+    for stderr in ("2>&-", "2>/dev/full"):
+        out = folder / "closed.txt"
+        subprocess.run(["bash", "-c", f"{OUTBOARD} translate {model} --device cpu -o {out} '{LINES[0]}' {stderr}"], check=True)
+        assert out.read_text() == expected[0]
+
+
 def test_the_wrong_kind_of_model(model):
     assert "outboard translate" in run("run", model, "-p", "x", "--device", "cpu", ok=False).err
     assert "outboard run" in run("translate", "smollm2", "x", "--device", "cpu", ok=False).err
@@ -155,17 +211,21 @@ def test_answers_before_more_is_asked(model, expected):
 def test_interrupt_leaves_whole_lines(model, expected, folder):
     out = folder / "interrupted.txt"
     child = start(model, "-o", str(out), "--batch", "2")
-    child.stdin.write(("\n".join(LINES * 3) + "\n").encode())
+    text = ("\n".join(LINES) + "\n").encode()
+    times = 60000 // len(text)  # what a pipe holds, and more than is translated within a look
+    child.stdin.write(text * times)
     child.stdin.flush()
     deadline = time.time() + 60
-    while time.time() < deadline and (not out.exists() or out.read_text().count("\n") < 3):
+    # It is written beside its name until it is whole.
+    while time.time() < deadline and not any(p.read_text().count("\n") >= 3 for p in folder.glob("interrupted.txt.part*")):
         time.sleep(0.01)
+    assert not out.exists()
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=30)
     assert child.returncode == 1
     assert b"stopped after" in err and b"whole" in err
     written = out.read_text()
-    assert written.endswith("\n") and "".join(expected * 3).startswith(written)
+    assert written.endswith("\n") and "".join(expected * times).startswith(written)
     # Waiting for input, it stops at once.
     child = start(model)
     time.sleep(0.5)

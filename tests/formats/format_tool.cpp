@@ -23,7 +23,7 @@ constexpr const char* kUsage =
     "format_tool dequantize TYPE IN OUT        blocks to float32\n"
     "format_tool dequantize-half TYPE IN OUT   blocks to float16\n"
     "format_tool quantize TYPE IN OUT          float32 to blocks\n"
-    "format_tool dump MODEL                    metadata and tensors as JSON\n"
+    "format_tool dump MODEL                    metadata, tensors, unknown, notes as JSON\n"
     "format_tool tensor MODEL NAME OUT         one tensor's bytes\n"
     "format_tool types MODEL MIX               the type each tensor gets in a mix, as JSON\n"
     "format_tool convert MODEL OUT MIX         the model as a GGUF file in a mix of types\n";
@@ -103,7 +103,10 @@ json to_json(const MetadataArray& array) {
 
 void dump(const std::string& path) {
   const Model model = open_model(path);
-  json out = {{"metadata", json::object()}, {"tensors", json::object()}};
+  json out = {{"metadata", json::object()},
+              {"tensors", json::object()},
+              {"unknown", model.unknown},
+              {"notes", model.notes}};
   for (const auto& [key, value] : model.metadata.entries()) {
     out["metadata"][key] = std::visit(
         [](const auto& held) { return element_to_json<std::decay_t<decltype(held)>>(held); },

@@ -21,8 +21,10 @@ def split(pattern):
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
 
 
-def byte_level_tokenizer(pre_tokenizer, vocabulary=400, bos=None):
-    tokenizer = Tokenizer(models.BPE())
+def byte_level_tokenizer(pre_tokenizer, vocabulary=400, bos=None, ignore_merges=False, normalizer=None):
+    tokenizer = Tokenizer(models.BPE(ignore_merges=ignore_merges))
+    if normalizer:
+        tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizer
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.train_from_iterator(TEXT, trainers.BpeTrainer(
@@ -40,8 +42,8 @@ def byte_level_tokenizer(pre_tokenizer, vocabulary=400, bos=None):
     return tokenizer
 
 
-def character_tokenizer():
-    """As transformers makes SentencePiece's BPE over for Llama 2 and Gemma."""
+def character_tokenizer(gemma=False):
+    """As transformers makes SentencePiece's BPE over for Llama 2, or Gemma."""
     trained = Tokenizer(models.BPE(unk_token="<unk>"))
     trained.normalizer = normalizers.Replace(" ", "▁")
     trained.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
@@ -55,6 +57,10 @@ def character_tokenizer():
     data["normalizer"] = {"type": "Sequence", "normalizers": [
         {"type": "Prepend", "prepend": "▁"},
         {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]}
+    if gemma:
+        data["normalizer"] = data["normalizer"]["normalizers"][1]
+        data["pre_tokenizer"] = {"type": "Split", "pattern": {"String": " "},
+                                 "behavior": "MergedWithPrevious", "invert": False}
     data["post_processor"] = None
     tokenizer = Tokenizer.from_str(json.dumps(data))
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -141,7 +147,7 @@ def write_family(folder, family, parts=1):
             "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
             "original_max_position_embeddings": 256})
         tensors = llama_tensors(rng, vocabulary, np.float16)
-        args = (byte_level_tokenizer(split(LLAMA3), bos="<|begin|>"), bos, {"eos_token_id": [397, 1]})
+        args = (byte_level_tokenizer(split(LLAMA3), bos="<|begin|>", ignore_merges=True), bos, {"eos_token_id": [397, 1]})
     elif family == "mistral":
         config = base_config("mistral", vocabulary, rope_theta=10000.0)
         tensors = llama_tensors(rng, vocabulary)
@@ -149,19 +155,19 @@ def write_family(folder, family, parts=1):
     elif family == "qwen2":
         config = base_config("qwen2", vocabulary, tie_word_embeddings=True)
         tensors = llama_tensors(rng, vocabulary, biases=True, tied=True)
-        args = (byte_level_tokenizer(split(QWEN2)), bos, None)
+        args = (byte_level_tokenizer(split(QWEN2), normalizer=normalizers.NFC()), bos, None)
     elif family == "qwen3":
         config = base_config("qwen3", vocabulary, head_dim=32)
         tensors = llama_tensors(rng, vocabulary, head_dim=32,
                                 norms=("self_attn.q_norm", "self_attn.k_norm"))
-        args = (byte_level_tokenizer(split(QWEN2)), bos, None)
+        args = (byte_level_tokenizer(split(QWEN2), normalizer=normalizers.NFC()), bos, None)
     elif family == "gemma3_text":
         config = base_config("gemma3_text", vocabulary, head_dim=32, sliding_window=64,
                              rope_local_base_freq=10000.0)
         tensors = llama_tensors(rng, vocabulary + 8, head_dim=32, tied=True, norms=(
             "self_attn.q_norm", "self_attn.k_norm", "pre_feedforward_layernorm",
             "post_feedforward_layernorm"))
-        args = (character_tokenizer(), chars, None)
+        args = (character_tokenizer(gemma=True), chars, None)
     else:
         config = {"model_type": "gpt2", "n_embd": WIDTH, "n_layer": LAYERS, "n_head": HEADS,
                   "n_positions": 32, "vocab_size": vocabulary, "layer_norm_epsilon": 1e-5,

@@ -224,7 +224,7 @@ BAD = [
     ("tokenizer.json", lambda d: d["model"].update(type="WordPiece"), "model.type: found"),
     ("tokenizer.json", lambda d: d["model"].update(vocab={"a": -1}), "token \"a\": expected an id"),
     ("tokenizer.json", lambda d: d["pre_tokenizer"]["pretokenizers"][0]["pattern"].update(
-        Regex="x+"), "pre_tokenizer: found the pattern x"),
+        Regex="x+"), "pre_tokenizer: found the pattern \"x+\""),
     ("tokenizer_config.json", lambda d: d.update(add_bos_token=3, chat_template=4), "chat_template"),
 ]
 

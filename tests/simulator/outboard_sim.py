@@ -108,9 +108,10 @@ class Outcome:
 
 def run(code, arguments=(), grid=(1, 1, 1), block=(32, 1, 1), *, wave64=False, strict=True, caches=False,
         threads=1, vgprs=64, lds=0, scratch=0, float_mode=0xF0, ieee=False, dx10_clamp=True, group_ids="xyz",
-        user_sgprs=(), limit=10_000_000, name="kernel", check_regions=True, read_only=()):
+        user_sgprs=(), initial_sgprs=16, privileged=False, limit=10_000_000, name="kernel", check_regions=True, read_only=()):
     """Arguments: arrays (their address) or Python ints (64 bits), one after the other, 8 bytes each.
-    s[0:1] points at them; user_sgprs follow from s2, then the workgroup ids."""
+    s[0:1] points at them; user_sgprs follow from s2. The workgroup ids are the last of `initial_sgprs`
+    (gfx1100 wants 16 loaded): s13 to s15 when there are three, s15 when there is one."""
     code_buffer = np.zeros(len(code) + 8192, np.uint8)
     start = -code_buffer.ctypes.data % 4096
     code_buffer[start:start + len(code)] = np.frombuffer(code, np.uint8)
@@ -124,8 +125,8 @@ def run(code, arguments=(), grid=(1, 1, 1), block=(32, 1, 1), *, wave64=False, s
     launch = Launch(size=ctypes.sizeof(Launch), threads=threads,
                     flags=WAVE64 * wave64 | STRICT * strict | CACHES * caches,
                     code=code_buffer.ctypes.data + start, code_bytes=len(code),
-                    pgm_rsrc1=rsrc1(vgprs, wave64, float_mode, ieee, dx10_clamp),
-                    pgm_rsrc2=rsrc2(2 + len(user_sgprs), group_ids), lds_bytes=lds, scratch_bytes=scratch,
+                    pgm_rsrc1=rsrc1(vgprs, wave64, float_mode, ieee, dx10_clamp) | privileged << 20,
+                    pgm_rsrc2=rsrc2(initial_sgprs - len(group_ids), group_ids), lds_bytes=lds, scratch_bytes=scratch,
                     kernel_arguments=kernargs.ctypes.data, instruction_limit=limit, name=name.encode())
     launch.workgroups[:] = (tuple(grid) + (1, 1))[:3]
     launch.workgroup_size[:] = (tuple(block) + (1, 1))[:3]

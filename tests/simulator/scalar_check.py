@@ -30,11 +30,11 @@ ELSEWHERE = {"s_movrels_b32", "s_movrels_b64", "s_movreld_b32", "s_movreld_b64",
 
 PROLOGUE = """
 s_load_b128 s[4:7], s[0:1], 0x0
-s_lshl_b32 s8, s2, 6
+s_lshl_b32 s8, s15, 6
 s_load_b32 s9, s[0:1], 0x10
 s_waitcnt lgkmcnt(0)
 s_load_b512 s[64:79], s[4:5], s8
-s_mul_i32 s9, s9, s2
+s_mul_i32 s9, s9, s15
 s_add_u32 s6, s6, s9
 s_addc_u32 s7, s7, 0
 v_mov_b32_e32 v1, 0

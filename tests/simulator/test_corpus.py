@@ -15,6 +15,8 @@ import pytest
 OUTBOARD = os.environ["OUTBOARD"]
 SOURCES = Path(__file__).parent / "corpus"
 FLAGS = ["-O2", "-ffp-contract=off", "-w"]
+DEVICE = ["-x", "hip", "--offload-arch=gfx1100", "--cuda-device-only", "--no-gpu-bundle-output", "-nogpulib",
+          "-nogpuinc", "-munsafe-fp-atomics", *FLAGS]
 THREADS = 512  # in workgroups of 256
 
 
@@ -28,9 +30,7 @@ def built(tmp_path_factory):
         if name in done:
             return done[name]
         device, host = folder / f"{name}.co", folder / f"{name}.so"
-        subprocess.run(["clang-19", "-x", "hip", "--offload-arch=gfx1100", "--cuda-device-only",
-                        "--no-gpu-bundle-output", "-nogpulib", "-nogpuinc", "-munsafe-fp-atomics", *FLAGS,
-                        SOURCES / f"{name}.cpp", "-o", device], check=True)
+        subprocess.run(["clang-19", *DEVICE, SOURCES / f"{name}.cpp", "-o", device], check=True)
         library = None
         if name != "lanes":
             driver = folder / "driver.cpp"
@@ -122,6 +122,40 @@ def test_same_as_the_host(name, built, tmp_path):
                          f"host {host[at // 8 * 8:at // 8 * 8 + 8].tobytes().hex()}")
     print(f"{len(names)} kernels")
     assert not wrong, f"{len(wrong)} of {len(names)}:\n" + "\n".join(wrong[:40])
+
+
+def without_work_arounds(name, folder):
+    """A code object for wave64 in which nobody waits for the ALUs, and the kernels that did."""
+    text = subprocess.run(["clang-19", *DEVICE, "-mwavefrontsize64", "-S", SOURCES / f"{name}.cpp", "-o", "-"],
+                          check=True, capture_output=True, text=True).stdout
+    waiting = [kernel for kernel, body in re.findall(r"^(\w+): +; @\1$(.*?)^\.Lfunc_end", text, re.DOTALL | re.MULTILINE)
+               if "s_waitcnt_depctr" in body]
+    source, code = folder / f"{name}.s", folder / f"{name}.co"
+    source.write_text("\n".join(line for line in text.splitlines() if "s_waitcnt_depctr" not in line))
+    subprocess.run(["clang-19", "-target", "amdgcn-amd-amdhsa", "-mcpu=gfx1100", "-mwavefrontsize64", source, "-o", code],
+                   check=True)
+    return code, waiting
+
+
+@pytest.mark.parametrize("name, least", [("floats", 6), ("programs", 3)])
+def test_what_llvm_works_around(name, least, tmp_path):
+    """Wave64: what LLVM compiles breaks no rule; without its waits for the ALUs, kernels do."""
+    right = tmp_path / "right.co"
+    subprocess.run(["clang-19", *DEVICE, "-mwavefrontsize64", SOURCES / f"{name}.cpp", "-o", right], check=True)
+    wrong, waiting = without_work_arounds(name, tmp_path)
+    arrays = [inputs(seed) for seed in (1, 2, 3)]
+    for kernel in kernels(name):
+        run_device(right, kernel, arrays, THREADS * 16, tmp_path)  # fails where a rule is broken
+    reported = []
+    for kernel in waiting:
+        try:
+            run_device(wrong, kernel, arrays, THREADS * 16, tmp_path)  # the path may not be taken
+        except AssertionError as broken:
+            rules = set(re.findall(r'"rule": "([\w-]+)"', str(broken)))
+            assert rules <= {"transcendental-use", "mask-write", "partial-forwarding"}, (kernel, rules)
+            reported.append(kernel)
+    print(f"{len(reported)} kernels need LLVM's waits")
+    assert len(reported) >= least
 
 
 # --- Lanes together ---

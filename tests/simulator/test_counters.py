@@ -15,7 +15,7 @@ READ = """
   s_load_b128 s[4:7], s[0:1], 0x0
   v_lshlrev_b32_e32 v1, 4, v0
   s_waitcnt lgkmcnt(0)
-  s_lshl_b32 s8, s2, 9
+  s_lshl_b32 s8, s13, 9
   s_and_b32 s8, s8, s6
   v_add_nc_u32_e32 v1, s8, v1
   global_load_b128 v[4:7], v1, s[4:5]
@@ -106,9 +106,9 @@ MIXED = """
   s_load_b128 s[4:7], s[0:1], 0x0
   v_lshlrev_b32_e32 v1, 2, v0
   s_waitcnt lgkmcnt(0)
-  s_lshl_b32 s8, s2, 8
-  s_mulk_i32 s2, 0x1357
-  s_and_b32 s9, s2, 63
+  s_lshl_b32 s8, s13, 8
+  s_mulk_i32 s13, 0x1357
+  s_and_b32 s9, s13, 63
 again:
   v_add_nc_u32_e32 v2, s8, v1
   v_mul_lo_u32 v3, v2, s9

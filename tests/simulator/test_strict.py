@@ -6,7 +6,7 @@ import pytest
 import outboard_sim as sim
 from outboard_sim import assemble
 
-# s[4:5]: first argument, v1: four times the thread's number. s2: workgroup.
+# s[4:5]: first argument, v1: four times the thread's number. s13: workgroup.
 START = """
   s_load_b64 s[4:5], s[0:1], 0x0
   v_lshlrev_b32_e32 v1, 2, v0
@@ -95,11 +95,11 @@ CASES = [
   s_mov_b32 exec_lo, s8
   global_store_b32 v1, v2, s[4:5]"""),
     case("scalar_address_never_written", "uninitialized-sgpr", START + """
-  {s_nop 0|s_mov_b64 s[10:11], s[4:5]}
-  s_cmp_eq_u32 s2, 0
+  {s_nop 0|s_mov_b64 s[20:21], s[4:5]}
+  s_cmp_eq_u32 s13, 0
   s_cbranch_scc0 done
-  s_mov_b64 s[12:13], s[10:11]
-  global_store_b32 v1, v0, s[12:13]
+  s_mov_b64 s[22:23], s[20:21]
+  global_store_b32 v1, v0, s[22:23]
 done:"""),
     case("jump_decided_by_unwritten_vcc", "uninitialized-sgpr", START + """
   {s_nop 0|v_cmp_gt_u32_e32 vcc_lo, 16, v0}
@@ -151,12 +151,12 @@ done:"""),
   s_waitcnt lgkmcnt(0)
   global_store_b32 v1, v0, s[4:5]""", lds=512),
     case("workgroups_write_the_same_word", "race-between-workgroups", START + """
-  s_lshl_b32 s6, s2, 7
+  s_lshl_b32 s6, s13, 7
   v_add_nc_u32_e32 v2, {0|s6}, v1
-  v_mov_b32_e32 v3, s2
+  v_mov_b32_e32 v3, s13
   global_store_b32 v2, v3, s[4:5]""", grid=(2,)),
     case("workgroup_reads_what_another_writes", "race-between-workgroups", START + """
-  s_lshl_b32 s6, s2, 7
+  s_lshl_b32 s6, s13, 7
   v_add_nc_u32_e32 v2, s6, v1
   v_add_nc_u32_e32 v4, {128|0x400}, v2
   global_store_b32 v2, v1, s[4:5]
@@ -172,7 +172,7 @@ done:"""),
     case("flag_raised_before_the_data_arrived", "race-between-workgroups", START + """
   v_mov_b32_e32 v2, 0
   v_mov_b32_e32 v3, 1
-  s_cmp_eq_u32 s2, 0
+  s_cmp_eq_u32 s13, 0
   s_cbranch_scc0 reader
   global_store_b32 v2, v3, s[4:5] offset:256
   {s_nop 0|s_waitcnt_vscnt null, 0x0}
@@ -192,7 +192,7 @@ reader:
     case("caches_not_invalidated_after_the_flag", "race-between-workgroups", START + """
   v_mov_b32_e32 v2, 0
   v_mov_b32_e32 v3, 1
-  s_cmp_eq_u32 s2, 0
+  s_cmp_eq_u32 s13, 0
   s_cbranch_scc0 reader
   global_store_b32 v2, v3, s[4:5] offset:256
   s_waitcnt_vscnt null, 0x0
@@ -212,6 +212,135 @@ reader:
     case("register_past_the_allocation", "vgpr-out-of-range", START + """
   v_mov_b32_e32 {v40|v15}, 5
   global_store_b32 v1, {v40|v15}, s[4:5]""", vgprs=16),
+]
+
+
+
+def altered(line, bit, value, width=9):
+    """The words of an instruction with one field changed: what llvm-mc refuses to write."""
+    code = int.from_bytes(assemble(line), "little")
+    code = code & ~((1 << width) - 1 << bit) | value << bit
+    return ".long " + ", ".join(hex(code >> 32 * i & 0xFFFFFFFF) for i in range(2))
+
+
+def fill(first, last):
+    return "\n".join(f"  v_mov_b32_e32 v{n}, 0" for n in range(first, last + 1))
+
+
+WAVE64 = {"wave64": True, "block": (64, 1, 1)}
+
+# Sequences and operands that the chip gets wrong; LLVM keeps its own code from them.
+CASES += [
+    case("transcendental_used_at_once", "transcendental-use", START + """
+  v_rcp_f32_e32 v2, v1
+  {s_nop 0|s_waitcnt_depctr 0xfff}
+  v_add_f32_e32 v2, 1.0, v2
+  global_store_b32 v1, v2, s[4:5]"""),
+    case("transcendental_used_by_the_next_one", "transcendental-use", START + """
+  v_rcp_f32_e32 v2, v1
+  {v_nop|s_waitcnt_depctr 0xfff}
+  v_exp_f32_e32 v2, v2
+  global_store_b32 v1, v2, s[4:5]"""),
+    case("five_instructions_are_too_few", "transcendental-use", START + """
+  v_rcp_f32_e32 v2, v1
+  v_nop
+  v_sqrt_f32_e32 v3, v1
+  v_nop
+  v_nop
+  v_nop
+  {s_nop 0|v_nop}
+  v_add_f32_e32 v2, 1.0, v2
+  global_store_b32 v1, v2, s[4:5]"""),
+    case("a_memory_instruction_settles_it", "transcendental-use", START + """
+  v_rcp_f32_e32 v2, v1
+  {s_nop 0|global_store_b32 v1, v2, s[4:5] offset:512}
+  v_add_f32_e32 v2, 1.0, v2
+  global_store_b32 v1, v2, s[4:5]"""),
+    case("matrix_product_of_a_product", "wmma-operand", START + fill(8, 39) + """
+  v_wmma_f32_16x16x16_f16 v[8:15], v[16:23], v[24:31], v[8:15]
+  {s_nop 0|v_nop}
+  v_wmma_f32_16x16x16_f16 v[32:39], v[24:31], v[8:15], v[32:39]
+  global_store_b32 v1, v32, s[4:5]"""),
+    case("permlane_after_a_compare", "cmpx-permlane", START + """
+  v_cmpx_gt_u32_e32 16, v0
+  {v_nop|v_mov_b32_e32 v1, v1}
+  v_permlane16_b32 v2, v1, s4, s5
+  global_store_b32 v1, v2, s[4:5]"""),
+    case("operands_of_before_and_after", "partial-forwarding", START + """
+  v_mov_b32_e32 v2, 1
+  v_nop
+  s_mov_b64 exec, -1
+  v_mov_b32_e32 v3, 2
+  {s_nop 0|s_waitcnt_depctr 0xfff}
+  v_add_nc_u32_e32 v2, v2, v3
+  global_store_b32 v1, v2, s[4:5]""", **WAVE64),
+    case("operands_written_far_apart", "partial-forwarding", START + """
+  v_mov_b32_e32 v2, 1
+  v_nop
+  s_mov_b64 exec, -1
+  v_nop
+  {s_nop 0|v_nop}
+  v_mov_b32_e32 v3, 2
+  v_add_nc_u32_e32 v2, v2, v3
+  global_store_b32 v1, v2, s[4:5]""", **WAVE64),
+    case("mask_overwritten_and_read", "mask-write", START + """
+  v_cmp_gt_u32_e64 s[6:7], 16, v0
+  v_cndmask_b32_e64 v2, 0, 1, s[6:7]
+  s_mov_b64 s[6:7], 0
+  {s_nop 0|s_waitcnt_depctr 0xfffe}
+  s_or_b64 s[8:9], s[6:7], exec
+  global_store_b32 v1, v2, s[4:5]""", **WAVE64),
+    case("vcc_is_a_mask_too", "mask-write", START + """
+  v_cmp_gt_u32_e32 vcc, 16, v0
+  v_cndmask_b32_e32 v2, 0, v1, vcc
+  {v_mov_b32_e32 v3, 5|v_mov_b32_e32 v3, s4}
+  s_mov_b32 vcc_hi, 0
+  s_or_b32 s8, vcc_hi, 1
+  global_store_b32 v1, v2, s[4:5]""", **WAVE64),
+    case("wide_product_over_its_factor", "mad-overlap", START + """
+  v_mov_b32_e32 v4, 5
+  v_mad_u64_u32 {v[4:5]|v[6:7]}, null, v0, v4, 0
+  global_store_b32 v1, {v4|v6}, s[4:5]"""),
+    case("wide_product_over_its_summand", "mad-overlap", START + """
+  v_mov_b32_e32 v4, 5
+  v_mov_b32_e32 v5, 0
+  v_mad_u64_u32 {v[4:5]|v[6:7]}, null, v0, 3, v[4:5]
+  global_store_b32 v1, {v4|v6}, s[4:5]"""),
+    case("both_halves_read_a_bank", "vopd-banks", START + fill(4, 8) + """
+  {""" + altered("v_dual_add_f32 v2, v4, v6 :: v_dual_add_f32 v3, v5, v7", 32, 256 + 8) +
+         """|v_dual_add_f32 v2, v4, v6 :: v_dual_add_f32 v3, v5, v7}
+  global_store_b32 v1, v2, s[4:5]"""),
+    case("three_scalar_operands", "constant-bus", START + """
+  {""" + altered("v_add3_u32 v2, s4, s5, v0", 50, 1) + """|v_add3_u32 v2, s4, s5, v0}
+  global_store_b32 v1, v2, s[4:5]"""),
+    case("two_scalar_operands_of_a_wide_shift", "constant-bus", START + """
+  {""" + altered("v_lshlrev_b64 v[2:3], s4, v[0:1]", 41, 0) + """|v_lshlrev_b64 v[2:3], 2, s[0:1]}
+  global_store_b32 v1, v2, s[4:5]"""),
+    case("clause_of_two_kinds", "clause", START + """
+  s_clause 0x1
+  global_load_b32 v2, v1, s[4:5]
+  {global_store_b32 v1, v0, s[4:5] offset:512|global_load_b32 v3, v1, s[4:5] offset:512}"""),
+    case("clause_with_a_wait", "clause", START + """
+  s_clause 0x2
+  global_load_b32 v2, v1, s[4:5]
+  {s_waitcnt vmcnt(0)|s_nop 0}
+  global_load_b32 v3, v1, s[4:5] offset:512
+  s_waitcnt vmcnt(0)"""),
+    case("clause_longer_than_the_chip_takes", "clause", START + """
+  s_clause {0x20|0x1f}""" + "\n  global_load_b32 v2, v1, s[4:5]" * 33),
+    case("registers_given_back_without_a_nop", "vgpr-dealloc", START + """
+  global_store_b32 v1, v0, s[4:5]
+  {s_mov_b32 s6, 0|s_nop 0}
+  s_sendmsg sendmsg(MSG_DEALLOC_VGPRS)"""),
+    case("registers_given_back_with_scratch_stores", "vgpr-dealloc", START + """
+  scratch_store_b32 off, v0, off
+  {s_waitcnt vmcnt(0)|s_waitcnt_vscnt null, 0x0}
+  s_nop 0
+  s_sendmsg sendmsg(MSG_DEALLOC_VGPRS)""", scratch=64),
+    case("registers_used_after_they_were_given_back", "vgpr-dealloc", START + """
+  s_nop 0
+  {s_sendmsg sendmsg(MSG_DEALLOC_VGPRS)|s_nop 0}
+  global_store_b32 v1, v0, s[4:5]"""),
 ]
 
 # Mistakes that stop the kernel: (status, part of the message).
@@ -239,7 +368,7 @@ over:
   s_code_end"""),
     case("loop_without_end", (sim.HANG, "still running"), START + """
 again:
-  s_cmp_eq_u32 s2, {1|0}
+  s_cmp_eq_u32 s13, {1|0}
   s_cbranch_scc0 again"""),
     case("wave_left_at_a_halt", (sim.HANG, "s_sethalt"), START + """
   s_sethalt {1|0}"""),
@@ -255,7 +384,8 @@ again:
 
 def execute(text, options):
     memory = np.zeros(1024, np.uint32)
-    return sim.run(assemble(text + END), [memory], limit=1_000_000, **options)
+    code = assemble(text + END, options.get("wave64", False))
+    return sim.run(code, [memory], limit=1_000_000, **options)
 
 
 @pytest.mark.parametrize("rule, mistake, right, options", CASES)
@@ -277,6 +407,21 @@ def test_stop(expected, mistake, right, options):
     fine = execute(right, options)
     assert fine.status == sim.DONE, fine.message
     assert fine.violations == 0, fine.violation_text
+
+
+def test_sixteen_initial_sgprs():
+    """A launch of wave32 loads 16 user and system SGPRs or more; of wave64 any number."""
+    def rules(**options):
+        return sim.run(assemble("s_endpgm", options.get("wave64", False)), [], **options).rules()
+    assert rules(initial_sgprs=15) == ["few-initial-sgprs"]
+    assert rules(initial_sgprs=15, group_ids="x") == ["few-initial-sgprs"]
+    assert rules(initial_sgprs=16) == rules(initial_sgprs=2, group_ids="", wave64=True) == []
+
+
+def test_privileged_waves_pass_a_trap():
+    """As the hardware does: a trap with number 2 is a no-op when PGM_RSRC1.PRIV is set."""
+    for number, status in ((2, sim.DONE), (3, sim.TRAP)):
+        assert sim.run(assemble(f"s_trap {number}\n s_endpgm"), [], privileged=True).status == status
 
 
 def test_report_names_everything():

@@ -50,7 +50,9 @@ class Server:
 
     def check_clean(self):
         """No client that boots as it should may be told off."""
-        assert self.events("driver error") == []
+        # On a busy machine its doorbells can be later than its write pointer in shared memory, which it
+        # lets SDMA poll, too: a finding, told by `outboard sim moods` (doorbell.late).
+        assert [e for e in self.events("driver error") if "write pointer goes back" not in e] == []
         assert self.events("not simulated") == []
         assert self.stop()["violation_count"] == 0, self.stop()["violations"]
 
@@ -94,8 +96,9 @@ def client(server, script, timeout=280, **environment):
     return result.stdout
 
 
-def test_boots():
-    with card() as server:
+@pytest.mark.parametrize("which", ["xtx", "xt", "gre"])
+def test_boots(which):
+    with card("--card", which) as server:
         start = time.time()
         out = client(server, BOOT)
         assert time.time() - start < 20
@@ -199,3 +202,49 @@ except Exception as error:
     with card(faults=[fault]) as server:
         out = client(server, script)
         assert "noticed:" in out and said in out
+
+
+MOODS = json.loads(subprocess.run([OUTBOARD, "sim", "moods", "--json"], capture_output=True, check=True).stdout
+                   if OUTBOARD else "[]")
+GOOD = [mood["name"] for mood in MOODS if not mood["tinygrad"] and mood["name"] != "card.posted"]
+
+
+def test_boots_in_every_mood_that_is_judged_right():
+    """All of them at once: what is proven on hardware must not fail for want of luck."""
+    with card("--mood", ",".join(GOOD)) as server:
+        assert "computed" in client(server, BOOT, OUTBOARD_MOODS=",".join(GOOD))
+        assert server.events("driver error") == []
+
+
+@pytest.mark.skipif("OUTBOARD_EVERY_MOOD" not in os.environ, reason="long: OUTBOARD_EVERY_MOOD=1 (in --all)")
+@pytest.mark.parametrize("mood", MOODS, ids=lambda mood: mood["name"])
+def test_each_mood(mood):
+    """The list says truly in which moods tinygrad works, and in which it does not: those are findings."""
+    script = OPERATIONS_WITH_COPIES
+    # Over TCP shared memory goes by messages, too, so that nothing overtakes a doorbell unless it is meant to.
+    with card("--mood", mood["name"], unix=mood["name"].startswith("doorbell.")) as server:
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, "script.py")
+            path.write_text(script)
+            environment = {**os.environ, "TMPDIR": folder, "XDG_CACHE_HOME": folder, "HOME": folder,
+                           "OUTBOARD_MOODS": mood["name"]}
+            try:
+                result = subprocess.run([sys.executable, HERE / "tinygrad_client.py", server.address, path],
+                                        capture_output=True, text=True, timeout=90, env=environment, check=False)
+                works = result.returncode == 0 and "computed" in result.stdout
+            except subprocess.TimeoutExpired:
+                works = False
+        works = works and server.events("driver error") == []
+        assert works == (not mood["tinygrad"]), mood["tinygrad"]
+
+
+OPERATIONS_WITH_COPIES = """
+import numpy as np
+from tinygrad import Device, Tensor
+rng = np.random.default_rng(1)
+for turn in range(20):
+    a, b = rng.standard_normal((2, 700, 700)).astype(np.float32)
+    got = (Tensor(a) + Tensor(b)).numpy()
+    assert np.array_equal(got, a + b), turn
+print("computed")
+"""

@@ -4,7 +4,7 @@
     python tinygrad_client.py unix:PATH SCRIPT [ARGUMENTS]     over TinyGPU's socket
 
 Two things are replaced, both from outside: the firmware loader gets the made-up images that `outboard sim
-firmware` writes (OUTBOARD names the program), and for a unix socket, the check for macOS and for the installed
+firmware` writes (OUTBOARD names the program, OUTBOARD_MOODS the card's moods), and for a unix socket, the check for macOS and for the installed
 app falls away.
 """
 
@@ -19,7 +19,9 @@ import tempfile
 def firmware_images():
     """File name to bytes."""
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([os.environ["OUTBOARD"], "sim", "firmware", folder], check=True, stdout=subprocess.DEVNULL)
+        moods = ["--mood", os.environ["OUTBOARD_MOODS"]] if os.environ.get("OUTBOARD_MOODS") else []
+        subprocess.run([os.environ["OUTBOARD"], "sim", "firmware", folder, *moods], check=True,
+                       stdout=subprocess.DEVNULL)
         return {path.name: path.read_bytes() for path in pathlib.Path(folder).iterdir()}
 
 

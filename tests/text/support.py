@@ -1,8 +1,10 @@
 """What the tests of src/text share: the tool behind a pipe, and files that are fetched for tests."""
+import fcntl
 import functools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -33,6 +35,37 @@ class Tool:
         return answer["ids"]
 
 
+def gguf_strings(path):
+    """The string values of a GGUF file's metadata. The package gguf takes seconds for a large vocabulary."""
+    sizes = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}
+    with open(path, "rb") as file:
+        def number(size=8):
+            return int.from_bytes(file.read(size), "little")
+
+        def value(kind):
+            if kind == 8:
+                return file.read(number())
+            if kind == 9:
+                inner, count = number(4), number()
+                if inner in sizes:
+                    file.seek(sizes[inner] * count, 1)
+                else:
+                    for _ in range(count):
+                        value(inner)
+                return None
+            file.seek(sizes[kind], 1)
+
+        assert file.read(4) == b"GGUF" and number(4) in (2, 3)
+        number()
+        found = {}
+        for _ in range(number()):
+            key = file.read(number()).decode()
+            text = value(number(4))
+            if text is not None:
+                found[key] = text.decode()
+        return found
+
+
 def models_folder():
     """Where real GGUF models lie; None if the variable is not set."""
     folder = os.environ.get("OUTBOARD_MODELS")
@@ -42,20 +75,24 @@ def models_folder():
 @functools.cache
 def llama_cpp_models():
     """The folder models/ of llama.cpp inside the sdist of llama-cpp-python: real vocabularies and
-    chat templates. Fetched once; None when there is no network."""
+    chat templates. Fetched once."""
     downloads = pathlib.Path(os.environ.get("OUTBOARD_DOWNLOADS", "build/downloads"))
     target = downloads / "llama-cpp-models"
-    if not target.is_dir():
-        downloads.mkdir(parents=True, exist_ok=True)
+    downloads.mkdir(parents=True, exist_ok=True)
+    # Tests of two files may ask at the same time: the second waits for the first.
+    with open(downloads / "llama-cpp-models.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.is_dir():
+            return target
         fetched = subprocess.run(
             [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:",
              "--no-build-isolation", "-d", str(downloads), "llama-cpp-python==0.3.36"],
             capture_output=True)
         archives = sorted(downloads.glob("llama_cpp_python-*.tar.gz"))
-        if not archives:
-            print(fetched.stderr.decode(errors="replace")[-500:])
-            return None
+        assert archives, fetched.stderr.decode(errors="replace")[-1000:]
         part = downloads / "llama-cpp-models.part"
+        # What a run that was stopped left behind.
+        shutil.rmtree(part, ignore_errors=True)
         with tarfile.open(archives[0]) as archive:
             for member in archive:
                 if "/vendor/llama.cpp/models/" not in member.name or not member.isfile():

@@ -1,15 +1,18 @@
 """The Jinja engine against jinja2 with the settings of transformers."""
 import json
 import random
+import resource
 
 import jinja2
 import pytest
+
+import jinja_cases
 from reference_jinja import environment
 from support import Tool
 
 VARIABLES = {
     "n": 7, "m": -3, "zero": 0, "x": 2.5, "big": 12345678901, "t": True, "f": False, "none": None,
-    "s": "Hello World", "u": "Größe 你好 🙂", "e": "", "sp": "  a b \t\n c  ", "lines": "a\nb\n\nc",
+    "s": "Hello World", "u": "Größe 你好 🙂 ΣΑΣ ﬁn", "e": "", "sp": "  a b \t\n c  ", "lines": "a\nb\n\nc", "prose": "the quick-brown fox -- jumped over\n\n  the lazy dog's well-known extraordinarily-long-word",
     "l": [3, 1, 2], "w": ["b", "a", "C", "a"], "d": {"b": 1, "a": [1, 2], "items": 3, "c": None},
     "nested": [{"name": "x", "v": 2, "on": True}, {"name": "Y", "v": 1}, {"name": "z", "v": 3}],
     "empty": [], "q": "it's \"quoted\" \\ \n\t\u0001é",
@@ -39,7 +42,7 @@ SOURCES = [
     "{{ q }}{{ [q] }}{{ ['\"', \"'\", '\\'\"'] }}", "{{ '\\n\\t\\x41\\u00e9\\\\' }}", "{{ 1_000 }} {{ 0x1F }} {{ 0b11 }} {{ 0o17 }}",
     "{{ missing }}|{{ missing.x }}", "{{ missing + 1 }}", "{{ none.x }}|", "{{ none + 1 }}", "{{ 1 / 0 }}", "{{ 'a' + 1 }}",
     "{{ l.append(1) }}", "{{ [1,2] is sequence }} {{ 'a' < 1 }}", "{{ -n }} {{ +n }} {{ -x }} {{ - - n }} {{ not not n }}",
-    "{{ big * big }}" if False else "{{ big + big }}", "{{ s.upper }}" if False else "{{ s.upper() }}", "{{ (n) }}{{ ((n)) }}", "{{ 1, 2 }}",
+    "{{ big * big }} {{ big + big }}", "{{ s.upper() }}", "{{ (n) }}{{ ((n)) }}", "{{ 1, 2 }}",
     # string methods
     "{{ s.lower() }}{{ s.title() }}{{ u.upper() }}{{ 'hELLO'.capitalize() }}{{ s.swapcase is defined }}",
     "[{{ sp.strip() }}][{{ sp.lstrip() }}][{{ sp.rstrip() }}][{{ 'xxaxx'.strip('x') }}][{{ '\n\na\n'.strip('\n') }}]",
@@ -98,13 +101,15 @@ SOURCES = [
 def generated(count, seed):
     """Random but well-formed expressions, so that both engines get past their parsers."""
     rng = random.Random(seed)
-    atoms = ["n", "m", "x", "t", "f", "none", "s", "u", "e", "l", "w", "d", "empty", "missing", "1", "0", "2.5", "'a'", "''", "[1, 'b']", "{'k': n}", "(1, 2)", "nested", "sp", "lines", "zero"]
+    atoms = ["n", "m", "x", "t", "f", "none", "s", "u", "e", "l", "w", "d", "empty", "missing", "1", "0", "2.5", "'a'", "''", "[1, 'b']", "{'k': n}", "(1, 2)", "nested", "(big * big)", "(2 ** 70)", "('<b>' | safe)", "(q | e)", "'%s|%5.1f'", "'{:>5}|{}'", "sp", "lines", "zero"]
     binary = ["+", "-", "*", "/", "//", "%", "~", "==", "!=", "<", ">=", "and", "or", "in", "not in"]
     filters = ["upper", "lower", "trim", "length", "list", "first", "last", "string", "int", "float", "abs", "sort", "unique | list", "join('-')", "default('D')", "default('D', true)", "tojson",
                "reverse | list", "title", "capitalize", "replace('a', 'b')", "sum", "min", "max", "round", "map('string') | list", "select | list", "items | list", "dictsort", "e", "safe", "wordcount",
-               "tojson(indent=1)", "batch(2) | list", "indent(2)"]
+               "tojson(indent=1)", "batch(2) | list", "indent(2)", "slice(2) | list", "urlencode", "wordwrap(4)", "forceescape", "striptags", "format(1)", "truncate(6)", "pprint", "xmlattr", "filesizeformat",
+               "center(9)", "trim('a')", "e | upper", "safe | replace('a', '<')", "max", "groupby(0) | list", "last", "attr('upper') is defined"]
     tests = ["defined", "none", "string", "mapping", "iterable", "sequence", "number", "true", "false", "odd", "boolean", "integer", "float", "undefined"]
-    methods = [".upper()", ".strip()", ".split()", ".items() | list", ".get('b')", "[0]", "[-1]", "[1:]", "[::-1]", "['b']", ".b", ".keys() | list", ".startswith('H')", ".split('a')", ".title()", ".nope"]
+    methods = [".upper()", ".strip()", ".split()", ".items() | list", ".get('b')", "[0]", "[-1]", "[1:]", "[::-1]", "['b']", ".b", ".keys() | list", ".startswith('H')", ".split('a')", ".title()", ".nope", ".zfill(7)", ".casefold()", ".format(1, a=2)", ".keys()", ".values() | list", ".partition('l')", ".isalpha()", ".istitle()", ".find('l', 3)", ".count('l')", ".expandtabs()",
+               ".splitlines()", ".bit_length()", " % 2", " % (1, 'a')"]
 
     def expression(depth):
         if depth == 0:
@@ -142,10 +147,15 @@ def tool():
     return Tool()
 
 
+ENVIRONMENT = environment()
+# Python fills memory with long repetitions before it gives up.
+resource.setrlimit(resource.RLIMIT_AS, (4 << 30, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
 def both(tool, source):
     try:
-        expected = environment().from_string(source).render(**VARIABLES)
-    except (jinja2.TemplateError, TypeError, ValueError, ZeroDivisionError, AttributeError, KeyError, IndexError, OverflowError, SyntaxError):
+        expected = ENVIRONMENT.from_string(source).render(**VARIABLES)
+    except (jinja2.TemplateError, TypeError, ValueError, ZeroDivisionError, AttributeError, KeyError, IndexError, OverflowError, MemoryError, SyntaxError, RuntimeError):
         expected = None
     answer = tool("jinja", source=source, variables=VARIABLES)
     return expected, answer
@@ -160,13 +170,32 @@ def test_written(tool, source):
         assert answer.get("text") == expected, answer
 
 
+def test_listed(tool):
+    """Every conversion of every kind of value, and what else goes by the hundred."""
+    wrong = []
+    for source in jinja_cases.ALL:
+        expected, answer = both(tool, source)
+        if expected is not None and " object at 0x" in expected:
+            continue
+        if expected is None and "error" not in answer or expected is not None and answer.get("text") != expected:
+            wrong.append((source, expected, answer))
+    assert not wrong, f"{len(wrong)} of {len(jinja_cases.ALL)}; first: " + "\n".join(map(str, wrong[:8]))
+
+
+@pytest.mark.parametrize("source", ["{{ 'abc'.encode() }}", "{% autoescape true %}{% endautoescape %}", "{{ '\\N{BULLET}' }}", "{{ 'x' | urlize }}", "{% include 'x' %}",
+                                    "{{ (-8) ** 0.5 }}", "{{ range(100) | list | pprint }}", "{{ '&copy;' | striptags }}"])
+def test_what_is_missing_is_refused_by_name(tool, source):
+    answer = tool("jinja", source=source, variables=VARIABLES)
+    assert "error" in answer and any(word in answer["error"] for word in ("encode", "autoescape", "\\N", "urlize", "include", "complex", "pprint", "&copy;")), answer
+
+
 def test_generated(tool):
     compared = 0
     wrong = []
     for source in generated(1500, seed=20):
         expected, answer = both(tool, source)
         # Printed generators and method objects show addresses of Python's memory.
-        if expected is not None and (" object at 0x" in expected or "<built-in" in expected or "dict_" in expected or "Markup(" in expected):
+        if expected is not None and (" object at 0x" in expected or "<built-in" in expected):
             continue
         compared += 1
         # Where Python has no answer, this engine may be more lenient, but must not die.
@@ -182,7 +211,7 @@ def test_generated(tool):
     "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{{ range(1000000000) }}", "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
     "{{ " + "[" * 5000 + "]" * 5000 + " }}", "{{ 1" + "+1" * 5000 + " }}", "{{ n" + ".a" * 5000 + " }}", "{{ s" + "|upper" * 5000 + " }}", "{% if t %}" * 5000, "{{ " + "not " * 5000 + "1 }}", "{{ " + "-" * 5000 + "1 }}",
     "{% set ns = namespace(v=[]) %}{% for i in range(5000) %}{% set ns.v = [ns.v] %}{% endfor %}", "{% for i in range(100000) %}{{ 'x' * 1000000 }}{% endfor %}", "{{ ''.join(['x' * 1000000] * 100000) }}",
-    "{{ 9223372036854775807 + 1 }}", "{{ 99999999999999999999 }}", "{{ 'a'.replace('', 'b' * 100000000) * 100 }}", "{{ 'a' | center(99999999999) }}", "{{ 10 ** 100 }}",
+    "{{ 2 ** (2 ** 100) }}", "{{ " + "9" * 5000 + " }}", "{% set ns = namespace(v=3) %}{% for i in range(99) %}{% set ns.v = ns.v * ns.v %}{% endfor %}", "{{ (10 ** 4000) * (10 ** 4000) }}", "{{ 'a'.replace('', 'b' * 100000000) * 100 }}", "{{ 'a' | center(99999999999) }}", "{{ 10 ** 100000 }}", "{{ '{:9999999}'.format(1) }}", "{{ 'a\tb'.expandtabs(99999999) }}", "{{ 'a'.zfill(99999999999) }}",
     "{% for i in [[[]]] recursive %}{{ loop([[[]]]) }}{% endfor %}", "{{ '%099999999d' % 1 }}", "{{ 'ab' | batch(1000000000, 'x') | list }}",
 ])
 def test_hostile(tool, source):

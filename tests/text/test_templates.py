@@ -1,17 +1,15 @@
 """Chat templates of real models against jinja2: the same prompt, byte for byte."""
+import functools
 import json
 
 import jinja2
 import pytest
 from reference_jinja import environment
-from support import Tool, llama_cpp_models, models_folder
+from support import Tool, gguf_strings, llama_cpp_models, models_folder
 
 # Families that must be there when the download is.
 REQUIRED = ["Qwen-Qwen2.5-7B-Instruct", "Qwen-Qwen3-0.6B", "meta-llama-Llama-3.1-8B-Instruct", "meta-llama-Llama-3.2-3B-Instruct",
             "mistralai-Mistral-Nemo-Instruct-2407", "google-gemma-2-2b-it"]
-
-# It adds to a `safe` string, which makes jinja2 escape the other side as HTML; `safe` means nothing here.
-LEFT_OUT = {"meetkai-functionary-medium-v3.1"}
 
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "description": "Weather of a place \"now\"",
           "parameters": {"type": "object", "properties": {"place": {"type": "string", "description": "Größe, 東京"}, "days": {"type": "integer", "enum": [1, 2]}}, "required": ["place"]}}},
@@ -47,26 +45,25 @@ CONVERSATIONS = {
 def templates():
     found = {}
     folder = llama_cpp_models()
-    if folder:
-        for path in sorted((folder / "templates").glob("*.jinja")):
-            found[path.stem] = path.read_text(encoding="utf-8")
-        found.update(vocabulary_templates([folder / f"ggml-vocab-{name}.gguf" for name in ("phi-3", "qwen2")]))
+    for path in sorted((folder / "templates").glob("*.jinja")):
+        found[path.stem] = path.read_text(encoding="utf-8")
+    found.update(vocabulary_templates([folder / f"ggml-vocab-{name}.gguf" for name in ("phi-3", "qwen2")]))
     if models_folder():
         found.update(vocabulary_templates(sorted(models_folder().glob("*.gguf"))))
     return found
 
 
 def vocabulary_templates(paths):
-    gguf = pytest.importorskip("gguf")
-    found = {}
-    for path in paths:
-        for key, field in gguf.GGUFReader(path).fields.items():
-            if key.startswith("tokenizer.chat_template") and key != "tokenizer.chat_templates":
-                found[f"{path.stem}:{key}"] = field.contents()
-    return found
+    return {f"{path.stem}:{key}": value for path in paths for key, value in gguf_strings(path).items()
+            if key.startswith("tokenizer.chat_template") and key != "tokenizer.chat_templates"}
 
 
 ALL = templates()
+
+
+@functools.cache
+def compiled(source):
+    return environment().from_string(source)
 
 
 def expected_text(source, conversation, bos, eos):
@@ -74,14 +71,12 @@ def expected_text(source, conversation, bos, eos):
     values = {"messages": messages, "add_generation_prompt": conversation.get("add_generation_prompt", True),
               "tools": conversation.get("tools"), "documents": None, "bos_token": bos, "eos_token": eos, **conversation.get("variables", {})}
     try:
-        return environment().from_string(source).render(**values)
+        return compiled(source).render(**values)
     except (jinja2.TemplateError, TypeError, ValueError, AttributeError, KeyError, IndexError):
         return None
 
 
 def test_the_families_are_there():
-    if llama_cpp_models() is None:
-        pytest.skip("the package that carries the templates could not be fetched")
     assert not [name for name in REQUIRED if name not in ALL]
 
 
@@ -90,7 +85,7 @@ def tool():
     return Tool()
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - LEFT_OUT))
+@pytest.mark.parametrize("name", sorted(ALL))
 def test_template(tool, name):
     rendered = 0
     for label, conversation in CONVERSATIONS.items():

@@ -113,10 +113,7 @@ def tool():
 
 def model_path(name):
     if name.startswith("ggml-vocab"):
-        folder = llama_cpp_models()
-        if folder is None:
-            pytest.skip("the package that carries this vocabulary could not be fetched")
-        return folder / name
+        return llama_cpp_models() / name
     folder = models_folder()
     found = sorted(folder.glob(f"{name}*.gguf")) if folder else []
     if not found:
@@ -159,6 +156,68 @@ def test_recorded_ids(tool, name):
     wanted = [[int(i) for i in line.split()] for line in pathlib.Path(f"{path}.out").read_text().split("\n")]
     wrong = [(text[:60], ids) for text, ids in zip(texts, wanted) if tool.ids(text) != ids]
     assert not wrong, wrong[:4]
+
+
+def test_a_missing_pre_tokenizer_is_recognised(tool):
+    """Files of before May 2024 name none, or "default": GPT-2's rule, which was wrong for most (llama.cpp 7476)."""
+    for name in ("gpt-2", "llama-bpe", "qwen2", "qwen35", "starcoder", "falcon", "deepseek-llm", "deepseek-coder", "command-r"):
+        data = fields(model_path(f"ggml-vocab-{name}.gguf"))
+        own = data.pop("tokenizer.ggml.pre")
+        reference = reference_bpe({**data, "tokenizer.ggml.pre": own}) if own in ("gpt-2", "llama-bpe", "qwen2", "starcoder") else None
+        # Qwen 3.5 took over Qwen 2's vocabulary, byte for byte: a file that names no rule is the older one's.
+        tool("load", gguf=str(model_path(f"ggml-vocab-{'qwen2' if name == 'qwen35' else name}.gguf")))
+        ids = [tool.ids(text) for text in WRITTEN]
+        for pre in (None, "default") if name in ("gpt-2", "qwen2") else (None,):
+            answer = tool("load", metadata={**data, **({"tokenizer.ggml.pre": pre} if pre else {})})
+            assert [tool.ids(text) for text in WRITTEN] == ids, (name, pre)
+            if reference and not pre:
+                compare(tool, lambda text: reference.encode(text, add_special_tokens=False).ids, WRITTEN)
+            if name == "gpt-2" and pre:
+                assert answer["notes"] == []  # what "default" means
+            else:
+                said = "says only" if pre else "is missing"
+                assert len(answer["notes"]) == 1 and said in answer["notes"][0] and "words of" in answer["notes"][0], answer
+    few = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": ["a", "b", "ab"], "tokenizer.ggml.merges": ["a b"]}
+    assert "does not tell" in tool("load", metadata=few)["notes"][0]
+
+
+def test_markers_that_are_typed_as_text(tool):
+    """The template writes them; the model was taught them as one token each, not as letters."""
+    for name in ("qwen2", "phi-3"):
+        data = fields(model_path(f"ggml-vocab-{name}.gguf"))
+        assert tool("load", metadata=data)["notes"] == []
+        types, tokens = list(data["tokenizer.ggml.token_type"]), data["tokenizer.ggml.tokens"]
+        end = {"qwen2": "<|im_end|>", "phi-3": "<|end|>"}[name]
+        text = f"Hello {end}\nthere"
+        want = tool("encode", text=text, parse_special=True)["ids"]
+        chat = data.get("tokenizer.chat_template") or "{{ messages[0].content }}" + end
+        assert end in chat
+        types[tokens.index(end)] = 1
+        answer = tool("load", metadata={**data, "tokenizer.ggml.token_type": types, "tokenizer.chat_template": chat})
+        assert len(answer["notes"]) == 1 and end in answer["notes"][0], answer
+        assert tool("encode", text=text, parse_special=True)["ids"] == want
+        assert tokens.index(end) not in tool("encode", text=text, parse_special=False)["ids"]
+
+
+def test_markers_added_to_a_sentencepiece_vocabulary(tool):
+    """ChatML's in a Llama 2 vocabulary: the word behind one begins as behind any other (llama.cpp 7049)."""
+    data = fields(model_path("ggml-vocab-llama-spm.gguf"))
+    tokens, scores, types = (list(data[f"tokenizer.ggml.{key}"]) for key in ("tokens", "scores", "token_type"))
+    vocabulary = {token: i for i, token in enumerate(tokens)}
+    merges = sorted(((score, token[:i], token[i:]) for token, score, kind in zip(tokens, scores, types) if kind == 1 for i in range(1, len(token)) if token[:i] in vocabulary and token[i:] in vocabulary),
+                    key=lambda merge: -merge[0])
+    reference = tokenizers.Tokenizer(tokenizers.models.BPE(vocab=vocabulary, merges=[merge[1:] for merge in merges], byte_fallback=True, fuse_unk=True, unk_token="<unk>"))
+    reference.normalizer = tokenizers.normalizers.Sequence([tokenizers.normalizers.Prepend("▁"), tokenizers.normalizers.Replace(" ", "▁")])
+    reference.add_special_tokens([tokenizers.AddedToken(token, normalized=False) for token in ("<s>", "</s>", "<|im_end|>")])
+    reference.add_tokens([tokenizers.AddedToken("<|im_start|>", normalized=False)])
+    chat = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    for kind in (4, 3, 1):
+        answer = tool("load", metadata={**data, "tokenizer.ggml.tokens": tokens + ["<|im_end|>", "<|im_start|>"], "tokenizer.ggml.scores": scores + [-1000.0] * 2,
+                                        "tokenizer.ggml.token_type": types + [3, kind], "tokenizer.ggml.eos_token_id": 32000, "tokenizer.chat_template": chat})
+        assert len(answer["notes"]) == (1 if kind == 1 else 0), answer
+        for text in ("<|im_start|>user\nHello<|im_end|>\n<|im_start|>assistant\n", "<|im_start|>", "a<|im_start|>b", "<|im_start|> user"):
+            want = reference.encode(text, add_special_tokens=False).ids
+            assert tool("encode", text=text, parse_special=True)["ids"] == want, (kind, text)
 
 
 def test_trained_unigram_and_bpe(tool, tmp_path):
@@ -204,7 +263,7 @@ def test_speed(tool):
 
 @pytest.mark.parametrize("change,named", [
     ({"tokenizer.ggml.merges": None}, "without merges"), ({"tokenizer.ggml.tokens": None}, "tokenizer.ggml.tokens"), ({"tokenizer.ggml.pre": "nosuch"}, "llama-bpe"), ({"tokenizer.ggml.model": "rwkv"}, "gpt2, llama or t5"),
-    ({"tokenizer.ggml.merges": ["a z"]}, '"z"'), ({"tokenizer.ggml.merges": ["ab"]}, "merges[0]"), ({"tokenizer.ggml.bos_token_id": 99}, "bos_token_id"), ({"tokenizer.ggml.token_type": [1]}, "token_type"),
+    ({"tokenizer.ggml.merges": ["a z"]}, '"z"'), ({"tokenizer.ggml.merges": ["ab"]}, "merges[0]"), ({"tokenizer.ggml.bos_token_id": 99, "tokenizer.ggml.add_bos_token": True}, "bos_token_id"), ({"tokenizer.ggml.token_type": [1]}, "token_type"),
     ({"tokenizer.ggml.token_type": [1, 1, 77]}, "77"), ({"tokenizer.ggml.model": "llama"}, "without scores"), ({"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [0.5]}, "scores"),
     ({"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [0.5, 1.5, 1.5], "tokenizer.ggml.tokens": ["a", "b", "<0x-1>"], "tokenizer.ggml.token_type": [1, 1, 6]}, "<0x-1>"),
 ])

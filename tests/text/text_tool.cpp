@@ -81,7 +81,9 @@ class Tool {
     tokenizer_ = Tokenizer::from_metadata(metadata_);
     const std::chrono::duration<double, std::milli> taken =
         std::chrono::steady_clock::now() - begin;
-    return {{"vocabulary_size", tokenizer_->vocabulary_size()}, {"milliseconds", taken.count()}};
+    return {{"vocabulary_size", tokenizer_->vocabulary_size()},
+            {"milliseconds", taken.count()},
+            {"notes", tokenizer_->notes()}};
   }
 
   const Tokenizer& tokenizer() const {
@@ -150,7 +152,14 @@ class Tool {
     options.add_generation_prompt = request.value("add_generation_prompt", true);
     if (request.contains("tools")) options.tools = request.at("tools");
     if (request.contains("variables")) options.variables = request.at("variables");
-    return {{"text", chat.render(messages, options)}};
+    options.trust_markers = request.value("trust_markers", false);
+    const outboard::text::TracedText prompt = chat.render(messages, options);
+    Json answer = {{"text", prompt.bytes()}};
+    if (request.value("encode", false)) {
+      answer["ids"] = tokenizer().encode(prompt, false);
+      answer["trusted_ids"] = tokenizer().encode(prompt.bytes(), false, true);
+    }
+    return answer;
   }
 
   static Json jinja(const Json& request) {

@@ -20,7 +20,7 @@ void AmdDevice::load_kernels() { card_->upload(code_.buffer(), 0, kernels::image
 std::string AmdDevice::description() const {
   constexpr uint64_t kGiB = uint64_t{1} << 30;
   const driver::CardFacts& facts = card_->facts();
-  return fmt::format("RX 7900 XTX, {} CUs, {} GiB, {}", facts.compute_units,
+  return fmt::format("{}, {} CUs, {} GiB, {}", facts.name, facts.compute_units,
                      (facts.vram_bytes + kGiB / 2) / kGiB, link_->name());
 }
 

@@ -27,6 +27,7 @@ std::string name_of(const StreamShape& shape) {
 }
 
 static_assert(kMaxBest == kernels::kMaxBest);
+static_assert(kNotFinite == kernels::kNotFinite);
 static_assert(sizeof(Candidate) == sizeof(kernels::BestToken));
 static_assert(sizeof(PageCopy) == 8);  // as StepLayout::copies
 
@@ -84,7 +85,7 @@ void AmdExecutable::set_up() {
   m.sample.alive.address = base + alive;
   m.sample.results.address = c.results.address();
   m.sample.best.address = c.best.address();
-  m.sample.vocabulary = static_cast<int32_t>(program_.vocabulary);
+  m.sample.vocabulary = static_cast<int32_t>(program_.tokens);
   m.sample.stride = static_cast<int32_t>(round_up(static_cast<uint64_t>(program_.vocabulary), 4));
   const auto row_bytes = static_cast<uint64_t>(m.sample.stride) * 4;
   const auto rows = static_cast<uint64_t>(layout_.max_rows);
@@ -103,6 +104,7 @@ void AmdExecutable::set_up() {
     at += round_up(heads * static_cast<uint64_t>(state.value_dim), kAlignment);
   }
   m.page_bytes = std::max(used[0], used[1]);
+  m.compute_units = static_cast<int>(card.facts().compute_units);
   m.context = static_cast<int>(std::min<int64_t>(
       program_.context_length, int64_t{layout_.pages_per_run} * options_.page_tokens));
   c.kv = DeviceBuffer(card, static_cast<uint64_t>(options_.pages) * m.page_bytes, "KV cache");
@@ -155,7 +157,8 @@ const Stream& AmdExecutable::stream(const StreamShape& shape) {
   if (found != streams.end()) return *found->second;
   const Recorder recorder = lower(program_, shape, *on_card_->weights, on_card_->memory);
   streams.emplace_back(
-      shape, std::make_unique<Stream>(device_.card(), device_.code(), recorder, name_of(shape)));
+      shape, std::make_unique<Stream>(device_.card(), device_.code(), recorder,
+                                      on_card_->memory.sample.alive.address, name_of(shape)));
   return *streams.back().second;
 }
 
@@ -252,12 +255,11 @@ std::vector<uint32_t> AmdExecutable::step_packets(const Step& step, const Stream
   // A step that goes on from earlier ones is left out once all its runs have ended.
   const bool goes_on =
       std::ranges::all_of(step.runs, [](const Run& run) { return run.tokens.front() < 0; });
-  const std::array<uint32_t, 4> call = stream(shape).call();
+  const Stream& recorded = stream(shape);
   std::vector<uint32_t> packets = write_word(c.slot_word, static_cast<uint32_t>(slot));
   if (!goes_on) append(packets, write_word(alive, 1));
   append(packets, ComputeQueue::acquire({.instructions = true, .scalar = true, .vector = true}));
-  if (goes_on) append(packets, skip_unless(alive, static_cast<uint32_t>(call.size())));
-  append(packets, call);
+  append(packets, goes_on ? recorded.run_if_alive() : recorded.run());
   return packets;
 }
 

@@ -22,9 +22,9 @@ Headed Lowerer::headed(ValueId id, int head_dim) {
 }
 
 int Lowerer::splits_for(int kv_heads) const {
-  // Enough workgroups for 96 compute units, two each, while a split keeps 64 positions.
-  constexpr int kWorkgroups = 192, kMostSplits = 32, kLeastPositions = 64;
-  const int wanted = (kWorkgroups + kv_heads - 1) / kv_heads;
+  // Enough workgroups for the compute units, two each, while a split keeps 64 positions.
+  constexpr int kMostSplits = 32, kLeastPositions = 64;
+  const int wanted = (2 * memory_.compute_units + kv_heads - 1) / kv_heads;
   const int useful = (memory_.context + kLeastPositions - 1) / kLeastPositions;
   return std::clamp(std::min(wanted, useful), 1, kMostSplits);
 }

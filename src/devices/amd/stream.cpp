@@ -39,6 +39,29 @@ void append(std::vector<uint32_t>& to, const std::vector<uint32_t>& more) {
   to.insert(to.end(), more.begin(), more.end());
 }
 
+constexpr size_t kCondExecDwords = 5;
+constexpr uint32_t kMostSkipped = 0x3fff;  // EXEC_COUNT has 14 bits (nvd.h)
+
+// What follows is skipped when the word at the address is 0; how much is put in later.
+std::vector<uint32_t> skip_unless(uint64_t address) {
+  using Cond = pm4::CondExec;
+  std::vector<uint32_t> p(kCondExecDwords);
+  p[0] = header(pm4::COND_EXEC, kCondExecDwords - 1);
+  Cond::ADDR_LO.put(p.data(), low(address));
+  Cond::ADDR_HI.put(p.data(), high(address));
+  return p;
+}
+
+std::array<uint32_t, 4> indirect_buffer(uint64_t address, uint32_t dwords) {
+  using Ib = pm4::IndirectBuffer;
+  std::array<uint32_t, 4> p{header(pm4::INDIRECT_BUFFER, 3)};
+  Ib::IB_BASE_LO.put(p.data(), low(address));
+  Ib::IB_BASE_HI.put(p.data(), high(address));
+  Ib::IB_SIZE.put(p.data(), dwords);
+  Ib::VALID.put(p.data(), 1);
+  return p;
+}
+
 }  // namespace
 
 void Recorder::launch(std::string_view name, std::span<const std::byte> args,
@@ -62,23 +85,42 @@ void Recorder::launch(std::string_view name, std::span<const std::byte> args,
   launches_.push_back(launch);
 }
 
-Stream::Stream(driver::Card& card, uint64_t code, const Recorder& recorder, std::string name)
+Stream::Stream(driver::Card& card, uint64_t code, const Recorder& recorder, uint64_t alive,
+               std::string name)
     : dispatches_(recorder.launches()) {
   // Arguments first; the commands hold their addresses, so the buffer is found before they are
   // written. A launch takes at most so many dwords, barrier included.
   constexpr size_t kMostDwords = 96;
   const size_t args_bytes =
       (recorder.args_.size() + kArgsAlignment - 1) / kArgsAlignment * kArgsAlignment;
-  buffer_ = DeviceBuffer(card, args_bytes + recorder.launches() * kMostDwords * 4, std::move(name));
+  buffer_ =
+      DeviceBuffer(card, args_bytes + (recorder.launches() * kMostDwords + kConditionDwords) * 4,
+                   std::move(name));
   commands_ = buffer_.address() + args_bytes;
-  std::vector<uint32_t> commands;
+  // The condition ends where the launches begin; a filler before it keeps both aligned. A long
+  // stream has it again where one can reach no further.
+  std::vector<uint32_t> commands(kConditionDwords - kCondExecDwords);
+  commands[0] = header(pm4::NOP, static_cast<uint32_t>(commands.size()) - 1);
+  std::vector<size_t> conditions;  // where they begin
+  const auto add_condition = [&] {
+    conditions.push_back(commands.size());
+    append(commands, skip_unless(alive));
+  };
+  add_condition();
   for (const Recorder::Launch& l : recorder.launches_) {
+    if (commands.size() + kMostDwords - conditions.back() > kMostSkipped) add_condition();
     if (l.barrier) append(commands, ComputeQueue::barrier());
     if (l.vector) append(commands, ComputeQueue::acquire({.scalar = l.scalar, .vector = true}));
     append(commands, ComputeQueue::dispatch(
                          launch_of(*l.kernel, code, buffer_.address() + l.args, l.workgroups)));
   }
   dwords_ = static_cast<uint32_t>(commands.size());
+  // Each skips to the next, the last to the end.
+  conditions.push_back(commands.size());
+  for (size_t i = 0; i + 1 < conditions.size(); ++i)
+    pm4::CondExec::EXEC_COUNT.put(
+        &commands[conditions[i]],
+        static_cast<uint32_t>(conditions[i + 1] - conditions[i] - kCondExecDwords));
   std::vector<std::byte> bytes(args_bytes + commands.size() * 4);
   std::ranges::copy(recorder.args_, bytes.begin());
   std::ranges::copy(std::as_bytes(std::span(commands)),
@@ -87,15 +129,11 @@ Stream::Stream(driver::Card& card, uint64_t code, const Recorder& recorder, std:
   card.upload(buffer_.buffer(), 0, bytes);
 }
 
-std::array<uint32_t, 4> Stream::call() const {
-  using Ib = pm4::IndirectBuffer;
-  std::array<uint32_t, 4> p{header(pm4::INDIRECT_BUFFER, 3)};
-  Ib::IB_BASE_LO.put(p.data(), low(commands_));
-  Ib::IB_BASE_HI.put(p.data(), high(commands_));
-  Ib::IB_SIZE.put(p.data(), dwords_);
-  Ib::VALID.put(p.data(), 1);
-  return p;
+std::array<uint32_t, 4> Stream::run() const {
+  return indirect_buffer(commands_ + kConditionDwords * 4, dwords_ - kConditionDwords);
 }
+
+std::array<uint32_t, 4> Stream::run_if_alive() const { return indirect_buffer(commands_, dwords_); }
 
 ComputeQueue::Launch launch_of(const kernels::Kernel& kernel, uint64_t code, uint64_t args,
                                std::array<uint32_t, 3> workgroups) {
@@ -120,16 +158,6 @@ std::vector<uint32_t> write_word(uint64_t address, uint32_t value) {
   Write::DST_ADDR_LO.put(p.data(), low(address));
   Write::DST_ADDR_HI.put(p.data(), high(address));
   p[4] = value;
-  return p;
-}
-
-std::vector<uint32_t> skip_unless(uint64_t address, uint32_t dwords) {
-  using Cond = pm4::CondExec;
-  std::vector<uint32_t> p(5);
-  p[0] = header(pm4::COND_EXEC, 4);
-  Cond::ADDR_LO.put(p.data(), low(address));
-  Cond::ADDR_HI.put(p.data(), high(address));
-  Cond::EXEC_COUNT.put(p.data(), dwords);
   return p;
 }
 

@@ -60,17 +60,25 @@ class Recorder {
 // A recorded stream in VRAM, run as an indirect buffer.
 class Stream {
  public:
-  // code: address of the kernels' image. The card must outlive this.
-  Stream(driver::Card& card, uint64_t code, const Recorder& recorder, std::string name);
-  // The packet that runs it.
-  std::array<uint32_t, 4> call() const;
+  // code: address of the kernels' image. alive: address of a word; while that is 0, run_if_alive()
+  // does nothing. The card must outlive this.
+  Stream(driver::Card& card, uint64_t code, const Recorder& recorder, uint64_t alive,
+         std::string name);
+  // The packet that runs it; and the one that runs it where `alive` is not 0. The condition stands
+  // inside the indirect buffer: conditional packets in the ring itself are proven nowhere on
+  // compute queues (tinygrad saw PRED_EXEC work in indirect buffers only, ops_amd.py; Mesa's radv
+  // puts COND_EXEC into its buffers on all queues; Linux has it on the graphics ring alone).
+  std::array<uint32_t, 4> run() const;
+  std::array<uint32_t, 4> run_if_alive() const;
   size_t dispatches() const { return dispatches_; }
   uint64_t bytes() const { return buffer_.bytes(); }
 
  private:
+  static constexpr uint32_t kConditionDwords = 16;  // what comes before the launches
+
   DeviceBuffer buffer_;
   uint64_t commands_ = 0;  // address
-  uint32_t dwords_ = 0;
+  uint32_t dwords_ = 0;    // all of them, the condition included
   size_t dispatches_ = 0;
 };
 
@@ -78,9 +86,7 @@ class Stream {
 driver::ComputeQueue::Launch launch_of(const kernels::Kernel& kernel, uint64_t code, uint64_t args,
                                        std::array<uint32_t, 3> workgroups);
 
-// Packets that go between calls, in the ring.
+// A packet for the ring.
 std::vector<uint32_t> write_word(uint64_t address, uint32_t value);
-// The next `dwords` are skipped when the word at the address is 0.
-std::vector<uint32_t> skip_unless(uint64_t address, uint32_t dwords);
 
 }  // namespace outboard::devices::amd

@@ -17,10 +17,9 @@ namespace outboard::devices::amd {
 namespace {
 
 using driver::ComputeQueue;
-using driver::CopyQueue;
 using program::WeightId;
 
-constexpr uint64_t kWindow = uint64_t{8} << 20;
+constexpr uint64_t kWindow = uint64_t{8} << 20;  // on a slow link less of it is used
 constexpr uint64_t kAlignment = 256;
 
 // Two windows of shared memory and two places in VRAM: while the card takes one apart, the next
@@ -36,9 +35,15 @@ class Uploader {
     }
   }
 
-  // Rows of blocks as they lie in a file. REQUIRES: they fit a window.
+  // How much of a window to fill: what the link moves in a moment, at least one row of a matrix.
+  uint64_t window(uint64_t row_bytes) const {
+    return std::max(card_.copy_bytes(kWindow), row_bytes);
+  }
+  // Rows of blocks as they lie in a file. REQUIRES: they fit window().
   void add(std::span<const std::byte> blocks, const kernels::RepackArgs& args) {
-    if (sides_[next_].used + blocks.size() > kWindow || sides_[next_].pieces.size() == kMostPieces)
+    if (sides_[next_].used + blocks.size() >
+            std::max<uint64_t>(card_.copy_bytes(kWindow), blocks.size()) ||
+        sides_[next_].pieces.size() == kMostPieces)
       send();
     Side& side = sides_[next_];
     if (side.unpacked != 0) {
@@ -64,23 +69,23 @@ class Uploader {
     DeviceBuffer staging;
     uint64_t used = 0;  // bytes of the window
     std::vector<kernels::RepackArgs> pieces;
-    driver::Fence copied = 0, unpacked = 0;  // copied 0: nothing to take apart
+    driver::Card::Copy copied;  // fence 0: nothing to take apart
+    driver::Fence unpacked = 0;
   };
 
   // The window that is being filled starts on its way; the one before is taken apart.
   void send() {
     Side& side = sides_[next_];
     if (!side.pieces.empty())
-      side.copied = card_.copies().submit(
-          CopyQueue::copy(side.staging.address(), side.window.address(), side.used));
+      side.copied = card_.copy_to_card(side.staging.address(), side.window.address(), side.used);
     unpack(sides_[next_ ^ 1]);
     next_ ^= 1;
   }
 
   void unpack(Side& side) {
-    if (side.copied == 0) return;
-    card_.wait(card_.copies(), side.copied);
-    side.copied = 0;
+    if (side.copied.fence == 0) return;
+    card_.wait(side.copied);
+    side.copied = {};
     const kernels::Kernel& kernel = kernels::find("repack");
     std::vector<uint32_t> packets = ComputeQueue::acquire(
         {.instructions = true, .scalar = true, .vector = true, .second_level = true});
@@ -203,12 +208,13 @@ void Weights::upload(uint64_t code, const UploadOptions& options) {
     const uint64_t row_bytes = blocks.size() / static_cast<uint64_t>(p.matrix.rows);
     if (row_bytes > kWindow)
       fail("{}: rows of {} bytes are longer than the upload window", p.tensor->name, row_bytes);
-    const auto rows_a_window = static_cast<int>(kWindow / row_bytes);
-    for (int row = 0; row < p.matrix.rows; row += rows_a_window) {
+    for (int row = 0, rows = 0; row < p.matrix.rows; row += rows) {
+      rows =
+          std::min(static_cast<int>(uploader.window(row_bytes) / row_bytes), p.matrix.rows - row);
       kernels::RepackArgs args{};
       args.matrix = p.matrix;
       args.first_row = row;
-      args.rows = std::min(rows_a_window, p.matrix.rows - row);
+      args.rows = rows;
       const auto piece = blocks.subspan(static_cast<uint64_t>(row) * row_bytes,
                                         static_cast<uint64_t>(args.rows) * row_bytes);
       uploader.add(piece, args);

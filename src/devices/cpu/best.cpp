@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "devices/sampler.h"
+
 namespace outboard::cpu {
 namespace {
 
@@ -25,12 +27,14 @@ void best_tokens(const Kernels& kernels, std::span<const float> logits,
   float top = -INFINITY;
   for (const float maximum : maxima) top = maximum > top ? maximum : top;
 
+  if (std::isinf(top) || devices::holds_nan(logits)) {
+    std::fill(best.begin(), best.end(), devices::Candidate{devices::kNotFinite, -INFINITY});
+    return;
+  }
   // Kept in order; `best` is short. Only blocks that hold something better than the worst kept are
   // looked into.
   size_t kept = 0;
   for (size_t block = 0; block < maxima.size(); ++block) {
-    // Written so that a block with NaN logits (a broken model) is passed over or looked into, but
-    // no NaN is kept.
     if (!(maxima[block] > (kept < best.size() ? -INFINITY : best[kept - 1].log_probability)))
       continue;
     const auto first = block * static_cast<size_t>(kMaximaBlock);

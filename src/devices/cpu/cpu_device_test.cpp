@@ -1,7 +1,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
+#include <cstring>
+#include <functional>
 #include <numeric>
 #include <random>
 
@@ -124,6 +127,118 @@ TEST(CpuDevice, CopiedPagesContinueAlike) {
   const StepResult result = executable.wait(executable.submit({{&run, 1}, {&copy, 1}}));
   expect_close({result.logits.begin(), result.logits.end()}, {whole.end() - 5 * 260, whole.end()},
                1e-3F);
+}
+
+// A tiny model with some numbers of one tensor changed.
+std::shared_ptr<formats::Model> changed(const std::string& name,
+                                        const std::function<void(std::span<float>)>& change) {
+  const auto from = std::make_shared<formats::Model>(models::tiny_model("llama"));
+  auto made = std::make_shared<formats::Model>();
+  made->metadata = from->metadata;
+  made->path = from->path;
+  made->keep_alive(from);
+  for (formats::Tensor tensor : from->tensors()) {
+    if (tensor.name == name) {
+      const auto values =
+          std::make_shared<std::vector<float>>(static_cast<size_t>(tensor.elements()));
+      std::memcpy(values->data(), tensor.data.data(), tensor.data.size());
+      change(*values);
+      tensor.data = std::as_bytes(std::span(*values));
+      made->keep_alive(values);
+    }
+    made->add(tensor);
+  }
+  return made;
+}
+
+struct Choices {
+  int32_t greedy, drawn;
+  std::vector<Candidate> best;
+  std::vector<float> logits;
+};
+Choices choices_of(const std::shared_ptr<formats::Model>& model, const program::Program& program,
+                   const std::vector<int32_t>& tokens) {
+  const auto device = open_cpu(2);
+  const auto executable = device->compile(program, model, Runner::default_options());
+  const std::vector<std::vector<int32_t>> pages = {{0}, {1}, {2}, {3}};
+  const Sampling greedy;
+  Sampling hot;
+  hot.temperature = 50;
+  hot.random = 0.999F;
+  StepRun runs[] = {{tokens, 0, pages[0], StepRun::Logits::kLast, &greedy},
+                    {tokens, 0, pages[1], StepRun::Logits::kLast, &hot},
+                    {tokens, 0, pages[2], StepRun::Logits::kLast, nullptr, 4}};
+  const StepResult result = executable->wait(executable->submit({runs, {}}));
+  return {result.tokens[0],
+          result.tokens[1],
+          {result.best.begin(), result.best.end()},
+          {result.logits.begin(), result.logits.begin() + program.vocabulary}};
+}
+
+TEST(CpuDevice, PaddingIsNotChosen) {
+  const auto tokens = random_tokens(20);
+  // The last 60 rows of the output matrix win by far, or are NaN.
+  for (const float factor : {1000.0F, NAN}) {
+    const auto model = changed("output.weight", [&](std::span<float> weights) {
+      for (float& w : weights.last(60 * 64)) w *= factor;
+    });
+    program::Program program = models::build_program(*model);
+    ASSERT_EQ(program.tokens, 260);
+    program.tokens = 200;
+    const Choices choices = choices_of(model, program, tokens);
+    const auto end = choices.logits.begin() + 200;
+    EXPECT_EQ(choices.greedy,
+              std::max_element(choices.logits.begin(), end) - choices.logits.begin());
+    EXPECT_TRUE(choices.drawn >= 0 && choices.drawn < 200) << choices.drawn;
+    double sum = 0;
+    for (auto x = choices.logits.begin(); x != end; ++x) sum += std::exp(static_cast<double>(*x));
+    EXPECT_EQ(choices.best[0].token, choices.greedy);
+    for (const Candidate& candidate : choices.best) {
+      ASSERT_TRUE(candidate.token >= 0 && candidate.token < 200);
+      EXPECT_NEAR(candidate.log_probability,
+                  choices.logits[static_cast<size_t>(candidate.token)] - std::log(sum), 1e-4);
+    }
+  }
+}
+
+TEST(CpuDevice, ThereMayBeNothingToChoose) {
+  const auto tokens = random_tokens(20);
+  const auto model = changed("output.weight", [](std::span<float> w) { w[77 * 64 + 5] = NAN; });
+  const Choices choices = choices_of(model, models::build_program(*model), tokens);
+  EXPECT_EQ(choices.greedy, kNotFinite);
+  EXPECT_EQ(choices.drawn, kNotFinite);
+  ASSERT_EQ(choices.best.size(), 4u);
+  for (const Candidate& candidate : choices.best) EXPECT_EQ(candidate.token, kNotFinite);
+}
+
+// Every op's rows once, the logits among them as they are given.
+TEST(CpuDevice, ALookSeesWhatIsComputed) {
+  const auto tokens = random_tokens(20);
+  const auto model = std::make_shared<formats::Model>(models::tiny_model("llama"));
+  const program::Program program = models::build_program(*model);
+  CompileOptions options = Runner::default_options();
+  std::vector<float> seen;
+  std::vector<int> rows(program.ops.size());
+  options.look = [&](size_t op, int row, std::span<const float> values) {
+    EXPECT_EQ(row, rows[op]++);
+    EXPECT_EQ(values.size(),
+              static_cast<size_t>(
+                  program.values[static_cast<size_t>(program.ops[op].out)].shape[1].size));
+    if (program.ops[op].out == program.logits) seen.assign(values.begin(), values.end());
+  };
+  const auto device = open_cpu(2);
+  const auto executable = device->compile(program, model, options);
+  const std::vector<int32_t> pages = {0};
+  const StepRun run{tokens, 0, pages, StepRun::Logits::kLast, nullptr};
+  const StepResult result = executable->wait(executable->submit({{&run, 1}, {}}));
+  EXPECT_THAT(seen, testing::ElementsAreArray(result.logits));
+  for (size_t op = 0; op < program.ops.size(); ++op) {
+    // Additions to the residual are done by the matrix before them.
+    const bool added = std::holds_alternative<program::Add>(program.ops[op].kind);
+    const bool of_logits = program.values[static_cast<size_t>(program.ops[op].out)].shape[0].kind ==
+                           program::Dim::kRows;
+    EXPECT_EQ(rows[op], added ? 0 : of_logits ? 1 : 20) << op;
+  }
 }
 
 TEST(CpuDevice, OnlyWantedRowsAreGiven) {

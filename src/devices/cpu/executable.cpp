@@ -18,7 +18,7 @@ namespace {
 
 // Attention scratch is sized for the widest group of heads; linear scratch for the longest row.
 size_t scratch_bytes(const program::Program& program, const Kernels& kernels) {
-  size_t bytes = best_scratch_bytes(program.vocabulary);
+  size_t bytes = best_scratch_bytes(program.tokens);
   int64_t columns = 0;
   for (const program::Weight& weight : program.weights)
     columns = std::max(columns, weight.shape.empty() ? 1 : weight.shape.back());
@@ -52,7 +52,7 @@ CpuExecutable::CpuExecutable(program::Program program, std::shared_ptr<const for
       arena_(plan_.arena_bytes),
       scratch_bytes_(scratch_bytes(program_, kernels)),
       floats_(program_.weights.size()),
-      sampler_(program_.vocabulary),
+      sampler_(program_.tokens),
       chosen_(static_cast<size_t>(options.max_tokens), -1) {
   scratch_ = AlignedBuffer(scratch_bytes_ * static_cast<size_t>(team.size()));
   build_phases();
@@ -84,6 +84,9 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
     for (size_t i = begin; i < end; ++i) {
       phases_[i](thread, next_[i]);
       team_.barrier();
+      if (!options_.look) continue;
+      if (thread == 0) look_at(phase_ops_[i]);
+      team_.barrier();
     }
   };
   if (state_.tokens > 0 || !step.copies.empty()) team_.run(body);
@@ -94,10 +97,8 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
     const devices::Run& run = step.runs[i];
     if (run.logits == devices::Run::Logits::kAll) row += static_cast<int>(run.tokens.size());
     if (run.logits == devices::Run::Logits::kLast) ++row;
-    chosen_[i] = run.sampling == nullptr
-                     ? -1
-                     : sampler_.choose(*run.sampling, {value(program_.logits, row - 1),
-                                                       static_cast<size_t>(program_.vocabulary)});
+    chosen_[i] =
+        run.sampling == nullptr ? -1 : sampler_.choose(*run.sampling, to_choose_from(row - 1));
   }
   find_best(step);
   // Rows are padded to the alignment; the result is dense.
@@ -115,6 +116,18 @@ devices::StepResult CpuExecutable::wait(devices::Ticket ticket) {
   return {{value(program_.logits, 0), static_cast<size_t>(state_.rows) * vocabulary},
           {chosen_.data(), runs_},
           best_};
+}
+
+// What a phase came to lies there until the next one.
+void CpuExecutable::look_at(const std::vector<int>& ops) {
+  for (const int op : ops) {
+    const ValueId out = program_.ops[static_cast<size_t>(op)].out;
+    const bool logit_rows =
+        program_.values[static_cast<size_t>(out)].shape[0].kind == program::Dim::kRows;
+    for (int row = 0; row < (logit_rows ? state_.rows : state_.tokens); ++row)
+      options_.look(static_cast<size_t>(op), row,
+                    {value(out, row), static_cast<size_t>(width(out))});
+  }
 }
 
 // The last rows of logits of the runs that ask for their best, shared out over the threads.
@@ -138,10 +151,7 @@ void CpuExecutable::find_best(const devices::Step& step) {
   const std::function<void(int)> body = [&](int thread) {
     std::byte* scratch = scratch_.data() + static_cast<size_t>(thread) * scratch_bytes_;
     for (size_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < best_rows_.size();)
-      best_tokens(
-          kernels_,
-          {value(program_.logits, best_rows_[i].row), static_cast<size_t>(program_.vocabulary)},
-          best_rows_[i].best, scratch);
+      best_tokens(kernels_, to_choose_from(best_rows_[i].row), best_rows_[i].best, scratch);
   };
   team_.run(body);
 }
@@ -185,6 +195,9 @@ void CpuExecutable::build_phases() {
         phases_.push_back(experts_phase(std::get<program::Experts>(op.kind), op.out));
         break;
     }
+    std::vector<int>& ops = phase_ops_.emplace_back();
+    for (const Item& item : plan.items)
+      if (item.kind == Item::kOp) ops.push_back(item.op);
   }
   encoder_phases_ = plan_.encoder_phases;
   std::vector<RowTask> first;
@@ -193,10 +206,12 @@ void CpuExecutable::build_phases() {
   if (first.empty()) return;
   if (encoder_phases_ > 0) {
     phases_.insert(phases_.begin(), row_phase(first, true));
+    phase_ops_.emplace(phase_ops_.begin());
     ++encoder_phases_;
   }
   phases_.insert(phases_.begin() + static_cast<ptrdiff_t>(encoder_phases_),
                  row_phase(std::move(first), true));
+  phase_ops_.emplace(phase_ops_.begin() + static_cast<ptrdiff_t>(encoder_phases_));
 }
 
 CpuExecutable::Phase CpuExecutable::row_phase(std::vector<RowTask> tasks, bool token_rows) {

@@ -56,6 +56,10 @@ class CpuExecutable final : public devices::Executable {
   int64_t width(program::ValueId id) const {
     return program_.values[static_cast<size_t>(id)].shape[1].size;
   }
+  // A row of logits without the padding.
+  std::span<float> to_choose_from(int row) const {
+    return {value(program_.logits, row), static_cast<size_t>(program_.tokens)};
+  }
   const std::vector<int32_t>& ids(program::ValueId id) const {
     return id == program::Program::kPositions ? state_.positions : state_.ids;
   }
@@ -65,6 +69,7 @@ class CpuExecutable final : public devices::Executable {
 
   void build_phases();
   void find_best(const devices::Step& step);
+  void look_at(const std::vector<int>& ops);
   Phase row_phase(std::vector<RowTask> tasks, bool token_rows);
   Phase linear_phase(const PhasePlan& plan);
   // What an attention op asks for.
@@ -104,8 +109,9 @@ class CpuExecutable final : public devices::Executable {
   std::vector<std::unique_ptr<std::vector<float>>> floats_;  // by weight
   std::vector<std::unique_ptr<RopeTable>> rope_tables_;
   std::vector<Phase> phases_;
-  size_t encoder_phases_ = 0;           // the first ones
-  std::vector<std::atomic<int>> next_;  // one a phase
+  std::vector<std::vector<int>> phase_ops_;  // by phase: those that have a result
+  size_t encoder_phases_ = 0;                // the first ones
+  std::vector<std::atomic<int>> next_;       // one a phase
   devices::Sampler sampler_;
   std::vector<int32_t> chosen_;
   std::vector<devices::Candidate> best_;

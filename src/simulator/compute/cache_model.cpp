@@ -31,7 +31,8 @@ bool CacheModel::Level::touch(uint64_t line, bool write, bool* evicted_dirty) {
 
 void CacheModel::Level::clear() { std::fill(lines.begin(), lines.end(), 0); }
 
-CacheModel::CacheModel() : gl2_(6 * kMiB, kWays), infinity_(96 * kMiB, kWays) {}
+CacheModel::CacheModel(uint64_t infinity_cache_bytes)
+    : gl2_(6 * kMiB, kWays), infinity_(infinity_cache_bytes, kWays) {}
 
 void CacheModel::access(uint64_t entry, Counters& c) {
   const uint64_t line = entry >> 2;

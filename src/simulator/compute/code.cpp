@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "simulator/compute/handlers.h"
+#include "simulator/compute/hazards.h"
 #include "simulator/compute/strict.h"
 #include "simulator/compute/valu.h"
 #include "simulator/compute/worker.h"
@@ -185,6 +186,7 @@ void prepare(Op& op, const Instruction& instruction) {
   }
   if (!known) op.run = run_missing;
   op.keeps_exec = op.flow == Flow::kNothing || (op.flow == Flow::kOn && keeps_exec(instruction));
+  op.hazards = hazards_of(op);
 }
 
 }  // namespace outboard::simulator::compute

@@ -58,6 +58,11 @@ constexpr size_t kMaxActive = 64;
 
 }  // namespace
 
+uint32_t initial_sgprs(uint32_t rsrc2) {
+  return std::min(rsrc2 >> 1 & 0x1fU, 16U) +
+         static_cast<uint32_t>(std::popcount(rsrc2 >> 7 & 0xfU));
+}
+
 Counters& Counters::operator+=(const Counters& more) {
   for (const auto field : kCounterFields) this->*field += more.*field;
   return *this;
@@ -84,7 +89,7 @@ struct ComputeUnits::State {
     shared.code = &code;
     shared.options = &options;
     if (options.strict) order = std::make_unique<MemoryOrder>();
-    if (options.cache_model) caches = std::make_unique<CacheModel>();
+    if (options.cache_model) caches = std::make_unique<CacheModel>(options.infinity_cache_bytes);
     shared.order = order.get();
     for (int t = 0; t < team.size(); ++t) workers.push_back(std::make_unique<Worker>(shared));
   }
@@ -120,6 +125,7 @@ struct ComputeUnits::State {
   // Workgroups of a dispatch make the same mistake at the same place; one report will do.
   std::set<std::pair<std::string, uint64_t>> kept;
 
+  void check_launch();
   void work(Worker& worker);
   void keep(const Violation& violation);
   uint32_t take_slot();
@@ -179,6 +185,21 @@ void ComputeUnits::State::finish(Workgroup& workgroup) {
   leaving = false;
 }
 
+void ComputeUnits::State::check_launch() {
+  const uint32_t sgprs = initial_sgprs(dispatch->pgm_rsrc2);
+  if (!options.strict || !dispatch->wave32 || sgprs >= kLeastSgprs) return;
+  ++violation_count;
+  Violation v;
+  v.rule = "few-initial-sgprs";
+  v.kernel = dispatch->name;
+  v.dispatch = dispatch->id;
+  v.detail = fmt::format(
+      "{} user and system SGPRs are loaded (COMPUTE_PGM_RSRC2 {:#x}); a launch of wave32 must load "
+      "{} or more",
+      sgprs, dispatch->pgm_rsrc2, kLeastSgprs);
+  keep(v);
+}
+
 void ComputeUnits::State::work(Worker& worker) {
   std::vector<std::unique_ptr<Workgroup>> active, idle;
   bool waiting = false;  // all that are active used up their slices: they may wait for others
@@ -236,6 +257,7 @@ Result ComputeUnits::run(const Dispatch& given) {
                            dispatch.workgroup_size[2];
   ++s.counters.dispatches;
   if (s.total == 0 || threads == 0) return {};
+  s.check_launch();
   constexpr uint64_t kMaxThreads = 1024;
   if (threads > kMaxThreads || s.total > UINT32_MAX) {
     return {

@@ -33,6 +33,13 @@ struct Dispatch {
   std::string name;  // kernel, when known; else "program at 0x..."
 };
 
+// SGPRs that a wave finds filled: user data and workgroup ids (COMPUTE_PGM_RSRC2: USER_SGPR,
+// TGID_X/Y/Z_EN, TG_SIZE_EN).
+uint32_t initial_sgprs(uint32_t rsrc2);
+// gfx1100 may fill SGPRs wrongly when a launch of wave32 asks for fewer (LLVM's
+// user-sgpr-init16-bug; SIISelLowering.cpp, allocateSystemSGPRs, fills up to as many).
+inline constexpr uint32_t kLeastSgprs = 16;
+
 // Deterministic: equal for equal inputs whatever the number of host threads.
 struct Counters {
   uint64_t dispatches = 0, workgroups = 0, waves = 0;
@@ -83,6 +90,7 @@ struct Options {
   unsigned threads = 0;  // host threads; 0: all cores
   bool strict = true;
   bool cache_model = true;
+  uint64_t infinity_cache_bytes = uint64_t{96} << 20;
   uint64_t instruction_limit = 0;  // a wave; 0: none. Beyond it the dispatch stops with kHang.
   size_t violation_limit = 64;     // further ones are counted, not kept
 };

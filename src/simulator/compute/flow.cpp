@@ -81,7 +81,13 @@ void halt(Wave& wave, const Op& op) {
               fmt::format("s_sethalt at {:#x}: the wave never goes on", wave.pc_of(op)));
   }
 }
+// A privileged wave takes `s_trap 2` for a no-op (LLVM's priv-enabled-trap2-nop-bug; what it puts
+// behind that trap for gfx1100 ends in a halt).
 void trap(Wave& wave, const Op& op) {
+  constexpr uint32_t kPrivileged = 1 << 20;  // COMPUTE_PGM_RSRC1.PRIV
+  if ((wave.workgroup->dispatch->pgm_rsrc1 & kPrivileged) != 0 &&
+      (op.instruction->simm16 & 0xff) == 2)
+    return;
   wave.stop(Stop::kTrap,
             fmt::format("s_trap {} at {:#x}", op.instruction->simm16 & 0xff, wave.pc_of(op)));
 }

@@ -112,11 +112,12 @@ void Strict::Counter::wait(uint32_t at_most) {
   }
 }
 
-Strict::Strict(Workgroup& workgroup) : workgroup_(workgroup) {}
+Strict::Strict(Workgroup& workgroup) : workgroup_(workgroup), hazards_(*this) {}
 
 void Strict::begin() {
   const size_t waves = workgroup_.waves.size();
   waves_.resize(waves);
+  hazards_.begin(waves);
   for (size_t w = 0; w < waves; ++w) {
     const auto vgprs = static_cast<size_t>(workgroup_.waves[w].vgpr_count);
     WaveState& state = waves_[w];
@@ -146,6 +147,7 @@ void Strict::begin() {
 void Strict::before(Wave& wave, const Op& op) {
   const Instruction& i = *op.instruction;
   WaveState& state = waves_[wave.index];
+  hazards_.before(wave, op, state.scratch_store > state.counters[kVs].done);
   if (op.vgpr_end > wave.vgpr_count) check_allocation(wave, op);
   if (state.counters[kVm].busy() || state.counters[kLgkm].busy()) check_pending(wave, op);
   unwritten_loaded_ = {0, 0};
@@ -186,7 +188,8 @@ void Strict::after(Wave& wave, const Op& op) {
     wait(wave, op);
   } else if (is_vector_alu(i.format)) {
     for (int d = 0; d < i.destinations; ++d) {
-      const Operand& to = i.destination[static_cast<size_t>(d)];
+      Operand to = i.destination[static_cast<size_t>(d)];
+      if (to.type == Type::kMask && wave.wave64) to.dwords = 2;
       // Lane masks (compare results, carries) count as written whatever went in.
       set_written(wave, to, to.is_vgpr() || to.type != Type::kMask ? result_ : Lanes{kAll, kAll},
                   false);
@@ -214,6 +217,7 @@ void Strict::after(Wave& wave, const Op& op) {
       if (MemoryOrder* order = workgroup_.worker->shared->order) order->acquire(workgroup_.index);
     } else {
       ++state.counters[kVs].issued;
+      if (i.format == Format::kScratch) state.scratch_store = state.counters[kVs].issued;
     }
   } else if (i.format == Format::kDs) {
     if (i.destinations > 0) {

@@ -1,6 +1,7 @@
 // What the hardware would not forgive inside a workgroup: registers used before they were written
-// or before their load was waited for, LDS out of range, races in LDS; and the door through which
-// global accesses reach the order of memory across workgroups (memory_order.h).
+// or before their load was waited for, LDS out of range, races in LDS; sequences that the chip gets
+// wrong (hazards.h); and the door through which global accesses reach the order of memory across
+// workgroups (memory_order.h).
 #pragma once
 
 #include <array>
@@ -11,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "simulator/compute/hazards.h"
 #include "simulator/compute/wave.h"
 
 namespace outboard::simulator::compute {
@@ -64,6 +66,7 @@ class Strict {
     std::array<uint64_t, 4> vgpr_complete{}, vgpr_loading{}, sgpr_loading{};
     std::array<bool, 128> sgpr_written{};
     uint32_t lgkm_done_at_barrier = 0;
+    uint32_t scratch_store = 0;  // the last one's number by kVs
   };
   struct LdsWord {
     uint32_t epoch = 0;         // of the last write, counted in barriers
@@ -91,6 +94,7 @@ class Strict {
   void wait(Wave& wave, const Op& op);
 
   Workgroup& workgroup_;
+  Hazards hazards_;
   std::vector<WaveState> waves_;
   std::vector<LdsWord> lds_;
   uint32_t epoch_ = 1;

@@ -74,6 +74,7 @@ struct alignas(64) Op {
   uint16_t valu_traits = 0;
   uint16_t vgpr_end = 0;    // one past the last VGPR that the instruction names
   bool keeps_exec = false;  // EXEC stays as it is, for certain
+  uint16_t hazards = 0;     // hazards.h
 };
 
 // Floating-point mode of a wave, MODE register (guide, 3.3.1): rounding and denormals, low two bits

@@ -31,6 +31,14 @@ inline std::string text_argument(const Arguments& arguments, size_t position, st
   return value->string();
 }
 
+inline TracedText traced_argument(const Arguments& arguments, size_t position,
+                                  std::string_view name, std::string_view fallback) {
+  const Value* value = arguments.find(position, name);
+  if (value == nullptr) return TracedText(std::string(fallback));
+  if (!value->is_string()) fail("argument {} must be str, not {}", name, value->type_name());
+  return value->text();
+}
+
 inline const Value& needed_argument(const Arguments& arguments, size_t position,
                                     std::string_view name) {
   const Value* value = arguments.find(position, name);

@@ -170,6 +170,12 @@ struct Sequence final : Node {  // the template, and a generation block
   Nodes body;
 };
 
+struct Block final : Node {  // {% block name %}, which nothing can extend here
+  using Node::Node;
+  Flow run(Interpreter& interpreter) const override;
+  Nodes body;
+};
+
 struct If final : Node {
   using Node::Node;
   Flow run(Interpreter& interpreter) const override;

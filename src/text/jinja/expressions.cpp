@@ -63,7 +63,7 @@ Value Slice::evaluate(Interpreter& interpreter) const {
   const Value value = object->evaluate(interpreter);
   if (value.is_undefined()) throw Error(value.undefined_message());
   const bool text = value.is_string();
-  if (!text && !(value.is_list() && value.list().kind != List::Kind::kGenerator))
+  if (!text && !(value.is_list() && value.list().has_positions()))
     return Value::undefined("slice");  // as jinja2's getitem does with what it can not subscript
   const std::vector<size_t> offsets =
       text ? character_offsets(value.string()) : std::vector<size_t>();
@@ -76,6 +76,9 @@ Value Slice::evaluate(Interpreter& interpreter) const {
     if (given.is_none()) return fallback;
     if (given.is_undefined()) throw Error(given.undefined_message());
     if (!given.is_integral()) fail("slice indices must be integers or None");
+    if (given.is_big())  // as far as it goes
+      return given.big().negative() ? std::numeric_limits<int64_t>::min() + 1
+                                    : std::numeric_limits<int64_t>::max();
     return given.integer();
   };
   const int64_t stride = index(step, 1);
@@ -95,13 +98,13 @@ Value Slice::evaluate(Interpreter& interpreter) const {
   const int64_t first = given_start == kUnset ? (stride > 0 ? low : high) : position(given_start);
   const int64_t last = given_stop == kUnset ? (stride > 0 ? high : low) : position(given_stop);
 
-  std::string part;
+  TracedText part;
   Values items;
   int64_t at = first;
   while (stride > 0 ? at < last : at > last) {
     const auto i = static_cast<size_t>(at);
     if (text) {
-      part.append(value.string(), offsets[i], offsets[i + 1] - offsets[i]);
+      part.append(value.text(), offsets[i], offsets[i + 1] - offsets[i]);
     } else {
       items.push_back(value.list().items[i]);
     }
@@ -109,7 +112,7 @@ Value Slice::evaluate(Interpreter& interpreter) const {
   }
   if (!text) return make_list(std::move(items), value.list().kind);
   interpreter.spend_bytes(part.size());
-  return Value(std::move(part));
+  return Value(std::move(part), value.is_markup());
 }
 
 Arguments CallArguments::evaluate(Interpreter& interpreter) const {
@@ -164,7 +167,8 @@ Value Unary::evaluate(Interpreter& interpreter) const {
   if (!value.is_number()) fail("bad operand type for unary {}: '{}'", sign, value.type_name());
   if (sign == "+") return value.is_bool() ? Value(value.integer()) : value;
   if (value.is_float()) return Value(-value.number());
-  return apply_operator(interpreter, "-", Value(int64_t{0}), value);
+  if (value.is_integral()) return Value(-value.big());
+  fail("bad operand type for unary -: '{}'", value.type_name());
 }
 
 Value Binary::evaluate(Interpreter& interpreter) const {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <random>
 
 #include "text/jinja/arguments.h"
 #include "text/jinja/python_text.h"
@@ -15,12 +16,12 @@ namespace {
 Value attribute_path(Interpreter& interpreter, const Value& item, const Value& path) {
   if (!path.is_string()) return get_item(interpreter, item, path);
   Value value = item;
-  for (const std::string& part : split(path.string(), ".", -1, false)) {
+  for (const std::string_view part : split(path.string(), ".", -1, false)) {
     int64_t index = 0;
     const auto result = std::from_chars(part.data(), part.data() + part.size(), index);
     const bool number =
         !part.empty() && result.ec == std::errc() && result.ptr == part.data() + part.size();
-    value = get_item(interpreter, value, number ? Value(index) : Value(part));
+    value = get_item(interpreter, value, number ? Value(index) : Value(std::string(part)));
   }
   return value;
 }
@@ -31,7 +32,7 @@ Value sort_key(Interpreter& interpreter, const Value& item, const Value* attribu
   Value key = attribute != nullptr && !attribute->is_none()
                   ? attribute_path(interpreter, item, *attribute)
                   : item;
-  if (!case_sensitive && key.is_string()) return Value(to_lower(key.string()));
+  if (!case_sensitive && key.is_string()) return Value(to_lower(key.text()));
   return key;
 }
 
@@ -50,6 +51,8 @@ Value first(Interpreter& interpreter, const Value& value, Given) {
 }
 
 Value last(Interpreter& interpreter, const Value& value, Given) {
+  if (value.is_markup() && !value.string().empty())
+    return get_item(interpreter, value, Value(int64_t{-1}));
   const Values items = iterate(interpreter, value);
   return items.empty() ? Value::undefined("the last item of an empty sequence") : items.back();
 }
@@ -62,24 +65,24 @@ Value reverse(Interpreter& interpreter, const Value& value, Given) {
   Values items = iterate(interpreter, value);
   std::reverse(items.begin(), items.end());
   if (!value.is_string()) return make_list(std::move(items), List::Kind::kGenerator);
-  std::string text;
-  for (const Value& item : items) text += item.string();
+  TracedText text;
+  for (const Value& item : items) text.append(item.text());
   interpreter.spend_bytes(text.size());
-  return Value(std::move(text));
+  return Value(std::move(text), value.is_markup());
 }
 
 Value join(Interpreter& interpreter, const Value& value, Given arguments) {
   const Value* given = arguments.find(0, "d");
-  const std::string separator = given != nullptr ? text_of(interpreter, *given) : std::string();
+  const TracedText separator = given != nullptr ? text_of(interpreter, *given) : TracedText();
   const Value* attribute = arguments.find(1, "attribute");
-  std::string text;
+  TracedText text;
   bool begins = true;
   for (const Value& item : iterate(interpreter, value)) {
-    if (!begins) text += separator;
+    if (!begins) text.append(separator);
     begins = false;
     interpreter.spend_bytes(separator.size());
-    text += text_of(interpreter,
-                    attribute != nullptr ? attribute_path(interpreter, item, *attribute) : item);
+    const bool path = attribute != nullptr && !attribute->is_none();
+    text.append(text_of(interpreter, path ? attribute_path(interpreter, item, *attribute) : item));
   }
   return Value(std::move(text));
 }
@@ -235,7 +238,7 @@ Value choose(Interpreter& interpreter, const Value& value, Given arguments, bool
   if (arguments.positional.size() > first_argument) {
     const Value& name = arguments.positional[first_argument];
     if (name.is_string()) test = find_test(name.string());
-    if (test == nullptr) fail("unknown test {}", to_repr(name));
+    if (test == nullptr) fail("unknown test {}", to_repr(name).bytes());
   }
   const Arguments rest = rest_arguments(arguments, first_argument + 1);
   Values kept;
@@ -296,12 +299,38 @@ Value batch(Interpreter& interpreter, const Value& value, Given arguments) {
   return make_list(std::move(rows), List::Kind::kGenerator);
 }
 
+Value slice(Interpreter& interpreter, const Value& value, Given arguments) {
+  const int64_t given = int_argument(arguments, 0, "slices", 0);
+  const Value* fill = arguments.find(1, "fill_with");
+  if (given == 0) fail("integer division or modulo by zero");
+  const Values items = iterate(interpreter, value);
+  const auto slices = static_cast<size_t>(std::max<int64_t>(0, given));
+  interpreter.spend_steps(slices);
+  Values columns;
+  size_t at = 0;
+  for (size_t i = 0; i < slices; ++i) {
+    const bool longer = i < items.size() % slices;
+    const size_t end = at + items.size() / slices + (longer ? 1 : 0);
+    Values column(items.begin() + static_cast<std::ptrdiff_t>(at),
+                  items.begin() + static_cast<std::ptrdiff_t>(end));
+    if (fill != nullptr && !fill->is_none() && !longer) column.push_back(*fill);
+    columns.push_back(make_list(std::move(column)));
+    at = end;
+  }
+  return make_list(std::move(columns), List::Kind::kGenerator);
+}
+
+Value random_item(Interpreter& interpreter, const Value& value, Given) {
+  const Values items = iterate(interpreter, value);
+  if (items.empty()) return Value::undefined("a random item of an empty sequence");
+  static thread_local std::minstd_rand engine{std::random_device{}()};
+  return items[std::uniform_int_distribution<size_t>(0, items.size() - 1)(engine)];
+}
+
 Value attribute(Interpreter&, const Value& value, Given arguments) {
   const std::string name = text_argument(arguments, 0, "name", "");
-  const Value* field = value.is_dict()        ? nullptr
-                       : value.is_namespace() ? value.space()->find(name)
-                                              : nullptr;
-  return field != nullptr ? *field : Value::undefined(name);
+  // Unlike a dot, not an item of a dict.
+  return value.is_dict() ? find_method(value, name) : get_attribute(value, name);
 }
 
 struct Entry {
@@ -322,8 +351,9 @@ const std::array kFilters = {
     Entry{"e", filter_escape},
     Entry{"escape", filter_escape},
     Entry{"first", first},
+    Entry{"filesizeformat", filter_filesizeformat},
     Entry{"float", filter_float},
-    Entry{"forceescape", filter_escape},
+    Entry{"forceescape", filter_forceescape},
     Entry{"format", filter_format},
     Entry{"groupby", groupby},
     Entry{"indent", filter_indent},
@@ -337,6 +367,8 @@ const std::array kFilters = {
     Entry{"map", map},
     Entry{"max", [](Interpreter& i, const Value& v, Given a) { return extreme(i, v, a, 1); }},
     Entry{"min", [](Interpreter& i, const Value& v, Given a) { return extreme(i, v, a, -1); }},
+    Entry{"pprint", filter_pprint},
+    Entry{"random", random_item},
     Entry{"reject",
           [](Interpreter& i, const Value& v, Given a) { return choose(i, v, a, false, false); }},
     Entry{"rejectattr",
@@ -344,13 +376,15 @@ const std::array kFilters = {
     Entry{"replace", filter_replace},
     Entry{"reverse", reverse},
     Entry{"round", filter_round},
-    Entry{"safe", filter_string},
+    Entry{"safe", filter_safe},
     Entry{"select",
           [](Interpreter& i, const Value& v, Given a) { return choose(i, v, a, true, false); }},
     Entry{"selectattr",
           [](Interpreter& i, const Value& v, Given a) { return choose(i, v, a, true, true); }},
+    Entry{"slice", slice},
     Entry{"sort", sort},
     Entry{"string", filter_string},
+    Entry{"striptags", filter_striptags},
     Entry{"sum", sum},
     Entry{"title", filter_title},
     Entry{"tojson", filter_tojson},
@@ -358,7 +392,10 @@ const std::array kFilters = {
     Entry{"truncate", filter_truncate},
     Entry{"unique", unique},
     Entry{"upper", filter_upper},
+    Entry{"urlencode", filter_urlencode},
     Entry{"wordcount", filter_wordcount},
+    Entry{"wordwrap", filter_wordwrap},
+    Entry{"xmlattr", filter_xmlattr},
 };
 
 }  // namespace

@@ -1,4 +1,5 @@
 // The functions every template sees.
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <ctime>
@@ -40,17 +41,34 @@ Value make_space(Interpreter& interpreter, const Arguments& arguments) {
   for (const Value& given : arguments.positional) {
     if (!given.is_dict()) fail("namespace() takes a dict or named values");
     for (const auto& [key, value] : given.dict().items)
-      space->fields.emplace_back(to_text(key), value);
+      space->fields.emplace_back(to_text(key).bytes(), value);
   }
   for (const auto& named : arguments.named) space->fields.push_back(named);
   return Value(space);
 }
 
-Value dict(Interpreter&, const Arguments& arguments) {
+Value dict(Interpreter& interpreter, const Arguments& arguments) {
   std::vector<std::pair<Value, Value>> items;
   if (!arguments.positional.empty()) {
-    if (!arguments.positional[0].is_dict()) fail("dict() takes a dict or named values");
-    items = arguments.positional[0].dict().items;
+    const Value& given = arguments.positional[0];
+    if (arguments.positional.size() > 1) fail("dict expected at most 1 argument");
+    if (given.is_dict()) {
+      items = given.dict().items;
+    } else {
+      for (const Value& pair : iterate(interpreter, given)) {
+        const Values parts = iterate(interpreter, pair);
+        if (parts.size() != 2)
+          fail("dictionary update sequence: {} parts, expected 2", parts.size());
+        const auto same = std::find_if(items.begin(), items.end(), [&](const auto& item) {
+          return equal(item.first, parts[0]);
+        });
+        if (same != items.end()) {
+          same->second = parts[1];
+        } else {
+          items.emplace_back(parts[0], parts[1]);
+        }
+      }
+    }
   }
   for (const auto& [name, value] : arguments.named) {
     bool replaced = false;
@@ -65,8 +83,9 @@ Value dict(Interpreter&, const Arguments& arguments) {
 }
 
 Value raise_exception(Interpreter&, const Arguments& arguments) {
-  throw Error(fmt::format("the template refuses this conversation: {}",
-                          arguments.positional.empty() ? "" : to_text(arguments.positional[0])));
+  throw Error(
+      fmt::format("the template refuses this conversation: {}",
+                  arguments.positional.empty() ? "" : to_text(arguments.positional[0]).bytes()));
 }
 
 Value strftime_now(Interpreter&, const Arguments& arguments) {
@@ -82,14 +101,47 @@ Value strftime_now(Interpreter&, const Arguments& arguments) {
 
 // joiner(', '): a function that gives nothing the first time and the separator from then on.
 Value joiner(Interpreter&, const Arguments& arguments) {
-  const std::string separator = text_argument(arguments, 0, "sep", ", ");
+  const TracedText separator = traced_argument(arguments, 0, "sep", ", ");
   const auto used = std::make_shared<bool>(false);
-  return Value(std::make_shared<const Callable>(
-      Callable{"joiner", [separator, used](Interpreter&, const Arguments&) {
-                 const bool first = !*used;
-                 *used = true;
-                 return Value(first ? std::string() : separator);
-               }}));
+  return Value(
+      std::make_shared<const Callable>(Callable{"joiner",
+                                                [separator, used](Interpreter&, const Arguments&) {
+                                                  const bool first = !*used;
+                                                  *used = true;
+                                                  return Value(first ? TracedText() : separator);
+                                                },
+                                                {}}));
+}
+
+// cycler('a', 'b'): next() goes through the values again and again, current is the present one.
+Value cycler(Interpreter& interpreter, const Arguments& arguments) {
+  if (arguments.positional.empty()) fail("at least one item has to be provided");
+  const auto space = interpreter.make_namespace();
+  space->writable = false;
+  const auto at = std::make_shared<size_t>(0);
+  const std::weak_ptr<Namespace> weak = space;  // the fields hold these functions
+  const Values items = arguments.positional;
+  const auto go = [weak, at, items](size_t to) {
+    *at = to % items.size();
+    if (const auto now = weak.lock())
+      for (auto& [name, value] : now->fields)
+        if (name == "current") value = items[*at];
+  };
+  const auto method = [](std::string name, auto function) {
+    return Value(std::make_shared<const Callable>(Callable{std::move(name), function, {}}));
+  };
+  space->fields.emplace_back("current", items[0]);
+  space->fields.emplace_back("next",
+                             method("next", [go, at, items](Interpreter&, const Arguments&) {
+                               Value present = items[*at];
+                               go(*at + 1);
+                               return present;
+                             }));
+  space->fields.emplace_back("reset", method("reset", [go](Interpreter&, const Arguments&) {
+                               go(0);
+                               return Value::none();
+                             }));
+  return Value(space);
 }
 
 struct Entry {
@@ -104,6 +156,7 @@ constexpr std::array kGlobals = {
     Entry{"raise_exception", raise_exception},
     Entry{"strftime_now", strftime_now},
     Entry{"joiner", joiner},
+    Entry{"cycler", cycler},
 };
 
 }  // namespace
@@ -111,7 +164,8 @@ constexpr std::array kGlobals = {
 Value find_global(std::string_view name) {
   for (const Entry& entry : kGlobals)
     if (entry.name == name)
-      return Value(std::make_shared<const Callable>(Callable{std::string(name), entry.function}));
+      return Value(
+          std::make_shared<const Callable>(Callable{std::string(name), entry.function, {}}));
   return {};
 }
 

@@ -31,10 +31,10 @@ void Scope::set(std::string_view name, Value value) {
   variables.emplace_back(std::string(name), std::move(value));
 }
 
-Interpreter::Interpreter(const nlohmann::ordered_json& variables, const Limits& limits)
+Interpreter::Interpreter(const Variables& variables, const Limits& limits)
     : limits_(limits), scope_(std::make_shared<Scope>()) {
   stack_base = stack_position();
-  for (const auto& [name, value] : variables.items()) scope_->set(name, Value::from_json(value));
+  for (const auto& [name, value] : variables.list) scope_->set(name, value);
   // The template's own variables come and go in front of those it was given.
   auto inner = std::make_shared<Scope>();
   inner->parent = scope_;
@@ -64,11 +64,11 @@ Value Interpreter::lookup(const std::string& name) const {
   return global.is_undefined() ? Value::undefined(name) : global;
 }
 
-void Interpreter::write(std::string_view text) {
+void Interpreter::write(const TracedText& text) {
   if (text.size() > limits_.output || output_.size() > limits_.output - text.size())
     fail("the template writes more than {} bytes", limits_.output);
   spend_bytes(text.size());
-  output_ += text;
+  output_.append(text);
 }
 
 Value Interpreter::call(const Value& callee, const Arguments& arguments) {
@@ -103,7 +103,11 @@ Value get_attribute(const Value& object, const std::string& name) {
   const Value* field = object.is_dict()        ? object.dict().find(name)
                        : object.is_namespace() ? object.space()->find(name)
                                                : nullptr;
-  return field != nullptr ? *field : Value::undefined(name);
+  if (field != nullptr) return *field;
+  if (object.is_callable())
+    for (const auto& [key, value] : object.callable().fields)
+      if (key == name) return value;
+  return Value::undefined(name);
 }
 
 Value get_item(Interpreter& interpreter, const Value& object, const Value& key) {
@@ -111,9 +115,11 @@ Value get_item(Interpreter& interpreter, const Value& object, const Value& key) 
   if (object.is_dict()) {
     interpreter.spend_steps(object.dict().items.size() / 8);
     if (const Value* found = object.dict().find(key)) return *found;
+  } else if (key.is_big()) {
+    return Value::undefined(key.big().text());
   } else if (key.is_integral()) {
     int64_t index = key.integer();
-    if (object.is_list() && object.list().kind != List::Kind::kGenerator) {
+    if (object.is_list() && object.list().has_positions()) {
       const Values& items = object.list().items;
       if (index < 0) index += static_cast<int64_t>(items.size());
       if (index >= 0 && static_cast<uint64_t>(index) < items.size())
@@ -125,13 +131,15 @@ Value get_item(Interpreter& interpreter, const Value& object, const Value& key) 
       if (index < 0) index += count;
       if (index >= 0 && index < count) {
         const auto i = static_cast<size_t>(index);
-        return Value(object.string().substr(offsets[i], offsets[i + 1] - offsets[i]));
+        return part_of(
+            object,
+            std::string_view(object.string()).substr(offsets[i], offsets[i + 1] - offsets[i]));
       }
     }
     return Value::undefined(std::to_string(key.integer()));
   }
   if (key.is_string()) return get_attribute(object, key.string());
-  return Value::undefined(to_text(key));
+  return Value::undefined(to_text(key).bytes());
 }
 
 Values iterate(Interpreter& interpreter, const Value& value) {
@@ -150,7 +158,7 @@ Values iterate(Interpreter& interpreter, const Value& value) {
     const std::vector<size_t> offsets = character_offsets(value.string());
     interpreter.spend_steps(offsets.size());
     for (size_t i = 0; i + 1 < offsets.size(); ++i)
-      items.emplace_back(value.string().substr(offsets[i], offsets[i + 1] - offsets[i]));
+      items.emplace_back(value.text().part(offsets[i], offsets[i + 1] - offsets[i]));
     return items;
   }
   fail("'{}' object is not iterable", value.type_name());
@@ -173,8 +181,12 @@ bool contains(const Value& container, const Value& item) {
   fail("argument of type '{}' is not iterable", container.type_name());
 }
 
-std::string text_of(Interpreter& interpreter, const Value& value) {
-  std::string text = to_text(value);
+Value part_of(const Value& string, std::string_view part) {
+  return Value(string.text().part(part), string.is_markup());
+}
+
+TracedText text_of(Interpreter& interpreter, const Value& value) {
+  TracedText text = to_text(value);
   interpreter.spend_bytes(text.size());
   return text;
 }
@@ -185,6 +197,13 @@ Template& Template::operator=(Template&&) noexcept = default;
 Template::~Template() = default;
 
 std::string Template::render(const nlohmann::ordered_json& variables, const Limits& limits) const {
+  Variables values;
+  for (const auto& [name, value] : variables.items())
+    values.list.emplace_back(name, Value::from_json(value));
+  return render_traced(values, limits).bytes();
+}
+
+TracedText Template::render_traced(const Variables& variables, const Limits& limits) const {
   Interpreter interpreter(variables, limits);
   try {
     root_->run(interpreter);

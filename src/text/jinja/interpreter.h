@@ -21,7 +21,7 @@ struct Scope {
 
 class Interpreter {
  public:
-  Interpreter(const nlohmann::ordered_json& variables, const Limits& limits);
+  Interpreter(const Variables& variables, const Limits& limits);
   ~Interpreter();  // breaks the cycles between macros, scopes and namespaces
   Interpreter(const Interpreter&) = delete;
   Interpreter& operator=(const Interpreter&) = delete;
@@ -40,19 +40,19 @@ class Interpreter {
   void assign(std::string_view name, Value value) { scope_->set(name, std::move(value)); }
   const std::shared_ptr<Scope>& scope() const { return scope_; }
 
-  void write(std::string_view text);
+  void write(const TracedText& text);
   // Runs body with its output going into the returned string.
   template <typename Body>
-  std::string capture(Body body) {
-    std::string captured;
-    captured.swap(output_);
+  TracedText capture(Body body) {
+    TracedText captured;
+    std::swap(captured, output_);
     try {
       body();
     } catch (...) {
-      captured.swap(output_);
+      std::swap(captured, output_);
       throw;
     }
-    captured.swap(output_);
+    std::swap(captured, output_);
     return captured;
   }
 
@@ -61,7 +61,7 @@ class Interpreter {
   // A callable that uses this scope later on.
   void keep_until_end(std::shared_ptr<Scope> scope) { kept_scopes_.push_back(std::move(scope)); }
 
-  std::string take_output() { return std::move(output_); }
+  TracedText take_output() { return std::move(output_); }
 
  private:
   friend class ScopeGuard;
@@ -69,7 +69,7 @@ class Interpreter {
 
   Limits limits_;
   std::shared_ptr<Scope> scope_;
-  std::string output_;
+  TracedText output_;
   int line_ = 0;
   int recursion_ = 0;
   std::vector<std::shared_ptr<Scope>> kept_scopes_;
@@ -125,6 +125,14 @@ Value apply_operator(Interpreter& interpreter, std::string_view sign, const Valu
                      const Value& b);
 bool contains(const Value& container, const Value& item);
 // str(value) with its bytes counted.
-std::string text_of(Interpreter& interpreter, const Value& value);
+TracedText text_of(Interpreter& interpreter, const Value& value);
+
+// Part of a string, a view into its bytes; Markup stays Markup.
+Value part_of(const Value& string, std::string_view part);
+// MarkupSafe's escape: Markup stays, other values become HTML text.
+Value escaped(Interpreter& interpreter, const Value& value);
+// "..." % values, and "...".format(arguments).
+Value format_percent(Interpreter& interpreter, const Value& pattern, const Value& values);
+Value format_braces(Interpreter& interpreter, const Value& pattern, const Arguments& arguments);
 
 }  // namespace outboard::text::jinja

@@ -9,6 +9,8 @@
 #include <string>
 #include <string_view>
 
+#include "text/traced_text.h"
+
 namespace outboard::text::jinja {
 
 // Templates come with models and are not trusted: they end in Error when they exceed these.
@@ -20,6 +22,7 @@ struct Limits {
 };
 
 struct Node;
+struct Variables;  // value.h
 
 // A parsed template. Immutable; render() may run in many threads.
 class Template {
@@ -30,8 +33,11 @@ class Template {
   Template& operator=(Template&&) noexcept;
   ~Template();
 
-  // variables: an object of the names the template sees. Besides them it has range, dict,
-  // namespace, joiner, raise_exception and strftime_now. Throws Error with the line.
+  // variables: the names the template sees. Besides them it has range, dict, namespace, joiner,
+  // cycler, raise_exception and strftime_now. What strings of the variables become keeps their
+  // origin. Throws Error with the line.
+  TracedText render_traced(const Variables& variables, const Limits& limits = {}) const;
+  // variables: an object; all of it is trusted.
   std::string render(const nlohmann::ordered_json& variables, const Limits& limits = {}) const;
 
  private:

@@ -274,6 +274,9 @@ class Lexer {
           code = code * 8 + static_cast<char32_t>(body[i + digits++] - '0');
         i += digits - 1;
         append_utf8(code, result);
+      } else if (c == 'N' && i + 1 < body.size() && body[i + 1] == '{') {
+        fail("line {}: \\N{{...}} in a string, expected the character itself or \\u and its number",
+             line_);
       } else if (c == 'x' || c == 'u' || c == 'U') {
         i += append_hex(body.substr(i + 1), c == 'x' ? 2 : c == 'u' ? 4 : 8, result);
       } else {

@@ -14,29 +14,65 @@ namespace {
   fail("unsupported operand type(s) for {}: '{}' and '{}'", sign, a.type_name(), b.type_name());
 }
 
-[[noreturn]] void too_large() { fail("a number is outside of 64 bits"); }
+Value big_integers(Interpreter& interpreter, std::string_view sign, const BigInt& a,
+                   const BigInt& b) {
+  interpreter.spend_steps(a.size() * b.size() / 4);
+  if (sign == "+") return Value(BigInt::add(a, b));
+  if (sign == "-") return Value(BigInt::add(a, -b));
+  if (sign == "*") return Value(BigInt::multiply(a, b));
+  if (sign == "**") {
+    if (b.negative()) return Value(std::pow(Value(a).number(), Value(b).number()));
+    // Python's results may be too large for any memory; these are too large for BigInt.
+    if (!b.fits()) {
+      if (a.zero() || (a.fits() && a.small() == 1)) return Value(a);
+      if (a.fits() && a.small() == -1)
+        return Value(BigInt::divide(b, BigInt(2)).second.zero() ? int64_t{1} : int64_t{-1});
+      fail("the power of an integer is too large");
+    }
+    BigInt result(1);
+    BigInt base = a;
+    for (int64_t rest = b.small(); rest > 0; rest >>= 1) {
+      interpreter.spend_steps(base.size() * base.size() / 4);
+      if ((rest & 1) != 0) result = BigInt::multiply(result, base);
+      if (rest > 1) base = BigInt::multiply(base, base);
+    }
+    return Value(result);
+  }
+  if (b.zero()) fail("division by zero");
+  interpreter.spend_steps((a.size() + b.size()) * (a.size() + b.size()) * 8);
+  if (sign == "/") {
+    const double quotient = BigInt::quotient(a, b);
+    if (std::isinf(quotient)) fail("integer division result too large for a float");
+    return Value(quotient);
+  }
+  const auto [quotient, remainder] = BigInt::divide(a, b);
+  return Value(sign == "//" ? quotient : remainder);
+}
 
-Value integers(std::string_view sign, int64_t a, int64_t b) {
+Value integers(Interpreter& interpreter, std::string_view sign, int64_t a, int64_t b) {
+  const auto large = [&] { return big_integers(interpreter, sign, BigInt(a), BigInt(b)); };
   int64_t result = 0;
   if (sign == "+") {
-    if (__builtin_add_overflow(a, b, &result)) too_large();
+    if (__builtin_add_overflow(a, b, &result)) return large();
   } else if (sign == "-") {
-    if (__builtin_sub_overflow(a, b, &result)) too_large();
+    if (__builtin_sub_overflow(a, b, &result)) return large();
   } else if (sign == "*") {
-    if (__builtin_mul_overflow(a, b, &result)) too_large();
+    if (__builtin_mul_overflow(a, b, &result)) return large();
   } else if (sign == "**") {
+    if (a == 0 && b < 0) fail("0.0 cannot be raised to a negative power");
     if (b < 0) return Value(std::pow(static_cast<double>(a), static_cast<double>(b)));
     result = 1;
-    for (int64_t base = a; b > 0; b >>= 1) {
-      if ((b & 1) != 0 && __builtin_mul_overflow(result, base, &result)) too_large();
-      if (b > 1 && __builtin_mul_overflow(base, base, &base)) too_large();
+    int64_t base = a;
+    for (int64_t rest = b; rest > 0; rest >>= 1) {
+      if ((rest & 1) != 0 && __builtin_mul_overflow(result, base, &result)) return large();
+      if (rest > 1 && __builtin_mul_overflow(base, base, &base)) return large();
     }
   } else {
     if (b == 0) fail("division by zero");
     if (sign == "/") return Value(static_cast<double>(a) / static_cast<double>(b));
     if (b == -1) {  // the one division that can overflow
       if (sign == "%") return Value(int64_t{0});
-      if (a == std::numeric_limits<int64_t>::min()) too_large();
+      if (a == std::numeric_limits<int64_t>::min()) return large();
       return Value(-a);
     }
     // Python rounds down and gives the remainder the divisor's sign.
@@ -52,13 +88,21 @@ Value floats(std::string_view sign, double a, double b) {
   if (sign == "+") return Value(a + b);
   if (sign == "-") return Value(a - b);
   if (sign == "*") return Value(a * b);
-  if (sign == "**") return Value(std::pow(a, b));
+  if (sign == "**") {
+    if (a == 0 && b < 0) fail("0.0 cannot be raised to a negative power");
+    if (a < 0 && b != std::floor(b))
+      fail("a negative number to the power of a fraction is complex");
+    const double power = std::pow(a, b);
+    if (std::isinf(power) && std::isfinite(a) && std::isfinite(b)) fail("the power is too large");
+    return Value(power);
+  }
   if (b == 0) fail("float division by zero");
   if (sign == "/") return Value(a / b);
   double remainder = std::fmod(a, b);
   if (remainder != 0 && (remainder < 0) != (b < 0)) remainder += b;
-  if (sign == "%") return Value(remainder);
-  return Value(std::floor(a / b));
+  if (sign == "%") return Value(remainder == 0 ? std::copysign(0.0, b) : remainder);
+  const double quotient = (a - remainder) / b;
+  return Value(quotient == 0 ? std::copysign(0.0, a / b) : std::round(quotient));
 }
 
 Value repeat(Interpreter& interpreter, const Value& sequence, int64_t times) {
@@ -68,10 +112,9 @@ Value repeat(Interpreter& interpreter, const Value& sequence, int64_t times) {
     fail("a repetition of {} items is too long", size);
   if (sequence.is_string()) {
     interpreter.spend_bytes(count * size);
-    std::string text;
-    text.reserve(count * size);
-    for (uint64_t i = 0; size != 0 && i < count; ++i) text += sequence.string();
-    return Value(std::move(text));
+    TracedText text;
+    for (uint64_t i = 0; size != 0 && i < count; ++i) text.append(sequence.text());
+    return Value(std::move(text), sequence.is_markup());
   }
   interpreter.spend_steps(count * size);
   Values items;
@@ -80,95 +123,41 @@ Value repeat(Interpreter& interpreter, const Value& sequence, int64_t times) {
   return make_list(std::move(items), sequence.list().kind);
 }
 
-// "..." % values, with the conversions templates use.
-Value format(Interpreter& interpreter, const std::string& pattern, const Value& values) {
-  const bool many = values.is_list() && values.list().kind == List::Kind::kTuple;
-  size_t next = 0;
-  const auto argument = [&]() -> const Value& {
-    if (!many && next++ == 0) return values;
-    if (!many || next >= values.list().items.size()) fail("not enough arguments for format string");
-    return values.list().items[next++];
-  };
-  std::string text;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    if (pattern[i] != '%') {
-      text.push_back(pattern[i]);
-      continue;
-    }
-    std::string spec = "%";
-    ++i;
-    while (i < pattern.size() &&
-           std::string_view("-+ 0#.123456789").find(pattern[i]) != std::string_view::npos &&
-           spec.size() < 8)
-      spec.push_back(pattern[i++]);
-    if (i == pattern.size()) fail("incomplete format");
-    const char conversion = pattern[i];
-    if (conversion == '%') {
-      text.push_back('%');
-      continue;
-    }
-    const Value& value = argument();
-    char buffer[512];
-    if (conversion == 's' || conversion == 'r') {
-      if (spec != "%") fail("format \"{}{}\" is not supported", spec, conversion);
-      text += conversion == 's' ? text_of(interpreter, value) : to_repr(value);
-      continue;
-    }
-    int length = -1;
-    if (!value.is_number())
-      fail("%{} format: a number is required, not {}", conversion, value.type_name());
-    // Widths have at most 7 digits and flags here; snprintf reports what would not fit.
-    if (conversion == 'd' || conversion == 'i' || conversion == 'x') {
-      if (value.is_float() && std::abs(value.number()) > 9e18) too_large();
-      const int64_t number =
-          value.is_float() ? static_cast<int64_t>(value.number()) : value.integer();
-      spec += conversion == 'x' ? "llx" : "lld";
-      length = std::snprintf(buffer, sizeof buffer, spec.c_str(), static_cast<long long>(number));
-    } else if (conversion == 'f' || conversion == 'e' || conversion == 'g') {
-      spec.push_back(conversion);
-      length = std::snprintf(buffer, sizeof buffer, spec.c_str(), value.number());
-    } else {
-      fail("format character \"{}\" is not supported", conversion);
-    }
-    if (length < 0 || static_cast<size_t>(length) >= sizeof buffer)
-      fail("a formatted number is too long");
-    text.append(buffer, static_cast<size_t>(length));
-  }
-  if (many && next < values.list().items.size())
-    fail("not all arguments converted during string formatting");
-  interpreter.spend_bytes(text.size());
-  return Value(std::move(text));
-}
-
 }  // namespace
 
 Value apply_operator(Interpreter& interpreter, std::string_view sign, const Value& a,
                      const Value& b) {
   if (sign == "~") {
-    std::string text = to_text(a);
-    text += to_text(b);
+    TracedText text = to_text(a);
+    text.append(to_text(b));
     interpreter.spend_bytes(text.size());
     return Value(std::move(text));
   }
-  if (a.is_integral() && b.is_integral()) return integers(sign, a.integer(), b.integer());
+  if (a.is_integral() && b.is_integral()) {
+    if (a.is_big() || b.is_big()) return big_integers(interpreter, sign, a.big(), b.big());
+    return integers(interpreter, sign, a.integer(), b.integer());
+  }
   if (a.is_number() && b.is_number()) return floats(sign, a.number(), b.number());
   if (sign == "+" && a.is_string() && b.is_string()) {
-    interpreter.spend_bytes(a.string().size() + b.string().size());
-    return Value(a.string() + b.string());
+    const bool markup = a.is_markup() || b.is_markup();
+    TracedText text = (markup ? escaped(interpreter, a) : a).text();
+    text.append((markup ? escaped(interpreter, b) : b).text());
+    interpreter.spend_bytes(text.size());
+    return Value(std::move(text), markup);
   }
   if (sign == "+" && a.is_list() && b.is_list() && a.list().kind == b.list().kind &&
-      a.list().kind != List::Kind::kGenerator) {
+      a.list().has_positions()) {
     interpreter.spend_steps(a.list().items.size() + b.list().items.size());
     Values items = a.list().items;
     items.insert(items.end(), b.list().items.begin(), b.list().items.end());
     return make_list(std::move(items), a.list().kind);
   }
   const auto repeatable = [](const Value& value) {
-    return value.is_string() || (value.is_list() && value.list().kind != List::Kind::kGenerator);
+    return value.is_string() || (value.is_list() && value.list().has_positions());
   };
   if (sign == "*" && repeatable(a) && b.is_integral()) return repeat(interpreter, a, b.integer());
   if (sign == "*" && repeatable(b) && a.is_integral()) return repeat(interpreter, b, a.integer());
-  if (sign == "%" && a.is_string()) return format(interpreter, a.string(), b);
+  if (sign == "%" && a.is_string()) return format_percent(interpreter, a, b);
   unsupported(sign, a, b);
 }
 

@@ -1,6 +1,6 @@
 #include "text/jinja/parser.h"
 
-#include <charconv>
+#include <algorithm>
 #include <initializer_list>
 
 #include "support/error.h"
@@ -165,6 +165,13 @@ class Parser {
       node = std::move(block);
     } else if (name == "with") {
       node = with_block(at);
+    } else if (name == "block") {
+      auto block = std::make_unique<Block>(at);
+      const std::string block_name = expect_any_name();
+      while (is_name("scoped") || is_name("required")) take();
+      block->body = body("endblock");
+      if (is_name(block_name)) take();
+      node = std::move(block);
     } else if (name == "generation") {
       auto block = std::make_unique<Sequence>(at);
       block->body = body("endgeneration");
@@ -518,7 +525,7 @@ class Parser {
         return std::make_unique<Constant>(at, Value(std::move(text)));
       }
       case Kind::kInteger:
-        return std::make_unique<Constant>(at, Value(integer(take().text, at)));
+        return std::make_unique<Constant>(at, integer(take().text, at));
       case Kind::kFloat: {
         // from_chars of floating point is missing in some standard libraries.
         const std::string text = take().text;
@@ -566,18 +573,23 @@ class Parser {
     unexpected("an expression");
   }
 
-  static int64_t integer(std::string_view text, int at) {
+  static Value integer(std::string_view text, int at) {
     int base = 10;
     if (text.size() > 2 && text[0] == '0' && !(text[1] >= '0' && text[1] <= '9')) {
       const char letter = static_cast<char>(text[1] | 0x20);
       base = letter == 'x' ? 16 : letter == 'o' ? 8 : 2;
       text.remove_prefix(2);
     }
-    int64_t value = 0;
-    const auto result = std::from_chars(text.data(), text.data() + text.size(), value, base);
-    if (result.ec != std::errc() || result.ptr != text.data() + text.size())
-      fail("line {}: number {} is malformed or too large", at, text);
-    return value;
+    const auto valid = [&](char c) {
+      const int digit = c >= '0' && c <= '9' ? c - '0'
+                        : (c | 0x20) >= 'a'  ? (c | 0x20) - 'a' + 10
+                                             : 99;
+      return digit < base;
+    };
+    if (text.empty() || !std::all_of(text.begin(), text.end(), valid))
+      fail("line {}: number {} is malformed", at, text);
+    if (text.size() > 4300) fail("line {}: an integer of {} digits is too long", at, text.size());
+    return Value(BigInt::parse(text, base));
   }
 
   ExpressionPtr postfix(ExpressionPtr node) {
@@ -586,7 +598,7 @@ class Parser {
       if (skip_operator(".")) {
         if (token().kind == Kind::kInteger) {  // a.0 means a[0]
           auto subscript = std::make_unique<Subscript>(at);
-          subscript->key = std::make_unique<Constant>(at, Value(integer(take().text, at)));
+          subscript->key = std::make_unique<Constant>(at, integer(take().text, at));
           subscript->object = std::move(node);
           const Expression* child = subscript->object.get();
           node = sized(std::move(subscript), {child});

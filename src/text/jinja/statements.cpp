@@ -7,11 +7,11 @@
 namespace outboard::text::jinja {
 namespace {
 
-std::string run_filters(Interpreter& interpreter, std::string text,
-                        const std::vector<std::unique_ptr<FilterCall>>& filters) {
+Value run_filters(Interpreter& interpreter, TracedText text,
+                  const std::vector<std::unique_ptr<FilterCall>>& filters) {
   Value value(std::move(text));
   for (const auto& filter : filters) value = filter->apply(interpreter, value);
-  return text_of(interpreter, value);
+  return value;
 }
 
 // The state behind the variable `loop`.
@@ -25,7 +25,8 @@ struct LoopState {
 
 Value make_function(std::string name,
                     std::function<Value(Interpreter&, const Arguments&)> function) {
-  return Value(std::make_shared<const Callable>(Callable{std::move(name), std::move(function)}));
+  return Value(
+      std::make_shared<const Callable>(Callable{std::move(name), std::move(function), {}}));
 }
 
 }  // namespace
@@ -72,7 +73,7 @@ Flow Text::run(Interpreter& interpreter) const {
 Flow Output::run(Interpreter& interpreter) const {
   const Value value = expression->evaluate(interpreter);
   if (value.is_string()) {
-    interpreter.write(value.string());
+    interpreter.write(value.text());
   } else {
     interpreter.write(to_text(value));
   }
@@ -80,6 +81,11 @@ Flow Output::run(Interpreter& interpreter) const {
 }
 
 Flow Sequence::run(Interpreter& interpreter) const { return run_all(body, interpreter); }
+
+Flow Block::run(Interpreter& interpreter) const {
+  const ScopeGuard scope(interpreter);
+  return run_all(body, interpreter);
+}
 
 Flow If::run(Interpreter& interpreter) const {
   for (const auto& [condition, branch] : branches)
@@ -177,21 +183,21 @@ Flow Set::run(Interpreter& interpreter) const {
     return Flow::kNext;
   }
   Flow flow = Flow::kNext;
-  std::string text = interpreter.capture([&] {
+  TracedText text = interpreter.capture([&] {
     const ScopeGuard scope(interpreter);
     flow = run_all(body, interpreter);
   });
-  target.assign(interpreter, Value(run_filters(interpreter, std::move(text), filters)));
+  target.assign(interpreter, run_filters(interpreter, std::move(text), filters));
   return flow;
 }
 
 Flow FilterBlock::run(Interpreter& interpreter) const {
   Flow flow = Flow::kNext;
-  std::string text = interpreter.capture([&] {
+  TracedText text = interpreter.capture([&] {
     const ScopeGuard scope(interpreter);
     flow = run_all(body, interpreter);
   });
-  interpreter.write(run_filters(interpreter, std::move(text), filters));
+  interpreter.write(text_of(interpreter, run_filters(interpreter, std::move(text), filters)));
   return flow;
 }
 
@@ -210,7 +216,7 @@ Value MacroBody::make(Interpreter& interpreter) const {
   const auto call = [this, outer](Interpreter& inner, const Arguments& arguments) {
     Values extra;
     std::vector<std::pair<Value, Value>> extra_named;
-    std::string text = inner.capture([&] {
+    TracedText text = inner.capture([&] {
       const ScopeGuard scope(inner, outer);
       if (arguments.positional.size() > parameters.size()) {
         if (!uses_varargs)
@@ -233,6 +239,8 @@ Value MacroBody::make(Interpreter& interpreter) const {
         }
       }
       inner.assign("caller", caller != nullptr ? *caller : Value::undefined("caller"));
+      // A default sees the parameters, not what lies behind their names outside.
+      for (const auto& [key, fallback] : parameters) inner.assign(key, Value::undefined(key));
       for (size_t i = 0; i < parameters.size(); ++i) {
         const auto& [key, fallback] = parameters[i];
         if (const Value* given = arguments.find(i, key)) {
@@ -248,7 +256,14 @@ Value MacroBody::make(Interpreter& interpreter) const {
     });
     return Value(std::move(text));
   };
-  return make_function(name, call);
+  Values names;
+  for (const auto& [key, fallback] : parameters) names.emplace_back(key);
+  Callable callable{name, call, {}};
+  callable.fields = {{"name", Value(name)},
+                     {"arguments", make_list(std::move(names), List::Kind::kTuple)},
+                     {"catch_kwargs", Value(uses_kwargs)},
+                     {"catch_varargs", Value(uses_varargs)}};
+  return Value(std::make_shared<const Callable>(std::move(callable)));
 }
 
 Flow Macro::run(Interpreter& interpreter) const {

@@ -5,6 +5,7 @@
 #include "text/jinja/arguments.h"
 #include "text/jinja/interpreter.h"
 #include "text/jinja/python_text.h"
+#include "text/unicode.h"
 
 namespace outboard::text::jinja {
 namespace {
@@ -12,10 +13,20 @@ namespace {
 using Input = const Value&;
 using Given = const Arguments&;
 
-int64_t integer_of(Input value) {
-  if (value.is_undefined()) throw Error(value.undefined_message());
-  if (!value.is_integral()) fail("an integer is needed, not {}", value.type_name());
-  return value.integer();
+struct Shape {
+  bool upper = false, lower = false;  // str.isupper, str.islower
+};
+Shape shape_of(Input value) {
+  const std::string text = to_text(value).bytes();
+  bool upper = false, lower = false, title = false;
+  for (const size_t at : character_offsets(text)) {
+    if (at == text.size()) break;
+    const char32_t code = decode_character(text, at).code;
+    upper = upper || is_upper(code);
+    lower = lower || is_lower(code);
+    title = title || is_title(code);
+  }
+  return {upper && !lower && !title, lower && !upper && !title};
 }
 
 // value % 2, which for a float may be neither 0 nor 1.
@@ -25,10 +36,9 @@ double parity(Interpreter& interpreter, Input value) {
   return apply_operator(interpreter, "%", value, Value(int64_t{2})).number();
 }
 
-bool divisible(Interpreter&, Input value, Given arguments) {
-  const int64_t by = integer_of(needed_argument(arguments, 0, "num"));
-  if (by == 0) fail("integer modulo by zero");
-  return by == -1 || integer_of(value) % by == 0;
+bool divisible(Interpreter& interpreter, Input value, Given arguments) {
+  const Value rest = apply_operator(interpreter, "%", value, needed_argument(arguments, 0, "num"));
+  return equal(rest, Value(int64_t{0}));
 }
 
 template <int kSign, bool kOrEqual>
@@ -57,7 +67,7 @@ const std::array kTests = {
     Entry{"sequence",
           [](Interpreter&, Input v, Given) {
             return v.is_string() || v.is_dict() || v.is_undefined() ||
-                   (v.is_list() && v.list().kind != List::Kind::kGenerator);
+                   (v.is_list() && v.list().has_positions());
           }},
     Entry{"iterable",
           [](Interpreter&, Input v, Given) {
@@ -75,17 +85,9 @@ const std::array kTests = {
             if (v.identity() != nullptr) return v.identity() == other.identity();
             return v.type_name() == other.type_name() && equal(v, other);
           }},
-    Entry{"escaped", [](Interpreter&, Input, Given) { return false; }},
-    Entry{"lower",
-          [](Interpreter&, Input v, Given) {
-            const std::string text = to_text(v);
-            return to_lower(text) == text && to_upper(text) != text;
-          }},
-    Entry{"upper",
-          [](Interpreter&, Input v, Given) {
-            const std::string text = to_text(v);
-            return to_upper(text) == text && to_lower(text) != text;
-          }},
+    Entry{"escaped", [](Interpreter&, Input v, Given) { return v.is_markup(); }},
+    Entry{"lower", [](Interpreter&, Input v, Given) { return shape_of(v).lower; }},
+    Entry{"upper", [](Interpreter&, Input v, Given) { return shape_of(v).upper; }},
     Entry{"filter", [](Interpreter&, Input v,
                        Given) { return v.is_string() && find_filter(v.string()) != nullptr; }},
     Entry{"test", [](Interpreter&, Input v,

@@ -28,7 +28,33 @@ Value Value::undefined(std::string name) {
   return value;
 }
 
-Value Value::from_json(const nlohmann::ordered_json& json) {
+Value::Value(const BigInt& value) {
+  if (value.fits()) {
+    data_ = value.small();
+  } else {
+    data_ = std::make_shared<const BigInt>(value);
+  }
+}
+
+int64_t Value::integer() const {
+  if (is_bool()) return boolean() ? 1 : 0;
+  if (is_big()) fail("the integer {} is too large here", big().text());
+  return std::get<int64_t>(data_);
+}
+
+BigInt Value::big() const {
+  return is_big() ? *std::get<std::shared_ptr<const BigInt>>(data_) : BigInt(integer());
+}
+
+double Value::number() const {
+  if (is_float()) return std::get<double>(data_);
+  if (!is_big()) return static_cast<double>(integer());
+  const double nearest = big().number();
+  if (std::isinf(nearest)) fail("an integer is too large to become a float");
+  return nearest;
+}
+
+Value Value::from_json(const nlohmann::ordered_json& json, Origin origin) {
   switch (json.type()) {
     case nlohmann::json::value_t::boolean:
       return Value(json.get<bool>());
@@ -36,23 +62,23 @@ Value Value::from_json(const nlohmann::ordered_json& json) {
       return Value(json.get<int64_t>());
     case nlohmann::json::value_t::number_unsigned:
       if (json.get<uint64_t>() > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
-        return Value(json.get<double>());
+        return Value(BigInt::from_unsigned(json.get<uint64_t>()));
       return Value(json.get<int64_t>());
     case nlohmann::json::value_t::number_float:
       return Value(json.get<double>());
     case nlohmann::json::value_t::string:
-      return Value(json.get<std::string>());
+      return Value(TracedText(json.get<std::string>(), origin));
     case nlohmann::json::value_t::array: {
       Values items;
       items.reserve(json.size());
-      for (const auto& item : json) items.push_back(from_json(item));
+      for (const auto& item : json) items.push_back(from_json(item, origin));
       return make_list(std::move(items));
     }
     case nlohmann::json::value_t::object: {
       std::vector<std::pair<Value, Value>> items;
       items.reserve(json.size());
       for (const auto& [key, item] : json.items())
-        items.emplace_back(Value(std::string(key)), from_json(item));
+        items.emplace_back(Value(TracedText(key, origin)), from_json(item, origin));
       return make_dict(std::move(items));
     }
     default:
@@ -71,6 +97,7 @@ const void* Value::identity() const {
 bool Value::truth() const {
   if (is_undefined() || is_none()) return false;
   if (is_bool()) return boolean();
+  if (is_big()) return true;
   if (is_int()) return integer() != 0;
   if (is_float()) return number() != 0;
   if (is_string()) return !string().empty();
@@ -91,7 +118,7 @@ std::string_view Value::type_name() const {
   if (is_bool()) return "bool";
   if (is_int()) return "int";
   if (is_float()) return "float";
-  if (is_string()) return "str";
+  if (is_string()) return is_markup() ? "Markup" : "str";
   if (is_dict()) return "dict";
   if (is_namespace()) return "Namespace";
   if (is_callable()) return "function";
@@ -100,6 +127,12 @@ std::string_view Value::type_name() const {
       return "tuple";
     case List::Kind::kGenerator:
       return "generator";
+    case List::Kind::kKeys:
+      return "dict_keys";
+    case List::Kind::kValues:
+      return "dict_values";
+    case List::Kind::kItems:
+      return "dict_items";
     default:
       return "list";
   }
@@ -157,6 +190,7 @@ Value make_pair(Value first, Value second) {
 }
 
 bool equal(const Value& a, const Value& b) {
+  if (a.is_big() || b.is_big()) return a.is_number() && b.is_number() && compare(a, b) == 0;
   if (a.is_integral() && b.is_integral()) return a.integer() == b.integer();
   if (a.is_number() && b.is_number()) return a.number() == b.number();
   if (a.is_string() && b.is_string()) return a.string() == b.string();
@@ -180,7 +214,21 @@ bool equal(const Value& a, const Value& b) {
 
 int compare(const Value& a, const Value& b) {
   const auto order = [](const auto& x, const auto& y) { return x < y ? -1 : (y < x ? 1 : 0); };
+  if ((a.is_big() || b.is_big()) && a.is_integral() && b.is_integral())
+    return BigInt::compare(a.big(), b.big());
   if (a.is_integral() && b.is_integral()) return order(a.integer(), b.integer());
+  if (a.is_big() || b.is_big()) {  // beside a float, or what has no order
+    const Value& other = a.is_big() ? b : a;
+    if (other.is_float() && std::isfinite(other.number())) {
+      const int sign = a.is_big() ? 1 : -1;
+      return sign *
+             BigInt::compare((a.is_big() ? a : b).big(), BigInt::from_double(other.number()));
+    }
+    if (other.is_float()) {
+      const double big = (a.is_big() ? a : b).big().negative() ? -1 : 1;
+      return a.is_big() ? order(big, other.number()) : order(other.number(), big);
+    }
+  }
   if (a.is_number() && b.is_number()) return order(a.number(), b.number());
   // The order of UTF-8 bytes is the order of code points.
   if (a.is_string() && b.is_string()) return order(a.string(), b.string());

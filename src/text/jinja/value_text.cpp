@@ -1,11 +1,10 @@
 // Values as text: Python's str, repr and json.dumps.
-#include <utf8proc.h>
-
 #include <algorithm>
 #include <charconv>
 #include <cmath>
 
 #include "support/error.h"
+#include "text/jinja/python_text.h"
 #include "text/jinja/value.h"
 #include "text/unicode.h"
 
@@ -15,36 +14,22 @@ namespace {
 // A hostile template can build values that are small in memory and huge as text.
 constexpr size_t kLongestText = size_t{64} << 20;
 
-void check_length(const std::string& text) {
+void check_length(const TracedText& text) {
   if (text.size() > kLongestText) fail("a value of more than {} bytes as text", kLongestText);
 }
 
-bool printable(char32_t code) {
-  if (code < 0x7F) return code >= 0x20;
-  switch (utf8proc_category(static_cast<utf8proc_int32_t>(code))) {
-    case UTF8PROC_CATEGORY_CC:
-    case UTF8PROC_CATEGORY_CF:
-    case UTF8PROC_CATEGORY_CS:
-    case UTF8PROC_CATEGORY_CO:
-    case UTF8PROC_CATEGORY_CN:
-    case UTF8PROC_CATEGORY_ZS:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-      return false;
-    default:
-      return true;
-  }
-}
-
-void append_string_repr(std::string_view text, std::string& out) {
+void append_string_repr(const TracedText& traced, TracedText& result) {
+  const std::string_view text = traced.bytes();
   const bool double_quotes =
       text.find('\'') != std::string_view::npos && text.find('"') == std::string_view::npos;
   const char quote = double_quotes ? '"' : '\'';
-  out.push_back(quote);
+  result.append(std::string_view(&quote, 1));
+  std::string out;
   for (size_t at = 0; at < text.size();) {
     const DecodedCharacter character = decode_character(text, at);
     const size_t length = std::max<size_t>(1, character.length);
     const char32_t code = character.length != 0 ? character.code : static_cast<uint8_t>(text[at]);
+    out.clear();
     if (code == static_cast<char32_t>(quote) || code == '\\') {
       out.push_back('\\');
       out.push_back(static_cast<char>(code));
@@ -54,7 +39,7 @@ void append_string_repr(std::string_view text, std::string& out) {
       out += "\\r";
     } else if (code == '\t') {
       out += "\\t";
-    } else if (printable(code)) {
+    } else if (is_printable(code)) {
       out += text.substr(at, length);
     } else if (code < 0x100) {
       out += fmt::format("\\x{:02x}", static_cast<uint32_t>(code));
@@ -63,63 +48,72 @@ void append_string_repr(std::string_view text, std::string& out) {
     } else {
       out += fmt::format("\\U{:08x}", static_cast<uint32_t>(code));
     }
+    result.append(out, traced.origin(at));
     at += length;
   }
-  out.push_back(quote);
+  result.append(std::string_view(&quote, 1));
 }
 
-void append_text(const Value& value, bool repr, std::string& out) {
+void append_text(const Value& value, bool repr, TracedText& out) {
   check_length(out);
   if (value.is_undefined()) {
-    if (repr) out += "Undefined";
+    if (repr) out.append("Undefined");
   } else if (value.is_none()) {
-    out += "None";
+    out.append("None");
   } else if (value.is_bool()) {
-    out += value.boolean() ? "True" : "False";
+    out.append(value.boolean() ? "True" : "False");
   } else if (value.is_int()) {
-    out += std::to_string(value.integer());
+    out.append(value.is_big() ? value.big().text() : std::to_string(value.integer()));
   } else if (value.is_float()) {
-    out += float_text(value.number());
+    out.append(float_text(value.number()));
   } else if (value.is_string()) {
     if (repr) {
-      append_string_repr(value.string(), out);
+      if (value.is_markup()) out.append("Markup(");
+      append_string_repr(value.text(), out);
+      if (value.is_markup()) out.append(")");
     } else {
-      out += value.string();
+      out.append(value.text());
     }
   } else if (value.is_list()) {
     const List& list = value.list();
     const bool tuple = list.kind == List::Kind::kTuple;
-    out += tuple ? "(" : "[";
+    const bool view = list.kind >= List::Kind::kKeys;
+    if (view) out.append(fmt::format("{}(", value.type_name()));
+    out.append(tuple ? "(" : "[");
     for (size_t i = 0; i < list.items.size(); ++i) {
-      if (i != 0) out += ", ";
+      if (i != 0) out.append(", ");
       append_text(list.items[i], true, out);
     }
-    if (tuple && list.items.size() == 1) out += ",";
-    out += tuple ? ")" : "]";
+    if (tuple && list.items.size() == 1) out.append(",");
+    out.append(tuple ? ")" : "]");
+    if (view) out.append(")");
   } else if (value.is_dict()) {
-    out += "{";
+    out.append("{");
     bool first = true;
     for (const auto& [key, item] : value.dict().items) {
-      if (!first) out += ", ";
+      if (!first) out.append(", ");
       first = false;
       append_text(key, true, out);
-      out += ": ";
+      out.append(": ");
       append_text(item, true, out);
     }
-    out += "}";
+    out.append("}");
   } else if (value.is_namespace()) {
-    out += "<Namespace>";  // not its fields: it may hold itself
+    out.append("<Namespace>");  // not its fields: it may hold itself
   } else {
-    out += fmt::format("<function {}>", value.callable().name);
+    out.append(fmt::format("<function {}>", value.callable().name));
   }
 }
 
-void append_json_string(std::string_view text, bool ensure_ascii, std::string& out) {
-  out.push_back('"');
+void append_json_string(const TracedText& traced, bool ensure_ascii, TracedText& result) {
+  const std::string_view text = traced.bytes();
+  result.append("\"");
+  std::string out;
   for (size_t at = 0; at < text.size();) {
     const DecodedCharacter character = decode_character(text, at);
     const size_t length = std::max<size_t>(1, character.length);
     const char32_t code = character.length != 0 ? character.code : 0xFFFD;
+    out.clear();
     switch (code) {
       case '"':
         out += "\\\"";
@@ -157,15 +151,16 @@ void append_json_string(std::string_view text, bool ensure_ascii, std::string& o
           append_utf8(code, out);
         }
     }
+    result.append(out, traced.origin(at));
     at += length;
   }
-  out.push_back('"');
+  result.append("\"");
 }
 
-std::string json_key(const Value& key) {
-  if (key.is_string()) return key.string();
-  if (key.is_none()) return "null";
-  if (key.is_bool()) return key.boolean() ? "true" : "false";
+TracedText json_key(const Value& key) {
+  if (key.is_string()) return key.text();
+  if (key.is_none()) return std::string("null");
+  if (key.is_bool()) return std::string(key.boolean() ? "true" : "false");
   if (key.is_number()) return to_text(key);
   fail("tojson: keys must be str, int, float, bool or None, not {}", key.type_name());
 }
@@ -177,30 +172,30 @@ class JsonWriter {
   void write(const Value& value, int level) {
     check_length(out);
     if (value.is_none()) {
-      out += "null";
+      out.append("null");
     } else if (value.is_bool()) {
-      out += value.boolean() ? "true" : "false";
+      out.append(value.boolean() ? "true" : "false");
     } else if (value.is_int()) {
-      out += std::to_string(value.integer());
+      out.append(value.is_big() ? value.big().text() : std::to_string(value.integer()));
     } else if (value.is_float()) {
       const double number = value.number();
-      out += std::isnan(number)   ? "NaN"
-             : std::isinf(number) ? (number > 0 ? "Infinity" : "-Infinity")
-                                  : float_text(number);
+      out.append(std::isnan(number)   ? "NaN"
+                 : std::isinf(number) ? (number > 0 ? "Infinity" : "-Infinity")
+                                      : float_text(number));
     } else if (value.is_string()) {
-      append_json_string(value.string(), style_.ensure_ascii, out);
-    } else if (value.is_list() && value.list().kind != List::Kind::kGenerator) {
+      append_json_string(value.text(), style_.ensure_ascii, out);
+    } else if (value.is_list() && value.list().has_positions()) {
       write_items('[', ']', value.list().items.size(), level,
                   [&](size_t i) { write(value.list().items[i], level + 1); });
     } else if (value.is_dict()) {
-      std::vector<std::pair<std::string, const Value*>> items;
+      std::vector<std::pair<TracedText, const Value*>> items;
       for (const auto& [key, item] : value.dict().items) items.emplace_back(json_key(key), &item);
       if (style_.sort_keys)
         std::sort(items.begin(), items.end(),
-                  [](const auto& a, const auto& b) { return a.first < b.first; });
+                  [](const auto& a, const auto& b) { return a.first.bytes() < b.first.bytes(); });
       write_items('{', '}', items.size(), level, [&](size_t i) {
         append_json_string(items[i].first, style_.ensure_ascii, out);
-        out += style_.key_separator;
+        out.append(style_.key_separator);
         write(*items[i].second, level + 1);
       });
     } else {
@@ -208,25 +203,25 @@ class JsonWriter {
     }
   }
 
-  std::string out;
+  TracedText out;
 
  private:
   template <typename WriteItem>
   void write_items(char open, char close, size_t count, int level, WriteItem write_item) {
-    out.push_back(open);
+    out.append(std::string_view(&open, 1));
     for (size_t i = 0; i < count; ++i) {
-      if (i != 0) out += style_.item_separator;
+      if (i != 0) out.append(style_.item_separator);
       new_line(level + 1);
       write_item(i);
     }
     if (count != 0) new_line(level);
-    out.push_back(close);
+    out.append(std::string_view(&close, 1));
   }
 
   void new_line(int level) {
     if (style_.indent < 0) return;
-    out.push_back('\n');
-    out.append(static_cast<size_t>(style_.indent) * static_cast<size_t>(level), ' ');
+    out.append("\n");
+    out.append(std::string(static_cast<size_t>(style_.indent) * static_cast<size_t>(level), ' '));
   }
 
   const JsonStyle& style_;
@@ -252,19 +247,19 @@ std::string float_text(double number) {
   return text;
 }
 
-std::string to_text(const Value& value) {
-  std::string text;
+TracedText to_text(const Value& value) {
+  TracedText text;
   append_text(value, false, text);
   return text;
 }
 
-std::string to_repr(const Value& value) {
-  std::string text;
+TracedText to_repr(const Value& value) {
+  TracedText text;
   append_text(value, true, text);
   return text;
 }
 
-std::string to_json(const Value& value, const JsonStyle& style) {
+TracedText to_json(const Value& value, const JsonStyle& style) {
   JsonWriter writer(style);
   writer.write(value, 0);
   return std::move(writer.out);

@@ -2,28 +2,17 @@
 // base specification (Linux include/uapi/linux/pci_regs.h).
 #include <array>
 #include <chrono>
-#include <optional>
 
 #include "devices/amd/doctor/doctor.h"
 #include "devices/amd/driver/discovery.h"
 #include "devices/amd/driver/saved_config.h"
+#include "link/card_name.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::doctor {
 namespace {
 
 namespace pci = driver::pci;
-
-std::optional<uint32_t> find_capability(link::Link& link, uint32_t id) {
-  constexpr uint32_t kFirst = 0x34, kMost = 48;
-  uint32_t at = link.config_read(kFirst, 1) & ~3U;
-  for (uint32_t i = 0; at >= 0x40 && i < kMost; ++i) {
-    const uint32_t header = link.config_read(at, 2);
-    if ((header & 0xff) == id) return at;
-    at = header >> 8 & ~3U;
-  }
-  return std::nullopt;
-}
 
 std::string_view speed(uint32_t code) {
   constexpr std::array<std::string_view, 7> kSpeeds = {"?",       "2.5 GT/s", "5 GT/s", "8 GT/s",
@@ -32,11 +21,11 @@ std::string_view speed(uint32_t code) {
 }
 
 void examine_link(link::Link& link, Examination& out) {
-  constexpr uint32_t kExpress = 0x10, kStatus = 18;
+  constexpr uint32_t kStatus = 18;
   constexpr uint32_t kSpeed = 0xf, kSlowest = 1;
-  const auto express = find_capability(link, kExpress);
-  if (!express) return;  // a bridge hides it; nothing depends on it
-  const uint32_t status = link.config_read(*express + kStatus, 2);
+  const uint32_t express = driver::find_capability(link, pci::kExpressId);
+  if (express == 0) return;  // a bridge hides it; nothing depends on it
+  const uint32_t status = link.config_read(express + kStatus, 2);
   const std::string seen = fmt::format("{}, {} lanes", speed(status & kSpeed), status >> 4 & 0x3f);
   if ((status & kSpeed) <= kSlowest) {
     out.add("link", Verdict::kWarning, "link.slow", seen);
@@ -98,15 +87,15 @@ bool examine_bus(link::Link& link, Examination& out) {
                   "Check that the enclosure is powered and its cable plugged in.");
     }
     const uint32_t kind = link.config_read(pci::kClass, 4);
-    const std::string seen = fmt::format("PCI {:04x}:{:04x}, class {:02x}, revision {:02x}",
-                                         id & 0xffff, id >> 16, kind >> 24, kind & 0xff);
+    std::string seen = fmt::format("PCI {:04x}:{:04x}, class {:02x}, revision {:02x}", id & 0xffff,
+                                   id >> 16, kind >> 24, kind & 0xff);
     constexpr uint32_t kNavi31 = 0x744c1002, kDisplay = 3;
     if (id != kNavi31 || kind >> 24 != kDisplay)
       throw Error(
           seen + ", expected 1002:744c of class 03",
-          "Only the RX 7900 XTX (Navi 31) is supported. An audio function of class 04 means "
+          "Only the RX 7900 cards (Navi 31) are supported. An audio function of class 04 means "
           "that the server offers the wrong half of the card: restart it.");
-    return seen;
+    return seen + fmt::format(": {}", link::card_name(kind & 0xff));
   });
   if (!there) return false;
   bool good = false;

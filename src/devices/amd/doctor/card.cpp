@@ -25,6 +25,17 @@ double since(Clock::time_point start) {
   return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
 }
 
+// What the driver noted and went on with, from number `told` on.
+void tell_notes(const Card& card, std::string_view step, size_t& told, Examination& out) {
+  const std::vector<std::string>& notes = card.notes();
+  for (; told < notes.size(); ++told) {
+    const Diagnosis& what = diagnose(Error(notes[told]));
+    const bool harmless = what.name == "rlc.incomplete" || what.name == "firmware.partial" ||
+                          what.name == "card.slow";
+    out.add(step, harmless ? Verdict::kNote : Verdict::kWarning, what.name, notes[told]);
+  }
+}
+
 // Boots, each stage a finding. Null: it did not come up.
 std::unique_ptr<Card> boot_card(link::Link& link, driver::BootOptions boot, Examination& out) {
   std::string stage;
@@ -40,8 +51,9 @@ std::unique_ptr<Card> boot_card(link::Link& link, driver::BootOptions boot, Exam
     stage.clear();
   };
   boot.cold = true;  // the whole way is to be seen
-  boot.on_stage = [&](std::string_view next) {
+  boot.on_stage = [&, outer = boot.on_stage](std::string_view next) {
     finish_stage();
+    if (outer) outer(next);
     stage = next;
     start = Clock::now();
   };
@@ -55,8 +67,9 @@ std::unique_ptr<Card> boot_card(link::Link& link, driver::BootOptions boot, Exam
   }
   finish_stage();
   out.add("booted", Verdict::kGood, "ok",
-          fmt::format("{} MiB, {} compute units", card->facts().vram_bytes >> 20,
-                      card->facts().compute_units));
+          fmt::format("{}: {} MiB, {} compute units of {}", card->facts().name,
+                      card->facts().vram_bytes >> 20, card->facts().compute_units,
+                      card->facts().die_units));
   return card;
 }
 
@@ -75,6 +88,7 @@ void test_memory(Card& card, Examination& out) {
   double up = 0, down = 0;
   const Buffer buffer = card.memory().allocate(kTestBytes, "memory test");
   const bool good = out.step("memory", [&] {
+    card.test_doorbells();
     std::vector<std::byte> data(kTestBytes), back(kTestBytes);
     std::mt19937_64 random(1);
     for (size_t i = 0; i < data.size(); i += 8) {
@@ -114,9 +128,10 @@ void test_compute(Card& card, Examination& out) {
     card.upload(code, 0, std::as_bytes(std::span(kStoreSeven)));
     ComputeQueue::Launch launch;
     launch.program = code.address;
-    launch.rsrc2 = 2 << 1;  // two user SGPRs
+    launch.rsrc2 = 16 << 1;  // user SGPRs: two are read, and gfx1100 wants 16 loaded
     launch.user_data = {static_cast<uint32_t>(data.address),
                         static_cast<uint32_t>(data.address >> 32)};
+    launch.user_data.resize(16);
     std::vector<uint32_t> stream = ComputeQueue::acquire({true, true, true, true});
     for (const auto& part : {ComputeQueue::dispatch(launch), ComputeQueue::barrier()})
       stream.insert(stream.end(), part.begin(), part.end());
@@ -146,13 +161,17 @@ void test_interrupts(Card& card, Examination& out) {
 bool examine_card(link::Link& link, const driver::BootOptions& boot, Examination& out) {
   const std::unique_ptr<Card> card = boot_card(link, boot, out);
   if (!card) return false;
+  size_t told = 0;
+  tell_notes(*card, "boot", told, out);
   test_memory(*card, out);
   if (out.is_healthy()) test_compute(*card, out);
   if (out.is_healthy()) test_interrupts(*card, out);
+  tell_notes(*card, "work", told, out);
   out.step("rest", [&] {
     card->finalize();
-    return "queues stopped, bus mastering off";
+    return "bus mastering off";
   });
+  tell_notes(*card, "rest", told, out);
   return out.is_healthy();
 }
 

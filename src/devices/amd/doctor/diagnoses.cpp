@@ -21,7 +21,7 @@ struct Rule {
 };
 
 // From the outside inwards, and from the special to the general: the first that fits counts.
-constexpr std::array<Rule, 46> kRules = {{
+constexpr std::array<Rule, 51> kRules = {{
     // --- The way to the card ---
     {"held by process", {"lock.held", "another program uses the card", kOther}},
     {"is not installed", {"app.missing", "TinyGPU.app is not on this Mac", ""}},
@@ -51,13 +51,27 @@ constexpr std::array<Rule, 46> kRules = {{
     {"the card does not answer: its",
      {"card.gone", "the card is off the bus: no power, no cable, or it has crashed", kPower}},
     {"expected 1002:744c",
-     {"card.other", "this is no RX 7900 XTX, or its audio function instead of the GPU", ""}},
-    {"RX 7900 XTX", {"card.absent", "the bus has no RX 7900 XTX", kCable}},
+     {"card.other", "this is no RX 7900, or its audio function instead of the GPU", ""}},
+    {"no RX 7900", {"card.absent", "the bus has no RX 7900", kCable}},
     {"The system has not given",
      {"bar.unassigned", "the system gave the card no addresses", kReplug}},
     {"BAR ", {"bar.small", "a BAR is missing or too small", kReplug}},
     {"tells a memory size", {"bar.dead", "registers read as ones or zeros", kReplug}},
     {"discovery table: ", {"card.table", "the card's own description cannot be read", kPower}},
+    // --- What a boot notes and goes on with ---
+    {"ringing again helped", {"doorbell.lost", "the card did not hear a doorbell at once", kCable}},
+    {"own firmware to be through",
+     {"card.slow", "the card does not say that its own firmware is through", kPower}},
+    {"does not say that it is complete",
+     {"rlc.incomplete",
+      "the graphics core's firmware does not report its start as complete, which may be so without "
+      "the images for graphics",
+      "Nothing, if what follows works."}},
+    {"the firmware has no",
+     {"firmware.partial", "an image that the card may do without is not in the file",
+      "Nothing, if what follows works."}},
+    {"an answer to SetSoftMinByFreq",
+     {"smu.clocks", "power management does not raise a clock: the card runs slower", kPower}},
     // --- Firmware ---
     {"firmware: ", {"firmware.missing", "the card's firmware is not on this machine", ""}},
     {"of a file of", {"firmware.damaged", "a firmware file is cut off", kImages}},
@@ -135,7 +149,15 @@ constexpr std::array<Diagnosis, 17> kNamed = {{
 }  // namespace
 
 const Diagnosis& diagnose(const Error& error) {
-  const std::string text = error.message() + " | " + error.hint();
+  // What was noted and survived before is not what is wrong now, with one exception: when the
+  // graphics core's controller is silent and did not say before that it had started.
+  const std::string& message = error.message();
+  const size_t notes = message.find("noted before: ");
+  if (notes != std::string::npos && message.find("safe mode") < notes &&
+      message.find("RLC autoload", notes) != std::string::npos) {
+    return diagnosis("rlc.autoload");
+  }
+  const std::string text = message.substr(0, notes) + " | " + error.hint();
   return std::find_if(kRules.begin(), kRules.end() - 1,
                       [&](const Rule& rule) { return text.find(rule.text) != std::string::npos; })
       ->diagnosis;

@@ -2,12 +2,14 @@
 // come up. Sources are named there.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "devices/amd/driver/discovery.h"
@@ -27,7 +29,8 @@ struct Kept {
   uint32_t sum = 0;                                   // of all bytes, with this field zero
   std::array<uint32_t, 4> clock_low{}, clock_high{};  // MHz, in the order of smu.cpp
   std::array<uint32_t, 5> sdma{};                     // registers, in the order of sdma.cpp
-  uint32_t spare = 0;
+  uint16_t compute_units = 0;
+  uint16_t revision = 0;  // PCI
   std::array<std::byte, kTableBytes> table{};
 };
 
@@ -43,6 +46,18 @@ struct Context {
   uint64_t vram_end = 0;
   uint32_t hdp_flush = 0;  // dword address, once it is known
   double patience = 1;     // every deadline and every pause times this
+  // What is not as it should be, and did not stop anything: a line each, for people.
+  std::vector<std::string> notes;
+  void note(std::string text) {  // once
+    if (std::find(notes.begin(), notes.end(), text) == notes.end())
+      notes.push_back(std::move(text));
+  }
+  // The copy engine writes past GL2, which may still hold the lines that were there before. Until
+  // this is false again, whatever the compute queue runs begins with an invalidate of GL2.
+  bool second_level_stale = false;
+  // For reports: told of every wait, and of the discovery table as it was read.
+  WaitObserver on_wait;
+  std::function<void(std::span<const std::byte>)> on_table;
 
   uint64_t controller_address(uint64_t vram_offset) const { return vram_base + vram_offset; }
   void write_vram(uint64_t offset, std::span<const std::byte> bytes);
@@ -55,9 +70,10 @@ struct Context {
   void flush_host_writes();
 };
 
-// Reads and checks the discovery table: signature, checksum, and that every block has the version
-// and the register bases that our tables are made for. Throws Error naming the block that differs.
-// Fills in facts, vram_base, vram_end and hdp_flush.
+// Waits until the card's own firmware is through after power-on, then reads and checks the
+// discovery table: signature, checksum, and that every block that is used has the version that our
+// tables are made for. Throws Error naming the block that differs. Fills in facts, vram_base,
+// vram_end and hdp_flush; registers are from then on where the table says.
 void discover(Context& c);
 // From what an earlier boot kept; false: it kept nothing that is whole.
 bool recall(Context& c);
@@ -67,6 +83,7 @@ void keep(Context& c);
 namespace nbio {
 void init(Context& c);  // doorbells
 void enable_doorbells(Context& c, int port, uint32_t id, uint32_t offset, uint32_t size);
+void allow_clock_gating(Context& c);  // of the host data path
 }  // namespace nbio
 
 namespace gmc {
@@ -114,18 +131,27 @@ void set_clocks(Context& c, Clocks clocks);
 
 namespace gfx {
 bool is_up(Context& c);  // its firmware runs
-void wait_for_autoload(Context& c);
+// What is not proven to matter is noted, and the boot goes on.
+void wait_for_autoload(Context& c, bool warm);
 void init(Context& c, uint64_t mec_start);  // cold
 bool mec_runs(Context& c);
+// REQUIRES: no queue is active, as after stop_queues().
 void restart_mec(Context& c, uint64_t mec_start);
-void stop_queues(Context& c, bool wait);
+// Waits until they have stopped. One that does not is noted and left. False: some did not stop.
+bool stop_queues(Context& c);
+// Changes while the compute queue gets on in its ring or in an indirect buffer.
+uint64_t progress(Context& c);
 struct Ring {
-  uint64_t address, bytes;               // GPU virtual
-  uint64_t read_pointer, write_pointer;  // where the engine reports and polls
+  uint64_t address, bytes;  // GPU virtual
+  // Where the engine reports, and where it would look for the write pointer if it were to poll.
+  uint64_t read_pointer, write_pointer;
 };
 // Returns the doorbell's byte offset in BAR 2.
 uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe);
 void allow_clock_gating(Context& c);
+// Counts the compute units that are not fused off: into c.facts and c.kept. Once the graphics core
+// is up.
+void count_units(Context& c);
 }  // namespace gfx
 
 namespace sdma {
@@ -133,6 +159,7 @@ void find_settings(Context& c);    // into c.kept
 void enable_doorbell(Context& c);  // cold
 void init(Context& c);
 void stop(Context& c);
+uint64_t progress(Context& c);  // as gfx::progress
 uint64_t start_queue(Context& c, const gfx::Ring& ring);
 }  // namespace sdma
 

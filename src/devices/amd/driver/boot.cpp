@@ -6,6 +6,7 @@
 #include "devices/amd/driver/rest.h"
 #include "devices/amd/driver/saved_config.h"
 #include "devices/amd/hw/gc.h"
+#include "link/card_name.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
@@ -15,7 +16,7 @@ using ScratchVersion = hw::gc::SCRATCH_REG7;  // whose driver left the card in o
 using ScratchInUse = hw::gc::SCRATCH_REG6;    // not zero: a run is under way, or ended badly
 
 // Grows whenever what a warm boot relies on changes.
-constexpr uint32_t kVersion = 0x0b0a0003;
+constexpr uint32_t kVersion = 0x0b0a0005;
 constexpr uint64_t kRingBytes = 64 << 10;
 constexpr uint64_t kPage = 4096;
 constexpr uint64_t kControlBytes = kPage + 2 * kRingBytes;
@@ -25,6 +26,8 @@ constexpr uint64_t kWindowBytes = uint64_t{16} << 20;
 
 Card::Card(link::Link& link, const BootOptions& options) : context_(link), options_(options) {
   context_.patience = options.patience;
+  context_.on_wait = options.on_wait;
+  context_.on_table = options.on_table;
   try {
     find_card();
     memory_ = std::make_unique<Memory>(link, context_.facts.vram_bytes, [this] { flush(); });
@@ -45,6 +48,8 @@ void Card::stage(std::string_view name, const std::function<void()>& body) {
     body();
   } catch (Error& e) {
     e.add_context(fmt::format("boot, {}", name));
+    if (!context_.notes.empty())
+      e.add_detail(fmt::format("noted before: {}", fmt::join(context_.notes, "; ")));
     throw;
   }
   const std::chrono::duration<double, std::milli> time = std::chrono::steady_clock::now() - start;
@@ -53,29 +58,43 @@ void Card::stage(std::string_view name, const std::function<void()>& body) {
 
 void Card::set_bus_master(bool on) {
   link::Link& link = context_.link;
-  const uint32_t command = link.config_read(pci::kCommand, 2) | pci::kMemory;
+  const uint32_t before = link.config_read(pci::kCommand, 2);
+  if (before == 0xffff) {
+    throw Error("the card does not answer: its configuration space reads as ones",
+                "Check that the enclosure is powered and its cable plugged in.");
+  }
+  const uint32_t command = before | pci::kMemory;
   link.config_write(pci::kCommand, on ? command | pci::kBusMaster : command & ~pci::kBusMaster, 2);
-  link.config_read(pci::kCommand, 2);  // it has arrived when it reads back
+  if (on || (before & pci::kBusMaster) != 0)
+    link.config_read(pci::kCommand, 2);  // it has arrived when it reads back
 }
 
 void Card::find_card() {
   // The driver extension turns memory decoding off when a client goes, and nobody turns it on
-  // again.
+  // again. Before any register is read, the link must not fall asleep.
   stage("bus", [&] {
     identify(context_.link);
+    disable_aspm(context_.link);
     set_bus_master(false);
   });
   stage("discovery", [&] {
     warm_ = can_boot_warm() && recall(context_);
     if (!warm_) discover(context_);
+    if (!warm_)
+      context_.kept.revision = static_cast<uint16_t>(context_.link.config_read(pci::kClass, 1));
+    context_.facts.name = link::card_name(context_.kept.revision);
   });
   stage("firmware", [&] { load_firmware(); });
 }
 
+bool Card::was_left_in_order() {
+  return context_.registers.get<ScratchVersion>() == kVersion &&
+         context_.registers.get<ScratchInUse>() == 0;
+}
+
 bool Card::can_boot_warm() {
   Context& c = context_;
-  return !options_.cold && c.registers.get<ScratchVersion>() == kVersion &&
-         c.registers.get<ScratchInUse>() == 0 && psp::is_alive(c) && !gmc::has_fault(c);
+  return !options_.cold && was_left_in_order() && psp::is_alive(c) && !gmc::has_fault(c);
 }
 
 // The engines with queues (compute, SDMA) go through the GC hub. What goes through the other one
@@ -99,8 +118,9 @@ void Card::load_firmware() {
 void Card::reset_if_alive() {
   Context& c = context_;
   if (psp::is_alive(c) && smu::is_alive(c)) {
-    // Somebody's driver is still up. Nothing of theirs may go on writing to memory.
-    stage("reset", [&] {
+    // Somebody's driver is still up, or ours was asked for the whole way. Nothing of theirs may go
+    // on writing to memory.
+    stage(was_left_in_order() ? "restart" : "reset", [&] {
       set_bus_master(false);
       const SavedConfig config(c.link);
       smu::reset_card(c);
@@ -142,14 +162,16 @@ void Card::boot_engines() {
       c.registers.set<ScratchInUse>(1);  // first: a run that ends from here on leaves a mess
       set_bus_master(true);
     }
-    gfx::wait_for_autoload(c);
+    gfx::wait_for_autoload(c, warm_);
     if (!warm_ || !gmc::is_up(c)) gmc::init_hub(c, gmc::Hub::kGc);
     gc_hub_up_ = true;
     if (!warm_) {
       gfx::init(c, firmware_.mec_start);
-    } else if (!gfx::mec_runs(c)) {
-      // A queue that was stopped in order leaves the engine ready for the next one, as with the
-      // kernel's own driver (amdgpu_amdkfd_gfx_v11.c, hqd_destroy_v11 and hqd_load_v11).
+      gfx::count_units(c);
+    } else {
+      // Its queue was stopped in order, or this would be no warm boot. The engine is restarted all
+      // the same, as tinygrad does (ip.py, AM_GFX.reset_mec): a queue that was dequeued is not sure
+      // to start again without.
       gfx::restart_mec(c, firmware_.mec_start);
     }
   });
@@ -165,13 +187,18 @@ void Card::boot_engines() {
     });
   }
   stage("queues", [&] { make_queues(); });
+  // What an earlier client left in the ring, or a fresh card had to say, is nobody's fault now.
+  if (!warm_) ih::drain(c);
   stage("clocks", [&] {
     if (!warm_) {
       smu::find_clocks(c);
       smu::raise_limits(c);
     }
     smu::set_clocks(c, smu::Clocks::kHighest);
-    if (!warm_) gfx::allow_clock_gating(c);
+    if (!warm_) {
+      nbio::allow_clock_gating(c);
+      gfx::allow_clock_gating(c);
+    }
   });
   if (warm_) return;
   keep(c);
@@ -208,6 +235,8 @@ void Card::recover() {
   warm_ = false;
   finalized_ = true;  // until it is up again, put_to_rest() is what can be done
   try {
+    // Queues first: an engine that runs into a bus that is off is worse than one that hangs.
+    quiet_down();
     set_bus_master(false);
     boot_cold();
     boot_engines();
@@ -224,10 +253,11 @@ void Card::finalize() {
   Context& c = context_;
   try {
     sdma::stop(c);
-    gfx::stop_queues(c, true);
+    const bool stopped = gfx::stop_queues(c);
     smu::set_clocks(c, smu::Clocks::kAny);
     ih::drain(c);
-    c.registers.set<ScratchInUse>(0);
+    // With a queue that did not stop, the next boot is a cold one.
+    if (stopped) c.registers.set<ScratchInUse>(0);
     set_bus_master(false);
   } catch (...) {
     quiet_down();

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "devices/amd/driver/blocks.h"
+#include "devices/amd/driver/link_rate.h"
 #include "devices/amd/driver/memory.h"
 #include "devices/amd/driver/queue.h"
 #include "devices/amd/driver/shared_pool.h"
@@ -30,6 +31,9 @@ struct BootOptions {
   std::chrono::milliseconds wait{30000};
   // Called before each stage with its name, for progress.
   std::function<void(std::string_view)> on_stage;
+  // For reports, as in Context; told of even where the boot fails.
+  WaitObserver on_wait;
+  std::function<void(std::span<const std::byte>)> on_table;
 };
 
 // Owns the card behind a link from boot to finalize(). One thread.
@@ -53,6 +57,8 @@ class Card {
     double milliseconds = 0;
   };
   const std::vector<Stage>& stages() const { return stages_; }
+  // What was not as it should be, and did not stop anything: a line each.
+  const std::vector<std::string>& notes() const { return context_.notes; }
   bool was_warm() const { return warm_; }
   const CardFacts& facts() const { return context_.facts; }
   Memory& memory() { return *memory_; }
@@ -82,11 +88,28 @@ class Card {
   // Asks for an interrupt and looks for it.
   bool interrupts_arrive();
 
+  // Throws Error when the copy engine does not keep to the doorbell alone: it would, sooner or
+  // later, go back in its ring and copy what it has copied before (queue.h).
+  void test_doorbells();
+
   // After a hang or a fault: mode 1 reset and a cold boot. Every buffer and every shared buffer
   // keeps its address, and shared memory its contents; what lay in video memory is lost and must be
   // uploaded again. Fences of before count as done. Throws Error when the card failed again with
   // nothing done since the last recovery: a failing card is not tried over and over.
   void recover();
+
+  // A copy between shared memory and VRAM that was submitted.
+  struct Copy {
+    Fence fence = 0;  // 0: none
+    uint64_t bytes = 0;
+    std::chrono::steady_clock::time_point submitted;
+  };
+  // Submits one. Its window, host memory included, must be left alone until it was waited for.
+  Copy copy_to_card(uint64_t to, uint64_t from, uint64_t bytes);
+  // However slow the link. Learns how fast it is.
+  void wait(const Copy& copy);
+  // How much to copy at once, of `most` at most (a power of two, at least 256 KiB).
+  uint64_t copy_bytes(uint64_t most) const { return rate_.window(most); }
 
   // Host memory to a buffer and back, through the copy queue and shared memory.
   void upload(const Buffer& to, uint64_t offset, std::span<const std::byte> bytes);
@@ -96,6 +119,7 @@ class Card {
   void stage(std::string_view name, const std::function<void()>& body);
   void set_bus_master(bool on);
   void find_card();
+  bool was_left_in_order();
   bool can_boot_warm();
   void flush();
   void load_firmware();
@@ -105,6 +129,8 @@ class Card {
   void make_queues();
   void quiet_down();
   std::string report();
+  Queue::Watch watch();
+  Copy submitted(Fence fence, uint64_t bytes) const;
 
   Context context_;
   BootOptions options_;
@@ -121,6 +147,8 @@ class Card {
   Buffer end_of_pipe_;
   std::unique_ptr<ComputeQueue> compute_;
   std::unique_ptr<CopyQueue> copies_;
+  LinkRate rate_;
+  std::chrono::steady_clock::time_point last_copied_;  // when the end of a copy was last seen
   std::function<std::string()> running_;
 };
 

@@ -12,6 +12,7 @@
 #include "devices/amd/driver/memory.h"
 #include "devices/amd/hw/discovery.h"
 #include "devices/amd/hw/ip_bases.h"
+#include "devices/amd/hw/mp.h"
 #include "devices/amd/hw/nbio.h"
 #include "support/error.h"
 
@@ -28,7 +29,7 @@ constexpr int kVramBar = 0, kDoorbellBar = 2, kRegisterBar = 5;
 struct Wanted {
   std::string_view name;
   uint32_t hardware_id;
-  std::optional<hw::Ip> bases;  // whose register bases must agree
+  std::optional<hw::Ip> bases;  // whose registers the driver touches
   uint32_t major, minor, revision;
 };
 constexpr std::array<Wanted, 8> kWanted = {{
@@ -92,27 +93,25 @@ void check_sum(Bytes bytes, const table::binary_header& header) {
          uint32_t{header.binary_checksum});
 }
 
-void check_block(const Wanted& wanted, const table::ip_v3& found, Bytes bases) {
+void take_block(const Wanted& wanted, const table::ip_v3& found, Bytes bases,
+                Registers& registers) {
   if (found.major != wanted.major || found.minor != wanted.minor ||
       found.revision != wanted.revision) {
     throw Error(
         fmt::format("discovery table: {} is version {}.{}.{}, expected {}.{}.{}", wanted.name,
                     found.major, found.minor, found.revision, wanted.major, wanted.minor,
                     wanted.revision),
-        "This is another card than an RX 7900 XTX (Navi 31), which is the only one supported.");
+        "This is another chip than Navi 31 (RX 7900 XTX, XT, GRE), the only one supported.");
   }
   if (!wanted.bases) return;
-  const auto& known = hw::kIpBases[static_cast<size_t>(*wanted.bases)];
+  // The card knows where its registers are; tinygrad takes its word, too (amdev.py, _build_regs).
   const size_t segments = hw::kIpSegments[static_cast<size_t>(*wanted.bases)];
-  for (size_t i = 0; i < segments && i < found.num_base_address; ++i) {
-    const auto base = at<uint32_t>(bases, i * 4, "a register base");
-    if (base != known[i])
-      fail("discovery table: {} has its segment {} at {:#x}, expected {:#x}", wanted.name, i, base,
-           known[i]);
-  }
+  for (size_t i = 0; i < segments && i < found.num_base_address; ++i)
+    registers.set_base(*wanted.bases, i, at<uint32_t>(bases, i * 4, "a register base"));
 }
 
-void read_blocks(Bytes bytes, const table::binary_header& header, CardFacts& facts) {
+void read_blocks(Bytes bytes, const table::binary_header& header, CardFacts& facts,
+                 Registers& registers) {
   const uint64_t start = header.table_list[table::IP_DISCOVERY].offset;
   const auto dies = at<table::ip_discovery_header>(bytes, start, "the list of dies");
   if (dies.signature != table::DISCOVERY_TABLE_SIGNATURE)
@@ -130,7 +129,7 @@ void read_blocks(Bytes bytes, const table::binary_header& header, CardFacts& fac
       const Bytes bases = bytes.subspan(next + kEntry);
       for (size_t w = 0; w < kWanted.size(); ++w) {
         if (found.hw_id != kWanted[w].hardware_id || found.instance_number != 0) continue;
-        check_block(kWanted[w], found, bases);
+        take_block(kWanted[w], found, bases, registers);
         seen[w] = true;
         facts.blocks.push_back(
             {std::string(kWanted[w].name), found.major, found.minor, found.revision});
@@ -143,9 +142,7 @@ void read_blocks(Bytes bytes, const table::binary_header& header, CardFacts& fac
   }
 }
 
-CardFacts read_facts(Bytes bytes, uint64_t vram_bytes) {
-  CardFacts facts;
-  facts.vram_bytes = vram_bytes;
+table::binary_header read_header(Bytes bytes) {
   const auto header = at<table::binary_header>(bytes, 0, "its header");
   if (header.binary_signature != table::BINARY_SIGNATURE) {
     throw Error(fmt::format("discovery table: signature {:#x}, expected {:#x}",
@@ -154,14 +151,21 @@ CardFacts read_facts(Bytes bytes, uint64_t vram_bytes) {
                 "and on.");
   }
   check_sum(bytes, header);
-  read_blocks(bytes, header, facts);
+  return header;
+}
+
+CardFacts read_facts(Bytes bytes, uint64_t vram_bytes, Registers& registers) {
+  CardFacts facts;
+  facts.vram_bytes = vram_bytes;
+  const table::binary_header header = read_header(bytes);
+  read_blocks(bytes, header, facts, registers);
   const auto gc =
       at<table::gc_info_v1_0>(bytes, header.table_list[table::GC].offset, "the shader list");
   if (gc.header.table_id != table::GC_TABLE_ID)
     fail("discovery table: its shader list has no signature");
   facts.shader_engines = gc.gc_num_se;
   facts.arrays_per_engine = gc.gc_num_sa_per_se;
-  facts.compute_units =
+  facts.die_units = facts.compute_units =
       2 * (gc.gc_num_wgp0_per_sa + gc.gc_num_wgp1_per_sa) * gc.gc_num_sa_per_se * gc.gc_num_se;
   return facts;
 }
@@ -176,6 +180,11 @@ uint32_t sum_of(Kept kept) {
 
 }  // namespace
 
+void find_registers(Bytes table, Registers& registers) {
+  CardFacts facts;
+  read_blocks(table, read_header(table), facts, registers);
+}
+
 void identify(link::Link& link) {
   constexpr uint32_t kNavi31 = 0x744c1002;
   const uint32_t id = link.config_read(0, 4);
@@ -186,7 +195,7 @@ void identify(link::Link& link) {
   if (id != kNavi31) {
     throw Error(
         fmt::format("found PCI device {:04x}:{:04x}, expected 1002:744c", id & 0xffff, id >> 16),
-        "The RX 7900 XTX (Navi 31) is the only card supported.");
+        "Only cards with a Navi 31 (RX 7900 XTX, XT, GRE) are supported.");
   }
   for (const auto& [bar, least] :
        {std::pair(kVramBar, uint64_t{1} << 20), std::pair(kDoorbellBar, uint64_t{1} << 12),
@@ -199,7 +208,30 @@ void identify(link::Link& link) {
   }
 }
 
+namespace {
+
+// A card that was just plugged in or powered on works through its own firmware first. Linux waits
+// for that in amdgpu_discovery.c (amdgpu_discovery_read_binary_from_mem, since 6.9: up to a second,
+// for cards that are plugged in over USB4), and goes on if it does not see the end.
+void wait_for_power_on(Context& c) {
+  constexpr uint32_t kThrough = 0x80000000;
+  try {
+    c.wait_for(
+        {"discovery", "the card's own firmware to be through (C2PMSG_33 bit 31)",
+         std::chrono::milliseconds(2000)},
+        [&] { return c.registers.get<hw::mp::MP0_SMN_C2PMSG_33>(); },
+        [](uint32_t v) { return v != 0xffffffff && (v & kThrough) != 0; });
+  } catch (const link::LinkLost&) {
+    throw;
+  } catch (const Error& e) {
+    c.note(e.message());
+  }
+}
+
+}  // namespace
+
 void discover(Context& c) {
+  wait_for_power_on(c);
   const uint32_t megabytes = c.registers.get<hw::nbio::RCC_DEV0_EPF0_RCC_CONFIG_MEMSIZE>();
   if (megabytes == 0 || megabytes == 0xffffffff) {
     throw Error(fmt::format("discovery: the card tells a memory size of {:#x} MB", megabytes),
@@ -208,7 +240,8 @@ void discover(Context& c) {
   }
   const uint64_t vram_bytes = uint64_t{megabytes} << 20;
   const std::vector<std::byte> bytes = read_table(c, vram_bytes);
-  c.facts = read_facts(bytes, vram_bytes);
+  if (c.on_table) c.on_table(bytes);
+  c.facts = read_facts(bytes, vram_bytes, c.registers);
   std::copy(bytes.begin(), bytes.end(), c.kept.table.begin());
   gmc::find_vram(c);
 }
@@ -216,7 +249,8 @@ void discover(Context& c) {
 bool recall(Context& c) {
   c.read_vram(layout::kKept, std::as_writable_bytes(std::span(&c.kept, 1)));
   if (c.kept.mark != Kept::kMark || c.kept.sum != sum_of(c.kept)) return false;
-  c.facts = read_facts(c.kept.table, c.kept.vram_bytes);
+  c.facts = read_facts(c.kept.table, c.kept.vram_bytes, c.registers);
+  c.facts.compute_units = c.kept.compute_units;
   c.vram_base = c.kept.vram_base;
   c.vram_end = c.kept.vram_end;
   c.hdp_flush = c.kept.hdp_flush;

@@ -2,7 +2,9 @@
 // include/discovery.h and amdgpu_discovery.c.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -15,7 +17,9 @@ struct CardFacts {
   uint64_t vram_bytes = 0;
   uint32_t shader_engines = 0;
   uint32_t arrays_per_engine = 0;
-  uint32_t compute_units = 0;  // on the die; some may be switched off
+  uint32_t compute_units = 0;  // that are not fused off
+  uint32_t die_units = 0;      // on the die
+  std::string name;            // "RX 7900 XTX", by its PCI revision
   struct Block {
     std::string name;
     uint32_t major, minor, revision;
@@ -25,5 +29,9 @@ struct CardFacts {
 
 // Is this the card, and does it have its BARs? Throws Error saying what is there instead.
 void identify(link::Link& link);
+
+// Tells `registers` where the card has them, by its discovery table. Throws Error when the table
+// cannot be read, or tells of another chip.
+void find_registers(std::span<const std::byte> table, Registers& registers);
 
 }  // namespace outboard::devices::amd::driver

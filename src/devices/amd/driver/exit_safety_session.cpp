@@ -79,8 +79,9 @@ void compute(Card& card) {
     copied = card.copies().submit(CopyQueue::copy(out.address, data.address, kBytes));
   ComputeQueue::Launch launch;
   launch.program = code.address;
-  launch.rsrc2 = 2 << 1;
+  launch.rsrc2 = 16 << 1;
   launch.user_data = {static_cast<uint32_t>(out.address), static_cast<uint32_t>(out.address >> 32)};
+  launch.user_data.resize(16);
   std::vector<uint32_t> stream = ComputeQueue::acquire({true, true, true, true});
   for (const auto& part : {ComputeQueue::dispatch(launch), ComputeQueue::barrier()})
     stream.insert(stream.end(), part.begin(), part.end());

@@ -7,7 +7,9 @@
 #include "devices/amd/driver/memory.h"
 #include "devices/amd/hw/doorbells.h"
 #include "devices/amd/hw/gc.h"
+#include "devices/amd/hw/mmhub.h"
 #include "devices/amd/hw/mqd.h"
+#include "link/link.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver::gfx {
@@ -20,6 +22,7 @@ constexpr uint32_t kMicroEngine = 1;  // MEC 1
 constexpr uint32_t kVmids = 16;
 constexpr uint64_t kEndOfPipeBytes = 4096;
 constexpr milliseconds kEngineStart{50};
+constexpr milliseconds kDequeue{2000};  // it takes microseconds; tinygrad waits ten seconds
 
 uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
 uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
@@ -32,19 +35,22 @@ void select(Context& c, uint32_t me, uint32_t queue, uint32_t vmid = 0) {
   c.registers.set<R>(R::MEID(me) | R::PIPEID(0) | R::QUEUEID(queue) | R::VMID(vmid));
 }
 
-void place_mec(Context& c, uint64_t start) {
+// Puts the engine at its code, held. Returns its control register.
+uint32_t place_mec(Context& c, uint64_t start) {
   using R = gc::CP_MEC_RS64_CNTL;
   select(c, kMicroEngine, 0);
   c.registers.set_pair<gc::CP_MEC_RS64_PRGRM_CNTR_START, gc::CP_MEC_RS64_PRGRM_CNTR_START_HI>(
       start >> 2);
   select(c, 0, 0);
-  c.registers.update<R>({{R::MEC_PIPE0_RESET, 1}});
-  c.registers.update<R>({{R::MEC_PIPE0_RESET, 0}});
+  const uint32_t control = c.registers.get_to_change<R>();
+  c.registers.set<R>(R::MEC_PIPE0_RESET.put(control, 1));
+  c.registers.set<R>(R::MEC_PIPE0_RESET.put(control, 0));
+  return R::MEC_PIPE0_RESET.put(control, 0);
 }
 
-void start_mec(Context& c) {
+void start_mec(Context& c, uint32_t control) {
   using R = gc::CP_MEC_RS64_CNTL;
-  c.registers.update<R>({{R::MEC_PIPE0_RESET, 0}, {R::MEC_PIPE0_ACTIVE, 1}, {R::MEC_HALT, 0}});
+  c.registers.set<R>(R::MEC_HALT.put(R::MEC_PIPE0_ACTIVE.put(control, 1), 0));
   c.pause(kEngineStart);
 }
 
@@ -74,22 +80,50 @@ bool mec_runs(Context& c) {
 bool is_up(Context& c) {
   using Status = gc::RLC_RLCS_BOOTLOAD_STATUS;
   const uint32_t status = c.registers.get<Status>();
-  return status != 0xffffffff && Status::BOOTLOAD_COMPLETE.get(status) != 0;
+  if (status == 0xffffffff) return false;
+  // The bit alone would do for Linux; without the graphics images it may never be set.
+  return Status::BOOTLOAD_COMPLETE.get(status) != 0 || mec_runs(c);
 }
 
-void wait_for_autoload(Context& c) {
+// Linux waits for CP_STAT == 0 and BOOTLOAD_COMPLETE (gfx_v11_0.c,
+// gfx_v11_0_wait_for_rlc_autoload_complete), with all images loaded. tinygrad loads no graphics
+// images either (PFP, ME, MES), and goes on as soon as CP_STAT is 0 or the bit is clear (ip.py,
+// AM_GFX.init_hw). So the bit is waited for a while after a cold boot, and its absence is noted.
+void wait_for_autoload(Context& c, bool warm) {
   using Status = gc::RLC_RLCS_BOOTLOAD_STATUS;
-  c.wait_for(
-      {"gfx", "RLC autoload to complete (RLC_RLCS_BOOTLOAD_STATUS)"},
-      [&] { return c.registers.get<gc::CP_STAT>() == 0 ? c.registers.get<Status>() : 0; },
-      [](uint32_t v) { return v != 0xffffffff && Status::BOOTLOAD_COMPLETE.get(v) != 0; });
+  constexpr milliseconds kBothLimit{1000}, kLimit{10000};
+  uint32_t stat = 0, status = 0;
+  const auto look = [&] {
+    stat = c.registers.get<gc::CP_STAT>();
+    status = c.registers.get<Status>();
+    return status;
+  };
+  const auto complete = [&] { return Status::BOOTLOAD_COMPLETE.get(status) != 0; };
+  const auto answers = [&] { return stat != 0xffffffff && status != 0xffffffff; };
+  try {
+    if (!warm) {
+      c.wait_for({"gfx", "RLC autoload to complete (RLC_RLCS_BOOTLOAD_STATUS)", kBothLimit}, look,
+                 [&](uint32_t) { return answers() && stat == 0 && complete(); });
+      return;
+    }
+  } catch (const link::LinkLost&) {
+    throw;
+  } catch (const Error&) {  // it may do all the same
+  }
+  c.wait_for({"gfx", "RLC autoload: the command processor to get idle (CP_STAT)", kLimit}, look,
+             [&](uint32_t) { return answers() && (stat == 0 || !complete()); });
+  if (warm) return;  // the cold boot noted it
+  c.note(fmt::format(
+      "RLC autoload does not say that it is complete (CP_STAT {:#x}, RLC_RLCS_BOOTLOAD_STATUS "
+      "{:#x}); going on as tinygrad's driver does",
+      stat, status));
 }
 
 void init(Context& c, uint64_t mec_start) {
   Registers& r = c.registers;
-  place_mec(c, mec_start);
+  const uint32_t control = place_mec(c, mec_start);
   constexpr uint32_t kGoldenTcp = 0x20000000;  // gfx_v11_0.c ors it in and does not say why
-  r.set<gc::TCP_CNTL>(r.get<gc::TCP_CNTL>() | kGoldenTcp);
+  r.set<gc::TCP_CNTL>(r.get_to_change<gc::TCP_CNTL>() | kGoldenTcp);
   r.set<gc::RLC_CNTL>(1);
   r.update<gc::RLC_SRM_CNTL>(
       {{gc::RLC_SRM_CNTL::SRM_ENABLE, 1}, {gc::RLC_SRM_CNTL::AUTO_INCR_ADDR, 1}});
@@ -101,35 +135,55 @@ void init(Context& c, uint64_t mec_start) {
   // Doorbells that belong to the MEC, in bytes.
   r.set<gc::CP_MEC_DOORBELL_RANGE_LOWER>(0);
   r.set<gc::CP_MEC_DOORBELL_RANGE_UPPER>(0xf8);
-  start_mec(c);
+  start_mec(c, control);
 }
 
-void stop_queues(Context& c, bool wait) {
+// Dequeued only. SPI_COMPUTE_QUEUE_RESET stays out: Linux never writes it (amdgpu_amdkfd_gfx_v11.c,
+// hqd_destroy_v11), and tinygrad took it out after 0.14.0 since queues that it had stopped did not
+// start again (commit 1329033b8c, "fix hot-queue restarts, only dequeue").
+bool stop_queues(Context& c) {
   Registers& r = c.registers;
   constexpr uint32_t kQueues = 2, kResetWaves = 2;
+  using Active = gc::CP_HQD_ACTIVE;
+  bool all = true;
   for (uint32_t queue = 0; queue < kQueues; ++queue) {
     select(c, kMicroEngine, queue);
-    if ((r.get<gc::CP_HQD_ACTIVE>() & 1) == 0) continue;
+    if (Active::ACTIVE.get(r.get_to_change<Active>()) == 0) continue;
     r.set<gc::CP_HQD_DEQUEUE_REQUEST>(kResetWaves);
-    r.set<gc::SPI_COMPUTE_QUEUE_RESET>(1);
-    if (!wait) continue;
     const std::string what = fmt::format("compute queue {} to stop (CP_HQD_ACTIVE)", queue);
-    c.wait_for(
-        {"gfx", what, milliseconds(10000),
-         "The queue hangs. Power the enclosure off and on before the next run."},
-        [&] { return r.get<gc::CP_HQD_ACTIVE>(); }, [](uint32_t v) { return (v & 1) == 0; });
+    try {
+      c.wait_for(
+          {"gfx", what, kDequeue}, [&] { return r.get<Active>(); },
+          [](uint32_t v) { return v != 0xffffffff && Active::ACTIVE.get(v) == 0; });
+    } catch (const link::LinkLost&) {
+      throw;
+    } catch (const Error& e) {
+      // A wave that hangs can outlive the request (tinygrad tolerates it, too). Bus mastering goes
+      // off next, so nothing is written any more.
+      c.note(e.message());
+      all = false;
+    }
   }
   select(c, 0, 0);
+  return all;
 }
 
 void restart_mec(Context& c, uint64_t mec_start) {
   using R = gc::GRBM_SOFT_RESET;
-  stop_queues(c, false);
   c.registers.set<R>(R::SOFT_RESET_CP(1) | R::SOFT_RESET_CPC(1));
   c.pause(kEngineStart);
   c.registers.set<R>(0);
-  place_mec(c, mec_start);
-  start_mec(c);
+  start_mec(c, place_mec(c, mec_start));
+}
+
+uint64_t progress(Context& c) {
+  Registers& r = c.registers;
+  select(c, kMicroEngine, 0);
+  const uint64_t value = r.get<gc::CP_HQD_PQ_RPTR>() +
+                         (uint64_t{r.get<gc::CP_HQD_IB_RPTR>()} << 20) +
+                         (uint64_t{r.get<gc::CP_HQD_IB_BASE_ADDR>()} << 40);
+  select(c, 0, 0);
+  return value;
 }
 
 uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
@@ -176,15 +230,25 @@ uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
   const uint32_t* words = &mqd.cp_mqd_base_addr_lo;
   std::vector<uint32_t> values(kLast - kFirst + 1);
   std::memcpy(values.data(), words, values.size() * 4);
-  r.write_run(kFirst, values);
-  r.set<gc::CP_HQD_ACTIVE>(1);
+  r.write_run(r.address<gc::CP_MQD_BASE_ADDR>(), values, gc::CP_HQD_PQ_CONTROL::kAddress - kFirst);
+  // The doorbell alone tells of new packets (queue.h): no polling of the write pointer, whatever an
+  // earlier driver chose (Linux: gfx_v11_0_kiq_init_register).
+  using Poll = gc::CP_PQ_WPTR_POLL_CNTL;
+  if (const uint32_t poll = r.get_to_change<Poll>(); Poll::EN.get(poll) != 0)
+    r.set<Poll>(Poll::EN.put(poll, 0));
+  // With PRELOAD_REQ the engine reads the descriptor as soon as it is active: it must be there.
   c.flush_host_writes();
+  r.set<gc::CP_HQD_ACTIVE>(1);
   select(c, 0, 0);
   return uint64_t{kDoorbell} * 8;
 }
 
+// All of it, in tinygrad's order (ip.py, AM_GFX.set_clockgating_state); in Linux it is
+// gfx_v11_0_update_gfx_clock_gating and mmhub_v3_0_update_medium_grain_light_sleep.
 void allow_clock_gating(Context& c) {
   Registers& r = c.registers;
+  using Hub = hw::mmhub::MM_ATC_L2_MISC_CG;
+  r.set<Hub>(Hub::ENABLE(1) | Hub::MEM_LS_ENABLE(1));
   using Safe = gc::RLC_SAFE_MODE;
   r.set<Safe>(Safe::MESSAGE(1) | Safe::CMD(1));
   c.wait_for(
@@ -197,6 +261,21 @@ void allow_clock_gating(Context& c) {
                     {Coarse::CGLS_EN, 1}});
   r.update<gc::CP_RB_WPTR_POLL_CNTL>({{gc::CP_RB_WPTR_POLL_CNTL::POLL_FREQUENCY, 0x100},
                                       {gc::CP_RB_WPTR_POLL_CNTL::IDLE_POLL_COUNT, 0x90}});
+  using Interrupts = gc::CP_INT_CNTL;
+  r.update<Interrupts>({{Interrupts::CNTX_BUSY_INT_ENABLE, 1},
+                        {Interrupts::CNTX_EMPTY_INT_ENABLE, 1},
+                        {Interrupts::CMP_BUSY_INT_ENABLE, 1}});
+  r.update<gc::SDMA0_RLC_CGCG_CTRL>({{gc::SDMA0_RLC_CGCG_CTRL::CGCG_INT_ENABLE, 1}});
+  r.update<gc::SDMA1_RLC_CGCG_CTRL>({{gc::SDMA1_RLC_CGCG_CTRL::CGCG_INT_ENABLE, 1}});
+  using Override = gc::RLC_CGTT_MGCG_OVERRIDE;
+  r.update<Override>({{Override::PERFMON_CLOCK_STATE, 1},
+                      {Override::GFXIP_REPEATER_FGCG_OVERRIDE, 0},
+                      {Override::GFXIP_FGCG_OVERRIDE, 0},
+                      {Override::GRBM_CGTT_SCLK_OVERRIDE, 0},
+                      {Override::RLC_CGTT_SCLK_OVERRIDE, 0},
+                      {Override::GFXIP_MGCG_OVERRIDE, 0},
+                      {Override::GFXIP_CGLS_OVERRIDE, 0},
+                      {Override::GFXIP_CGCG_OVERRIDE, 0}});
   r.set<Safe>(Safe::MESSAGE(0) | Safe::CMD(1));
 }
 

@@ -102,9 +102,12 @@ void enable_context(Context& c) {
   r.set_pair<typename H::StartLo, typename H::StartHi>(Memory::kBase >> 12);
   r.set_pair<typename H::EndLo, typename H::EndHi>((Memory::kEnd - 1) >> 12);
   r.set_pair<typename H::BaseLo, typename H::BaseHi>(layout::kPageTables | 1);  // bit 0: valid
+  // Two bits without a name that are on after power-on: Linux leaves them, tinygrad sets them.
+  constexpr uint32_t kAsAfterPowerOn = 0x1800000;
   r.set<C>(
-      C::ENABLE_CONTEXT(1) | C::PAGE_TABLE_DEPTH(3) | C::PAGE_TABLE_BLOCK_SIZE(0) |
-      C::RANGE_PROTECTION_FAULT_ENABLE_INTERRUPT(1) | C::RANGE_PROTECTION_FAULT_ENABLE_DEFAULT(1) |
+      kAsAfterPowerOn | C::ENABLE_CONTEXT(1) | C::PAGE_TABLE_DEPTH(3) |
+      C::PAGE_TABLE_BLOCK_SIZE(0) | C::RANGE_PROTECTION_FAULT_ENABLE_INTERRUPT(1) |
+      C::RANGE_PROTECTION_FAULT_ENABLE_DEFAULT(1) |
       C::DUMMY_PAGE_PROTECTION_FAULT_ENABLE_INTERRUPT(1) |
       C::DUMMY_PAGE_PROTECTION_FAULT_ENABLE_DEFAULT(1) |
       C::PDE0_PROTECTION_FAULT_ENABLE_INTERRUPT(1) | C::PDE0_PROTECTION_FAULT_ENABLE_DEFAULT(1) |
@@ -128,8 +131,8 @@ void init(Context& c) {
   // Invalidate engines reach every address.
   constexpr uint32_t kStep = H::Range1Lo::kAddress - H::Range0Lo::kAddress;
   for (uint32_t engine = 0; engine < kInvalidateEngines; ++engine) {
-    r.write(H::Range0Lo::kAddress + engine * kStep, 0xffffffff);
-    r.write(H::Range0Lo::kAddress + engine * kStep + 1, 0x1f);
+    r.write(r.template address<typename H::Range0Lo>() + engine * kStep, 0xffffffff);
+    r.write(r.template address<typename H::Range0Lo>() + engine * kStep + 1, 0x1f);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "devices/amd/driver/blocks.h"
+#include "devices/amd/hw/hdp.h"
 
 namespace outboard::devices::amd::driver {
 namespace {
@@ -12,13 +13,6 @@ namespace {
 namespace reg = hw::nbio;
 
 constexpr int kVramBar = 0;
-
-// The entry registers of the doorbell router have one layout.
-constexpr uint32_t entry_address(int port) {
-  return reg::S2A_DOORBELL_ENTRY_0_CTRL::kAddress +
-         static_cast<uint32_t>(port) *
-             (reg::S2A_DOORBELL_ENTRY_1_CTRL::kAddress - reg::S2A_DOORBELL_ENTRY_0_CTRL::kAddress);
-}
 
 }  // namespace
 
@@ -33,7 +27,7 @@ uint32_t Context::wait_for(Wait wait, const std::function<uint32_t()>& read,
                            const std::function<bool(uint32_t)>& done) const {
   wait.limit = std::chrono::milliseconds(
       static_cast<int64_t>(patience * static_cast<double>(wait.limit.count())));
-  return driver::wait_for(wait, read, done);
+  return driver::wait_for(wait, read, done, on_wait);
 }
 
 void Context::pause(std::chrono::milliseconds time) const {
@@ -55,10 +49,19 @@ void init(Context& c) {
   c.registers.set<reg::RCC_DEV0_EPF0_RCC_DOORBELL_APER_EN>(1);
 }
 
+// tinygrad 0.14.0, runtime/support/am/ip.py (AM_SOC.set_clockgating_state).
+void allow_clock_gating(Context& c) {
+  using Power = hw::hdp::HDP_MEM_POWER_CTRL;
+  c.registers.update<Power>(
+      {{Power::ATOMIC_MEM_POWER_CTRL_EN, 1}, {Power::ATOMIC_MEM_POWER_DS_EN, 1}});
+}
+
 void enable_doorbells(Context& c, int port, uint32_t id, uint32_t offset, uint32_t size) {
   using Entry = reg::S2A_DOORBELL_ENTRY_0_CTRL;
   constexpr uint32_t kAddressBits = 3;  // 31:28 of the doorbell's address behind the router
-  c.registers.write(entry_address(port),
+  // The entries' registers have one layout.
+  constexpr uint32_t kStep = reg::S2A_DOORBELL_ENTRY_1_CTRL::kAddress - Entry::kAddress;
+  c.registers.write(c.registers.address<Entry>() + static_cast<uint32_t>(port) * kStep,
                     Entry::S2A_DOORBELL_PORT0_ENABLE(1) | Entry::S2A_DOORBELL_PORT0_AWID(id) |
                         Entry::S2A_DOORBELL_PORT0_RANGE_OFFSET(offset) |
                         Entry::S2A_DOORBELL_PORT0_RANGE_SIZE(size) |

@@ -21,14 +21,16 @@ constexpr uint64_t kMessageBytes = layout::kMiB;
 constexpr milliseconds kHandshake{
     20};  // psp_v13_0.c: "there might be handshake issue with hardware"
 
-// What the boot loader takes, in its order.
+// What the boot loader takes, in its order. The step for the security patch levels gets the key
+// database, too: so do Linux on this card (psp_v13_0_bootloader_load_spl) and tinygrad (AM_PSP; the
+// image of that name is for version 14 and later).
 struct BootStep {
   uint32_t type, command;
   std::string_view name;
 };
 constexpr std::array<BootStep, 8> kBootSteps = {{
     {PSP_FW_TYPE_PSP_KDB, PSP_BL__LOAD_KEY_DATABASE, "key database"},
-    {PSP_FW_TYPE_PSP_SPL, PSP_BL__LOAD_TOS_SPL_TABLE, "security patch levels"},
+    {PSP_FW_TYPE_PSP_KDB, PSP_BL__LOAD_TOS_SPL_TABLE, "security patch levels"},
     {PSP_FW_TYPE_PSP_SYS_DRV, PSP_BL__LOAD_SYSDRV, "system driver"},
     {PSP_FW_TYPE_PSP_SOC_DRV, PSP_BL__LOAD_SOCDRV, "SoC driver"},
     {PSP_FW_TYPE_PSP_INTF_DRV, PSP_BL__LOAD_INTFDRV, "interface driver"},
@@ -64,10 +66,11 @@ void start_secure_os(Context& c, const Firmware& firmware) {
   std::string_view last;
   for (const BootStep& step : kBootSteps) {
     const auto image = firmware.boot.find(step.type);
+    // Each is optional, as in Linux (amdgpu_psp.c, psp_hw_start) and tinygrad: what a card does
+    // without, its boot loader knows.
     if (image == firmware.boot.end()) {
-      // The SPL table came to be optional; the others are needed.
-      if (step.type == PSP_FW_TYPE_PSP_SPL) continue;
-      fail("psp: the firmware has no {}", step.name);
+      c.note(fmt::format("the firmware has no {}", step.name));
+      continue;
     }
     wait_for_boot_loader(c, last, step.name);
     last = step.name;
@@ -146,7 +149,12 @@ psp_gfx_cmd_resp command_of(uint32_t id) {
 // The trusted memory: the table of contents tells how large it must be.
 void set_up_trusted_memory(Context& c, const Firmware& firmware, uint32_t& bytes) {
   const auto toc = firmware.boot.find(PSP_FW_TYPE_PSP_TOC);
-  if (toc == firmware.boot.end()) fail("psp: the firmware has no table of contents");
+  if (toc == firmware.boot.end()) {
+    constexpr uint32_t kWithout = 0x400000;  // PSP_TMR_SIZE (amdgpu_psp.h, psp_tmr_init)
+    c.note("the firmware has no table of contents");
+    bytes = kWithout;
+    return;
+  }
   place_message(c, toc->second);
   psp_gfx_cmd_resp load = command_of(GFX_CMD_ID_LOAD_TOC);
   const uint64_t message = c.controller_address(layout::kPspMessage);

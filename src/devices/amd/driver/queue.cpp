@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstring>
+#include <optional>
 #include <thread>
 
 #include "devices/amd/hw/gc.h"
@@ -20,6 +21,10 @@ namespace packets = hw::sdma;
 
 constexpr int kDoorbellBar = 2;
 constexpr std::chrono::milliseconds kRingPatience{10000};
+// A thread that waits sleeps: yielding is a request that schedulers answer in different ways.
+constexpr std::chrono::microseconds kBetweenLooks{50};
+// While the ring is full.
+constexpr std::chrono::milliseconds kDoorbellPatience{100};
 
 uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
 uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
@@ -56,6 +61,7 @@ gfx::Ring Queue::ring() const {
 
 void Queue::restart() {
   written_ = 0;
+  rung_.assign(1, 0);
   store(kReadPointer, 0);
   store(kWritePointer, 0);
   store(kFence, last_);
@@ -84,12 +90,51 @@ Fence Queue::enqueue(std::span<const uint32_t> packets) {
 }
 
 void Queue::ring_doorbell() {
-  // The pointer and the ring must be in memory before the doorbell tells of them.
+  // The ring must be in memory before the doorbell tells of it. Nobody polls the pointer; it is
+  // kept right for an engine that does all the same, when it wakes up, say.
   std::atomic_thread_fence(std::memory_order_seq_cst);
   const uint64_t pointer = written_ * unit();
   store(kWritePointer, pointer);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   c_.link.write(kDoorbellBar, doorbell_, std::as_bytes(std::span(&pointer, 1)));
+  constexpr size_t kKept = 64;
+  if (rung_.back() == written_) return;
+  if (rung_.size() == kKept) rung_.pop_front();
+  rung_.push_back(written_);
+}
+
+uint64_t Queue::read_pointer() { return load(kReadPointer) / unit() % (place_.bytes / 4); }
+
+// The engine has taken all that some doorbell told of, and shows nothing of what the last one did:
+// that one may be lost. Behind the first packet the read pointer stands between doorbells.
+bool Queue::stands_at_a_doorbell() {
+  const uint64_t size = place_.bytes / 4, read = read_pointer();
+  return read != rung_.back() % size &&
+         std::any_of(rung_.begin(), rung_.end(), [&](uint64_t at) { return at % size == read; });
+}
+
+// The same pointer once more can do no harm: an engine that knows it stays where it is.
+void Queue::ring_again() {
+  const uint64_t pointer = rung_.back() * unit();
+  c_.link.write(kDoorbellBar, doorbell_, std::as_bytes(std::span(&pointer, 1)));
+  tell_by_register(pointer);
+}
+
+bool Queue::polls(std::chrono::milliseconds patience) {
+  const Fence fence = enqueue({});
+  store(kWritePointer, written_ * unit());
+  const auto end = std::chrono::steady_clock::now() + patience;
+  bool polled = false;
+  while (!polled && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    polled = is_done(fence);
+  }
+  ring_doorbell();
+  return polled;
+}
+
+void Queue::note_lost_doorbell() {
+  c_.note(fmt::format("{}: a doorbell was late or lost; ringing again helped", name()));
 }
 
 void Queue::put(std::span<const uint32_t> packets) {
@@ -99,15 +144,21 @@ void Queue::put(std::span<const uint32_t> packets) {
   uint64_t padding = 0;
   if (fills_up() && written_ % size + packets.size() > size) padding = size - written_ % size;
   // Read pointers of 32 bits wrap; what is free follows from their distance.
-  const auto start = std::chrono::steady_clock::now();
-  const auto used = [&] {
-    const uint64_t read = load(kReadPointer) / unit() % size;
-    return (written_ % size + size - read) % size;
-  };
+  auto start = std::chrono::steady_clock::now();  // when packets were last taken out of it
+  uint64_t read = read_pointer();
+  const auto used = [&] { return (written_ % size + size - read) % size; };
+  int rings = 0;
   while (used() + padding + packets.size() + 16 > size) {
-    if (std::chrono::steady_clock::now() - start > kRingPatience)
-      fail("{}: its ring stays full", name());
-    std::this_thread::yield();
+    const auto waited = std::chrono::steady_clock::now() - start;
+    if (waited > kRingPatience) fail("{}: its ring stays full", name());
+    if (waited > (rings + 1) * kDoorbellPatience && stands_at_a_doorbell()) {
+      ring_again();
+      ++rings;
+    }
+    std::this_thread::sleep_for(kBetweenLooks);
+    const uint64_t at = read_pointer();
+    if (at != read) start = std::chrono::steady_clock::now();
+    read = at;
   }
   const std::vector<uint32_t> zeros(padding, 0);
   for (std::span<const uint32_t> part : {std::span<const uint32_t>(zeros), packets}) {
@@ -125,13 +176,20 @@ bool Queue::is_done(Fence fence) {
   return static_cast<uint32_t>(load(kFence)) >= static_cast<uint32_t>(fence);
 }
 
-void Queue::wait(Fence fence, std::chrono::milliseconds limit,
-                 const std::function<std::string()>& on_timeout) {
-  const auto start = std::chrono::steady_clock::now();
+void Queue::wait(Fence fence, std::chrono::milliseconds limit, const Watch& watch) {
+  using Clock = std::chrono::steady_clock;
+  constexpr int kSpins = 1000;
+  constexpr int kLooksAtLink = 2000;   // 0.1 s
+  constexpr int kLooksAtPointer = 16;  // over TCP a look is a round trip
+  const auto between = std::min(std::chrono::milliseconds(1000), limit / 8);  // questions
+  const auto start = Clock::now();
+  auto moved = start, asked = start;  // when something moved; when `progress` was asked
+  uint64_t read = read_pointer();
+  std::optional<uint64_t> progress;
+  std::chrono::milliseconds patience = watch.doorbell_patience;
+  int rings = 0, questions = 0;
   for (int looks = 0; !is_done(fence); ++looks) {
-    constexpr int kSpins = 1000;
-    if (looks > kSpins) std::this_thread::sleep_for(std::chrono::microseconds(50));
-    constexpr int kLooksAtLink = 2000;  // 0.1 s
+    if (looks > kSpins) std::this_thread::sleep_for(kBetweenLooks);
     if (looks > kSpins && looks % kLooksAtLink == 0 && !c_.link.is_open()) {
       throw link::LinkLost(
           fmt::format("{}: the connection to {} closed while fence {} was waited for", name(),
@@ -139,14 +197,41 @@ void Queue::wait(Fence fence, std::chrono::milliseconds limit,
           "The server ended, or the card was unplugged. Check the cable and the enclosure's "
           "power.");
     }
-    if (std::chrono::steady_clock::now() - start < limit) continue;
-    const std::string more = on_timeout ? on_timeout() : std::string();
-    throw Error(
-        fmt::format("{}: waited {} ms for fence {}; it stands at {}{}", name(), limit.count(),
-                    fence, static_cast<uint32_t>(load(kFence)), more.empty() ? "" : ": " + more),
-        "The card hangs: it will be reset at the next start. If that fails, power the enclosure "
-        "off and on.");
+    if (looks % kLooksAtPointer != 0) continue;
+    const auto now = Clock::now();
+    if (const uint64_t at = read_pointer(); at != read) {
+      if (rings > 0) note_lost_doorbell();
+      read = at;
+      moved = now;
+    }
+    if (now - moved > patience && stands_at_a_doorbell()) {
+      ring_again();
+      ++rings;
+      patience *= 2;
+    }
+    if (watch.progress && now - moved > limit / 2 && now - asked > between) {
+      asked = now;
+      ++questions;
+      const uint64_t value = watch.progress();
+      if (progress && *progress != value) moved = now;
+      progress = value;
+    }
+    // A host that was away for long asks twice, too, before it calls the card hung.
+    if (now - moved < limit || (watch.progress && questions < 2)) continue;
+    if (is_done(fence)) break;
+    const std::string more = watch.on_timeout ? watch.on_timeout() : std::string();
+    const auto all = std::chrono::duration_cast<std::chrono::milliseconds>(now - start);
+    throw Error(fmt::format("{}: waited {} ms for fence {}; it stands at {}{}{}", name(),
+                            limit.count(), fence, static_cast<uint32_t>(load(kFence)),
+                            all > 2 * limit
+                                ? fmt::format(" ({} ms in all, while the card got on)", all.count())
+                                : "",
+                            more.empty() ? "" : ": " + more),
+                "The card hangs: it will be reset at the next start. If that fails, power the "
+                "enclosure off and on.");
   }
+  if (rings > 0) note_lost_doorbell();
+  reached(fence);
 }
 
 std::vector<uint32_t> ComputeQueue::barrier() {
@@ -192,6 +277,14 @@ std::vector<uint32_t> ComputeQueue::dispatch(const Launch& l) {
   return out;
 }
 
+Fence ComputeQueue::enqueue(std::span<const uint32_t> packets) {
+  if (!c_.second_level_stale) return Queue::enqueue(packets);
+  c_.second_level_stale = false;
+  std::vector<uint32_t> all = acquire({true, true, true, true});
+  all.insert(all.end(), packets.begin(), packets.end());
+  return Queue::enqueue(all);
+}
+
 std::vector<uint32_t> ComputeQueue::fence_packet(Fence value) {
   using R = pm4::ReleaseMem;
   constexpr uint32_t kCacheFlush = 0x14, kEndOfPipe = 5,
@@ -201,12 +294,31 @@ std::vector<uint32_t> ComputeQueue::fence_packet(Fence value) {
   R::EVENT_INDEX.put(out.data(), kEndOfPipe);
   R::GCR_GL2_WB.put(out.data(), 1);
   R::GCR_GLM_WB.put(out.data(), 1);
+  R::GCR_GLM_INV.put(out.data(), 1);  // gfx_v10_0.c: "must be set with GLM_WB"
   R::GCR_SEQ.put(out.data(), 1);
   R::DATA_SEL.put(out.data(), kData32);
   R::ADDRESS_LO.put(out.data(), low(fence_address()));
   R::ADDRESS_HI.put(out.data(), high(fence_address()));
   R::DATA_LO.put(out.data(), low(value));
   return out;
+}
+
+Fence CopyQueue::submit_writes(std::span<const uint32_t> packets) {
+  last_write_ = submit(packets);
+  if (first_write_ == 0) first_write_ = last_write_;
+  return last_write_;
+}
+
+void CopyQueue::reached(Fence fence) {
+  if (first_write_ == 0 || fence < first_write_) return;
+  c_.second_level_stale = true;
+  first_write_ = fence < last_write_ ? fence + 1 : 0;
+}
+
+// As Linux's ring without a doorbell does (sdma_v6_0_ring_set_wptr).
+void CopyQueue::tell_by_register(uint64_t pointer) {
+  c_.registers.set<gc::SDMA0_QUEUE0_RB_WPTR_HI>(high(pointer));
+  c_.registers.set<gc::SDMA0_QUEUE0_RB_WPTR>(low(pointer));
 }
 
 std::vector<uint32_t> CopyQueue::copy(uint64_t to, uint64_t from, uint64_t bytes) {

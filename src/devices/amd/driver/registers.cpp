@@ -1,5 +1,6 @@
 #include "devices/amd/driver/registers.h"
 
+#include <optional>
 #include <thread>
 
 #include "devices/amd/hw/nbio.h"
@@ -7,11 +8,44 @@
 
 namespace outboard::devices::amd::driver {
 namespace {
+
 constexpr int kRegisterBar = 5;
-}
+
+// Tells the observer when the wait is over, however it ends.
+class Watched {
+ public:
+  Watched(const Wait& wait, const WaitObserver& observer) : observer_(observer) {
+    record_.block = wait.block;
+    record_.what = wait.what;
+  }
+  ~Watched() {
+    if (!observer_) return;
+    const std::chrono::duration<double, std::milli> time =
+        std::chrono::steady_clock::now() - start_;
+    record_.milliseconds = time.count();
+    observer_(record_);
+  }
+  Watched(const Watched&) = delete;
+  Watched& operator=(const Watched&) = delete;
+
+  void look(uint32_t value, bool came) {
+    if (record_.looks++ == 0) record_.first = value;
+    record_.last = value;
+    record_.came = came;
+  }
+
+ private:
+  const WaitObserver& observer_;
+  WaitRecord record_;
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace
 
 Registers::Registers(link::Link& link)
-    : link_(link), direct_(static_cast<uint32_t>(link.bar(kRegisterBar).size / 4)) {}
+    : link_(link),
+      direct_(static_cast<uint32_t>(link.bar(kRegisterBar).size / 4)),
+      runs_(link.writes_by_dword()) {}
 
 uint32_t Registers::read(uint32_t address) {
   if (address >= direct_) {
@@ -32,25 +66,45 @@ void Registers::write(uint32_t address, uint32_t value) {
   link_.write(kRegisterBar, uint64_t{address} * 4, std::as_bytes(std::span(&value, 1)));
 }
 
-void Registers::write_run(uint32_t address, std::span<const uint32_t> values) {
-  if (address + values.size() <= direct_) {
+uint32_t Registers::read_to_change(uint32_t address) {
+  constexpr int kLooks = 20;
+  for (int look = 0; look < kLooks; ++look) {
+    const uint32_t value = read(address);
+    if (value != 0xffffffff) return value;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  throw Error(fmt::format("register {:#x} reads as ones, {} times within {} ms: it is not changed",
+                          address * 4, kLooks, kLooks),
+              "The card does not answer. Check the cable, and power the enclosure off and on.");
+}
+
+void Registers::write_run(uint32_t address, std::span<const uint32_t> values, size_t check) {
+  if (runs_ && address + values.size() <= direct_) {
     link_.write(kRegisterBar, uint64_t{address} * 4, std::as_bytes(values));
-    return;
+    if (read(address + static_cast<uint32_t>(check)) == values[check]) return;
+    runs_ = false;
   }
   for (const uint32_t value : values) write(address++, value);
 }
 
 uint32_t wait_for(const Wait& wait, const std::function<uint32_t()>& read,
-                  const std::function<bool(uint32_t)>& done) {
-  const auto start = std::chrono::steady_clock::now();
-  for (;;) {
+                  const std::function<bool(uint32_t)>& done, const WaitObserver& observer) {
+  Watched watched(wait, observer);
+  // From the first answer on: it may have been long in coming behind what was written before.
+  std::optional<std::chrono::steady_clock::time_point> start;
+  constexpr int kEager = 50;  // looks without a pause; what takes longer can wait longer
+  for (int looks = 1;; ++looks) {
     const uint32_t value = read();
-    if (done(value)) return value;
-    if (value == 0xffffffff) {
-      // Every register reads so once the card has left the bus; some do so for a moment in a reset.
+    const auto now = std::chrono::steady_clock::now();
+    if (!start) start = now;
+    const bool came = done(value);
+    watched.look(value, came);
+    if (came) return value;
+    if (value == 0xffffffff || looks > kEager) {
+      // Every register reads as ones once the card has left the bus; some for a moment in a reset.
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
-    if (std::chrono::steady_clock::now() - start > wait.limit) {
+    if (now - *start > wait.limit) {
       throw Error(fmt::format("{}: waited {} ms for {}; last value {:#010x}{}", wait.block,
                               wait.limit.count(), wait.what, value,
                               value == 0xffffffff ? " (the card does not answer)" : ""),

@@ -1,11 +1,14 @@
 // The card's registers over a link. A read is a round trip, a write one message.
 #pragma once
 
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -19,25 +22,46 @@ class Registers {
   // REQUIRES: the link outlives this.
   explicit Registers(link::Link& link);
 
+  // Where a segment of a block's registers begins on this card, by its discovery table, in dwords.
+  // Until it is told, where the tables have it (hw/ip_bases.h).
+  void set_base(hw::Ip ip, size_t segment, uint32_t base) {
+    moved_.at(static_cast<size_t>(ip)).at(segment) =
+        base - hw::kIpBases[static_cast<size_t>(ip)][segment];
+  }
+  // The dword address of a register on this card.
+  template <typename R>
+  uint32_t address() const {
+    return R::kAddress + moved_[static_cast<size_t>(R::kIp)][R::kSegment];
+  }
+
   // By dword address. Those beyond BAR 5 go through the index/data window (NBIO RSMU).
   uint32_t read(uint32_t address);
   void write(uint32_t address, uint32_t value);
 
-  // Registers behind each other: one message where BAR 5 shows them all.
-  void write_run(uint32_t address, std::span<const uint32_t> values);
+  // Registers behind each other, written in order, dword by dword on the card's side: one message
+  // where BAR 5 shows them all and the link keeps to that (Link::writes_by_dword), else one each.
+  // The one at `check` is read back; where it differs, this and later runs go one by one.
+  // REQUIRES: values[check] reads back as written, and is not zero.
+  void write_run(uint32_t address, std::span<const uint32_t> values, size_t check);
 
   template <typename R>
   uint32_t get() {
-    return read(R::kAddress);
+    return read(address<R>());
   }
   template <typename R>
   void set(uint32_t value) {
-    write(R::kAddress, value);
+    write(address<R>(), value);
+  }
+  // A value that is to be written back: never ones, which a card gives that is not there, for good
+  // or for a moment. Throws Error when it stays so.
+  template <typename R>
+  uint32_t get_to_change() {
+    return read_to_change(address<R>());
   }
   // Changes some fields and keeps the others: one round trip and one message.
   template <typename R>
   void update(std::initializer_list<std::pair<hw::Field, uint32_t>> fields) {
-    uint32_t value = get<R>();
+    uint32_t value = get_to_change<R>();
     for (const auto& [field, wanted] : fields) value = field.put(value, wanted);
     set<R>(value);
   }
@@ -49,8 +73,13 @@ class Registers {
   }
 
  private:
+  uint32_t read_to_change(uint32_t address);
+
   link::Link& link_;
   uint32_t direct_;  // dwords that BAR 5 shows
+  // How far the card's segments lie from where the tables have them.
+  std::array<std::array<uint32_t, hw::kIpBases[0].size()>, hw::kIpBases.size()> moved_{};
+  bool runs_ = true;  // a run of registers may be one message
 };
 
 // Something that the card is waited for. No wait is without a limit.
@@ -61,9 +90,19 @@ struct Wait {
   std::string_view hint = "Power the enclosure off and on, and try again.";
 };
 
+// How a wait went, for reports.
+struct WaitRecord {
+  std::string block, what;       // as in Wait
+  uint32_t first = 0, last = 0;  // values
+  uint64_t looks = 0;            // how often it was read
+  double milliseconds = 0;
+  bool came = false;  // the value that was waited for
+};
+using WaitObserver = std::function<void(const WaitRecord&)>;
+
 // Reads until `done` accepts the value, and returns it. Throws Error with what was waited for, how
-// long, and the last value read.
+// long, and the last value read. The observer, if any, is told either way.
 uint32_t wait_for(const Wait& wait, const std::function<uint32_t()>& read,
-                  const std::function<bool(uint32_t)>& done);
+                  const std::function<bool(uint32_t)>& done, const WaitObserver& observer = {});
 
 }  // namespace outboard::devices::amd::driver

@@ -12,11 +12,11 @@ namespace {
 
 constexpr std::array<uint32_t, 2> kMark = {0x0b0a4d41, 0x524b0b0a};  // chance does not write this
 
-// Queues can only run once the graphics core's firmware does.
-void stop_engines(Context& c) {
-  if (!psp::is_alive(c) || !gfx::is_up(c)) return;
+// Queues can only run once the graphics core's firmware does. False: one did not stop.
+bool stop_engines(Context& c) {
+  if (!psp::is_alive(c) || !gfx::is_up(c)) return true;
   sdma::stop(c);
-  gfx::stop_queues(c, true);
+  return gfx::stop_queues(c);
 }
 
 }  // namespace
@@ -42,7 +42,7 @@ Rest put_to_rest(Context& c) {
   if ((command & pci::kBusMaster) == 0) return Rest::kWasAtRest;
   Rest outcome = Rest::kStopped;
   try {
-    if ((command & pci::kMemory) != 0) stop_engines(c);
+    if ((command & pci::kMemory) != 0 && !stop_engines(c)) outcome = Rest::kCutOff;
   } catch (const Error&) {  // then without its consent
     outcome = Rest::kCutOff;
   }
@@ -60,6 +60,14 @@ Rest put_to_rest(link::Link& link, double patience) {
   if ((command & pci::kBusMaster) == 0) return Rest::kWasAtRest;
   Context c(link);
   c.patience = patience;
+  if ((command & pci::kMemory) != 0) {
+    try {
+      recall(c);  // where its registers are
+    } catch (const link::LinkLost&) {
+      throw;
+    } catch (const Error&) {  // they are where the tables have them
+    }
+  }
   return put_to_rest(c);
 }
 

@@ -27,17 +27,17 @@ void find_settings(Context& c) {
     return value;
   };
   c.kept.sdma = {
-      with(r.get<gc::SDMA0_WATCHDOG_CNTL>(),
+      with(r.get_to_change<gc::SDMA0_WATCHDOG_CNTL>(),
            {{gc::SDMA0_WATCHDOG_CNTL::QUEUE_HANG_COUNT, 100}}),  // 10 s
-      with(r.get<gc::SDMA0_UTCL1_CNTL>(),
+      with(r.get_to_change<gc::SDMA0_UTCL1_CNTL>(),
            {{gc::SDMA0_UTCL1_CNTL::RESP_MODE, 3}, {gc::SDMA0_UTCL1_CNTL::REDO_DELAY, 9}}),
       // What it reads does not stay in GL2, what it writes goes past it.
-      with(r.get<gc::SDMA0_UTCL1_PAGE>(), {{gc::SDMA0_UTCL1_PAGE::RD_L2_POLICY, 2},
-                                           {gc::SDMA0_UTCL1_PAGE::WR_L2_POLICY, 3},
-                                           {gc::SDMA0_UTCL1_PAGE::LLC_NOALLOC, 1}}),
-      with(r.get<gc::SDMA0_F32_CNTL>(),
+      with(r.get_to_change<gc::SDMA0_UTCL1_PAGE>(), {{gc::SDMA0_UTCL1_PAGE::RD_L2_POLICY, 2},
+                                                     {gc::SDMA0_UTCL1_PAGE::WR_L2_POLICY, 3},
+                                                     {gc::SDMA0_UTCL1_PAGE::LLC_NOALLOC, 1}}),
+      with(r.get_to_change<gc::SDMA0_F32_CNTL>(),
            {{gc::SDMA0_F32_CNTL::HALT, 0}, {gc::SDMA0_F32_CNTL::TH1_RESET, 0}}),
-      with(r.get<gc::SDMA0_CNTL>(), {{gc::SDMA0_CNTL::TRAP_ENABLE, 1}}),
+      with(r.get_to_change<gc::SDMA0_CNTL>(), {{gc::SDMA0_CNTL::TRAP_ENABLE, 1}}),
   };
 }
 
@@ -53,6 +53,11 @@ void init(Context& c) {
 
 void enable_doorbell(Context& c) { nbio::enable_doorbells(c, 2, 0xe, kDoorbell * 2, 4); }
 
+uint64_t progress(Context& c) {
+  return c.registers.get<gc::SDMA0_QUEUE0_RB_RPTR>() +
+         (uint64_t{c.registers.get<gc::SDMA0_QUEUE0_IB_RPTR>()} << 32);
+}
+
 void stop(Context& c) {
   Registers& r = c.registers;
   r.update<gc::SDMA0_QUEUE0_RB_CNTL>({{gc::SDMA0_QUEUE0_RB_CNTL::RB_ENABLE, 0}});
@@ -66,23 +71,21 @@ void stop(Context& c) {
 uint64_t start_queue(Context& c, const gfx::Ring& ring) {
   Registers& r = c.registers;
   r.set<gc::SDMA0_QUEUE0_MINOR_PTR_UPDATE>(1);
-  const auto low = [](uint64_t value) { return static_cast<uint32_t>(value); };
-  const auto high = [](uint64_t value) { return static_cast<uint32_t>(value >> 32); };
-  // RB_BASE, RB_BASE_HI, RB_RPTR, RB_RPTR_HI, RB_WPTR, RB_WPTR_HI
-  r.write_run(gc::SDMA0_QUEUE0_RB_BASE::kAddress,
-              std::array{low(ring.address >> 8), high(ring.address >> 8), 0U, 0U, 0U, 0U});
-  r.write_run(gc::SDMA0_QUEUE0_RB_RPTR_ADDR_HI::kAddress,
-              std::array{high(ring.read_pointer), low(ring.read_pointer)});
-  r.write_run(gc::SDMA0_QUEUE0_RB_WPTR_POLL_ADDR_HI::kAddress,
-              std::array{high(ring.write_pointer), low(ring.write_pointer)});
+  using namespace gc;  // NOLINT: the vendor's names
+  r.set_pair<SDMA0_QUEUE0_RB_RPTR, SDMA0_QUEUE0_RB_RPTR_HI>(0);
+  r.set_pair<SDMA0_QUEUE0_RB_WPTR, SDMA0_QUEUE0_RB_WPTR_HI>(0);
+  r.set_pair<SDMA0_QUEUE0_RB_BASE, SDMA0_QUEUE0_RB_BASE_HI>(ring.address >> 8);
+  r.set_pair<SDMA0_QUEUE0_RB_RPTR_ADDR_LO, SDMA0_QUEUE0_RB_RPTR_ADDR_HI>(ring.read_pointer);
+  r.set_pair<SDMA0_QUEUE0_RB_WPTR_POLL_ADDR_LO, SDMA0_QUEUE0_RB_WPTR_POLL_ADDR_HI>(
+      ring.write_pointer);
   r.set<gc::SDMA0_QUEUE0_DOORBELL_OFFSET>(gc::SDMA0_QUEUE0_DOORBELL_OFFSET::OFFSET(kDoorbell * 2));
   r.set<gc::SDMA0_QUEUE0_DOORBELL>(gc::SDMA0_QUEUE0_DOORBELL::ENABLE(1));
   r.set<gc::SDMA0_QUEUE0_MINOR_PTR_UPDATE>(0);
   using Cntl = gc::SDMA0_QUEUE0_RB_CNTL;
   const auto size = static_cast<uint32_t>(std::bit_width(ring.bytes / 4)) - 1;
-  r.set<Cntl>(Cntl::F32_WPTR_POLL_ENABLE(1) | Cntl::RB_VMID(0) | Cntl::RPTR_WRITEBACK_ENABLE(1) |
-              Cntl::RPTR_WRITEBACK_TIMER(4) | Cntl::RB_ENABLE(1) | Cntl::RB_PRIV(1) |
-              Cntl::RB_SIZE(size));
+  // Without F32_WPTR_POLL_ENABLE: the doorbell alone tells of new packets (queue.h).
+  r.set<Cntl>(Cntl::RB_VMID(0) | Cntl::RPTR_WRITEBACK_ENABLE(1) | Cntl::RPTR_WRITEBACK_TIMER(4) |
+              Cntl::RB_ENABLE(1) | Cntl::RB_PRIV(1) | Cntl::RB_SIZE(size));
   r.update<gc::SDMA0_QUEUE0_IB_CNTL>({{gc::SDMA0_QUEUE0_IB_CNTL::IB_ENABLE, 1}});
   return uint64_t{kDoorbell} * 8;
 }

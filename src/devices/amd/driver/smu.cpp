@@ -45,7 +45,7 @@ constexpr std::array<uint32_t, 4> kClocks = {message::PPCLK_UCLK, message::PPCLK
 
 bool is_alive(Context& c) {
   try {
-    tell(c, message::PPSMC_MSG_GetSmuVersion, 0, "GetSmuVersion", milliseconds(100));
+    tell(c, message::PPSMC_MSG_GetSmuVersion, 0, "GetSmuVersion", milliseconds(1000));
     return true;
   } catch (const Error&) {  // a card that was just powered on has no firmware there yet
     return false;
@@ -96,7 +96,16 @@ void set_clocks(Context& c, Clocks clocks) {
     const uint32_t high = c.kept.clock_high[i];
     if (high == 0) continue;  // not adjustable
     const uint32_t low = clocks == Clocks::kHighest ? high : c.kept.clock_low[i];
-    tell(c, message::PPSMC_MSG_SetSoftMinByFreq, kClocks[i] << 16 | low, "SetSoftMinByFreq");
+    // tinygrad goes on when there is no answer to this one (AM_SMU.set_clocks): the card only runs
+    // slower.
+    try {
+      tell(c, message::PPSMC_MSG_SetSoftMinByFreq, kClocks[i] << 16 | low, "SetSoftMinByFreq",
+           milliseconds(1000));
+    } catch (const link::LinkLost&) {
+      throw;
+    } catch (const Error& e) {
+      c.note(e.message());
+    }
   }
 }
 

@@ -1595,6 +1595,9 @@ struct CP_RB_WPTR_POLL_CNTL : Register<Ip::kGc, 0, 0xf62> {
   static constexpr Field POLL_FREQUENCY{0xffff, 0};
   static constexpr Field IDLE_POLL_COUNT{0xffff0000, 16};
 };
+struct CC_GC_SA_UNIT_DISABLE : Register<Ip::kGc, 0, 0xfe9> {
+  static constexpr Field SA_DISABLE{0xffff00, 8};
+};
 struct CC_GC_SHADER_ARRAY_CONFIG : Register<Ip::kGc, 0, 0x100f> {
   static constexpr Field INACTIVE_WGPS{0xffff0000, 16};
 };
@@ -4449,6 +4452,9 @@ struct RLC_CP_SCHEDULERS : Register<Ip::kGc, 1, 0x98a> {
 };
 struct GC_USER_SHADER_ARRAY_CONFIG : Register<Ip::kGc, 1, 0x5b90> {
   static constexpr Field INACTIVE_WGPS{0xffff0000, 16};
+};
+struct GC_USER_SA_UNIT_DISABLE : Register<Ip::kGc, 1, 0x5b92> {
+  static constexpr Field SA_DISABLE{0xffff00, 8};
 };
 struct GFX_IMU_C2PMSG_16 : Register<Ip::kGc, 1, 0x4010> {
   static constexpr Field DATA{0xffffffff, 0};

@@ -51,6 +51,8 @@ template <Ip ip, int segment, uint32_t offset>
 struct Register {
   static constexpr uint32_t kAddress = address_of(ip, segment, offset);
   static constexpr uint32_t kOffset = offset;
+  static constexpr Ip kIp = ip;
+  static constexpr int kSegment = segment;
 };
 
 struct RegisterInfo {

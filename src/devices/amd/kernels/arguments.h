@@ -389,6 +389,9 @@ split_positions(int32_t positions, int32_t splits) {
 }
 
 // --- sample: the next token of each run, or its best. Workgroups: max_runs. ---
+// Chosen, or the token of all the best, where the logits hold NaN, or the greatest is infinite, or
+// all are minus infinity. A step that goes on from it takes token 0.
+constexpr int32_t kNotFinite = -2;
 // One of the best tokens, as devices::Candidate.
 struct BestToken {
   int32_t token;  // -1: there are no more
@@ -400,10 +403,10 @@ struct SampleArgs {
   Ptr<int32_t> chosen;   // VRAM: [slots, max_runs]
   Ptr<int32_t> results;  // shared memory: [slots, max_runs]
   Ptr<BestToken> best;   // shared memory: [slots, max_runs, kMaxBest]
-  Ptr<int32_t> ended;    // VRAM: [max_runs]: 1 once a run has chosen one of its stops
+  Ptr<int32_t> ended;    // VRAM: [max_runs]: 1 once a run has chosen one of its stops or kNotFinite
   Ptr<uint32_t> alive;   // VRAM: 0 once all runs of the step have ended
   int32_t stride;
-  int32_t vocabulary;
+  int32_t vocabulary;  // so many logits of a row are chosen from, the first
 };
 
 // --- copy_pages: whole KV pages. Workgroups: (copy_pages_workgroups(), copies). ---

@@ -55,11 +55,16 @@ DEVICE Maxima maxima_of(SelectShared& s, uint32_t key, int groups) {
   return all;
 }
 
-// Places 0 to count - 1 of the row to out, by any threads; what there is none of as token -1. All
-// threads call it.
+// Places 0 to count - 1 of the row to out, by any threads; what there is none of as token -1, all
+// as kNotFinite where there is nothing to choose. All threads call it.
 DEVICE void find_best_tokens(SelectShared& s, Ptr<const float> row, int vocabulary, int count,
                              Ptr<BestToken> out) {
   static_assert(kMaxBest <= 4 * kWaves);
+  const auto write_rest = [&](BestToken token, int first) {
+    for (int i = first + thread(); i < count; i += kThreads)
+      __hip_atomic_store(reinterpret_cast<Ptr<uint64_t>>(out) + i, bits_as<uint64_t>(token),
+                         __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_SYSTEM);
+  };
   float top = -__builtin_inff();
   for_all(row, vocabulary, [&](float4 x, int) { top = greater(top, highest_of(x)); });
   const Maxima maxima = maxima_of(s, key_of(top), count);
@@ -94,6 +99,10 @@ DEVICE void find_best_tokens(SelectShared& s, Ptr<const float> row, int vocabula
   const float log_sum = greatest + log(all);
   int listed = s.count;
   barrier();
+  if (!(log_sum - log_sum == 0)) {  // NaN in the row, or an infinite greatest, make it NaN
+    write_rest({kNotFinite, -__builtin_inff()}, 0);
+    return;
+  }
   if (listed > kListed) {  // many equals: the last place is searched for
     Place last = bound;
     if (find_place(
@@ -115,10 +124,7 @@ DEVICE void find_best_tokens(SelectShared& s, Ptr<const float> row, int vocabula
                          __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_SYSTEM);
     }
   }
-  const BestToken none{-1, -__builtin_inff()};
-  for (int i = listed + thread(); i < count; i += kThreads)
-    __hip_atomic_store(reinterpret_cast<Ptr<uint64_t>>(out) + i, bits_as<uint64_t>(none),
-                       __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_SYSTEM);
+  write_rest({-1, -__builtin_inff()}, listed);
 }
 
 }  // namespace outboard::devices::amd::kernels

@@ -54,6 +54,7 @@ DEVICE uint64_t beyond(uint64_t total, float fraction) {
 DEVICE int choose(SelectShared& s, Ptr<const RunSampling> sampling, Ptr<const float> row,
                   int vocabulary) {
   const Place best = find_best(s, row, vocabulary);
+  if (!is_finite(best.key)) return kNotFinite;
   const float temperature = sampling->temperature;
   if (!(temperature > 0)) return best.token;
 
@@ -89,7 +90,7 @@ DEVICE int choose(SelectShared& s, Ptr<const RunSampling> sampling, Ptr<const fl
           s, c, vocabulary, false, Weight{top, factor},
           [&](uint64_t total) { return beyond(total, random); }, place))
     return place.token;
-  return best.token;  // no finite logits
+  return best.token;  // not reached: the best one's weight alone is more than 0
 }
 
 DEVICE bool is_stop(Ptr<const RunSampling> sampling, int token) {
@@ -142,8 +143,8 @@ KERNEL void sample(SampleArgs a) {
   if (thread() != 0) return;
   a.chosen[at] = token;
   __hip_atomic_store(&a.results[at], token, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_SYSTEM);
-  if (token < 0) return;
-  if (is_stop(sampling, token) ||
+  if (token == -1) return;
+  if (token == kNotFinite || is_stop(sampling, token) ||
       __hip_atomic_load(&a.ended[run], __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT) != 0)
     end_run(a, rows, layout.max_runs, run);
 }

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <random>
 
 #include "devices/amd/kernels/test_step.h"
@@ -13,7 +12,7 @@
 namespace outboard::devices::amd::kernels {
 namespace {
 
-enum class Shape { kNormal, kTies, kPeaked, kConstant, kBroken };
+enum class Shape { kNormal, kTies, kPeaked, kConstant, kHoles, kBroken };
 
 class Runs {
  public:
@@ -24,6 +23,7 @@ class Runs {
         layout_(make_layout({.tokens = runs, .rows = runs, .runs = runs})),
         record_(runner.allocate<uint8_t>(index(layout_.bytes))),
         logits_(runner.allocate<float>(index(runs * stride_))) {
+    choose_from = vocabulary;
     chosen = runner.allocate<int32_t>(index(kSlots * runs));
     results = runner.allocate<int32_t>(chosen.size());
     best = runner.allocate<BestToken>(chosen.size() * kMaxBest);
@@ -53,7 +53,7 @@ class Runs {
     args.ended = KernelRunner::ptr(ended);
     args.alive = KernelRunner::ptr(alive);
     args.stride = stride_;
-    args.vocabulary = vocabulary_;
+    args.vocabulary = choose_from;
     runner.run("sample", args, {static_cast<uint32_t>(runs_), 1, 1});
     for (int i = 0; i < runs_; ++i) ASSERT_EQ(chosen[index(kSlot * runs_ + i)], result(i));
   }
@@ -63,6 +63,7 @@ class Runs {
   std::span<int32_t> chosen, results, ended;
   std::span<uint32_t> alive;
   std::span<BestToken> best;
+  int choose_from;
 
   TestRecord record() { return {record_, layout_}; }
   std::span<const BestToken> best_of(int run) {
@@ -88,9 +89,9 @@ void fill_row(Random& random, Shape shape, std::span<float> row) {
   for (float& x : row) {
     x = shape == Shape::kConstant ? -1.5F : normal(random);
     if (shape == Shape::kTies) x = std::round(x);
-    if (shape == Shape::kBroken && random() % 4 == 0)
-      x = one_of(random, {-INFINITY, std::numeric_limits<float>::quiet_NaN(), -0.0F});
+    if (shape == Shape::kHoles && random() % 4 == 0) x = one_of(random, {-INFINITY, -0.0F});
   }
+  if (shape == Shape::kBroken) row[random() % row.size()] = one_of(random, {NAN, -NAN, INFINITY});
   if (shape == Shape::kPeaked) row[random() % row.size()] += 12;
 }
 
@@ -147,7 +148,7 @@ TEST_P(Sample, ChoosesLikeTheHost) {
     for (int i = 0; i < c.runs; ++i) {
       fill_row(random,
                one_of(random, {Shape::kNormal, Shape::kNormal, Shape::kTies, Shape::kPeaked,
-                               Shape::kConstant, Shape::kBroken}),
+                               Shape::kConstant, Shape::kHoles, Shape::kBroken}),
                runs.row(i));
       fill_sampling(random, c.vocabulary, runs.sampling(i));
       rows.emplace_back(runs.row(i).begin(), runs.row(i).end());
@@ -185,8 +186,9 @@ TEST(SampleKernel, BestIsOnePass) {
   runs.run();
   const auto count = runs.runner.counters().instructions() - before;
   EXPECT_EQ(runs.result(0), std::ranges::max_element(runs.row(0)) - runs.row(0).begin());
-  // For every four logits a lane: a load, four maxima, and the loop's share.
-  EXPECT_LT(count, static_cast<uint64_t>(kVocabulary / 4 / 32 * 12 + 8 * 220));
+  // For every four logits a lane: a load, four maxima, two comparisons that look for NaN and what
+  // they come to, and the loop's share.
+  EXPECT_LT(count, static_cast<uint64_t>(kVocabulary / 4 / 32 * 16 + 8 * 220));
 }
 
 // Instructions a logit of choosing with the settings of `set`.
@@ -247,6 +249,85 @@ TEST(SampleKernel, RunsEndAtTheirStops) {
   EXPECT_EQ(runs.alive[0], 0U);
 }
 
+// Everything that can be asked of a row, with a value at places that different loops read.
+TEST(SampleKernel, ThereMayBeNothingToChoose) {
+  constexpr int kVocabulary = 9002;  // two rounds of four quads a thread, one of quads, a rest
+  for (const int place : {0, 4097, 8191, 8192, 8999, 9000, 9001})
+    for (const float value : {NAN, -NAN, INFINITY, -INFINITY}) {
+      Runs runs(4, kVocabulary);
+      for (int i = 0; i < 4; ++i) {
+        std::ranges::fill(runs.row(i), -1.0F);
+        runs.row(i)[7] = 20;
+        runs.row(i)[index(place)] = value;
+        runs.sampling(i).repeat_penalty = 1;
+        runs.sampling(i).top_p = 1;
+      }
+      runs.sampling(1).temperature = 1;
+      runs.record().best()[2] = 3;
+      runs.record().run_row()[3] = -1;
+      runs.run();
+      const bool fine = value == -INFINITY;
+      SCOPED_TRACE(testing::Message() << value << " at " << place);
+      const int expected = fine ? 7 : kNotFinite;
+      ASSERT_EQ(runs.result(0), expected);
+      ASSERT_EQ(runs.result(1), expected);
+      ASSERT_EQ(runs.result(2), -1);
+      ASSERT_EQ(runs.result(3), -1);
+      ASSERT_EQ(runs.best_of(2)[0].token, expected);
+      ASSERT_EQ(runs.best_of(2)[2].token, fine ? place == 0 ? 2 : 1 : kNotFinite);
+      // Steps that were queued behind it need not run: of the runs here, the third goes on.
+      EXPECT_EQ(std::vector<int>(runs.ended.begin(), runs.ended.end()),
+                (fine ? std::vector<int>{0, 0, 0, 0} : std::vector<int>{1, 1, 0, 0}));
+      runs.record().run_row()[2] = -1;
+      runs.reset();
+      runs.run();
+      EXPECT_EQ(runs.alive[0], fine ? 1U : 0U);
+    }
+}
+
+TEST(SampleKernel, AllMinusInfinityIsNothingToChoose) {
+  Runs runs(3, 999);
+  for (int i = 0; i < 3; ++i) {
+    std::ranges::fill(runs.row(i), -INFINITY);
+    runs.sampling(i).repeat_penalty = 1;
+  }
+  runs.sampling(1).temperature = 1;
+  runs.record().best()[2] = 2;
+  runs.run();
+  EXPECT_EQ(runs.result(0), kNotFinite);
+  EXPECT_EQ(runs.result(1), kNotFinite);
+  EXPECT_EQ(runs.best_of(2)[0].token, kNotFinite);
+  EXPECT_EQ(runs.best_of(2)[1].token, kNotFinite);
+}
+
+// Rows of the output matrix that stand for no token win by far, or are NaN.
+TEST(SampleKernel, PaddingIsNotChosen) {
+  for (const float value : {1e30F, INFINITY, NAN})
+    for (const int tokens : {1, 250, 1021, 1022, 1023}) {
+      Runs runs(3, 1030);
+      runs.choose_from = tokens;
+      for (int i = 0; i < 3; ++i) {
+        std::ranges::fill(runs.row(i), value);
+        std::ranges::fill(runs.row(i).first(index(tokens)), 1.0F);
+        runs.row(i)[index(tokens - 1)] = 9;
+        runs.sampling(i).repeat_penalty = 1;
+        runs.sampling(i).top_p = 1;
+        runs.sampling(i).top_k = tokens + 3;
+      }
+      runs.sampling(1).temperature = 0.5F;
+      runs.record().best()[2] = 2;
+      runs.run();
+      SCOPED_TRACE(testing::Message() << value << " behind " << tokens);
+      ASSERT_EQ(runs.result(0), tokens - 1);
+      ASSERT_GE(runs.result(1), 0);
+      ASSERT_LT(runs.result(1), tokens);
+      ASSERT_EQ(runs.best_of(2)[0].token, tokens - 1);
+      ASSERT_NEAR(runs.best_of(2)[0].log_probability, -std::log1p((tokens - 1) * std::exp(-8.0)),
+                  5e-6);
+      ASSERT_EQ(runs.best_of(2)[1].token, tokens == 1 ? -1 : 0);
+    }
+}
+
 // A row's order: greater first, then lower tokens; no minus infinity, no NaN.
 std::vector<int> sorted(std::span<const float> row) {
   std::vector<int> order;
@@ -263,6 +344,10 @@ void expect_best(Runs& runs, int run, int count) {
   const std::span<const BestToken> best = runs.best_of(run);
   for (int i = 0; i < count; ++i) {
     const BestToken& token = best[index(i)];
+    if (order.empty()) {
+      ASSERT_EQ(token.token, kNotFinite) << "place " << i;
+      continue;
+    }
     if (i >= static_cast<int>(order.size())) {
       ASSERT_EQ(token.token, -1) << "place " << i;
       ASSERT_EQ(token.log_probability, -INFINITY);

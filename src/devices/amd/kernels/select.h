@@ -25,6 +25,13 @@ DEVICE float logit_of(uint32_t key) {
   return bits_as<float>(key ^ (key >> 31 != 0 ? 0x80000000U : 0xffffffffU));
 }
 
+// Of the greatest key of a row, whether it is a number: a row that holds NaN has kNaN as its
+// greatest.
+constexpr uint32_t kNaN = 0xffffffff;
+DEVICE bool is_finite(uint32_t key) {
+  return key > 0x007fffff && key < 0xff800000;  // the keys of both infinities
+}
+
 // A place in the order of candidates: greater logits first, then lower tokens.
 struct Place {
   uint32_t key;
@@ -65,6 +72,11 @@ DEVICE float greater(float a, float b) {
 
 DEVICE float highest_of(float4 x) { return greater(greater(x[0], x[1]), greater(x[2], x[3])); }
 
+// A comparison looks at two at once.
+DEVICE bool holds_nan(float4 x) {
+  return __builtin_isunordered(x[0], x[1]) | __builtin_isunordered(x[2], x[3]);
+}
+
 // Calls f(place) for each candidate, once, from any thread.
 template <typename F>
 DEVICE void for_each(const SelectShared& s, const Candidates& c, F f) {
@@ -97,7 +109,7 @@ DEVICE void for_each(const SelectShared& s, const Candidates& c, F f) {
   }
 }
 
-// The greatest logit, its first token.
+// The greatest logit, its first token. With a NaN in the row the key is kNaN, and the token any.
 DEVICE Place find_best(SelectShared& s, Ptr<const float> row, int size) {
   constexpr int kAtOnce = 4;  // loads under way
   const Ptr<const float4> fours = reinterpret_cast<Ptr<const float4>>(row);
@@ -110,17 +122,27 @@ DEVICE Place find_best(SelectShared& s, Ptr<const float> row, int size) {
       at = i;
     }
   };
+  int nan = 0;
   int i = thread();
   for (; i + (kAtOnce - 1) * kThreads < quads; i += kAtOnce * kThreads) {
     float4 x[kAtOnce];
 #pragma unroll
     for (int k = 0; k < kAtOnce; ++k) x[k] = fours[i + k * kThreads];
     float highest = highest_of(x[0]);
+    bool broken = holds_nan(x[0]);
 #pragma unroll
-    for (int k = 1; k < kAtOnce; ++k) highest = greater(highest, highest_of(x[k]));
+    for (int k = 1; k < kAtOnce; ++k) {
+      highest = greater(highest, highest_of(x[k]));
+      broken |= holds_nan(x[k]);
+    }
     look(highest, i);
+    if (broken) nan = 1;
   }
-  for (; i < quads; i += kThreads) look(highest_of(fours[i]), i);
+  for (; i < quads; i += kThreads) {
+    const float4 x = fours[i];
+    look(highest_of(x), i);
+    if (holds_nan(x)) nan = 1;
+  }
   // Which of them: the first that is as great.
   if (at != kNoToken) {
     int quad = at;
@@ -132,9 +154,12 @@ DEVICE Place find_best(SelectShared& s, Ptr<const float> row, int size) {
     }
   }
   const int rest = quads * 4 + thread();
-  if (rest < size) look(row[rest], rest);
+  if (rest < size) {
+    look(row[rest], rest);
+    if (row[rest] != row[rest]) nan = 1;
+  }
 
-  const uint32_t key = key_of(top);
+  const uint32_t key = nan != 0 ? kNaN : key_of(top);
   const uint32_t wave_key =
       wave_reduce(key, [](uint32_t a, uint32_t b) { return __builtin_elementwise_max(a, b); });
   const int wave_token = wave_reduce(key == wave_key ? at : kNoToken,

@@ -8,6 +8,15 @@
 #include "formats/quantize.h"
 #include "support/error.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#elif defined(__aarch64__) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
 namespace outboard::cpu {
 
 using formats::TensorType;
@@ -56,12 +65,36 @@ void decode(TensorType type, const std::byte* blocks, int64_t elements, float* o
   formats::dequantize(type, blocks, std::span<float>(out, static_cast<size_t>(elements)));
 }
 
+namespace {
+
+#if defined(__x86_64__)
+// The compilers' own test does not know this bit everywhere. That the system keeps the registers of
+// AVX is what the test for AVX2 asks.
+bool has_avx_vnni() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a & (1U << 4)) != 0;
+}
+#elif defined(__aarch64__) && defined(__linux__)
+bool has_dotprod() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+#elif defined(__aarch64__) && defined(__APPLE__)
+bool has_dotprod() {
+  int has = 0;
+  size_t bytes = sizeof(has);
+  return sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &bytes, nullptr, 0) == 0 && has != 0;
+}
+#elif defined(__aarch64__)
+bool has_dotprod() { return false; }
+#endif
+
+}  // namespace
+
 std::vector<const Kernels*> available_kernels() {
   std::vector<const Kernels*> tables = {&scalar_kernels()};
 #if defined(__x86_64__)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
       __builtin_cpu_supports("f16c")) {
     tables.push_back(&avx2_kernels());
+    if (has_avx_vnni()) tables.push_back(&avxvnni_kernels());
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vnni")) {
@@ -70,6 +103,7 @@ std::vector<const Kernels*> available_kernels() {
   }
 #elif defined(__aarch64__)
   tables.push_back(&neon_kernels());
+  if (has_dotprod()) tables.push_back(&dotprod_kernels());
 #endif
   return tables;
 }

@@ -1,47 +1,24 @@
-// Kernels for arm64: NEON is part of every such processor.
-//
-// Block formats are decoded to float32, and both packings are plain floats.
-// The order of the includes matters: the simd files are written over the vector type.
+// Kernels for arm64: NEON is part of every such processor, the dot product of bytes of most since
+// 2018. The order of the includes matters: the simd files are written over the vector type.
 // clang-format off
 #include "devices/cpu/kernels/tables.h"
 #include "devices/cpu/kernels/vec_neon.h"
 #include "devices/cpu/kernels/simd_rows.h"
-#include "devices/cpu/kernels/simd_blocks.h"
 #include "devices/cpu/kernels/simd_float.h"
 #include "devices/cpu/kernels/simd_attention.h"
+#include "devices/cpu/kernels/simd_table.h"
 // clang-format on
 
 namespace outboard::cpu {
-namespace {
-
-size_t packed_row_bytes(Packing, int64_t columns) { return float_row_bytes(columns); }
-
-void pack(Packing, const float* x, int64_t x_stride, int tokens, int64_t columns, std::byte* out) {
-  float_pack(x, x_stride, tokens, columns, out);
-}
-
-}  // namespace
 
 const Kernels& neon_kernels() {
-  static const Kernels table = {"neon",
-                                packed_row_bytes,
-                                pack,
-                                float_linear,
-                                float_scratch_bytes,
-                                attention,
-                                attention_scratch_bytes,
-                                rms_norm,
-                                layer_norm,
-                                rope,
-                                unary,
-                                gate,
-                                add_rows,
-                                scale_row,
-                                softcap,
-                                to_half,
-                                block_maxima,
-                                sum_exp};
-  return table;
+  static constexpr Kernels kTable = table<neon_grouped>("neon");
+  return kTable;
+}
+
+const Kernels& dotprod_kernels() {
+  static constexpr Kernels kTable = table<dotprod_grouped>("dotprod");
+  return kTable;
 }
 
 }  // namespace outboard::cpu

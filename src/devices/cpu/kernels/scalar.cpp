@@ -104,7 +104,7 @@ void attend(const AttentionRun& run, std::byte* scratch) {
           sum[d] += weight * element(value[d]);
         }
       }
-      for (int d = 0; d < run.value_dim; ++d) out[d] = total > 0 ? sum[d] / total : 0.0F;
+      for (int d = 0; d < run.value_dim; ++d) out[d] = total == 0 ? 0.0F : sum[d] / total;
     }
   }
 }
@@ -161,7 +161,7 @@ float apply(Unary f, float x) {
     case Unary::kGeluErf:
       return 0.5F * x * (1.0F + std::erf(x * kSqrtHalf));
     case Unary::kRelu:
-      return x > 0 ? x : 0;
+      return x < 0 ? 0 : x;  // NaN stays
   }
   return x;
 }

@@ -1,10 +1,10 @@
-// Linear layers in float32 over the vector type of a vec_*.h, which is included before this file,
-// as is simd_blocks.h or a stand-in for its decode_fast() and block_linear().
+// Linear layers in float32 over the vector type of a vec_*.h, which is included before this file.
 //
 // Columns lie in lanes: an output is the sum of kLanes partial sums over its columns, added in one
 // fixed order at the end, so it is the same bits whatever the number of tokens and the split of
-// rows. With few tokens F32, F16 and BF16 are read straight from the file; else, and for block
-// formats, some rows are decoded to floats in scratch that stays in the second-level cache.
+// rows. With few tokens F32, F16 and BF16 are read straight from the file; else, and for the block
+// formats that have no whole-number product, some rows are decoded to floats in scratch that stays
+// in the second-level cache.
 #pragma once
 
 #include <cstring>
@@ -196,7 +196,7 @@ void decode_row(TensorType type, const std::byte* from, int64_t n, float* to) {
     case TensorType::BF16:
       return widen<ReadBf16>(from, n, to);
     default:
-      if (!decode_fast(type, from, n, to)) decode(type, from, n, to);
+      decode(type, from, n, to);
   }
 }
 
@@ -220,11 +220,6 @@ void float_linear(const Matrix& w, const std::byte* packed, int tokens, float* y
       float_tokens<ReadF32>(w.data + static_cast<size_t>(begin) * stride, stride, packed, x_stride,
                             w.columns, tokens, begin, end, out, ahead);
     }
-    return;
-  }
-  const auto put = [&](int64_t token, int64_t row, float sum) { out.put(token, row, sum); };
-  if (block_linear(w, reinterpret_cast<const float*>(packed), x_stride / sizeof(float), tokens,
-                   row_begin, row_end, put)) {
     return;
   }
   if (tokens <= kDirectTokens && w.type == TensorType::F16) {

@@ -9,21 +9,30 @@
 
 namespace outboard::cpu {
 
+// The part of a table for Packing::kGrouped and kGroupedBytes: as in Kernels.
+struct Grouped {
+  size_t (*row_bytes)(int64_t columns);
+  size_t (*scratch_bytes)(int64_t max_columns);
+  void (*pack)(bool bytes, const float* x, int64_t x_stride, int tokens, int64_t columns,
+               std::byte* out);
+  void (*linear)(const Matrix& w, const std::byte* packed, int tokens, float* y, int64_t y_stride,
+                 int64_t row_begin, int64_t row_end, const float* bias, bool accumulate,
+                 std::byte* scratch);
+};
+
 const Kernels& scalar_kernels();
 #if defined(__x86_64__)
 const Kernels& avx2_kernels();
+const Kernels& avxvnni_kernels();
 const Kernels& avx512_kernels();
-
-// The part of AVX-512's table for Packing::kGrouped and kGroupedBytes: as in Kernels.
-size_t avx512_grouped_row_bytes(int64_t columns);
-size_t avx512_grouped_scratch_bytes(int64_t max_columns);
-void avx512_grouped_pack(bool bytes, const float* x, int64_t x_stride, int tokens, int64_t columns,
-                         std::byte* out);
-void avx512_grouped_linear(const Matrix& w, const std::byte* packed, int tokens, float* y,
-                           int64_t y_stride, int64_t row_begin, int64_t row_end, const float* bias,
-                           bool accumulate, std::byte* scratch);
+const Grouped& avx2_grouped();
+const Grouped& avxvnni_grouped();
+const Grouped& avx512_grouped();
 #elif defined(__aarch64__)
 const Kernels& neon_kernels();
+const Kernels& dotprod_kernels();
+const Grouped& neon_grouped();
+const Grouped& dotprod_grouped();
 #endif
 
 struct BlockShape {

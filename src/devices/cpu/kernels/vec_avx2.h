@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -63,12 +64,6 @@ OUTBOARD_INLINE Vec load_bfloat_part(const uint16_t* p, int64_t n) {
   return bfloat_bits(first_halves(p, n));
 }
 
-OUTBOARD_INLINE float half_to_float(uint16_t bits) { return _cvtsh_ss(bits); }
-OUTBOARD_INLINE Vec bytes_to_float(const uint8_t* p) {  // kLanes unsigned bytes
-  return _mm256_cvtepi32_ps(
-      _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
-}
-
 OUTBOARD_INLINE Vec all(float x) { return _mm256_set1_ps(x); }
 OUTBOARD_INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 OUTBOARD_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
@@ -127,6 +122,192 @@ OUTBOARD_INLINE void transpose_tile(Vec (&v)[kLanes]) {
     v[4 + c] = _mm256_permute2f128_ps(b[c], b[4 + c], 0x31);
   }
 }
+
+// --- whole numbers: see vec_avx512.h ---
+
+using Ints = __m256i;
+struct alignas(16) Codebook {
+  uint8_t at[16];
+};
+OUTBOARD_INLINE Ints all_ints(int x) { return _mm256_set1_epi32(x); }
+OUTBOARD_INLINE Ints all_bytes(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+OUTBOARD_INLINE Ints add(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
+OUTBOARD_INLINE Ints sub(Ints a, Ints b) { return _mm256_sub_epi32(a, b); }
+OUTBOARD_INLINE Ints larger(Ints a, Ints b) { return _mm256_max_epi32(a, b); }
+OUTBOARD_INLINE Ints smaller(Ints a, Ints b) { return _mm256_min_epi32(a, b); }
+OUTBOARD_INLINE Ints bit_and(Ints a, Ints b) { return _mm256_and_si256(a, b); }
+OUTBOARD_INLINE Ints bit_or(Ints a, Ints b) { return _mm256_or_si256(a, b); }
+OUTBOARD_INLINE Ints bit_xor(Ints a, Ints b) { return _mm256_xor_si256(a, b); }
+OUTBOARD_INLINE Ints and_or(Ints x, Ints mask, Ints other) {
+  return _mm256_or_si256(_mm256_and_si256(x, mask), other);
+}
+OUTBOARD_INLINE Ints left_each(Ints x, Ints n) { return _mm256_sllv_epi32(x, n); }
+OUTBOARD_INLINE Ints left(Ints x, int n) { return _mm256_slli_epi32(x, n); }
+OUTBOARD_INLINE Ints right(Ints x, int n) { return _mm256_srli_epi32(x, n); }
+OUTBOARD_INLINE Ints right_signed(Ints x, int n) { return _mm256_srai_epi32(x, n); }
+OUTBOARD_INLINE Ints turn(Ints x, int n) { return n >= 0 ? left(x, n) : right(x, -n); }
+OUTBOARD_INLINE Ints high_nibbles(Ints x) {
+  return bit_and(right(x, 4), all_bytes(15));
+}  // of bytes
+OUTBOARD_INLINE Vec to_float(Ints x) { return _mm256_cvtepi32_ps(x); }
+OUTBOARD_INLINE Ints to_ints(Vec x) { return _mm256_cvtps_epi32(x); }
+OUTBOARD_INLINE Ints as_ints(Vec x) { return _mm256_castps_si256(x); }
+OUTBOARD_INLINE Vec as_floats(Ints x) { return _mm256_castsi256_ps(x); }
+OUTBOARD_INLINE Vec negated(Vec x) { return _mm256_sub_ps(_mm256_setzero_ps(), x); }
+OUTBOARD_INLINE int largest_lane(Ints x) {
+  __m128i four = _mm_max_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  four = _mm_max_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  return _mm_cvtsi128_si32(_mm_max_epi32(four, _mm_shuffle_epi32(four, 0xB1)));
+}
+OUTBOARD_INLINE int sum_lanes(Ints x) {
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xB1)));
+}
+OUTBOARD_INLINE void store_low_bytes(int8_t* p, Ints x) {
+  const Ints low = _mm256_shuffle_epi8(x, all_ints(0x0C080400));
+  _mm_storel_epi64(
+      reinterpret_cast<__m128i*>(p),
+      _mm_unpacklo_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
+}
+
+OUTBOARD_INLINE Ints load_pieces(const uint8_t* p, size_t stride, size_t k) {
+  const auto piece = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + row * stride));
+  };
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(piece(k)), piece(4 + k), 1);
+}
+OUTBOARD_INLINE Ints zip_low_32(Ints a, Ints b) { return _mm256_unpacklo_epi32(a, b); }
+OUTBOARD_INLINE Ints zip_high_32(Ints a, Ints b) { return _mm256_unpackhi_epi32(a, b); }
+OUTBOARD_INLINE Ints zip_low_64(Ints a, Ints b) { return _mm256_unpacklo_epi64(a, b); }
+OUTBOARD_INLINE Ints zip_high_64(Ints a, Ints b) { return _mm256_unpackhi_epi64(a, b); }
+OUTBOARD_INLINE Ints drop_2_bytes(Ints x) { return _mm256_srli_si256(x, 2); }
+OUTBOARD_INLINE Ints same_in_pieces(__m128i piece) { return _mm256_broadcastsi128_si256(piece); }
+OUTBOARD_INLINE Ints look_up(Ints index, const Codebook& book) {
+  return _mm256_shuffle_epi8(
+      same_in_pieces(_mm_load_si128(reinterpret_cast<const __m128i*>(book.at))), index);
+}
+OUTBOARD_INLINE Ints spread_byte(Ints x, int b) {
+  return _mm256_shuffle_epi8(
+      x, _mm256_add_epi8(same_in_pieces(_mm_set_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0)),
+                         all_bytes(b)));
+}
+OUTBOARD_INLINE Ints set_16_where(Ints x, Ints spread, int bits) {
+  const Ints set = _mm256_cmpeq_epi8(bit_and(spread, all_ints(bits)), all_ints(bits));
+  return and_or(set, all_bytes(16), x);
+}
+OUTBOARD_INLINE Vec low_half_to_float(Ints x) {
+  const Ints halves =
+      _mm256_shuffle_epi8(x, same_in_pieces(_mm_set_epi32(0, 0, 0x0D0C0908, 0x05040100)));
+  return _mm256_cvtph_ps(_mm256_castsi256_si128(_mm256_permute4x64_epi64(halves, 0x08)));
+}
+OUTBOARD_INLINE Vec load_halves(const uint8_t* p, size_t stride) {
+  const auto half = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    int16_t bits;
+    std::memcpy(&bits, p + row * stride, sizeof(bits));
+    return bits;
+  };
+  return _mm256_cvtph_ps(
+      _mm_setr_epi16(half(0), half(1), half(2), half(3), half(4), half(5), half(6), half(7)));
+}
+
+OUTBOARD_INLINE Ints four_bytes(const std::byte* p) {
+  int32_t four;
+  std::memcpy(&four, p, sizeof(four));
+  return all_ints(four);
+}
+constexpr size_t kWordsAt = 80;  // bytes of a packed group before the words
+#if defined(__AVXVNNI__)
+constexpr int kTokenTile = 6;
+constexpr int kByteZero = 128;
+constexpr int sum_bound(int) { return 255; }
+constexpr int panel_bound(int, bool) { return 255; }
+constexpr size_t kWordBytes = 0;
+constexpr float kMostInput = 127 * 256 + 127;
+template <bool kBytes>
+OUTBOARD_INLINE void store_inputs(std::byte* group, int i, Ints q) {
+  auto* planes = reinterpret_cast<int8_t*>(group) + i * kLanes;
+  store_low_bytes(planes, kBytes ? q : right_signed(add(q, all_ints(128)), 8));
+  if constexpr (!kBytes) store_low_bytes(planes + 32, q);
+}
+template <int kBound, bool kBytes>
+struct IntegerSum {
+  static constexpr int kPlanes = kBytes ? 1 : 2;
+  Ints sum = _mm256_setzero_si256();
+
+  OUTBOARD_INLINE void add(int plane, int c, int end, Ints w, const std::byte* group) {
+    (void)end;
+    sum = _mm256_dpbusd_avx_epi32(sum, w, four_bytes(group + 32 * plane + 4 * c));
+  }
+  OUTBOARD_INLINE void next_plane() { sum = left(sum, 8); }
+  OUTBOARD_INLINE Ints total() const { return sum; }
+};
+#else
+// Two products, of bytes or of words. That of bytes adds pairs to 16 bits, which must not overflow:
+// q = 255 * hi + lo with both at most 127 in size, and small weights are added up in 16 bits as
+// long as that holds. Weights of a whole byte would need each pair widened, twice: those are
+// multiplied as words, by q in words.
+constexpr int kTokenTile = 6;
+constexpr int kByteZero = 0;
+constexpr int sum_bound(int most) {
+  return most <= 15 ? 15 : most <= 31 ? 31 : most <= 63 ? 63 : 255;
+}
+// With many tokens widening the weights is nothing, and words need fewer registers.
+constexpr int panel_bound(int most, bool bytes) { return bytes ? sum_bound(most) : 255; }
+constexpr size_t kWordBytes = 64;
+constexpr float kMostInput = 127 * 255 + 127;
+// GCC would make trees of long sums, and spill what that takes.
+OUTBOARD_INLINE Ints in_order(Ints x) {
+  asm("" : "+x"(x));
+  return x;
+}
+template <bool kBytes>
+OUTBOARD_INLINE void store_inputs(std::byte* group, int i, Ints q) {
+  auto* planes = reinterpret_cast<int8_t*>(group) + i * kLanes;
+  if constexpr (kBytes) return store_low_bytes(planes, q);
+  // 257 / 65536 is so near 1 / 255 that no q is rounded to another hi.
+  const Ints hi = right_signed(add(add(left(q, 8), q), all_ints(1 << 15)), 16);
+  store_low_bytes(planes, hi);
+  store_low_bytes(planes + 32, add(q, hi));  // the low byte of q - 255 * hi
+  // Four columns: the even two, then the odd two.
+  const Ints words =
+      _mm256_shuffle_epi8(q, same_in_pieces(_mm_set_epi32(0, 0, 0x0D0C0504, 0x09080100)));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(group + kWordsAt + 16 * static_cast<size_t>(i)),
+                   _mm256_castsi256_si128(_mm256_permute4x64_epi64(words, 0x08)));
+}
+template <int kBound, bool kBytes>
+struct IntegerSum {
+  static constexpr bool kWords = kBound == 255 && !kBytes;
+  static constexpr int kPlanes = kWords || kBytes ? 1 : 2;
+  Ints pairs = _mm256_setzero_si256();
+  Ints sum = _mm256_setzero_si256();
+
+  OUTBOARD_INLINE void add(int plane, int c, int end, Ints w, const std::byte* group) {
+    if constexpr (kWords) {
+      const std::byte* x = group + kWordsAt + 8 * c;
+      const Ints even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8);
+      const Ints odd = _mm256_srai_epi16(w, 8);
+      sum = in_order(_mm256_add_epi32(sum, _mm256_madd_epi16(even, four_bytes(x))));
+      sum = in_order(_mm256_add_epi32(sum, _mm256_madd_epi16(odd, four_bytes(x + 4))));
+    } else {
+      constexpr int kRun = kBound == 255 ? 1 : 32767 / (2 * 127 * kBound);
+      const Ints x = four_bytes(group + 32 * plane + 4 * c);
+      const Ints products = kBound == 255
+                                ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w))
+                                : _mm256_maddubs_epi16(w, x);
+      pairs = c % kRun == 0 ? products : in_order(_mm256_add_epi16(pairs, products));
+      if ((c + 1) % kRun == 0 || c + 1 == end) {
+        sum = in_order(_mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
+      }
+    }
+  }
+  OUTBOARD_INLINE void next_plane() {
+    sum = sub(left(sum, 8), sum);
+    pairs = _mm256_setzero_si256();
+  }
+  OUTBOARD_INLINE Ints total() const { return sum; }
+};
+#endif
 
 }  // namespace
 }  // namespace outboard::cpu

@@ -3,7 +3,9 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "devices/cpu/kernels/inline.h"
 
@@ -121,6 +123,123 @@ OUTBOARD_INLINE void transpose_tile(Vec (&v)[kLanes]) {
   }
 }
 OUTBOARD_INLINE float max_lanes(Vec v) { return _mm512_reduce_max_ps(v); }
+
+// --- whole numbers: kLanes of 32 bits, or four times as many bytes ---
+
+using Ints = __m512i;
+struct alignas(16) Codebook {
+  uint8_t at[16];
+};
+OUTBOARD_INLINE Ints all_ints(int x) { return _mm512_set1_epi32(x); }
+OUTBOARD_INLINE Ints all_bytes(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+OUTBOARD_INLINE Ints add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
+OUTBOARD_INLINE Ints sub(Ints a, Ints b) { return _mm512_sub_epi32(a, b); }
+OUTBOARD_INLINE Ints larger(Ints a, Ints b) { return _mm512_max_epi32(a, b); }
+OUTBOARD_INLINE Ints smaller(Ints a, Ints b) { return _mm512_min_epi32(a, b); }
+OUTBOARD_INLINE Ints bit_and(Ints a, Ints b) { return _mm512_and_si512(a, b); }
+OUTBOARD_INLINE Ints bit_or(Ints a, Ints b) { return _mm512_or_si512(a, b); }
+OUTBOARD_INLINE Ints bit_xor(Ints a, Ints b) { return _mm512_xor_si512(a, b); }
+OUTBOARD_INLINE Ints and_or(Ints x, Ints mask, Ints other) {  // (x & mask) | other
+  return _mm512_ternarylogic_epi32(x, mask, other, 0xEA);
+}
+OUTBOARD_INLINE Ints left_each(Ints x, Ints n) { return _mm512_sllv_epi32(x, n); }
+// The compilers' own shifts, since the intrinsics take either a constant or a register of counts.
+using Unsigneds __attribute__((vector_size(64))) = uint32_t;
+using Signeds __attribute__((vector_size(64))) = int32_t;
+OUTBOARD_INLINE Ints left(Ints x, int n) {
+  return reinterpret_cast<Ints>(reinterpret_cast<Unsigneds>(x) << static_cast<uint32_t>(n));
+}
+OUTBOARD_INLINE Ints right(Ints x, int n) {
+  return reinterpret_cast<Ints>(reinterpret_cast<Unsigneds>(x) >> static_cast<uint32_t>(n));
+}
+OUTBOARD_INLINE Ints right_signed(Ints x, int n) {
+  return reinterpret_cast<Ints>(reinterpret_cast<Signeds>(x) >> n);
+}
+// Bits within their bytes n to the left, or -n to the right; what crosses a byte is any.
+OUTBOARD_INLINE Ints turn(Ints x, int n) { return _mm512_rolv_epi32(x, all_ints(n & 31)); }
+OUTBOARD_INLINE Ints high_nibbles(Ints x) {
+  return bit_and(right(x, 4), all_bytes(15));
+}  // of bytes
+OUTBOARD_INLINE Vec to_float(Ints x) { return _mm512_cvtepi32_ps(x); }
+OUTBOARD_INLINE Ints to_ints(Vec x) { return _mm512_cvtps_epi32(x); }  // the nearest
+OUTBOARD_INLINE Ints as_ints(Vec x) { return _mm512_castps_si512(x); }
+OUTBOARD_INLINE Vec as_floats(Ints x) { return _mm512_castsi512_ps(x); }
+OUTBOARD_INLINE Vec negated(Vec x) { return _mm512_sub_ps(_mm512_setzero_ps(), x); }
+OUTBOARD_INLINE int largest_lane(Ints x) { return _mm512_reduce_max_epi32(x); }
+OUTBOARD_INLINE int sum_lanes(Ints x) { return _mm512_reduce_add_epi32(x); }
+OUTBOARD_INLINE void store_low_bytes(int8_t* p, Ints x) {  // of each lane
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));
+}
+
+// The pieces of 16 bytes of rows k, 4 + k, 8 + k ... of kLanes rows at p.
+OUTBOARD_INLINE Ints load_pieces(const uint8_t* p, size_t stride, size_t k) {
+  const auto piece = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + row * stride));
+  };
+  Ints rows = _mm512_castsi128_si512(piece(k));
+  rows = _mm512_inserti32x4(rows, piece(4 + k), 1);
+  rows = _mm512_inserti32x4(rows, piece(8 + k), 2);
+  return _mm512_inserti32x4(rows, piece(12 + k), 3);
+}
+// Within each piece: its lanes alternate with those of another's, of the piece's first half or its
+// second; bytes are looked up, moved down.
+OUTBOARD_INLINE Ints zip_low_32(Ints a, Ints b) { return _mm512_unpacklo_epi32(a, b); }
+OUTBOARD_INLINE Ints zip_high_32(Ints a, Ints b) { return _mm512_unpackhi_epi32(a, b); }
+OUTBOARD_INLINE Ints zip_low_64(Ints a, Ints b) { return _mm512_unpacklo_epi64(a, b); }
+OUTBOARD_INLINE Ints zip_high_64(Ints a, Ints b) { return _mm512_unpackhi_epi64(a, b); }
+OUTBOARD_INLINE Ints drop_2_bytes(Ints x) { return _mm512_bsrli_epi128(x, 2); }
+OUTBOARD_INLINE Ints look_up(Ints index, const Codebook& book) {
+  return _mm512_shuffle_epi8(
+      _mm512_broadcast_i32x4(_mm_load_si128(reinterpret_cast<const __m128i*>(book.at))), index);
+}
+// Byte b of each lane in all its bytes.
+OUTBOARD_INLINE Ints spread_byte(Ints x, int b) {
+  return _mm512_shuffle_epi8(
+      x,
+      _mm512_add_epi8(_mm512_broadcast_i32x4(_mm_set_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0)),
+                      all_bytes(b)));
+}
+// Bytes of x below 16, plus 16 where the byte of `spread` has the bit of that of `bits`.
+OUTBOARD_INLINE Ints set_16_where(Ints x, Ints spread, int bits) {
+  return _mm512_mask_add_epi8(x, _mm512_test_epi8_mask(spread, all_ints(bits)), x, all_bytes(16));
+}
+OUTBOARD_INLINE Vec low_half_to_float(Ints x) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)); }
+// The half at the start of each row's block of 16 bytes or more.
+OUTBOARD_INLINE Vec load_halves(const uint8_t* p, size_t stride) {
+  const Ints a = zip_low_32(load_pieces(p, stride, 0), load_pieces(p, stride, 1));
+  const Ints b = zip_low_32(load_pieces(p, stride, 2), load_pieces(p, stride, 3));
+  return low_half_to_float(zip_low_64(a, b));
+}
+
+constexpr int kTokenTile = 12;  // tokens whose sums fit in registers
+constexpr int kByteZero = 128;  // what stands for 0 in bytes of weights that use all their values
+constexpr int sum_bound(int) { return 255; }          // bounds of one result share their code
+constexpr int panel_bound(int, bool) { return 255; }  // with many tokens
+constexpr size_t kWordsAt = 80;  // bytes of a packed group before the words, if any
+constexpr size_t kWordBytes = 0;
+constexpr float kMostInput = 127 * 256 + 127;
+template <bool kBytes>
+OUTBOARD_INLINE void store_inputs(std::byte* group, int i, Ints q) {
+  auto* planes = reinterpret_cast<int8_t*>(group) + i * kLanes;
+  store_low_bytes(planes, kBytes ? q : right_signed(add(q, all_ints(128)), 8));
+  if constexpr (!kBytes) store_low_bytes(planes + 32, q);  // the low byte of q - 256 * hi
+}
+// Sums of products of unsigned bytes of weights and signed ones of activations.
+template <int kBound, bool kBytes>
+struct IntegerSum {
+  static constexpr int kPlanes = kBytes ? 1 : 2;
+  Ints sum = _mm512_setzero_si512();
+
+  // Column register c, of those before `end`, of a packed group.
+  OUTBOARD_INLINE void add(int plane, int c, int end, Ints w, const std::byte* group) {
+    (void)end;
+    int32_t four;
+    std::memcpy(&four, group + 32 * plane + 4 * c, sizeof(four));
+    sum = _mm512_dpbusd_epi32(sum, w, all_ints(four));
+  }
+  OUTBOARD_INLINE void next_plane() { sum = left(sum, 8); }
+  OUTBOARD_INLINE Ints total() const { return sum; }
+};
 
 }  // namespace
 }  // namespace outboard::cpu

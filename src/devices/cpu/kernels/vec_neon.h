@@ -3,6 +3,7 @@
 
 #include <arm_neon.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -54,16 +55,6 @@ OUTBOARD_INLINE Vec load_bfloat(const uint16_t* p) { return bfloat_bits(vld1_u16
 OUTBOARD_INLINE Vec load_bfloat_part(const uint16_t* p, int64_t n) {
   return bfloat_bits(first_halves(p, n));
 }
-OUTBOARD_INLINE float half_to_float(uint16_t bits) {
-  return vgetq_lane_f32(vcvt_f32_f16(vreinterpret_f16_u16(vdup_n_u16(bits))), 0);
-}
-OUTBOARD_INLINE Vec bytes_to_float(const uint8_t* p) {
-  uint32_t four;
-  std::memcpy(&four, p, sizeof(four));
-  const uint16x8_t wide = vmovl_u8(vreinterpret_u8_u32(vdup_n_u32(four)));
-  return vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide)));
-}
-
 OUTBOARD_INLINE Vec all(float x) { return vdupq_n_f32(x); }
 OUTBOARD_INLINE Vec add(Vec a, Vec b) { return vaddq_f32(a, b); }
 OUTBOARD_INLINE Vec sub(Vec a, Vec b) { return vsubq_f32(a, b); }
@@ -97,6 +88,181 @@ OUTBOARD_INLINE void transpose_tile(Vec (&v)[kLanes]) {
   v[2] = vcombine_f32(vget_high_f32(a.val[0]), vget_high_f32(b.val[0]));
   v[3] = vcombine_f32(vget_high_f32(a.val[1]), vget_high_f32(b.val[1]));
 }
+
+// --- whole numbers: see vec_avx512.h ---
+
+using Ints = int32x4_t;
+struct alignas(16) Codebook {
+  uint8_t at[16];
+};
+OUTBOARD_INLINE uint8x16_t as_bytes(Ints x) { return vreinterpretq_u8_s32(x); }
+OUTBOARD_INLINE Ints from_bytes(uint8x16_t x) { return vreinterpretq_s32_u8(x); }
+OUTBOARD_INLINE Ints all_ints(int x) { return vdupq_n_s32(x); }
+OUTBOARD_INLINE Ints all_bytes(int x) { return from_bytes(vdupq_n_u8(static_cast<uint8_t>(x))); }
+OUTBOARD_INLINE Ints add(Ints a, Ints b) { return vaddq_s32(a, b); }
+OUTBOARD_INLINE Ints sub(Ints a, Ints b) { return vsubq_s32(a, b); }
+OUTBOARD_INLINE Ints larger(Ints a, Ints b) { return vmaxq_s32(a, b); }
+OUTBOARD_INLINE Ints smaller(Ints a, Ints b) { return vminq_s32(a, b); }
+OUTBOARD_INLINE Ints bit_and(Ints a, Ints b) { return vandq_s32(a, b); }
+OUTBOARD_INLINE Ints bit_or(Ints a, Ints b) { return vorrq_s32(a, b); }
+OUTBOARD_INLINE Ints bit_xor(Ints a, Ints b) { return veorq_s32(a, b); }
+OUTBOARD_INLINE Ints and_or(Ints x, Ints mask, Ints other) {
+  return vorrq_s32(vandq_s32(x, mask), other);
+}
+OUTBOARD_INLINE Ints left_each(Ints x, Ints n) { return vshlq_s32(x, n); }
+OUTBOARD_INLINE Ints turn(Ints x, int n) {
+  return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(x), all_ints(n)));
+}
+OUTBOARD_INLINE Ints left(Ints x, int n) { return turn(x, n); }
+OUTBOARD_INLINE Ints right(Ints x, int n) { return turn(x, -n); }
+OUTBOARD_INLINE Ints right_signed(Ints x, int n) { return vshlq_s32(x, all_ints(-n)); }
+OUTBOARD_INLINE Ints high_nibbles(Ints x) {
+  return from_bytes(vshrq_n_u8(as_bytes(x), 4));
+}  // of bytes
+OUTBOARD_INLINE Vec to_float(Ints x) { return vcvtq_f32_s32(x); }
+OUTBOARD_INLINE Ints to_ints(Vec x) { return vcvtnq_s32_f32(x); }
+OUTBOARD_INLINE Ints as_ints(Vec x) { return vreinterpretq_s32_f32(x); }
+OUTBOARD_INLINE Vec as_floats(Ints x) { return vreinterpretq_f32_s32(x); }
+OUTBOARD_INLINE Vec negated(Vec x) { return vnegq_f32(x); }
+OUTBOARD_INLINE int largest_lane(Ints x) { return vmaxvq_s32(x); }
+OUTBOARD_INLINE int sum_lanes(Ints x) { return vaddvq_s32(x); }
+OUTBOARD_INLINE void store_low_bytes(int8_t* p, Ints x) {
+  const int16x4_t words = vmovn_s32(x);
+  const int8x8_t bytes = vmovn_s16(vcombine_s16(words, words));
+  std::memcpy(p, &bytes, 4);
+}
+
+OUTBOARD_INLINE Ints load_pieces(const uint8_t* p, size_t stride, size_t k) {
+  return from_bytes(vld1q_u8(p + k * stride));
+}
+OUTBOARD_INLINE Ints zip_low_32(Ints a, Ints b) { return vzip1q_s32(a, b); }
+OUTBOARD_INLINE Ints zip_high_32(Ints a, Ints b) { return vzip2q_s32(a, b); }
+OUTBOARD_INLINE Ints zip_low_64(Ints a, Ints b) {
+  return vreinterpretq_s32_s64(vzip1q_s64(vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b)));
+}
+OUTBOARD_INLINE Ints zip_high_64(Ints a, Ints b) {
+  return vreinterpretq_s32_s64(vzip2q_s64(vreinterpretq_s64_s32(a), vreinterpretq_s64_s32(b)));
+}
+OUTBOARD_INLINE Ints drop_2_bytes(Ints x) {
+  return from_bytes(vextq_u8(as_bytes(x), vdupq_n_u8(0), 2));
+}
+OUTBOARD_INLINE Ints look_up(Ints index, const Codebook& book) {
+  return from_bytes(vqtbl1q_u8(vld1q_u8(book.at), as_bytes(index)));
+}
+OUTBOARD_INLINE Ints spread_byte(Ints x, int b) {
+  constexpr uint8_t kFirst[16] = {0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12};
+  return from_bytes(
+      vqtbl1q_u8(as_bytes(x), vaddq_u8(vld1q_u8(kFirst), vdupq_n_u8(static_cast<uint8_t>(b)))));
+}
+OUTBOARD_INLINE Ints set_16_where(Ints x, Ints spread, int bits) {
+  return and_or(from_bytes(vtstq_u8(as_bytes(spread), as_bytes(all_ints(bits)))), all_bytes(16), x);
+}
+OUTBOARD_INLINE Vec low_half_to_float(Ints x) {
+  return vcvt_f32_f16(vreinterpret_f16_s16(vmovn_s32(x)));
+}
+OUTBOARD_INLINE Vec load_halves(const uint8_t* p, size_t stride) {
+  const auto half = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    return reinterpret_cast<const uint16_t*>(p + row * stride);  // a load that needs no alignment
+  };
+  uint16x4_t halves = vld1_dup_u16(half(0));
+  halves = vld1_lane_u16(half(1), halves, 1);
+  halves = vld1_lane_u16(half(2), halves, 2);
+  halves = vld1_lane_u16(half(3), halves, 3);
+  return vcvt_f32_f16(vreinterpret_f16_u16(halves));
+}
+
+constexpr int kByteZero = 0;
+constexpr size_t kWordsAt = 80;  // bytes of a packed group before the words, if any
+constexpr size_t kWordBytes = 0;
+#if defined(__ARM_FEATURE_DOTPROD)
+constexpr int kTokenTile = 8;
+constexpr int sum_bound(int) { return 255; }
+constexpr int panel_bound(int, bool) { return 255; }
+constexpr float kMostInput = 127 * 256 + 127;
+template <bool kBytes>
+OUTBOARD_INLINE void store_inputs(std::byte* group, int i, Ints q) {
+  auto* planes = reinterpret_cast<int8_t*>(group) + i * kLanes;
+  store_low_bytes(planes, kBytes ? q : right_signed(add(q, all_ints(128)), 8));
+  if constexpr (!kBytes) store_low_bytes(planes + 32, q);
+}
+template <int kBound, bool kBytes>
+struct IntegerSum {
+  static constexpr int kPlanes = kBytes ? 1 : 2;
+  Ints sum = vdupq_n_s32(0);
+
+  OUTBOARD_INLINE void add(int plane, int c, int end, Ints w, const std::byte* group) {
+    (void)end;
+    const int8x16_t weights = vreinterpretq_s8_s32(w);
+    const int8x16_t x =
+        vld1q_s8(reinterpret_cast<const int8_t*>(group) + 32 * plane + 16 * (c / 4));
+    switch (c % 4) {
+      case 0:
+        sum = vdotq_laneq_s32(sum, weights, x, 0);
+        break;
+      case 1:
+        sum = vdotq_laneq_s32(sum, weights, x, 1);
+        break;
+      case 2:
+        sum = vdotq_laneq_s32(sum, weights, x, 2);
+        break;
+      default:
+        sum = vdotq_laneq_s32(sum, weights, x, 3);
+    }
+  }
+  OUTBOARD_INLINE void next_plane() { sum = vshlq_n_s32(sum, 8); }
+  OUTBOARD_INLINE Ints total() const { return sum; }
+};
+#else
+// Products are added up in 16 bits as long as they cannot overflow: q = 255 * hi + lo with both at
+// most 127 in size.
+constexpr int kTokenTile = 4;
+constexpr int sum_bound(int most) {
+  return most <= 15 ? 15 : most <= 31 ? 31 : most <= 63 ? 63 : 255;
+}
+constexpr int panel_bound(int most, bool) { return sum_bound(most); }
+constexpr float kMostInput = 127 * 255 + 127;
+template <bool kBytes>
+OUTBOARD_INLINE void store_inputs(std::byte* group, int i, Ints q) {
+  auto* planes = reinterpret_cast<int8_t*>(group) + i * kLanes;
+  if constexpr (kBytes) return store_low_bytes(planes, q);
+  // 257 / 65536 is so near 1 / 255 that no q is rounded to another hi.
+  const Ints hi = right_signed(add(add(left(q, 8), q), all_ints(1 << 15)), 16);
+  store_low_bytes(planes, hi);
+  store_low_bytes(planes + 32, add(q, hi));  // the low byte of q - 255 * hi
+}
+template <int kBound, bool kBytes>
+struct IntegerSum {
+  static constexpr int kPlanes = kBytes ? 1 : 2;
+  int16x8_t words[2] = {vdupq_n_s16(0), vdupq_n_s16(0)};
+  Ints pairs[2] = {vdupq_n_s32(0), vdupq_n_s32(0)};  // rows 0, 0, 1, 1 and 2, 2, 3, 3
+
+  OUTBOARD_INLINE void add(int plane, int c, int end, Ints w, const std::byte* group) {
+    constexpr int kRun = kBound == 255 ? 2 : 32767 / (127 * kBound);
+    int32_t four;
+    std::memcpy(&four, group + 32 * plane + 4 * c, sizeof(four));
+    const int8x8_t x = vreinterpret_s8_s32(vdup_n_s32(four));
+    const int8x16_t weights = vreinterpretq_s8_s32(w);
+    if (c % kRun == 0) {
+      words[0] = vmull_s8(vget_low_s8(weights), x);
+      words[1] = vmull_s8(vget_high_s8(weights), x);
+    } else {
+      words[0] = vmlal_s8(words[0], vget_low_s8(weights), x);
+      words[1] = vmlal_s8(words[1], vget_high_s8(weights), x);
+    }
+    if ((c + 1) % kRun == 0 || c + 1 == end) {
+      pairs[0] = vpadalq_s16(pairs[0], words[0]);
+      pairs[1] = vpadalq_s16(pairs[1], words[1]);
+    }
+  }
+  OUTBOARD_INLINE void next_plane() {
+    for (int i = 0; i < 2; ++i) {
+      pairs[i] = vsubq_s32(vshlq_n_s32(pairs[i], 8), pairs[i]);
+      words[i] = vdupq_n_s16(0);
+    }
+  }
+  OUTBOARD_INLINE Ints total() const { return vpaddq_s32(pairs[0], pairs[1]); }
+};
+#endif
 
 }  // namespace
 }  // namespace outboard::cpu

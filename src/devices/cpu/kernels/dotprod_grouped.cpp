@@ -1,0 +1,11 @@
+// Block formats with the dot product of bytes of Armv8.2.
+// clang-format off
+#include "devices/cpu/kernels/vec_neon.h"
+#include "devices/cpu/kernels/simd_grouped.h"
+// clang-format on
+
+namespace outboard::cpu {
+
+const Grouped& dotprod_grouped() { return kGroupedKernels; }
+
+}  // namespace outboard::cpu

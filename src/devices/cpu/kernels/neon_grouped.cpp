@@ -1,0 +1,11 @@
+// Block formats with NEON alone.
+// clang-format off
+#include "devices/cpu/kernels/vec_neon.h"
+#include "devices/cpu/kernels/simd_grouped.h"
+// clang-format on
+
+namespace outboard::cpu {
+
+const Grouped& neon_grouped() { return kGroupedKernels; }
+
+}  // namespace outboard::cpu

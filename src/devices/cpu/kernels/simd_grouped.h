@@ -1,0 +1,417 @@
+// Linear layers on block formats in whole numbers, over the vectors of a vec_*.h.
+//
+// Activations are quantized to 16 bits for each group of 32, x = scale * q, so an error is below
+// max|x| / 65000 of its group: 8 bits alone would show in the text of small models. Weights are
+// bytes with a float scale and minimum for each group (simd_formats.h). So
+//   sum of w * x = scale_w * scale_x * sum(u * q) + minimum * sum(x)
+// where the integer part is exact, and the float part adds the groups in order of the columns.
+// Rows lie in lanes. Hence an output is the same bits whatever the number of tokens and the split
+// of rows. With Packing::kGroupedBytes q has 8 bits.
+//
+// A vec_*.h has the product, since sets of instructions differ in what they multiply:
+//   kMostInput               the largest q of 16 bits
+//   store_inputs<kBytes>()   lays out q in a packed group, as the product wants it: most often two
+//                            planes of signed bytes, q = radix * hi + lo
+//   IntegerSum<kBound, kBytes>  adds up columns of weights from 0 to kBound (255: any byte, less
+//                            kByteZero) times q, in kPlanes passes over the columns
+#pragma once
+
+#include <cstring>
+
+#include "devices/cpu/kernels/simd_formats.h"
+#include "devices/cpu/kernels/tables.h"
+
+namespace outboard::cpu {
+namespace {
+
+using formats::TensorType;
+
+constexpr int kGroup = 32;       // columns that share a scale
+constexpr int kFusedTokens = 4;  // up to here weights go from the file straight to the sums
+// Tiles to fetch into the first-level cache, and into the second ahead of the next.
+constexpr size_t kNearBytes = 12 << 10;
+constexpr size_t kFarBytes = 16 << 10;
+constexpr size_t kPanelBytes = 256 << 10;  // unpacked weights that stay in the second-level cache
+
+// A group of packed activations; kWordBytes follow.
+struct PackedGroup {
+  int8_t planes[2 * kGroup];
+  float scale;
+  float sum[2];  // of x over each half of the group
+  float total;   // sum[0] + sum[1]
+};
+static_assert(sizeof(PackedGroup) == kWordsAt);
+constexpr size_t kPackedBytes = sizeof(PackedGroup) + kWordBytes;
+
+// A group of kLanes unpacked rows.
+template <int kHalves>
+struct alignas(64) PanelGroup {
+  Weights weights;
+  Scales<kHalves> scales;
+};
+
+// Scratch: a copy of a short tile, then panels.
+size_t short_tile_bytes(int64_t columns) {
+  constexpr size_t kMostBytesOfGroup = 34;  // Q8_0
+  return (static_cast<size_t>(columns / kGroup) * kMostBytesOfGroup * kLanes + 63) / 64 * 64;
+}
+size_t panel_bytes(int64_t columns) {
+  const size_t tile = static_cast<size_t>(columns / kGroup) * sizeof(PanelGroup<2>);
+  return tile > kPanelBytes ? tile : kPanelBytes;
+}
+
+size_t row_bytes(int64_t columns) {
+  return (static_cast<size_t>(columns / kGroup) * kPackedBytes + 63) / 64 * 64;
+}
+
+// The integer part of registers [kBegin, kEnd) of columns for T tokens.
+template <int kBound, bool kBytes, int T, int kBegin, int kEnd>
+OUTBOARD_INLINE void integer_sums(const Ints* weights, const std::byte* packed, size_t stride,
+                                  IntegerSum<kBound, kBytes> (&sums)[T]) {
+  OUTBOARD_UNROLL
+  for (int plane = 0; plane < IntegerSum<kBound, kBytes>::kPlanes; ++plane) {
+    if (plane > 0) {
+      OUTBOARD_UNROLL
+      for (int t = 0; t < T; ++t) sums[t].next_plane();
+    }
+    OUTBOARD_UNROLL
+    for (int c = kBegin; c < kEnd; ++c) {
+      const Ints w = weights[c];
+      OUTBOARD_UNROLL
+      for (int t = 0; t < T; ++t) {
+        sums[t].add(plane, c, kEnd, w, packed + static_cast<size_t>(t) * stride);
+      }
+    }
+  }
+}
+
+constexpr bool has_minimum(int most) { return most < 255 || kByteZero != 0; }
+
+OUTBOARD_INLINE Vec packed_float(const std::byte* at) {
+  float value;
+  std::memcpy(&value, at, sizeof(value));
+  return all(value);
+}
+
+// sums[t] += part kHalf of one group of kLanes rows times token t; packed is the group of the first
+// token.
+template <int kBound, bool kMinimum, bool kBytes, int T, int kHalves, int kHalf>
+OUTBOARD_INLINE void add_half(const Weights& w, const Scales<kHalves>& s, const std::byte* packed,
+                              size_t stride, Vec (&sums)[T]) {
+  constexpr int kColumns = 8 / kHalves;
+  IntegerSum<kBound, kBytes> integers[T];
+  integer_sums<kBound, kBytes, T, kHalf * kColumns, (kHalf + 1) * kColumns>(w.column, packed,
+                                                                            stride, integers);
+  constexpr size_t kSumAt = kHalves == 1 ? offsetof(PackedGroup, total)
+                                         : offsetof(PackedGroup, sum) + sizeof(float) * kHalf;
+  OUTBOARD_UNROLL
+  for (int t = 0; t < T; ++t) {
+    const std::byte* group = packed + static_cast<size_t>(t) * stride;
+    const Vec scale = mul(s.scale[kHalf], packed_float(group + offsetof(PackedGroup, scale)));
+    sums[t] = fma(to_float(integers[t].total()), scale, sums[t]);
+    if constexpr (kMinimum) {
+      sums[t] = fma(s.minimum[kHalf], packed_float(group + kSumAt), sums[t]);
+    }
+  }
+}
+template <int kBound, bool kMinimum, bool kBytes, int T, int kHalves>
+OUTBOARD_INLINE void add_group(const Weights& w, const Scales<kHalves>& s, const std::byte* packed,
+                               size_t stride, Vec (&sums)[T]) {
+  add_half<kBound, kMinimum, kBytes, T, kHalves, 0>(w, s, packed, stride, sums);
+  if constexpr (kHalves == 2)
+    add_half<kBound, kMinimum, kBytes, T, kHalves, 1>(w, s, packed, stride, sums);
+}
+
+// Where the sums of a tile go.
+struct Output {
+  float* y;
+  int64_t y_stride;
+  const float* bias;  // may be null
+  bool accumulate;
+  int64_t rows;  // of the tile, that exist: at most kLanes
+
+  OUTBOARD_INLINE void put(int64_t token, int64_t row, Vec sum) const {
+    float* at = y + token * y_stride + row;
+    if (rows >= kLanes) {
+      if (bias != nullptr) sum = add(sum, load(bias + row));
+      if (accumulate) sum = add(load(at), sum);
+      store(at, sum);
+    } else {
+      if (bias != nullptr) sum = add(sum, load_part(bias + row, rows));
+      if (accumulate) sum = add(load_part(at, rows), sum);
+      store_part(at, sum, rows);
+    }
+  }
+};
+
+// --- few tokens: straight from the file ---
+
+// Fetches part `index` of kParts of a tile's next block.
+template <size_t kBytes, size_t kParts, bool kNear>
+OUTBOARD_INLINE void prefetch(const uint8_t* block, size_t index) {
+  constexpr size_t kLines = (kBytes * kLanes / kParts + 63) / 64;
+  const auto* at = reinterpret_cast<const char*>(block) + index * (kBytes * kLanes / kParts);
+  OUTBOARD_UNROLL
+  for (size_t line = 0; line < kLines; ++line) {
+    __builtin_prefetch(at + 64 * line, 0, kNear ? 3 : 2);
+  }
+}
+
+template <typename Format, bool kBytes, int T, bool kNear>
+void fused_tile(const uint8_t* tile, size_t stride, int64_t blocks, const std::byte* packed,
+                size_t packed_stride, int64_t row, const Output& out, size_t ahead) {
+  Vec sums[T];
+  OUTBOARD_UNROLL
+  for (int t = 0; t < T; ++t) sums[t] = all(0.0F);
+  const uint8_t* next = tile + ahead;  // a tile's bytes lie together: fetch those of a later one
+  for (int64_t b = 0; b < blocks; ++b) {
+    const std::byte* x = packed + static_cast<size_t>(b * Format::kGroups) * kPackedBytes;
+    Format::for_each_group(
+        tile + static_cast<size_t>(b) * Format::kBytes, stride,
+        [&](int group, const Weights& w, const Scales<Format::kHalves>& s)
+            __attribute__((always_inline)) {
+              prefetch<Format::kBytes, Format::kGroups, kNear>(next, static_cast<size_t>(group));
+              add_group<sum_bound(Format::kMost), has_minimum(Format::kMost), kBytes, T>(
+                  w, s, x + static_cast<size_t>(group) * kPackedBytes, packed_stride, sums);
+            });
+    next += Format::kBytes * kLanes;
+  }
+  OUTBOARD_UNROLL
+  for (int t = 0; t < T; ++t) out.put(t, row, sums[t]);
+}
+
+template <typename Format, bool kBytes, bool kNear>
+void fused_tokens(const uint8_t* tile, size_t stride, int64_t blocks, const std::byte* packed,
+                  size_t packed_stride, int tokens, int64_t row, const Output& out, size_t ahead) {
+  const auto kernel = tokens == 1   ? fused_tile<Format, kBytes, 1, kNear>
+                      : tokens == 2 ? fused_tile<Format, kBytes, 2, kNear>
+                      : tokens == 3 ? fused_tile<Format, kBytes, 3, kNear>
+                                    : fused_tile<Format, kBytes, 4, kNear>;
+  kernel(tile, stride, blocks, packed, packed_stride, row, out, ahead);
+}
+
+// --- many tokens: unpacked once, used for all ---
+
+template <typename Format>
+void unpack_tile(const uint8_t* tile, size_t stride, int64_t blocks,
+                 PanelGroup<Format::kHalves>* panel) {
+  for (int64_t b = 0; b < blocks; ++b) {
+    Format::for_each_group(tile + static_cast<size_t>(b) * Format::kBytes, stride,
+                           [&](int group, const Weights& w, const Scales<Format::kHalves>& s)
+                               __attribute__((always_inline)) {
+                                 panel[group].weights = w;
+                                 panel[group].scales = s;
+                               });
+    panel += Format::kGroups;
+  }
+}
+
+template <int kBound, bool kMinimum, bool kBytes, int kHalves, int T>
+void panel_tile(const PanelGroup<kHalves>* panel, int64_t groups, const std::byte* packed,
+                size_t packed_stride, int64_t token, int64_t row, const Output& out) {
+  Vec sums[T];
+  OUTBOARD_UNROLL
+  for (int t = 0; t < T; ++t) sums[t] = all(0.0F);
+  for (int64_t g = 0; g < groups; ++g) {
+    add_group<kBound, kMinimum, kBytes, T>(panel[g].weights, panel[g].scales, packed, packed_stride,
+                                           sums);
+    packed += kPackedBytes;
+  }
+  OUTBOARD_UNROLL
+  for (int t = 0; t < T; ++t) out.put(token + t, row, sums[t]);
+}
+
+// How many tokens of those left are taken together.
+constexpr int next_count(int left) {
+  for (const int count : {12, 8, 6, 4, 2}) {
+    if (count <= kTokenTile && left >= count) return count;
+  }
+  return 1;
+}
+
+template <int kBound, bool kMinimum, bool kBytes, int kHalves, int T>
+void panel_tokens(const PanelGroup<kHalves>* panel, int64_t groups, const std::byte* packed,
+                  size_t stride, int64_t token, int count, int64_t row, const Output& out) {
+  if (count == T) {
+    return panel_tile<kBound, kMinimum, kBytes, kHalves, T>(panel, groups, packed, stride, token,
+                                                            row, out);
+  }
+  if constexpr (T > 1) {
+    panel_tokens<kBound, kMinimum, kBytes, kHalves, next_count(T - 1)>(
+        panel, groups, packed, stride, token, count, row, out);
+  }
+}
+
+// --- one format ---
+
+struct Job {
+  const Matrix& w;
+  const std::byte* packed;
+  int tokens;
+  int64_t row_begin;
+  int64_t row_end;
+  std::byte* scratch;
+};
+
+template <typename Format, bool kBytes>
+void run_packed(const Job& job, Output out) {
+  const int64_t groups = job.w.columns / kGroup;
+  const int64_t blocks = groups / Format::kGroups;
+  const size_t stride = static_cast<size_t>(blocks) * Format::kBytes;
+  const size_t packed_stride = row_bytes(job.w.columns);
+  const size_t panel_groups = static_cast<size_t>(groups);
+  using Group = PanelGroup<Format::kHalves>;
+
+  // The last tile may be short: its rows are copied, so that kLanes can be read.
+  std::byte* const short_tile = job.scratch;
+  auto* const panel = reinterpret_cast<Group*>(job.scratch + short_tile_bytes(job.w.columns));
+  const auto tile_at = [&](int64_t row) {
+    const std::byte* tile = job.w.data + static_cast<size_t>(row) * stride;
+    out.rows = job.row_end - row;
+    if (out.rows < kLanes) {
+      std::memcpy(short_tile, tile, static_cast<size_t>(out.rows) * stride);
+      std::memset(short_tile + static_cast<size_t>(out.rows) * stride, 0,
+                  static_cast<size_t>(kLanes - out.rows) * stride);
+      tile = short_tile;
+    }
+    return reinterpret_cast<const uint8_t*>(tile);
+  };
+
+  if (job.tokens <= kFusedTokens) {
+    // Short tiles are fetched into the first-level cache, long ones into the second. Of small
+    // blocks not the next tile unless it is long: its last rows would come too late, for a tile's
+    // first step reads all its rows. With large blocks that step takes long enough.
+    const size_t bytes = stride * kLanes;
+    const bool near = bytes <= kNearBytes;
+    const size_t fit = Format::kGroups > 1 ? 1 : 2 * (near ? kNearBytes : kFarBytes) / bytes;
+    const int64_t distance = kLanes * (fit < 1 ? 1 : fit > 3 ? 3 : static_cast<int64_t>(fit));
+    const auto kernel =
+        near ? fused_tokens<Format, kBytes, true> : fused_tokens<Format, kBytes, false>;
+    for (int64_t row = job.row_begin; row < job.row_end; row += kLanes) {
+      const uint8_t* tile = tile_at(row);
+      const size_t ahead =
+          row + distance + kLanes <= job.row_end ? static_cast<size_t>(distance) * stride : 0;
+      kernel(tile, stride, blocks, job.packed, packed_stride, job.tokens, row, out, ahead);
+    }
+    return;
+  }
+
+  const size_t tile_bytes = panel_groups * sizeof(Group);
+  const int64_t tiles =
+      tile_bytes * 2 > kPanelBytes ? 1 : static_cast<int64_t>(kPanelBytes / tile_bytes);
+  for (int64_t first = job.row_begin; first < job.row_end; first += tiles * kLanes) {
+    const int64_t end = first + tiles * kLanes < job.row_end ? first + tiles * kLanes : job.row_end;
+    for (int64_t row = first; row < end; row += kLanes) {
+      unpack_tile<Format>(tile_at(row), stride, blocks,
+                          panel + static_cast<size_t>((row - first) / kLanes) * panel_groups);
+    }
+    for (int token = 0; token < job.tokens;) {
+      const int count = next_count(job.tokens - token);
+      const std::byte* x = job.packed + static_cast<size_t>(token) * packed_stride;
+      for (int64_t row = first; row < end; row += kLanes) {
+        out.rows = job.row_end - row;
+        panel_tokens<panel_bound(Format::kMost, kBytes), has_minimum(Format::kMost), kBytes,
+                     Format::kHalves, kTokenTile>(
+            panel + static_cast<size_t>((row - first) / kLanes) * panel_groups, groups, x,
+            packed_stride, token, count, row, out);
+      }
+      token += count;
+    }
+  }
+}
+
+template <typename Format>
+void run(const Job& job, const Output& out) {
+  job.w.byte_inputs ? run_packed<Format, true>(job, out) : run_packed<Format, false>(job, out);
+}
+
+// --- packing ---
+
+template <bool kBytes>
+void pack_group(const float* x, std::byte* at) {
+  constexpr int kVectors = kGroup / kLanes;
+  Vec v[kVectors];
+  // Comparing the bits of absolute values as integers lets NaN and infinity win.
+  Ints most = all_ints(0);
+  OUTBOARD_UNROLL
+  for (int i = 0; i < kVectors; ++i) {
+    v[i] = load(x + i * kLanes);
+    most = larger(most, as_ints(absolute(v[i])));
+  }
+  const float largest = __builtin_bit_cast(float, largest_lane(most));
+  constexpr float kMost = kBytes ? 127 : kMostInput;
+  PackedGroup group;
+  // Too small to divide by: as good as zero beside any other term.
+  const float inverse = largest > 1e-30F ? kMost / largest : 0.0F;
+  group.scale = largest > 1e-30F || !(largest >= 0) ? largest / kMost : 0.0F;
+  Ints sums[2] = {all_ints(0), all_ints(0)};
+  OUTBOARD_UNROLL
+  for (int i = 0; i < kVectors; ++i) {
+    const Ints q = to_ints(mul(v[i], all(inverse)));
+    store_inputs<kBytes>(at, i, q);
+    Ints& sum = sums[i / (kVectors / 2)];
+    sum = add(sum, q);
+  }
+  for (int i = 0; i < 2; ++i) group.sum[i] = static_cast<float>(sum_lanes(sums[i])) * group.scale;
+  group.total = group.sum[0] + group.sum[1];
+  constexpr size_t kFrom = offsetof(PackedGroup, scale);
+  std::memcpy(at + kFrom, &group.scale, sizeof(group) - kFrom);
+}
+
+size_t grouped_scratch_bytes(int64_t max_columns) {
+  return short_tile_bytes(max_columns) + panel_bytes(max_columns);
+}
+
+void grouped_pack(bool bytes, const float* x, int64_t x_stride, int tokens, int64_t columns,
+                  std::byte* out) {
+  const auto pack = bytes ? pack_group<true> : pack_group<false>;
+  for (int t = 0; t < tokens; ++t) {
+    for (int64_t g = 0; g < columns / kGroup; ++g) {
+      pack(x + t * x_stride + g * kGroup, out + static_cast<size_t>(g) * kPackedBytes);
+    }
+    out += row_bytes(columns);
+  }
+}
+
+void grouped_linear(const Matrix& w, const std::byte* packed, int tokens, float* y,
+                    int64_t y_stride, int64_t row_begin, int64_t row_end, const float* bias,
+                    bool accumulate, std::byte* scratch) {
+  const Job job{w, packed, tokens, row_begin, row_end, scratch};
+  const Output out{y, y_stride, bias, accumulate, 0};
+  switch (w.type) {
+    case TensorType::Q4_0:
+      return run<FormatQ4_0>(job, out);
+    case TensorType::Q4_1:
+      return run<FormatQ4_1>(job, out);
+    case TensorType::Q5_0:
+      return run<FormatQ5_0>(job, out);
+    case TensorType::Q5_1:
+      return run<FormatQ5_1>(job, out);
+    case TensorType::Q8_0:
+      return run<FormatQ8_0>(job, out);
+    case TensorType::IQ4_NL:
+      return run<FormatIq4Nl>(job, out);
+    case TensorType::MXFP4:
+      return run<FormatMxfp4>(job, out);
+    case TensorType::IQ4_XS:
+      return run<FormatIq4Xs>(job, out);
+    case TensorType::Q2_K:
+      return run<FormatQ2K>(job, out);
+    case TensorType::Q3_K:
+      return run<FormatQ3K>(job, out);
+    case TensorType::Q4_K:
+      return run<FormatQ4K>(job, out);
+    case TensorType::Q5_K:
+      return run<FormatQ5K>(job, out);
+    case TensorType::Q6_K:
+      return run<FormatQ6K>(job, out);
+    default:  // packing_for() sends all others to the float kernels
+      return;
+  }
+}
+
+constexpr Grouped kGroupedKernels = {row_bytes, grouped_scratch_bytes, grouped_pack,
+                                     grouped_linear};
+
+}  // namespace
+}  // namespace outboard::cpu

@@ -1,0 +1,36 @@
+// Where a file in the store came from, in a small hidden file beside it (".NAME.origin", JSON).
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace outboard::hub {
+
+// An address or "hf:OWNER/REPO/FILE" as messages show it: without login, query and fragment, which
+// may hold secrets.
+std::string shown_address(const std::string& address);
+
+// What is kept of a whole address, to know it again: its SHA-256.
+std::string hash_of_address(const std::string& address);
+
+// Notes that the file, which is whole, came from there. Two addresses with different queries are
+// two; what is kept of them is shown_address() and a SHA-256. Throws Error when it can't be
+// written.
+void write_origin(const std::filesystem::path& file, const std::string& address);
+
+struct Origin {
+  std::string shown;
+  bool is_same = false;  // as the address that was asked about
+};
+// Nothing when it is not known: the file was put there by hand, or changed since.
+std::optional<Origin> origin_of(const std::filesystem::path& file, const std::string& address);
+
+// For something that pull() was asked to get: true when it is here. Throws Error when a file of
+// that name came from elsewhere. Of one of unknown origin, on_notice is told and it is taken.
+bool is_here(const std::filesystem::path& file, const std::string& address,
+             const std::function<void(std::string_view)>& on_notice);
+
+}  // namespace outboard::hub
