@@ -58,7 +58,7 @@ function(outboard_library name)
 endfunction()
 
 # outboard_test(NAME [COMPUTES] SOURCES a_test.cpp ... DEPS lib ...): GoogleTest program NAME_test;
-# each of its tests is one ctest entry. COMPUTES: its references are loops that want optimizing; the
+# each of its tests is one ctest entry, with the label of `./outboard test --fast`. COMPUTES: its references are loops that want optimizing; the
 # others compile faster without.
 function(outboard_test name)
   if(NOT OUTBOARD_TESTS)
@@ -72,7 +72,7 @@ function(outboard_test name)
   target_link_libraries(${name}_test PRIVATE ${ARG_DEPS} outboard_flags GTest::gtest GTest::gmock
                                              GTest::gtest_main)
   outboard_use_headers(${name}_test outboard_test_headers)
-  gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300)
+  gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT 300 LABELS fast)
 endfunction()
 
 # outboard_fuzzer(NAME SOURCES x_fuzz.cpp DEPS lib ...): libFuzzer program NAME_fuzz.

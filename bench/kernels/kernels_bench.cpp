@@ -16,7 +16,7 @@
 #include "formats/quantize.h"
 #include "support/thread_team.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 using formats::TensorType;
@@ -198,6 +198,6 @@ int run(int argc, char** argv) {
 }
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu
 
-int main(int argc, char** argv) { return outboard::cpu::run(argc, argv); }
+int main(int argc, char** argv) { return outboard::devices::cpu::run(argc, argv); }

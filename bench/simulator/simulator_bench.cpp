@@ -16,9 +16,9 @@
 #include <vector>
 
 #include "formats/quantize.h"
-#include "simulator/compute/code_object.h"
+#include "hardware/amd/code_object.h"
 #include "simulator/compute/host_memory.h"
-#include "simulator/compute/valu.h"
+#include "simulator/compute/valu/valu.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
 

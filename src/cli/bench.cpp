@@ -9,13 +9,13 @@
 #include <utility>
 
 #include "cli/bench_translate.h"
-#include "cli/card_work.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/recording.h"
 #include "cli/sim.h"
-#include "devices/sim_device.h"
+#include "machine/sim_device.h"
 #include "program/cost.h"
+#include "simulator/cost/card_work.h"
 #include "support/bandwidth.h"
 #include "support/error.h"
 #include "support/machine.h"
@@ -24,6 +24,8 @@
 namespace outboard::cli {
 namespace {
 
+namespace cost = simulator::cost;
+
 struct BenchOptions {
   ModelOptions model;
   int prompt = 512;
@@ -31,7 +33,7 @@ struct BenchOptions {
   int repetitions = 3;
   bool json = false;
   bool counters = false;
-  std::vector<simulator::LinkModel> links;  // to show the cost of
+  std::vector<cost::LinkModel> links;  // to show the cost of
 };
 
 struct Row {
@@ -50,16 +52,16 @@ struct Row {
   }
 };
 
-engine::Completion measure(const std::shared_ptr<engine::Model>& model, int prompt, int decode,
-                           unsigned seed) {
+engine::Completion measure(const LoadedModel& loaded, int prompt, int decode, unsigned seed) {
   engine::SessionOptions options;
   options.context = prompt + decode + 1;
   options.prefix_cache = false;
-  engine::Session session(model, options);
+  engine::Session session(loaded.model(), loaded.device(), options);
   std::mt19937 random(seed);
   engine::Request request;
   for (int i = 0; i < prompt; ++i)
-    request.prompt.push_back(static_cast<int32_t>(random() % model->tokenizer().vocabulary_size()));
+    request.prompt.push_back(
+        static_cast<int32_t>(random() % loaded.model()->tokenizer().vocabulary_size()));
   request.max_tokens = decode;
   request.temperature = 0;
   request.ignore_end_of_text = true;
@@ -68,37 +70,38 @@ engine::Completion measure(const std::shared_ptr<engine::Model>& model, int prom
 
 // What was done on the simulated card.
 struct Counted {
-  CardWork start;   // boot and self-test
-  CardWork upload;  // of the weights
-  std::optional<CardWork> prompt, decode;
+  cost::CardWork start;   // boot and self-test
+  cost::CardWork upload;  // of the weights
+  std::optional<cost::CardWork> prompt, decode;
 };
 
 // The same work over several links.
-std::string link_table(const Counted& work, std::span<const simulator::LinkModel> links) {
-  const auto cell = [](const std::optional<CardWork>& w, const simulator::LinkModel& link,
+std::string link_table(const Counted& work, std::span<const cost::LinkModel> links) {
+  const auto cell = [](const std::optional<cost::CardWork>& w, const cost::LinkModel& link,
                        bool rate) {
     if (!w) return std::string();
-    const double total = model_time(*w, link).total();
+    const double total = cost::model_time(*w, link).total();
     return rate ? fmt::format("{:.2f}", w->tokens / total) : fmt::format("{:.3f} ms", total * 1e3);
   };
   std::string out = fmt::format("\n| {:<22} | {:>9} | {:>9} | {:>12} | {:>9} | {:<8} |\n", "link",
                                 "start", "load", "first token", "tokens/s", "");
   out += fmt::format("| {:-<22} | {:->8}: | {:->8}: | {:->11}: | {:->8}: | {:-<8} |\n", "", "", "",
                      "", "", "");
-  for (const simulator::LinkModel& link : links)
+  for (const cost::LinkModel& link : links)
     out += fmt::format("| {:<22} | {:>9} | {:>9} | {:>12} | {:>9} | modelled |\n", link.title,
-                       fmt::format("{:.3f} s", link_seconds(work.start, link)),
-                       fmt::format("{:.3f} s", link_seconds(work.upload, link)),
+                       fmt::format("{:.3f} s", cost::link_seconds(work.start, link)),
+                       fmt::format("{:.3f} s", cost::link_seconds(work.upload, link)),
                        cell(work.prompt, link, false), cell(work.decode, link, true));
   return out;
 }
 
-nlohmann::ordered_json link_json(const Counted& work, const simulator::LinkModel& link) {
-  nlohmann::ordered_json modelled = {{"start_seconds", link_seconds(work.start, link)},
-                                     {"load_seconds", link_seconds(work.upload, link)}};
-  if (work.prompt) modelled["first_token_seconds"] = model_time(*work.prompt, link).total();
+nlohmann::ordered_json link_json(const Counted& work, const cost::LinkModel& link) {
+  nlohmann::ordered_json modelled = {{"start_seconds", cost::link_seconds(work.start, link)},
+                                     {"load_seconds", cost::link_seconds(work.upload, link)}};
+  if (work.prompt) modelled["first_token_seconds"] = cost::model_time(*work.prompt, link).total();
   if (work.decode)
-    modelled["tokens_per_second"] = work.decode->tokens / model_time(*work.decode, link).total();
+    modelled["tokens_per_second"] =
+        work.decode->tokens / cost::model_time(*work.decode, link).total();
   return {{"name", link.name},
           {"title", link.title},
           {"to_card_bytes_per_second", link.to_card},
@@ -108,50 +111,52 @@ nlohmann::ordered_json link_json(const Counted& work, const simulator::LinkModel
 }
 
 // What prompts and tokens cost on the simulated card.
-void count(const BenchOptions& options, const std::shared_ptr<engine::Model>& model) {
-  auto* device = dynamic_cast<devices::SimDevice*>(&model->device());
+void count(const BenchOptions& options, const LoadedModel& loaded) {
+  machine::SimDevice* device = loaded.simulated();
+  const auto& model = loaded.model();
   if (device == nullptr)
     throw Error("bench: only the simulated card counts",
                 "Use --device sim with --counters or --link.");
   const program::Program& program = model->program();
-  const simulator::CardModel& card = *device->card().options().model;
+  const simulator::card::CardModel& card = *device->card().options().model;
   const auto snapshot = [&] {
     device->card().settle();
     return device->card().counters();
   };
   const auto weights = program::weight_bytes_per_token(program);
   std::string text = fmt::format("{} on the {}. Times are modelled, not measured.\n", program.name,
-                                 model->device().description());
+                                 loaded.device().description());
   nlohmann::ordered_json json = {{"model", program.name},
-                                 {"device", model->device().description()},
+                                 {"device", loaded.device().description()},
                                  {"weight_bytes", model->file().tensor_bytes()}};
   engine::SessionOptions session_options;
   session_options.context = options.prompt + options.decode + 2;
   session_options.max_step_tokens = std::max(1, options.prompt);
   session_options.prefix_cache = false;
   const auto before_upload = snapshot();
-  engine::Session session(model, session_options);
+  engine::Session session(model, loaded.device(), session_options);
   Counted counted;
-  counted.start = difference(card, {}, before_upload, 0, 0);
-  counted.upload = difference(card, before_upload, snapshot(), 0, 0);
-  const CardWork& upload = counted.upload;
+  counted.start = cost::difference(card, {}, before_upload, 0, 0);
+  counted.upload = cost::difference(card, before_upload, snapshot(), 0, 0);
+  const cost::CardWork& upload = counted.upload;
   const auto file_bytes = static_cast<double>(model->file().tensor_bytes());
   text += fmt::format(
       "upload: {} over the link, {:.3f} times the file's tensors; {:.2f} messages a MiB; modelled "
       "{:.3f} s\n",
       format_bytes(upload.dma_bytes()), static_cast<double>(upload.dma_bytes()) / file_bytes,
       static_cast<double>(upload.round_trips + upload.one_way) / (file_bytes / (1 << 20)),
-      model_time(upload).link);
+      cost::model_time(upload).link);
   json["upload"] = {{"dma_bytes", upload.dma_bytes()},
                     {"message_bytes", upload.message_bytes},
                     {"round_trips", upload.round_trips},
                     {"one_way_messages", upload.one_way},
-                    {"modelled_seconds", model_time(upload).link}};
+                    {"modelled_seconds", cost::model_time(upload).link}};
   const auto request = [&](int prompt, int decode) {
     std::mt19937 random(1);
     engine::Request r;
     for (int i = 0; i < prompt; ++i)
-      r.prompt.push_back(static_cast<int32_t>(random() % model->tokenizer().vocabulary_size()));
+      r.prompt.push_back(
+          static_cast<int32_t>(random() % loaded.model()->tokenizer().vocabulary_size()));
     r.max_tokens = decode;
     r.temperature = 0;
     r.ignore_end_of_text = true;
@@ -160,7 +165,7 @@ void count(const BenchOptions& options, const std::shared_ptr<engine::Model>& mo
   if (options.prompt > 0) {
     const auto before = snapshot();
     session.generate(request(options.prompt, 1));
-    const CardWork work = difference(card, before, snapshot(), options.prompt, 1);
+    const cost::CardWork work = cost::difference(card, before, snapshot(), options.prompt, 1);
     counted.prompt = work;
     text += to_text(fmt::format("prompt {}", options.prompt), work, weights);
     json["prompt"] = to_json(work, weights);
@@ -169,7 +174,8 @@ void count(const BenchOptions& options, const std::shared_ptr<engine::Model>& mo
     session.generate(request(1, 1));  // streams are recorded
     const auto before = snapshot();
     session.generate(request(1, options.decode));
-    const CardWork work = difference(card, before, snapshot(), options.decode, options.decode);
+    const cost::CardWork work =
+        cost::difference(card, before, snapshot(), options.decode, options.decode);
     counted.decode = work;
     const auto wanted = static_cast<uint64_t>(options.decode) *
                         (weights + program::kv_bytes_read(program, options.decode / 2));
@@ -181,11 +187,11 @@ void count(const BenchOptions& options, const std::shared_ptr<engine::Model>& mo
         "{} on the {}.\nstart: boot and self-test, without the pauses of the boot; load: {}; "
         "first token: of a prompt of {}. Link and card in turns, from what was counted: modelled, "
         "not measured.\n",
-        program.name, model->device().description(), format_bytes(upload.dma_bytes()),
+        program.name, loaded.device().description(), format_bytes(upload.dma_bytes()),
         options.prompt);
   }
   if (!options.links.empty()) text += link_table(counted, options.links);
-  for (const simulator::LinkModel& link : options.links)
+  for (const cost::LinkModel& link : options.links)
     json["links"].push_back(link_json(counted, link));
   print(options.json ? json.dump(2) + "\n" : text);
 }
@@ -195,26 +201,27 @@ void bench(BenchOptions options) {
   // A link's cost is modelled from counts; the run itself need not take that time.
   const std::string link = std::exchange(model_options.open.link, {});
   if (link == "all") {
-    const auto all = simulator::link_models();
+    const auto all = cost::link_models();
     options.links.assign(all.begin(), all.end());
   } else if (!link.empty()) {
-    options.links.push_back(simulator::link_model(link));
+    options.links.push_back(cost::link_model(link));
   }
   model_options.open.counters = options.counters || !options.links.empty();
-  const auto model = load(model_options);
+  const LoadedModel loaded(model_options);
+  const auto& model = loaded.model();
   if (model->translates()) {
     if (!options.links.empty())
       throw Error("bench: --link is for models that answer, not for those that translate",
                   "--counters shows what a translation costs on the card.");
-    return bench_translation(model, {options.repetitions, options.counters, options.json});
+    return bench_translation(loaded, {options.repetitions, options.counters, options.json});
   }
-  if (model_options.open.counters) return count(options, model);
+  if (model_options.open.counters) return count(options, loaded);
   const program::Program& program = model->program();
   if (options.prompt + options.decode + 1 > program.context_length)
     fail("bench: {} + {} tokens do not fit the model's context of {}", options.prompt,
          options.decode, program.context_length);
   Progress bar("bench", static_cast<uint64_t>(options.repetitions) * 2 + 2, "runs");
-  measure(model, std::clamp(options.prompt, 1, 64), 2, 0);  // brings the weights into memory
+  measure(loaded, std::clamp(options.prompt, 1, 64), 2, 0);  // brings the weights into memory
   bar.update(1);
   Row prompt{fmt::format("prompt {}", options.prompt), {}};
   Row decode{fmt::format("decode {}", options.decode), {}};
@@ -225,11 +232,11 @@ void bench(BenchOptions options) {
     const auto seed = static_cast<unsigned>(i + 1);
     if (options.prompt > 0)
       prompt.rates.push_back(options.prompt /
-                             measure(model, options.prompt, 1, seed).prompt_seconds);
+                             measure(loaded, options.prompt, 1, seed).prompt_seconds);
     bar.update(++done);
     if (options.decode > 0) {
       // The token that the prompt's step gives comes free; the clock runs from there.
-      const engine::Completion c = measure(model, 1, options.decode + 1, seed);
+      const engine::Completion c = measure(loaded, 1, options.decode + 1, seed);
       decode.rates.push_back(per_second(c.decoded_tokens, c.decode_seconds));
     }
     bar.update(++done);
@@ -246,7 +253,7 @@ void bench(BenchOptions options) {
                                    {"architecture", program.architecture},
                                    {"parameters", program::parameters(program)},
                                    {"tensor_bytes", model->file().tensor_bytes()},
-                                   {"device", model->device().description()},
+                                   {"device", loaded.device().description()},
                                    {"processor", processor_name()},
                                    {"threads", team.size()},
                                    {"read_bandwidth_bytes_per_second", bandwidth},
@@ -264,7 +271,7 @@ void bench(BenchOptions options) {
   std::string out =
       fmt::format("{} ({}), {:.1f} M parameters, {}\n{} ({}), reads {}/s\n\n", program.name,
                   program.architecture, static_cast<double>(program::parameters(program)) / 1e6,
-                  format_bytes(model->file().tensor_bytes()), model->device().description(),
+                  format_bytes(model->file().tensor_bytes()), loaded.device().description(),
                   processor_name(), format_bytes(static_cast<uint64_t>(bandwidth)));
   out += fmt::format("| {:<12} | {:>20} | {:>12} | {:>11} |\n", "test", "tokens/s", "read a token",
                      "bandwidth");

@@ -4,16 +4,18 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "cli/card_work.h"
 #include "cli/options.h"
-#include "devices/sim_device.h"
 #include "engine/translator.h"
+#include "machine/sim_device.h"
 #include "program/cost.h"
+#include "simulator/cost/card_work.h"
 #include "support/error.h"
 #include "support/progress.h"
 
 namespace outboard::cli {
 namespace {
+
+namespace cost = simulator::cost;
 
 constexpr int kBeams = 4;
 constexpr int kWords = 20;       // of a line
@@ -60,9 +62,10 @@ struct Speed {
   double tokens = 0;  // a second
 };
 
-Speed measure(const std::shared_ptr<engine::Model>& model, int batch, int repetitions) {
-  engine::Translator translator(model, options_for(batch));
-  const std::vector<std::string> lines = random_lines(*model, static_cast<size_t>(batch), 1);
+Speed measure(const LoadedModel& loaded, int batch, int repetitions) {
+  engine::Translator translator(loaded.model(), loaded.device(), options_for(batch));
+  const std::vector<std::string> lines =
+      random_lines(*loaded.model(), static_cast<size_t>(batch), 1);
   translate_all(translator, lines);  // brings the weights into memory
   const auto start = std::chrono::steady_clock::now();
   int tokens = 0;
@@ -73,16 +76,16 @@ Speed measure(const std::shared_ptr<engine::Model>& model, int batch, int repeti
           per_second(batch * repetitions, seconds), per_second(tokens, seconds)};
 }
 
-void count(const std::shared_ptr<engine::Model>& model, bool as_json) {
-  auto* device = dynamic_cast<devices::SimDevice*>(&model->device());
+void count(const LoadedModel& loaded, bool as_json) {
+  machine::SimDevice* device = loaded.simulated();
   if (device == nullptr)
     throw Error("bench: only the simulated card counts", "Use --device sim with --counters.");
   const auto snapshot = [&] {
     device->card().settle();
     return device->card().counters();
   };
-  engine::Translator translator(model, options_for(1));
-  const std::vector<std::string> lines = random_lines(*model, 1, 1);
+  engine::Translator translator(loaded.model(), loaded.device(), options_for(1));
+  const std::vector<std::string> lines = random_lines(*loaded.model(), 1, 1);
   translate_all(translator, lines);  // streams are recorded
   const engine::Translator::Work before_work = translator.work();
   const auto before = snapshot();
@@ -90,40 +93,39 @@ void count(const std::shared_ptr<engine::Model>& model, bool as_json) {
   const engine::Translator::Work& after_work = translator.work();
   const auto searches = static_cast<int>(after_work.searches - before_work.searches);
   const auto encodes = static_cast<int>(after_work.encodes - before_work.encodes);
-  const CardWork work = difference(*device->card().options().model, before, snapshot(),
-                                   searches + encodes, searches + encodes);
-  const program::Program& program = model->program();
+  const cost::CardWork work = cost::difference(*device->card().options().model, before, snapshot(),
+                                               searches + encodes, searches + encodes);
+  const program::Program& program = loaded.model()->program();
   const auto wanted = static_cast<uint64_t>(searches) * program::weight_bytes_per_token(program);
   if (as_json) {
     nlohmann::ordered_json json = {
-        {"model", program.name},    {"device", model->device().description()},
+        {"model", program.name},    {"device", loaded.device().description()},
         {"beams", kBeams},          {"encode_steps", encodes},
         {"search_steps", searches}, {"steps", to_json(work, wanted)}};
     return print(json.dump(2) + "\n");
   }
   print(fmt::format("{} on the {}. Times are modelled, not measured.\n"
                     "One line, {} beams: encoder steps {}, search steps {}.\n",
-                    program.name, model->device().description(), kBeams, encodes, searches) +
+                    program.name, loaded.device().description(), kBeams, encodes, searches) +
         to_text("translation", work, wanted, "step"));
 }
 
 }  // namespace
 
-void bench_translation(const std::shared_ptr<engine::Model>& model,
-                       const BenchTranslateOptions& options) {
-  if (options.counters) return count(model, options.json);
+void bench_translation(const LoadedModel& loaded, const BenchTranslateOptions& options) {
+  if (options.counters) return count(loaded, options.json);
   std::vector<Speed> rows;
   Progress bar("bench", 2, "tests");
   for (const int batch : {kBatch, 1}) {
-    rows.push_back(measure(model, batch, options.repetitions));
+    rows.push_back(measure(loaded, batch, options.repetitions));
     bar.update(rows.size());
   }
   if (options.json) {
-    nlohmann::ordered_json json = {{"model", model->program().name},
-                                   {"architecture", model->program().architecture},
-                                   {"parameters", program::parameters(model->program())},
-                                   {"tensor_bytes", model->file().tensor_bytes()},
-                                   {"device", model->device().description()}};
+    nlohmann::ordered_json json = {{"model", loaded.model()->program().name},
+                                   {"architecture", loaded.model()->program().architecture},
+                                   {"parameters", program::parameters(loaded.model()->program())},
+                                   {"tensor_bytes", loaded.model()->file().tensor_bytes()},
+                                   {"device", loaded.device().description()}};
     for (const Speed& row : rows)
       json["tests"].push_back(
           {{"test", row.test}, {"lines_per_second", row.lines}, {"tokens_per_second", row.tokens}});
@@ -131,9 +133,9 @@ void bench_translation(const std::shared_ptr<engine::Model>& model,
   }
   std::string out = fmt::format(
       "{} ({}), {:.1f} M parameters, {}\n{}\nlines of {} random words, at most {} tokens out\n\n",
-      model->program().name, model->program().architecture,
-      static_cast<double>(program::parameters(model->program())) / 1e6,
-      format_bytes(model->file().tensor_bytes()), model->device().description(), kWords,
+      loaded.model()->program().name, loaded.model()->program().architecture,
+      static_cast<double>(program::parameters(loaded.model()->program())) / 1e6,
+      format_bytes(loaded.model()->file().tensor_bytes()), loaded.device().description(), kWords,
       kMostTokens);
   out += fmt::format("| {:<18} | {:>8} | {:>8} |\n", "test", "lines/s", "tokens/s");
   out += "| ------------------ | -------: | -------: |\n";

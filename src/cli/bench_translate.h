@@ -1,9 +1,7 @@
 // outboard bench for models that translate.
 #pragma once
 
-#include <memory>
-
-#include "engine/engine.h"
+#include "cli/options.h"
 
 namespace outboard::cli {
 
@@ -12,7 +10,6 @@ struct BenchTranslateOptions {
   bool counters = false;  // what a step costs on the simulated card, instead of speed
   bool json = false;
 };
-void bench_translation(const std::shared_ptr<engine::Model>& model,
-                       const BenchTranslateOptions& options);
+void bench_translation(const LoadedModel& loaded, const BenchTranslateOptions& options);
 
 }  // namespace outboard::cli

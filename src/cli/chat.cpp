@@ -69,8 +69,9 @@ class Chat {
  public:
   explicit Chat(ChatOptions options)
       : options_(std::move(options)),
-        model_(load(options_.model)),
-        session_(model_, session_options()),
+        loaded_(options_.model),
+        model_(loaded_.model()),
+        session_(model_, loaded_.device(), session_options()),
         input_(!options_.no_history) {
     if (!model_->has_chat_template())
       throw Error(
@@ -82,7 +83,7 @@ class Chat {
   void loop() {
     if (input_.terminal())
       notice("{} on {}. /help lists the commands.\n", model_->program().name,
-             model_->device().description());
+             loaded_.device().description());
     while (std::optional<std::string> line = read_message()) {
       if (line->empty()) continue;
       if (line->starts_with('/')) {
@@ -250,7 +251,8 @@ class Chat {
   }
 
   ChatOptions options_;
-  std::shared_ptr<engine::Model> model_;
+  LoadedModel loaded_;
+  std::shared_ptr<const engine::Model> model_;
   engine::Session session_;
   Input input_;
   std::vector<text::Message> messages_;

@@ -1,5 +1,5 @@
 // outboard doctor: from the cable to tokens, a step a line.
-#include "devices/amd/doctor/doctor.h"
+#include "doctor/doctor.h"
 
 #include <nlohmann/json.hpp>
 
@@ -8,16 +8,16 @@
 #include "cli/recording.h"
 #include "cli/sim.h"
 #include "devices/amd/amd_device.h"
-#include "devices/amd/doctor/report.h"
-#include "devices/self_test.h"
-#include "simulator/firmware_images.h"
-#include "simulator/simulated_link.h"
+#include "doctor/report.h"
+#include "machine/self_test.h"
+#include "simulator/card/firmware_images.h"
+#include "simulator/card/simulated_link.h"
 #include "support/error.h"
 
 namespace outboard::cli {
 namespace {
 
-namespace doctor = devices::amd::doctor;
+namespace doctor = doctor;
 namespace amd = devices::amd;
 
 struct Options {
@@ -70,11 +70,11 @@ void examine_kernels(std::unique_ptr<link::Link> link, const amd::driver::BootOp
       }))
     return;
   out.step("products", [&]() -> std::string {
-    devices::test_products(*device);
+    machine::test_products(*device);
     return "matrix products are those of the host";
   });
   out.step("decode", [&]() -> std::string {
-    devices::test_decode(*device);
+    machine::test_decode(*device);
     return "a tiny model's logits and tokens are those of the CPU";
   });
 }
@@ -87,17 +87,17 @@ void examine(const Options& options) {
   how.boot.firmware = options.firmware.empty()
                           ? firmware_folders()
                           : std::vector<std::filesystem::path>{options.firmware};
-  std::unique_ptr<simulator::Card> simulated;
-  if (const auto* model = simulator::simulated_card(options.device)) {
-    simulator::CardOptions card(*model);
+  std::unique_ptr<simulator::card::Card> simulated;
+  if (const auto* model = simulator::card::simulated_card(options.device)) {
+    simulator::card::CardOptions card(*model);
     card.strict = false;
     if (!options.faults.empty())
-      card.faults = simulator::FaultPlan::parse(read_text(options.faults), options.faults);
-    card.moods = simulator::Moods::parse(options.moods);
-    if (!options.link.empty()) card.link = simulator::link_model(options.link);
-    simulated = std::make_unique<simulator::Card>(card);
-    how.open = [&] { return simulator::make_simulated_link(*simulated); };
-    how.boot.images = simulator::firmware_images(card.moods);
+      card.faults = simulator::card::FaultPlan::parse(read_text(options.faults), options.faults);
+    card.moods = simulator::card::Moods::parse(options.moods);
+    if (!options.link.empty()) card.link = simulator::cost::link_model(options.link);
+    simulated = std::make_unique<simulator::card::Card>(card);
+    how.open = [&] { return simulator::card::make_simulated_link(*simulated); };
+    how.boot.images = simulator::card::firmware_images(card.moods);
     // Its engines need no time to start, but in some moods they take it.
     how.boot.patience = card.moods.any() ? 0.2 : 0.05;
     how.boot.wait = std::chrono::milliseconds(5000);

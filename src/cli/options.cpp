@@ -11,9 +11,9 @@
 
 #include "cli/sim.h"
 #include "devices/amd/driver/firmware.h"
-#include "devices/sim_device.h"
 #include "hub/firmware.h"
 #include "hub/hub.h"
+#include "machine/sim_device.h"
 #include "support/error.h"
 #include "support/files_in_use.h"
 #include "support/mapped_file.h"
@@ -68,36 +68,31 @@ void add_model_options(CLI::App& command, ModelOptions& options) {
 
 namespace {
 
-// What a strict simulated card has to say at the end.
-void report_rules(engine::Model& model) {
-  auto* device = dynamic_cast<devices::SimDevice*>(&model.device());
-  if (device == nullptr) return;
-  try {
-    const std::vector<std::string> rules = device->shut_down();
-    for (const std::string& rule : rules) notice("outboard: {}\n", rule);
-    notice("outboard: strict: {} rules broken\n", rules.size());
-  } catch (const Error& e) {  // called from a destructor
-    notice("outboard: strict: the card could not be put to rest: {}\n", e.message());
-  }
-}
-
 void tell(std::string_view text) { notice("outboard: {}\n", text); }
 
 }  // namespace
 
-std::shared_ptr<engine::Model> load(const ModelOptions& options) {
-  devices::OpenOptions open = options.open;
+LoadedModel::LoadedModel(const ModelOptions& options) : strict_(options.open.strict) {
+  machine::OpenOptions open = options.open;
   if (open.firmware.empty()) open.firmware = firmware_folders();
   open.on_notice = tell;
   if (isatty(STDERR_FILENO) == 1)
     open.on_stage = [](std::string_view stage) { notice("\r\033[Kcard: {}", stage); };
-  auto model = engine::Model::load(hub::find_model(options.model),
-                                   {options.device, open, options.ignore_unknown});
+  model_ = engine::Model::load(hub::find_model(options.model), {options.ignore_unknown, tell});
+  // Last, so that a wrong file is told of before a card is booted for it.
+  opened_ = machine::open_device(options.device, open);
   if (open.on_stage) notice("\r\033[K");
-  if (!open.strict) return model;
-  // When the last session is gone.
-  engine::Model* plain = model.get();
-  return {plain, [held = std::move(model)](engine::Model*) mutable { report_rules(*held); }};
+}
+
+LoadedModel::~LoadedModel() {
+  if (!strict_ || opened_.simulated == nullptr) return;
+  try {
+    const std::vector<std::string> rules = opened_.simulated->shut_down();
+    for (const std::string& rule : rules) notice("outboard: {}\n", rule);
+    notice("outboard: strict: {} rules broken\n", rules.size());
+  } catch (const Error& e) {
+    notice("outboard: strict: the card could not be put to rest: {}\n", e.message());
+  }
 }
 
 void add_sampling_options(CLI::App& command, SamplingOptions& options) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/engine.h"
+#include "machine/open.h"
 
 namespace outboard::cli {
 
@@ -20,7 +21,7 @@ void add_threads_option(CLI::App& command, int& threads,
 struct ModelOptions {
   std::string model;
   std::string device = "auto";
-  devices::OpenOptions open;
+  machine::OpenOptions open;
   int context = 0;
   std::string record;  // file for what passes over the card's link; empty: none
   bool ignore_unknown = false;
@@ -33,8 +34,25 @@ void add_ignore_option(CLI::App& command, bool& ignore_unknown);
 void judge_unknown(const formats::Model& model, bool ignore_unknown,
                    const std::vector<std::string>& more = {});
 void add_model_options(CLI::App& command, ModelOptions& options);
-// Finds and loads; errors name the file.
-std::shared_ptr<engine::Model> load(const ModelOptions& options);
+// A model and the device that it runs on.
+class LoadedModel {
+ public:
+  // Finds the model, loads it, opens the device; errors name the file.
+  explicit LoadedModel(const ModelOptions& options);
+  // A strict simulated card says which rules were broken. REQUIRES: nothing runs on the device.
+  ~LoadedModel();
+  LoadedModel(const LoadedModel&) = delete;
+  LoadedModel& operator=(const LoadedModel&) = delete;
+
+  const std::shared_ptr<const engine::Model>& model() const { return model_; }
+  devices::Device& device() const { return *opened_.device; }
+  machine::SimDevice* simulated() const { return opened_.simulated; }  // null on other devices
+
+ private:
+  std::shared_ptr<const engine::Model> model_;
+  machine::Opened opened_;
+  bool strict_ = false;
+};
 
 // What the person did not say is the model's to say, then the engine's.
 struct SamplingOptions {

@@ -44,14 +44,15 @@ void write_logits(engine::Session& session, const engine::Model& model,
 void perplexity(PerplexityOptions options) {
   if (options.model.context == 0) options.model.context = 512;
   if (!options.logits.empty()) check_writable(options.logits, "--logits");
-  const auto model = load(options.model);
+  const LoadedModel loaded(options.model);
+  const auto& model = loaded.model();
   const std::vector<int32_t> tokens =
       model->tokenizer().encode(read_text(options.file), true, false);
   engine::SessionOptions session_options;
   session_options.context = options.model.context;
   session_options.max_rows =
       std::min(options.model.context, 128);  // 128 rows of a large vocabulary: 130 MB
-  engine::Session session(model, session_options);
+  engine::Session session(model, loaded.device(), session_options);
   if (!options.logits.empty()) {
     const size_t count = std::min(tokens.size(), static_cast<size_t>(session.context()));
     write_logits(session, *model, std::span(tokens).first(count), options.logits);

@@ -3,7 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
-#include "devices/amd/doctor/report.h"
+#include "doctor/report.h"
 #include "formats/zip_writer.h"
 #include "support/error.h"
 #include "support/files_in_use.h"
@@ -74,7 +74,7 @@ void write(const std::string& path, link::Recording& recording) {
 void recorded(ModelOptions& options, const std::function<void()>& body) {
   if (options.record.empty()) return body();
   check_writable(options.record, "--record");
-  options.open.recording = devices::amd::doctor::make_recording(scrubber_for(
+  options.open.recording = doctor::make_recording(scrubber_for(
       options.device, options.open.firmware.empty() ? "" : options.open.firmware[0].string()));
   try {
     body();

@@ -3,11 +3,11 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
-#include "cli/card_work.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/recording.h"
-#include "devices/sim_device.h"
+#include "machine/sim_device.h"
+#include "simulator/cost/card_work.h"
 #include "support/error.h"
 #include "support/notice.h"
 
@@ -46,14 +46,14 @@ nlohmann::ordered_json to_json(const engine::Model& model, const engine::Complet
 }
 
 // How the simulated card came up.
-void print_boot(devices::SimDevice& device) {
+void print_boot(machine::SimDevice& device) {
   notice("[{}]\n", device.description());
   for (const auto& stage : device.amd().card().stages())
     notice("[boot  {:<20} {:8.1f} ms]\n", stage.name, stage.milliseconds);
 }
 
 // What the answer cost it.
-void print_cost(const CardWork& work) {
+void print_cost(const simulator::cost::CardWork& work) {
   const double tokens = std::max(1, work.tokens);
   notice(
       "[a token: {:.2f} round trips, {:.2f} one-way messages, {:.1f} dispatches, {:.2f} M "
@@ -71,7 +71,8 @@ void run(const RunOptions& options) {
     const std::string text = read_text(options.file);
     prompt = prompt.empty() ? text : prompt + "\n\n" + text;
   }
-  const auto model = load(options.model);
+  const LoadedModel loaded(options.model);
+  const auto& model = loaded.model();
   engine::Request request;
   if (options.raw) {
     if (!options.system.empty())
@@ -98,11 +99,11 @@ void run(const RunOptions& options) {
   apply(options.sampling, *model, request);
   engine::SessionOptions session_options;
   session_options.context = options.model.context;
-  engine::Session session(model, session_options);
+  engine::Session session(model, loaded.device(), session_options);
   const InterruptGuard guard;
   request.cancel = &InterruptGuard::flag();
-  auto* simulated = options.stats ? dynamic_cast<devices::SimDevice*>(&model->device()) : nullptr;
-  std::optional<simulator::CardCounters> before;
+  auto* simulated = options.stats ? loaded.simulated() : nullptr;
+  std::optional<simulator::card::CardCounters> before;
   if (simulated != nullptr) {
     print_boot(*simulated);
     before = simulated->card().counters();
@@ -126,12 +127,12 @@ void run(const RunOptions& options) {
         "outboard: the context of {} tokens is full, the answer ends here. Use a larger --ctx "
         "(this model can take {}).\n",
         session.context(), model->program().context_length);
-  notice("[{}: {}]\n", model->device().description(), speed_line(c));
+  notice("[{}: {}]\n", loaded.device().description(), speed_line(c));
   if (simulated != nullptr) {
     simulated->card().settle();
     const int tokens = c.prompt_tokens - c.cached_tokens + c.decoded_tokens;
-    print_cost(difference(*simulated->card().options().model, *before, simulated->card().counters(),
-                          tokens, tokens));
+    print_cost(simulator::cost::difference(*simulated->card().options().model, *before,
+                                           simulated->card().counters(), tokens, tokens));
   }
 }
 

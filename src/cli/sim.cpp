@@ -8,7 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
-#include "simulator/firmware_images.h"
+#include "simulator/card/firmware_images.h"
 #include "support/error.h"
 #include "support/output_file.h"
 
@@ -41,7 +41,7 @@ void add_sim_firmware(CLI::App& sim) {
       "`--device sim` has them built in. No use on a real card: see `outboard pull firmware`.");
   command->callback([folder, moods, force] {
     std::filesystem::create_directories(*folder);
-    const auto images = simulator::firmware_images(simulator::Moods::parse(*moods));
+    const auto images = simulator::card::firmware_images(simulator::card::Moods::parse(*moods));
     if (!*force) {
       for (const auto& [name, bytes] : images)
         refuse_other_contents(std::filesystem::path(*folder) / name, bytes);
@@ -66,7 +66,7 @@ void add_sim_moods(CLI::App& sim) {
       "Example: outboard sim serve --tcp 127.0.0.1:6667 --mood doorbell.late,gl2.stale");
   command->callback([json] {
     nlohmann::ordered_json out;
-    for (const simulator::MoodInfo& info : simulator::mood_list()) {
+    for (const simulator::card::MoodInfo& info : simulator::card::mood_list()) {
       if (*json) {
         out.push_back({{"name", info.name},
                        {"behaviour", info.behaviour},

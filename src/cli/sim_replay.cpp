@@ -7,11 +7,11 @@
 #include "cli/options.h"
 #include "cli/sim.h"
 #include "devices/amd/driver/memory.h"
-#include "devices/amd/hw/discovery.h"
-#include "devices/amd/hw/interrupts.h"
 #include "formats/zip_archive.h"
+#include "hardware/amd/navi31/discovery.h"
+#include "hardware/amd/navi31/interrupts.h"
 #include "link/traffic.h"
-#include "simulator/replay.h"
+#include "simulator/card/replay.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
 
@@ -19,7 +19,7 @@ namespace outboard::cli {
 namespace {
 
 namespace layout = devices::amd::driver::layout;
-namespace hw = devices::amd::hw;
+namespace hw = hardware::amd::navi31;
 
 struct ReplayArguments {
   std::string file;
@@ -85,7 +85,7 @@ std::vector<std::byte> load_stream(const std::string& path) {
   return archive.read(*member);
 }
 
-std::string describe(const simulator::Difference& d) {
+std::string describe(const simulator::card::Difference& d) {
   std::string text =
       fmt::format("  {} {}: recorded {}, simulated {}", d.block, d.place, d.recorded, d.simulated);
   if (d.times > 1) text += fmt::format(" ({} times)", d.times);
@@ -94,7 +94,7 @@ std::string describe(const simulator::Difference& d) {
                             d.during);
 }
 
-void print_text(const simulator::ReplayOutcome& outcome, size_t most) {
+void print_text(const simulator::card::ReplayOutcome& outcome, size_t most) {
   std::string text = fmt::format("{} records, {} answers compared, {} differ\n", outcome.records,
                                  outcome.compared, outcome.differing);
   for (const auto& [block, count] : outcome.by_block)
@@ -113,7 +113,7 @@ void print_text(const simulator::ReplayOutcome& outcome, size_t most) {
   print(text);
 }
 
-void print_json(const simulator::ReplayOutcome& outcome, const simulator::Card& card) {
+void print_json(const simulator::card::ReplayOutcome& outcome, const simulator::card::Card& card) {
   nlohmann::ordered_json out = {{"records", outcome.records},
                                 {"compared", outcome.compared},
                                 {"differing", outcome.differing},
@@ -122,7 +122,7 @@ void print_json(const simulator::ReplayOutcome& outcome, const simulator::Card& 
                                 {"failures", outcome.failures},
                                 {"differences", nlohmann::ordered_json::array()},
                                 {"driver_errors", nlohmann::ordered_json::array()}};
-  for (const simulator::Difference& d : outcome.differences) {
+  for (const simulator::card::Difference& d : outcome.differences) {
     out["differences"].push_back({{"record", d.record + 1},
                                   {"milliseconds", static_cast<double>(d.microseconds) / 1e3},
                                   {"during", d.during},
@@ -132,8 +132,8 @@ void print_json(const simulator::ReplayOutcome& outcome, const simulator::Card& 
                                   {"simulated", d.simulated},
                                   {"times", d.times}});
   }
-  for (const simulator::CardEvent& event : card.events()) {
-    if (event.kind == simulator::CardEvent::Kind::kDriverError)
+  for (const simulator::card::CardEvent& event : card.events()) {
+    if (event.kind == simulator::card::CardEvent::Kind::kDriverError)
       out["driver_errors"].push_back(event.where + ": " + event.text);
   }
   print(out.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
@@ -143,15 +143,16 @@ void replay(const ReplayArguments& arguments) {
   try {
     const std::vector<std::byte> stream = load_stream(arguments.file);
     const std::vector<link::TrafficRecord> traffic = link::read_traffic(stream);
-    simulator::CardOptions options = simulator::card_like(traffic);
+    simulator::card::CardOptions options = simulator::card::card_like(traffic);
     if (!arguments.vram.empty()) options.vram_bytes = parse_bytes(arguments.vram);
     if (!arguments.bar.empty()) options.bar0_bytes = parse_bytes(arguments.bar);
     options.threads = static_cast<unsigned>(arguments.threads);
     if (!arguments.faults.empty())
-      options.faults = simulator::FaultPlan::parse(read_text(arguments.faults), arguments.faults);
-    simulator::Card card(options);
-    const simulator::ReplayOutcome outcome =
-        simulator::replay(card, traffic, {.name_vram = name_vram, .blank_vram = blank_vram});
+      options.faults =
+          simulator::card::FaultPlan::parse(read_text(arguments.faults), arguments.faults);
+    simulator::card::Card card(options);
+    const simulator::card::ReplayOutcome outcome =
+        simulator::card::replay(card, traffic, {.name_vram = name_vram, .blank_vram = blank_vram});
     if (arguments.json) {
       print_json(outcome, card);
     } else {

@@ -9,9 +9,10 @@
 #include "cli/recording.h"
 #include "cli/sim.h"
 #include "formats/quantize.h"
-#include "simulator/compute/code_object.h"
+#include "hardware/amd/code_object.h"
+#include "hardware/amd/rdna3/instruction.h"
 #include "simulator/compute/host_memory.h"
-#include "simulator/compute/instruction.h"
+#include "simulator/compute/launch.h"
 #include "support/aligned_buffer.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
@@ -142,10 +143,10 @@ Argument parse_argument(const std::string& text) {
 }
 
 // Values lie where the metadata says, or one behind the other in their own alignment.
-void place_arguments(const compute::Kernel& kernel, const std::vector<Argument>& arguments,
+void place_arguments(const hardware::amd::Kernel& kernel, const std::vector<Argument>& arguments,
                      std::span<std::byte> kernargs) {
-  std::vector<const compute::KernelArgument*> slots;
-  for (const compute::KernelArgument& slot : kernel.arguments) {
+  std::vector<const hardware::amd::KernelArgument*> slots;
+  for (const hardware::amd::KernelArgument& slot : kernel.arguments) {
     if (!slot.kind.starts_with("hidden_")) slots.push_back(&slot);
   }
   if (!kernel.arguments.empty() && slots.size() != arguments.size()) {
@@ -182,8 +183,9 @@ void write_file(const std::string& path, std::span<const std::byte> bytes) {
 
 void run(const RunOptions& options) {
   const MappedFile file(options.file);
-  const compute::CodeObject object = compute::CodeObject::parse(file.bytes(), options.file);
-  const compute::Kernel& kernel = object.kernel(options.kernel);
+  const hardware::amd::CodeObject object =
+      hardware::amd::CodeObject::parse(file.bytes(), options.file);
+  const hardware::amd::Kernel& kernel = object.kernel(options.kernel);
   compute::HostMemory memory;
   const AlignedBuffer image(object.image.size());
   std::copy(object.image.begin(), object.image.end(), image.data());
@@ -243,7 +245,8 @@ void run(const RunOptions& options) {
   }
 }
 
-void disassemble_range(const compute::CodeObject& object, const compute::Kernel& kernel) {
+void disassemble_range(const hardware::amd::CodeObject& object,
+                       const hardware::amd::Kernel& kernel) {
   uint64_t at = kernel.entry;
   const uint64_t end =
       kernel.code_bytes != 0 ? kernel.entry + kernel.code_bytes : object.image.size();
@@ -252,13 +255,14 @@ void disassemble_range(const compute::CodeObject& object, const compute::Kernel&
     std::array<uint32_t, 3> words{};
     const size_t left = std::min<uint64_t>((end - at) / 4, words.size());
     std::memcpy(words.data(), &object.image[at], left * 4);
-    compute::Instruction instruction;
-    const bool good = compute::decode(std::span(words).first(left), instruction);
+    hardware::amd::rdna3::Instruction instruction;
+    const bool good = hardware::amd::rdna3::decode(std::span(words).first(left), instruction);
     std::string hex;
     for (int w = 0; w < instruction.size / 4; ++w)
       hex += fmt::format(" {:08X}", words[static_cast<size_t>(w)]);
-    print(fmt::format("  {:06x}:{:27}  {}\n", at, hex,
-                      good ? compute::disassemble(instruction, at) : ".long (no instruction)"));
+    print(fmt::format(
+        "  {:06x}:{:27}  {}\n", at, hex,
+        good ? hardware::amd::rdna3::disassemble(instruction, at) : ".long (no instruction)"));
     at += instruction.size;
   }
 }
@@ -296,9 +300,10 @@ void add_sim_disasm(CLI::App& sim) {
   command->add_option("--kernel", options->kernel, "Only this one");
   command->callback([options] {
     const MappedFile file(options->file);
-    const compute::CodeObject object = compute::CodeObject::parse(file.bytes(), options->file);
+    const hardware::amd::CodeObject object =
+        hardware::amd::CodeObject::parse(file.bytes(), options->file);
     if (!options->kernel.empty()) return disassemble_range(object, object.kernel(options->kernel));
-    for (const compute::Kernel& kernel : object.kernels) disassemble_range(object, kernel);
+    for (const hardware::amd::Kernel& kernel : object.kernels) disassemble_range(object, kernel);
   });
 }
 

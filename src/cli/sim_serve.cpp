@@ -11,7 +11,7 @@
 #include "cli/recording.h"
 #include "cli/sim.h"
 #include "link/protocol.h"
-#include "simulator/card.h"
+#include "simulator/card/card.h"
 #include "simulator/server/server.h"
 #include "support/error.h"
 #include "support/output_file.h"
@@ -92,7 +92,7 @@ class StopOnSignal {
   }
   StopOnSignal(const StopOnSignal&) = delete;
   StopOnSignal& operator=(const StopOnSignal&) = delete;
-  void watch(simulator::Server& server) {
+  void watch(simulator::server::Server& server) {
     thread_ = std::thread([this, &server] {
       int number = 0;
       if (sigwait(&signals_, &number) == 0 && number != SIGUSR1) server.stop();
@@ -105,7 +105,7 @@ class StopOnSignal {
   std::thread thread_;
 };
 
-nlohmann::ordered_json counters_json(const simulator::CardCounters& c) {
+nlohmann::ordered_json counters_json(const simulator::card::CardCounters& c) {
   nlohmann::ordered_json mmio = nlohmann::ordered_json::object();
   for (int bar = 0; bar < 6; ++bar) {
     if (c.mmio_reads[bar] + c.mmio_writes[bar] == 0) continue;
@@ -136,7 +136,7 @@ nlohmann::ordered_json counters_json(const simulator::CardCounters& c) {
           {"compute", compute_json(k)}};
 }
 
-void report(const simulator::Card& card, const ServeOptions& options) {
+void report(const simulator::card::Card& card, const ServeOptions& options) {
   const auto events = card.events();
   const auto violations = card.violations();
   static constexpr const char* kKinds[] = {"driver error", "not simulated", "fault", "note"};
@@ -171,19 +171,20 @@ void serve(const ServeOptions& options) {
                 "For example: outboard sim serve --tcp 127.0.0.1:6667");
   }
   StopOnSignal signals;
-  simulator::CardOptions card_options(simulator::card_model(options.card));
+  simulator::card::CardOptions card_options(simulator::card::card_model(options.card));
   if (!options.bar.empty()) card_options.bar0_bytes = parse_bytes(options.bar);
   if (!options.vram.empty()) card_options.vram_bytes = parse_bytes(options.vram);
   card_options.seed = options.seed;
   card_options.threads = static_cast<unsigned>(options.threads);
   card_options.strict = options.strict == "on";
   if (!options.faults.empty()) {
-    card_options.faults = simulator::FaultPlan::parse(read_text(options.faults), options.faults);
+    card_options.faults =
+        simulator::card::FaultPlan::parse(read_text(options.faults), options.faults);
   }
-  card_options.moods = simulator::Moods::parse(options.moods);
-  if (!options.link.empty()) card_options.link = simulator::link_model(options.link);
+  card_options.moods = simulator::card::Moods::parse(options.moods);
+  if (!options.link.empty()) card_options.link = simulator::cost::link_model(options.link);
   std::unique_ptr<TraceFile> trace;
-  simulator::ServerOptions server_options;
+  simulator::server::ServerOptions server_options;
   if (!options.trace.empty()) {
     check_writable(options.trace, "--trace");
     trace = std::make_unique<TraceFile>(options.trace);
@@ -194,13 +195,13 @@ void serve(const ServeOptions& options) {
     if (trace) trace->flush();
     std::fprintf(stderr, "%s\n", text.c_str());
   };
-  server_options.dialect =
-      options.tcp.empty() ? simulator::Dialect::kTinyGpu : simulator::Dialect::kRemote;
+  server_options.dialect = options.tcp.empty() ? simulator::server::Dialect::kTinyGpu
+                                               : simulator::server::Dialect::kRemote;
   const link::HostPort address = link::parse_host_port(options.tcp, link::protocol::kRemotePort);
   link::Listener listener = options.tcp.empty() ? link::Listener::unix_socket(options.socket)
                                                 : link::Listener::tcp(address.host, address.port);
-  simulator::Card card(card_options);
-  simulator::Server server(card, std::move(listener), server_options);
+  simulator::card::Card card(card_options);
+  simulator::server::Server server(card, std::move(listener), server_options);
   signals.watch(server);
   const std::string host = address.host.empty() ? "127.0.0.1" : address.host;
   const std::string where =

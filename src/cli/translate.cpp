@@ -135,8 +135,8 @@ void translate(TranslateOptions options) {
   // Before the model is loaded: a wrong name is told of at once.
   if (!options.out.empty() && options.out != "-") check_writable(options.out, "--output");
   Input input(options);
-  const auto model = load(options.model);
-  engine::Translator translator(model, options.translator);
+  const LoadedModel loaded(options.model);
+  engine::Translator translator(loaded.model(), loaded.device(), options.translator);
   const InterruptGuard guard;
   Output output(options.out);
   Progress bar("translate", 0, "lines");
@@ -176,7 +176,7 @@ void translate(TranslateOptions options) {
     throw Error(fmt::format("translate: stopped after {} lines", lines),
                 fmt::format("{}; the rest of the input was not translated.", output.keep()));
   output.finish();
-  notice("[{}: {} lines, {:.1f} lines/s, {:.1f} tokens/s]\n", model->device().description(), lines,
+  notice("[{}: {} lines, {:.1f} lines/s, {:.1f} tokens/s]\n", loaded.device().description(), lines,
          per_second(static_cast<int>(lines), seconds),
          per_second(static_cast<int>(tokens), seconds));
 }

@@ -148,8 +148,7 @@ class Device {
   virtual ~Device() = default;
   virtual std::string description() const = 0;  // "CPU, 2 threads, avx512"
   // The model must be the one that the Program was built from; the device outlives what it returns.
-  // Throws Error when the device lacks
-  // something the Program needs, or memory.
+  // Throws Error when the device lacks something that the Program needs, or memory.
   virtual std::unique_ptr<Executable> compile(program::Program program,
                                               std::shared_ptr<const formats::Model> model,
                                               const CompileOptions& options) = 0;

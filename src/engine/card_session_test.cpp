@@ -2,11 +2,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "devices/amd/hw/gc.h"
-#include "devices/self_test.h"
-#include "devices/sim_device.h"
 #include "engine/engine.h"
-#include "models/tiny_model.h"
+#include "engine/tiny_files.h"
+#include "hardware/amd/navi31/gc.h"
+#include "machine/self_test.h"
+#include "machine/sim_device.h"
 #include "support/error.h"
 
 namespace outboard::engine {
@@ -14,32 +14,23 @@ namespace {
 
 class CardSessionTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    path_ = std::filesystem::temp_directory_path() / "outboard_card_session_test.gguf";
-    models::write_tiny_model(path_, "llama");
-    LoadOptions options;
-    options.device = "cpu";
-    cpu_ = Model::load(path_, options);
-  }
-  void TearDown() override { std::filesystem::remove(path_); }
-
   // Null faults: none.
-  void open_card(const char* faults, std::chrono::milliseconds patience) {
-    simulator::CardOptions card;
+  void open_card(const char* faults, std::chrono::milliseconds patience,
+                 std::function<void(devices::amd::AmdDevice&)> self_test = nullptr) {
+    simulator::card::CardOptions card;
     card.vram_bytes = card.bar0_bytes = uint64_t{1} << 30;
     card.strict = faults == nullptr;
-    if (faults != nullptr) card.faults = simulator::FaultPlan::parse(faults, "test");
+    if (faults != nullptr) card.faults = simulator::card::FaultPlan::parse(faults, "test");
     devices::amd::AmdOptions options;
     options.patience = patience;
+    options.self_test = std::move(self_test);
     options.boot.wait = std::chrono::duration_cast<std::chrono::milliseconds>(patience);
-    auto device = std::make_unique<devices::SimDevice>(card, options);
-    simulated_ = device.get();
-    card_ = Model::load(path_, std::move(device));
+    card_ = std::make_unique<machine::SimDevice>(card, options);
   }
 
   Request request(const std::string& prompt, int n) const {
     Request r;
-    r.prompt = cpu_->tokenizer().encode(prompt, true, false);
+    r.prompt = model_->tokenizer().encode(prompt, true, false);
     r.max_tokens = n;
     r.temperature = 0;
     r.ignore_end_of_text = true;
@@ -52,14 +43,14 @@ class CardSessionTest : public ::testing::Test {
     o.max_step_tokens = 48;
     return o;
   }
-  static std::vector<int32_t> answer(const std::shared_ptr<Model>& model, Request r) {
-    Session session(model, options(1));
+  std::vector<int32_t> answer(devices::Device& device, Request r) {
+    Session session(model_, device, options(1));
     return session.generate(std::move(r)).tokens;
   }
 
-  std::filesystem::path path_;
-  std::shared_ptr<Model> cpu_, card_;
-  devices::SimDevice* simulated_ = nullptr;
+  std::shared_ptr<const Model> model_ = Model::load(TinyFile("llama").path());
+  std::unique_ptr<devices::Device> cpu_ = devices::open_cpu(0);
+  std::unique_ptr<machine::SimDevice> card_;
 };
 
 constexpr std::chrono::hours kNoHurry(1);
@@ -67,7 +58,7 @@ constexpr std::chrono::hours kNoHurry(1);
 TEST_F(CardSessionTest, AnswersLikeTheCpu) {
   open_card(nullptr, kNoHurry);
   const Request greedy = request("the thing in the inn", 41);
-  EXPECT_EQ(answer(card_, greedy), answer(cpu_, greedy));
+  EXPECT_EQ(answer(*card_, greedy), answer(*cpu_, greedy));
   // Penalty and draws too, though tokens are queued before they are known.
   Request drawn = request("an inn on the rain", 41);
   drawn.temperature = 0.7F;
@@ -78,19 +69,19 @@ TEST_F(CardSessionTest, AnswersLikeTheCpu) {
   drawn.seed = 11;
   // Logits agree to three digits or so: a draw may fall the other way now and then, and all that
   // follows with it. Most of an answer stands for the whole.
-  const std::vector<int32_t> want = answer(cpu_, drawn), got = answer(card_, drawn);
+  const std::vector<int32_t> want = answer(*cpu_, drawn), got = answer(*card_, drawn);
   const auto differs = std::ranges::mismatch(want, got).in1 - want.begin();
   EXPECT_GE(differs, 20);
-  EXPECT_THAT(simulated_->shut_down(), ::testing::IsEmpty());
+  EXPECT_THAT(card_->shut_down(), ::testing::IsEmpty());
 }
 
 TEST_F(CardSessionTest, EightTokensCostOneMessage) {
   open_card(nullptr, kNoHurry);
-  Session session(card_, options(1));
+  Session session(model_, *card_, options(1));
   session.generate(request("the", 9));  // streams are recorded
-  const auto before = simulated_->card().counters();
+  const auto before = card_->card().counters();
   const Completion c = session.generate(request("in", 33));
-  const auto after = simulated_->card().counters();
+  const auto after = card_->card().counters();
   EXPECT_EQ(c.tokens.size(), 33U);
   // Two prompt tokens, then 32 more in eights.
   EXPECT_EQ(after.doorbells - before.doorbells, 5U);
@@ -102,13 +93,13 @@ TEST_F(CardSessionTest, EightTokensCostOneMessage) {
 
 TEST_F(CardSessionTest, ManySequencesAtOnce) {
   open_card(nullptr, kNoHurry);
-  Session together(card_, options(4));
+  Session together(model_, *card_, options(4));
   std::vector<SequenceId> ids;
   std::vector<std::vector<int32_t>> want;
   for (const char* prompt :
        {"the thing", "in", "an inn on the rain in the", "er", "on the other"}) {
     const Request r = request(prompt, 12 + static_cast<int>(ids.size()));
-    want.push_back(answer(cpu_, r));
+    want.push_back(answer(*cpu_, r));
     ids.push_back(together.add(r));
   }
   while (together.step()) {
@@ -124,10 +115,10 @@ TEST_F(CardSessionTest, StopsAtTheEnd) {
   open_card(nullptr, kNoHurry);
   // What the model says third becomes a stop string: the steps queued behind are for nothing.
   const Request plain = request("the thing in the inn", 30);
-  const std::vector<int32_t> tokens = answer(cpu_, plain);
+  const std::vector<int32_t> tokens = answer(*cpu_, plain);
   Request stopped = plain;
-  stopped.stop = {cpu_->tokenizer().piece(tokens[2])};
-  Session on_card(card_, options(1)), on_cpu(cpu_, options(1));
+  stopped.stop = {model_->tokenizer().piece(tokens[2])};
+  Session on_card(model_, *card_, options(1)), on_cpu(model_, *cpu_, options(1));
   const Completion want = on_cpu.generate(stopped), got = on_card.generate(stopped);
   EXPECT_EQ(got.text, want.text);
   EXPECT_EQ(got.finish, want.finish);
@@ -135,20 +126,41 @@ TEST_F(CardSessionTest, StopsAtTheEnd) {
   EXPECT_EQ(on_card.generate(plain).tokens, tokens);
 }
 
-// The compute queue stops in the middle of an answer: one reset, and the answer goes on.
+// The compute queue stops in the middle of an answer: one reset, and the answer goes on, but not
+// from a card that is not tested, or fails its test.
 TEST_F(CardSessionTest, GoesOnAfterAHang) {
+  int tests = 0;
   open_card(R"([{"what": "mec.queue-hang", "skip": 2500, "count": 1}])",
-            std::chrono::milliseconds(1000));
+            std::chrono::milliseconds(1000), [&](devices::amd::AmdDevice& device) {
+              machine::test_products(device);
+              ++tests;
+            });
+  EXPECT_EQ(tests, 1);
   const Request r = request("the thing in the inn", 60);
-  const uint64_t resets = simulated_->card().counters().resets;
-  EXPECT_EQ(answer(card_, r), answer(cpu_, r));
-  EXPECT_GT(simulated_->amd().generation(), 0);
-  EXPECT_GE(simulated_->card().counters().resets, resets);
+  const uint64_t resets = card_->card().counters().resets;
+  EXPECT_EQ(answer(*card_, r), answer(*cpu_, r));
+  EXPECT_GT(card_->amd().generation(), 0);
+  EXPECT_GE(card_->card().counters().resets, resets);
+  EXPECT_EQ(tests, 2);
+}
+
+TEST_F(CardSessionTest, NothingIsAnsweredByACardThatFailsItsTest) {
+  int tests = 0;
+  open_card(R"([{"what": "mec.queue-hang", "skip": 2500, "count": 1}])",
+            std::chrono::milliseconds(1000), [&](devices::amd::AmdDevice&) {
+              if (++tests > 1) throw Error("wrong numbers");
+            });
+  try {
+    answer(*card_, request("the thing in the inn", 60));
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.message(), "wrong numbers");
+  }
 }
 
 TEST_F(CardSessionTest, GivesUpOnACardThatFailsAgain) {
   open_card(R"([{"what": "mec.queue-hang", "skip": 2500}])", std::chrono::milliseconds(500));
-  EXPECT_THROW(answer(card_, request("the thing in the inn", 60)), Error);
+  EXPECT_THROW(answer(*card_, request("the thing in the inn", 60)), Error);
 }
 
 // A copy engine that polls its write pointer besides hearing doorbells: a late one would move it
@@ -157,22 +169,22 @@ TEST_F(CardSessionTest, GivesUpOnACardThatFailsAgain) {
 TEST(SelfTest, ACopyEngineThatPollsIsNotBelieved) {
   for (const char* faults : {"[]", R"([{"what": "doorbell.late"}])",
                              R"([{"what": "doorbell.late", "milliseconds": 250}])"}) {
-    simulator::CardOptions card;
+    simulator::card::CardOptions card;
     card.vram_bytes = card.bar0_bytes = uint64_t{1} << 30;
     card.strict = false;
-    card.faults = simulator::FaultPlan::parse(faults, "test");
+    card.faults = simulator::card::FaultPlan::parse(faults, "test");
     devices::amd::AmdOptions options;
     options.patience = std::chrono::seconds(5);
-    devices::SimDevice device(card, options);
+    machine::SimDevice device(card, options);
     device.amd().card().test_doorbells();
-    using Control = devices::amd::hw::gc::SDMA0_QUEUE0_RB_CNTL;
+    using Control = hardware::amd::navi31::gc::SDMA0_QUEUE0_RB_CNTL;
     uint32_t control = 0;
     device.card().bar_read(5, Control::kAddress * 4,
                            std::as_writable_bytes(std::span(&control, 1)));
     control = Control::F32_WPTR_POLL_ENABLE.put(control, 1);
     device.card().bar_write(5, Control::kAddress * 4, std::as_bytes(std::span(&control, 1)));
     try {
-      devices::self_test(device.amd());
+      machine::self_test(device.amd());
       FAIL() << faults;
     } catch (const Error& e) {
       EXPECT_THAT(e.message(), ::testing::HasSubstr("no doorbell had told of")) << faults;

@@ -2,9 +2,11 @@
 //
 //   #include <iostream>
 //   #include "engine/engine.h"
+//   #include "machine/open.h"
 //   int main() {
 //     auto model = outboard::engine::Model::load("smollm2.gguf");
-//     outboard::engine::Session session(model);
+//     auto opened = outboard::machine::open_device("auto");
+//     outboard::engine::Session session(model, *opened.device);
 //     outboard::engine::Request request;
 //     request.prompt = model->chat_tokens({{"user", "Why is the sky blue?"}});
 //     request.on_text = [](std::string_view text) { std::cout << text << std::flush; };
@@ -19,6 +21,7 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -26,7 +29,6 @@
 #include <vector>
 
 #include "devices/device.h"
-#include "devices/open.h"
 #include "formats/model_file.h"
 #include "program/program.h"
 #include "text/chat_template.h"
@@ -36,11 +38,10 @@
 namespace outboard::engine {
 
 struct LoadOptions {
-  std::string device = "auto";  // a name of devices::open_device()
-  devices::OpenOptions open;
   // Go on with a model that asks for what Outboard does not know, instead of an Error that names
-  // it; open.on_notice is told what is left out.
+  // it; on_notice is told what is left out.
   bool ignore_unknown = false;
+  std::function<void(std::string_view)> on_notice;  // something that the person may want to know
 };
 
 // Keys of the tokenizer and of sampling that ask for what is not here, appended to `unknown`.
@@ -52,15 +53,14 @@ void add_unheard(const formats::Metadata& metadata, std::vector<std::string>& un
 void judge_unknown(const formats::Model& model, std::span<const std::string> unknown, bool ignore,
                    const std::function<void(std::string_view)>& tell);
 
-// A model file with its Program, tokenizer and chat template, and the device it runs on. Many
-// sessions may share one, but only one at a time may run (they share the device's threads).
+// A model file with its Program, tokenizer and chat template. It knows no device: many sessions may
+// share one, on several devices. Safe to use from many threads.
 class Model {
  public:
-  static std::shared_ptr<Model> load(const std::filesystem::path& path,
-                                     const LoadOptions& options = {});
-  // On a device that is open already.
-  static std::shared_ptr<Model> load(const std::filesystem::path& path,
-                                     std::unique_ptr<devices::Device> device);
+  // Throws Error where the file is wrong, or asks for what is not known, unless that may be
+  // ignored.
+  static std::shared_ptr<const Model> load(const std::filesystem::path& path,
+                                           const LoadOptions& options = {});
 
   const formats::Model& file() const { return *file_; }
   std::shared_ptr<const formats::Model> shared_file() const { return file_; }
@@ -70,7 +70,6 @@ class Model {
   // Of a translation model (see engine/translator.h); throws Error for a language model.
   const text::MarianTokenizer& translation_tokenizer() const;
   bool translates() const { return marian_tokenizer_ != nullptr; }
-  devices::Device& device() { return *device_; }
 
   // A conversation as the model's own chat template writes it, tokenized. Only the template's own
   // text becomes control tokens; what messages, tools and variables spell stays text, unless
@@ -81,15 +80,15 @@ class Model {
 
  private:
   Model() = default;
-  // Throws Error where the model asks for what is not known, unless that may be ignored.
-  static std::shared_ptr<Model> read(const std::filesystem::path& path, const LoadOptions& options);
+  const text::ChatTemplate& chat_template() const;
 
   std::shared_ptr<const formats::Model> file_;
   program::Program program_;
   std::unique_ptr<text::Tokenizer> tokenizer_;  // one of the two
   std::unique_ptr<text::MarianTokenizer> marian_tokenizer_;
+  // Parsed when it is first asked for: a broken one harms nobody who has no conversations.
+  mutable std::mutex chat_template_mutex_;
   mutable std::optional<text::ChatTemplate> chat_template_;
-  std::unique_ptr<devices::Device> device_;
 };
 
 enum class Finish : uint8_t {
@@ -159,7 +158,9 @@ using SequenceId = uint64_t;
 // is needed, so the next turn of a conversation computes only what is new. One thread at a time.
 class Session {
  public:
-  explicit Session(std::shared_ptr<Model> model, const SessionOptions& options = {});
+  // The device is borrowed: it outlives the session, and others may use it between their steps.
+  Session(std::shared_ptr<const Model> model, devices::Device& device,
+          const SessionOptions& options = {});
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;

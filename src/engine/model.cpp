@@ -17,7 +17,8 @@ void judge_unknown(const formats::Model& model, std::span<const std::string> unk
   for (const std::string& note : model.notes) tell(note);
 }
 
-std::shared_ptr<Model> Model::read(const std::filesystem::path& path, const LoadOptions& options) {
+std::shared_ptr<const Model> Model::load(const std::filesystem::path& path,
+                                         const LoadOptions& options) {
   std::shared_ptr<Model> model(
       new Model);  // NOLINT(cppcoreguidelines-owning-memory): private constructor
   model->file_ = std::make_shared<formats::Model>(formats::open_model(path));
@@ -41,9 +42,9 @@ std::shared_ptr<Model> Model::read(const std::filesystem::path& path, const Load
   if (tokens > static_cast<size_t>(model->program_.vocabulary))
     fail("{}: the tokenizer has {} tokens, but the model's output only {}", path.string(), tokens,
          model->program_.vocabulary);
-  judge_unknown(*model->file_, unknown, options.ignore_unknown, options.open.on_notice);
-  if (options.open.on_notice && !model->translates())
-    for (const std::string& note : model->tokenizer_->notes()) options.open.on_notice(note);
+  judge_unknown(*model->file_, unknown, options.ignore_unknown, options.on_notice);
+  if (options.on_notice && !model->translates())
+    for (const std::string& note : model->tokenizer_->notes()) options.on_notice(note);
   return model;
 }
 
@@ -62,27 +63,19 @@ const text::MarianTokenizer& Model::translation_tokenizer() const {
   return *marian_tokenizer_;
 }
 
-std::shared_ptr<Model> Model::load(const std::filesystem::path& path, const LoadOptions& options) {
-  std::shared_ptr<Model> model = read(path, options);
-  // Last, so that a wrong file is told of before a card is booted for it.
-  model->device_ = devices::open_device(options.device, options.open);
-  return model;
-}
-
-std::shared_ptr<Model> Model::load(const std::filesystem::path& path,
-                                   std::unique_ptr<devices::Device> device) {
-  std::shared_ptr<Model> model = read(path, {});
-  model->device_ = std::move(device);
-  return model;
+const text::ChatTemplate& Model::chat_template() const {
+  const std::lock_guard lock(chat_template_mutex_);
+  if (!chat_template_)
+    chat_template_ = text::ChatTemplate::from_metadata(file_->metadata, *tokenizer_);
+  return *chat_template_;
 }
 
 std::vector<int32_t> Model::chat_tokens(const std::vector<text::Message>& messages,
                                         const text::ChatOptions& options) const {
   try {
-    if (!chat_template_)
-      chat_template_ = text::ChatTemplate::from_metadata(file_->metadata, *tokenizer_);
-    const text::TracedText prompt = chat_template_->render(messages, options);
-    return tokenizer_->encode(prompt, !chat_template_->starts_with_bos(prompt.bytes()));
+    const text::ChatTemplate& made = chat_template();
+    const text::TracedText prompt = made.render(messages, options);
+    return tokenizer_->encode(prompt, !made.starts_with_bos(prompt.bytes()));
   } catch (Error& e) {
     e.add_context(file_->path.string());
     throw;

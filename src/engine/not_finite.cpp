@@ -135,8 +135,8 @@ Error explain(const Model& model, std::string message, const Found& found) {
 
 }  // namespace
 
-NotFinite not_finite(Model& model, std::span<const Broken> sequences) {
-  const std::string device = model.device().description();
+NotFinite not_finite(const Model& model, const std::string& device,
+                     std::span<const Broken> sequences) {
   const auto what = [&](const Broken& broken) {
     const size_t count = broken.tokens.size();
     return fmt::format("{}: on {} the logits behind {} token{} are NaN or infinite",

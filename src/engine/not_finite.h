@@ -25,7 +25,8 @@ struct NotFinite {
 // go wrong there too. (On a card one sequence's NaN may spread to others in the same step: what a
 // token does not see is multiplied by zero.) The error names the first value that is not finite
 // and, if that is why, the weight; or it says that the device computed wrongly, where the CPU finds
-// nothing. REQUIRES: at least one.
-NotFinite not_finite(Model& model, std::span<const Broken> sequences);
+// nothing. device: the description of the one that computed them. REQUIRES: at least one.
+NotFinite not_finite(const Model& model, const std::string& device,
+                     std::span<const Broken> sequences);
 
 }  // namespace outboard::engine

@@ -10,10 +10,11 @@
 #include <cstring>
 #include <limits>
 
-#include "devices/sim_device.h"
 #include "engine/perplexity.h"
+#include "engine/tiny_files.h"
 #include "engine/translator.h"
 #include "formats/gguf_writer.h"
+#include "machine/sim_device.h"
 #include "models/tiny_model.h"
 
 namespace outboard::engine {
@@ -49,17 +50,11 @@ class NotFiniteTest : public ::testing::TestWithParam<Damage> {
     writer.finish();
   }
 
-  std::shared_ptr<Model> load(bool card) const {
-    if (!card) {
-      LoadOptions options;
-      options.device = "cpu";
-      options.open.threads = 2;
-      return Model::load(path_, options);
-    }
-    simulator::CardOptions simulated;
+  static std::unique_ptr<devices::Device> open(bool card) {
+    if (!card) return devices::open_cpu(2);
+    simulator::card::CardOptions simulated;
     simulated.vram_bytes = simulated.bar0_bytes = uint64_t{1} << 30;
-    return Model::load(path_,
-                       std::make_unique<devices::SimDevice>(simulated, devices::amd::AmdOptions{}));
+    return std::make_unique<machine::SimDevice>(simulated, devices::amd::AmdOptions{});
   }
 
   static Request request(const Model& model, const std::string& prompt, float temperature = 0) {
@@ -82,33 +77,33 @@ class NotFiniteTest : public ::testing::TestWithParam<Damage> {
     return Error("no error");
   }
 
-  std::filesystem::path path_ =
-      std::filesystem::temp_directory_path() / fmt::format("outboard_not_finite_{}.gguf", ::getpid());
+  std::filesystem::path path_ = temporary_model_path();
 };
 
 TEST_P(NotFiniteTest, IsAnErrorThatNamesThePlace) {
   const Damage& damage = GetParam();
   write(damage);
   for (const bool card : {false, true}) {
-    const std::shared_ptr<Model> model = load(card);
+    const auto model = Model::load(path_);
+    const auto device = open(card);
     const auto expect = [&](const Error& e) {
       EXPECT_THAT(e.message(), HasSubstr(path_.string()));
-      EXPECT_THAT(e.message(), HasSubstr(model->device().description()));
+      EXPECT_THAT(e.message(), HasSubstr(device->description()));
       for (const char* part : damage.says)
         EXPECT_THAT(e.message() + " " + e.hint(), HasSubstr(part));
     };
     if (model->translates()) {
-      Translator translator(model, {});
+      Translator translator(model, *device, {});
       expect(error_of([&] { translator.translate("the small house"); }));
       continue;
     }
     SessionOptions options;
     options.context = 128;
     for (const float temperature : {0.0F, 1.0F}) {
-      Session session(model, options);
+      Session session(model, *device, options);
       expect(error_of([&] { session.generate(request(*model, "the rain", temperature)); }));
     }
-    Session session(model, options);
+    Session session(model, *device, options);
     const auto tokens = model->tokenizer().encode(std::string(300, 'a'), false, false);
     expect(error_of([&] { perplexity(session, *model, tokens, [](size_t, size_t) {}); }));
   }
@@ -162,17 +157,18 @@ const Damage kLetter{"llama", "token_embd.weight", size_t{'z'} * 64 + 5, kNan, {
 TEST_F(NotFiniteTest, OthersGoOn) {
   write(kLetter);
   for (const bool card : {false, true}) {
-    const std::shared_ptr<Model> model = load(card);
+    const auto model = Model::load(path_);
+    const auto device = open(card);
     SessionOptions options;
     options.context = 128;
     options.max_sequences = 2;
     Completion alone;
     {
-      Session session(model, options);
+      Session session(model, *device, options);
       alone = session.generate(request(*model, "the rain"));
     }
     ASSERT_EQ(alone.tokens.size(), 20u);
-    Session session(model, options);
+    Session session(model, *device, options);
     const SequenceId other = session.add(request(*model, "the rain"));
     const SequenceId broken = session.add(request(*model, "ooze"));
     const Error e = error_of([&] {
@@ -198,8 +194,9 @@ TEST_F(NotFiniteTest, AnAnswerEndsWhereItBreaks) {
   Completion whole;
   Request asked;
   {
-    const std::shared_ptr<Model> model = load(false);
-    Session session(model, {});
+    const auto model = Model::load(path_);
+    const auto device = open(false);
+    Session session(model, *device, {});
     asked = request(*model, "the rain");
     whole = session.generate(asked);
   }
@@ -215,8 +212,9 @@ TEST_F(NotFiniteTest, AnAnswerEndsWhereItBreaks) {
   ASSERT_LT(at, 12u);
   write({"llama", "token_embd.weight", static_cast<size_t>(whole.tokens[at]) * 64, kNan, {}});
   for (const bool card : {false, true}) {
-    const std::shared_ptr<Model> model = load(card);
-    Session session(model, {});
+    const auto model = Model::load(path_);
+    const auto device = open(card);
+    Session session(model, *device, {});
     std::string text;
     Request r = asked;
     r.on_text = [&](std::string_view more) { text += more; };
@@ -236,8 +234,11 @@ TEST_F(NotFiniteTest, AnAnswerEndsWhereItBreaks) {
 TEST_F(NotFiniteTest, ADeviceThatComputedWronglyIsNamed) {
   write({"llama", "", 0, 0, {}});
   for (const bool card : {false, true}) {
-    const std::shared_ptr<Model> model = load(card);
-    const Error e = not_finite(*model, std::vector<Broken>{{std::vector<int32_t>(600, 66)}}).error;
+    const auto model = Model::load(path_);
+    const auto device = open(card);
+    const Error e = not_finite(*model, device->description(),
+                               std::vector<Broken>{{std::vector<int32_t>(600, 66)}})
+                        .error;
     EXPECT_THAT(e.message(), HasSubstr("600 tokens"));
     EXPECT_THAT(e.message(), HasSubstr(card ? "computed wrongly" : "once more, they are finite"));
     EXPECT_THAT(e.hint(), HasSubstr(card ? "outboard doctor" : "test its memory"));
@@ -247,10 +248,11 @@ TEST_F(NotFiniteTest, ADeviceThatComputedWronglyIsNamed) {
 // Logits so far apart that the text is next to impossible.
 TEST_F(NotFiniteTest, InfinitePerplexityIsAnError) {
   write({"llama", "output_norm.weight", 5, 1e7F, {}});
-  const std::shared_ptr<Model> model = load(false);
+  const auto model = Model::load(path_);
+  const auto device = open(false);
   SessionOptions options;
   options.context = 64;
-  Session session(model, options);
+  Session session(model, *device, options);
   const auto tokens = model->tokenizer().encode(std::string(150, 'a'), false, false);
   const Error e = error_of([&] { perplexity(session, *model, tokens, [](size_t, size_t) {}); });
   EXPECT_THAT(e.message(), HasSubstr("the perplexity is e^"));

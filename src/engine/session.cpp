@@ -93,8 +93,9 @@ std::string_view name_of(Finish finish) {
 }
 
 struct Session::State {
-  State(std::shared_ptr<Model> m, const SessionOptions& o)
+  State(std::shared_ptr<const Model> m, devices::Device& d, const SessionOptions& o)
       : model(std::move(m)),
+        device(d),
         options(complete(o, model->program())),
         pool(pages_for(options), kPageTokens, options.prefix_cache) {
     const text::Tokenizer& tokenizer = model->tokenizer();  // says so where there is none
@@ -103,7 +104,7 @@ struct Session::State {
     compile.max_rows = options.max_rows;
     compile.pages = pages_for(options);
     compile.page_tokens = kPageTokens;
-    executable = model->device().compile(model->program(), model->shared_file(), compile);
+    executable = device.compile(model->program(), model->shared_file(), compile);
     runs.reserve(static_cast<size_t>(options.max_sequences));
     in_step.reserve(static_cast<size_t>(options.max_sequences));
     if (executable->lookahead() == 1) return;  // nothing is queued that could be left out
@@ -126,7 +127,8 @@ struct Session::State {
   void take_token(Sequence& sequence, int32_t token);
   void finish(Sequence& sequence, Finish reason);
 
-  std::shared_ptr<Model> model;
+  std::shared_ptr<const Model> model;
+  devices::Device& device;
   SessionOptions options;
   std::unique_ptr<devices::Executable> executable;
   PagePool pool;
@@ -149,8 +151,9 @@ struct Session::State {
   int failures = 0;  // of the device, since the last step that went well
 };
 
-Session::Session(std::shared_ptr<Model> model, const SessionOptions& options)
-    : state_(std::make_unique<State>(std::move(model), options)) {}
+Session::Session(std::shared_ptr<const Model> model, devices::Device& device,
+                 const SessionOptions& options)
+    : state_(std::make_unique<State>(std::move(model), device, options)) {}
 
 Session::~Session() = default;
 
@@ -293,7 +296,7 @@ void Session::State::throw_broken() {
       broken.push_back(sequence.get());
     }
   if (broken.empty()) return;
-  const NotFinite found = not_finite(*model, tried);
+  const NotFinite found = not_finite(*model, device.description(), tried);
   pool.end(broken[found.which]->lease);
   std::erase_if(active, [&](const auto& s) { return s.get() == broken[found.which]; });
   start_again();
@@ -353,7 +356,7 @@ void Session::evaluate(std::span<const int32_t> tokens,
         s.pool.end(lease);
         const auto until = tokens.first(first + i + 1);
         const std::array<Broken, 1> broken{Broken{{until.begin(), until.end()}}};
-        throw not_finite(*s.model, broken).error;
+        throw not_finite(*s.model, s.device.description(), broken).error;
       }
     rows(first, result.logits);
   }

@@ -5,7 +5,8 @@
 
 #include "engine/engine.h"
 #include "engine/perplexity.h"
-#include "models/tiny_model.h"
+#include "engine/tiny_files.h"
+#include "machine/open.h"
 #include "support/error.h"
 
 namespace outboard::engine {
@@ -16,16 +17,12 @@ using ::testing::HasSubstr;
 class SessionTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    path_ = std::filesystem::temp_directory_path() / "outboard_session_test.gguf";
-    models::write_tiny_model(path_, "llama");
-    LoadOptions options;
-    options.device = "cpu";
-    options.open.threads = 2;
-    model_ = Model::load(path_, options);
+    model_ = Model::load(TinyFile("llama").path());
+    device_ = devices::open_cpu(2);
   }
   static void TearDownTestSuite() {
     model_.reset();
-    std::filesystem::remove(path_);
+    device_.reset();
   }
 
   static Request request(const std::string& prompt, int n = 20) {
@@ -44,12 +41,12 @@ class SessionTest : public ::testing::Test {
     return o;
   }
 
-  inline static std::filesystem::path path_;
-  inline static std::shared_ptr<Model> model_;
+  inline static std::shared_ptr<const Model> model_;
+  inline static std::unique_ptr<devices::Device> device_;
 };
 
 TEST_F(SessionTest, GreedyAnswersRepeat) {
-  Session session(model_, options(256, 1));
+  Session session(model_, *device_, options(256, 1));
   const Completion first = session.generate(request("the thing in the inn"));
   const Completion second = session.generate(request("the thing in the inn"));
   EXPECT_EQ(first.tokens.size(), 20u);
@@ -71,10 +68,10 @@ TEST_F(SessionTest, ABatchGivesEachTheTextItGetsAlone) {
   }
   std::vector<std::vector<int32_t>> alone;
   for (const Request& r : requests) {
-    Session session(model_, options(256, 1));
+    Session session(model_, *device_, options(256, 1));
     alone.push_back(session.generate(r).tokens);
   }
-  Session session(model_, options(256, 3));
+  Session session(model_, *device_, options(256, 3));
   std::vector<SequenceId> ids;
   for (const Request& r : requests) ids.push_back(session.add(r));
   while (session.step()) {
@@ -88,7 +85,7 @@ TEST_F(SessionTest, ABatchGivesEachTheTextItGetsAlone) {
 }
 
 TEST_F(SessionTest, AConversationComputesOnlyWhatIsNew) {
-  Session session(model_, options(256, 1));
+  Session session(model_, *device_, options(256, 1));
   Request first = request("a question that takes more than one page of thirty-two tokens to ask");
   const Completion answer = session.generate(first);
   Request next = first;
@@ -100,12 +97,12 @@ TEST_F(SessionTest, AConversationComputesOnlyWhatIsNew) {
   EXPECT_EQ(static_cast<size_t>(warm.cached_tokens), known);
   SessionOptions cold_options = options(256, 1);
   cold_options.prefix_cache = false;
-  Session cold(model_, cold_options);
+  Session cold(model_, *device_, cold_options);
   EXPECT_EQ(warm.tokens, cold.generate(next).tokens);
 }
 
 TEST_F(SessionTest, SeedsDecideTheText) {
-  Session session(model_, options(256, 1));
+  Session session(model_, *device_, options(256, 1));
   Request r = request("in the", 30);
   r.temperature = 1.5F;
   r.seed = 5;
@@ -120,7 +117,7 @@ TEST_F(SessionTest, SeedsDecideTheText) {
 }
 
 TEST_F(SessionTest, StopStringsEndTheText) {
-  Session session(model_, options(256, 1));
+  Session session(model_, *device_, options(256, 1));
   Request r = request("the");
   const std::string whole = session.generate(r).text;
   ASSERT_GT(whole.size(), 6u);
@@ -135,7 +132,7 @@ TEST_F(SessionTest, StopStringsEndTheText) {
 }
 
 TEST_F(SessionTest, AFullContextEndsTheAnswer) {
-  Session session(model_, options(40, 1));
+  Session session(model_, *device_, options(40, 1));
   Request r = request("0123456789", -1);
   const Completion c = session.generate(r);
   EXPECT_EQ(c.finish, Finish::kContextFull);
@@ -143,7 +140,7 @@ TEST_F(SessionTest, AFullContextEndsTheAnswer) {
 }
 
 TEST_F(SessionTest, PromptsThatDoNotFitAreRefusedWithNumbers) {
-  Session session(model_, options(8, 1));
+  Session session(model_, *device_, options(8, 1));
   try {
     session.generate(request("more than eight bytes"));
     FAIL();
@@ -152,11 +149,11 @@ TEST_F(SessionTest, PromptsThatDoNotFitAreRefusedWithNumbers) {
     EXPECT_THAT(e.hint(), HasSubstr("--ctx"));
   }
   EXPECT_THROW(session.generate(Request{}), Error);
-  EXPECT_THROW(Session(model_, options(513, 1)), Error);
+  EXPECT_THROW(Session(model_, *device_, options(513, 1)), Error);
 }
 
 TEST_F(SessionTest, CancelKeepsTheTextSoFar) {
-  Session session(model_, options(256, 1));
+  Session session(model_, *device_, options(256, 1));
   std::atomic<bool> cancel{false};
   Request r = request("the", 100);
   r.cancel = &cancel;
@@ -172,7 +169,7 @@ TEST_F(SessionTest, CancelKeepsTheTextSoFar) {
 }
 
 TEST_F(SessionTest, ZeroTokensComputeThePromptOnly) {
-  Session session(model_, options(64, 1));
+  Session session(model_, *device_, options(64, 1));
   const Completion c = session.generate(request("the", 0));
   EXPECT_TRUE(c.tokens.empty());
   EXPECT_EQ(c.finish, Finish::kLength);
@@ -181,7 +178,7 @@ TEST_F(SessionTest, ZeroTokensComputeThePromptOnly) {
 TEST_F(SessionTest, EvaluateGivesEveryRow) {
   SessionOptions o = options(100, 1);
   o.max_rows = 16;
-  Session session(model_, o);
+  Session session(model_, *device_, o);
   const auto tokens = model_->tokenizer().encode(std::string(70, 'x'), false, false);
   size_t next = 0;
   session.evaluate(tokens, [&](size_t first, std::span<const float> logits) {
@@ -192,7 +189,7 @@ TEST_F(SessionTest, EvaluateGivesEveryRow) {
 }
 
 TEST_F(SessionTest, PerplexityOfAnyTextIsAboveOne) {
-  Session session(model_, options(16, 1));
+  Session session(model_, *device_, options(16, 1));
   const auto tokens =
       model_->tokenizer().encode(std::string(64, 'a') + std::string(64, 'b'), false, false);
   size_t chunks = 0;
@@ -215,9 +212,7 @@ TEST_F(SessionTest, ChatNeedsATemplate) {
   }
 }
 
-TEST_F(SessionTest, UnknownDevicesAreRefused) {
-  EXPECT_THROW(Model::load(path_, {"tpu", {}}), Error);
-}
+TEST(OpenDevice, UnknownDevicesAreRefused) { EXPECT_THROW(machine::open_device("tpu"), Error); }
 
 }  // namespace
 }  // namespace outboard::engine

@@ -89,8 +89,9 @@ BeamOptions complete(const TranslatorOptions& options, const Model& model) {
 }  // namespace
 
 struct Translator::State {
-  State(std::shared_ptr<Model> m, const TranslatorOptions& o)
+  State(std::shared_ptr<const Model> m, devices::Device& d, const TranslatorOptions& o)
       : model(std::move(m)),
+        device(d),
         tokenizer(model->translation_tokenizer()),
         options(o),
         beam_options(complete(o, *model)),
@@ -106,7 +107,7 @@ struct Translator::State {
     compile.max_rows = options.batch * beam_options.beams;
     compile.pages = page_count();
     compile.page_tokens = kPageTokens;
-    executable = model->device().compile(model->program(), model->shared_file(), compile);
+    executable = device.compile(model->program(), model->shared_file(), compile);
   }
 
   int pages_a_sentence() const {
@@ -128,7 +129,8 @@ struct Translator::State {
   void join(Line& line);
   void start_again();
 
-  std::shared_ptr<Model> model;
+  std::shared_ptr<const Model> model;
+  devices::Device& device;
   const text::MarianTokenizer& tokenizer;
   TranslatorOptions options;
   BeamOptions beam_options;
@@ -151,8 +153,9 @@ struct Translator::State {
   Work work;
 };
 
-Translator::Translator(std::shared_ptr<Model> model, const TranslatorOptions& options)
-    : state_(std::make_unique<State>(std::move(model), options)) {}
+Translator::Translator(std::shared_ptr<const Model> model, devices::Device& device,
+                       const TranslatorOptions& options)
+    : state_(std::make_unique<State>(std::move(model), device, options)) {}
 
 Translator::~Translator() = default;
 
@@ -365,7 +368,7 @@ void Translator::State::check(std::span<const devices::Candidate> candidates) {
       }
       first += static_cast<size_t>(sentence->search->candidates());
     }
-  if (!broken.empty()) throw not_finite(*model, broken).error;
+  if (!broken.empty()) throw not_finite(*model, device.description(), broken).error;
 }
 
 void Translator::State::advance(Sentence& sentence,
@@ -466,7 +469,7 @@ std::vector<float> Translator::logits(const std::vector<int32_t>& source,
       Broken broken{{s.start}, source};
       broken.tokens.insert(broken.tokens.end(), target.begin(),
                            target.begin() + static_cast<ptrdiff_t>(i));
-      throw not_finite(*s.model, {&broken, 1}).error;
+      throw not_finite(*s.model, s.device.description(), {&broken, 1}).error;
     }
     rows.insert(rows.end(), result.logits.begin(), result.logits.end());
   }

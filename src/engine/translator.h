@@ -1,7 +1,8 @@
 // Translating lines of text with an encoder-decoder model.
 //
 //   auto model = outboard::engine::Model::load("opus-mt-en-fr.gguf");
-//   outboard::engine::Translator translator(model);
+//   auto opened = outboard::machine::open_device("auto");
+//   outboard::engine::Translator translator(model, *opened.device);
 //   std::cout << translator.translate("How are you?").text;
 #pragma once
 
@@ -59,7 +60,9 @@ using LineId = uint64_t;
 class Translator {
  public:
   // Throws Error when the model does not translate, or lacks the language asked for.
-  explicit Translator(std::shared_ptr<Model> model, const TranslatorOptions& options = {});
+  // The device is borrowed: it outlives the translator.
+  Translator(std::shared_ptr<const Model> model, devices::Device& device,
+             const TranslatorOptions& options = {});
   ~Translator();
   Translator(const Translator&) = delete;
   Translator& operator=(const Translator&) = delete;

@@ -4,8 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "devices/sim_device.h"
-#include "models/tiny_model.h"
+#include "engine/tiny_files.h"
+#include "machine/sim_device.h"
 #include "support/error.h"
 
 namespace outboard::engine {
@@ -18,27 +18,16 @@ const std::vector<std::string> kLines = {
 
 class TranslatorTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    path_ = std::filesystem::temp_directory_path() / "outboard_translator_test.gguf";
-    models::write_tiny_model(path_, "marian");
-    LoadOptions options;
-    options.device = "cpu";
-    cpu_ = Model::load(path_, options);
-  }
-  void TearDown() override { std::filesystem::remove(path_); }
-
   // Null faults: none, and a strict card.
-  std::shared_ptr<Model> open_card(const char* faults, std::chrono::milliseconds patience) {
-    simulator::CardOptions card;
+  void open_card(const char* faults, std::chrono::milliseconds patience) {
+    simulator::card::CardOptions card;
     card.vram_bytes = card.bar0_bytes = uint64_t{1} << 30;
     card.strict = faults == nullptr;
-    if (faults != nullptr) card.faults = simulator::FaultPlan::parse(faults, "test");
+    if (faults != nullptr) card.faults = simulator::card::FaultPlan::parse(faults, "test");
     devices::amd::AmdOptions options;
     options.patience = patience;
     options.boot.wait = patience;
-    auto device = std::make_unique<devices::SimDevice>(card, options);
-    simulated_ = device.get();
-    return Model::load(path_, std::move(device));
+    card_ = std::make_unique<machine::SimDevice>(card, options);
   }
 
   // Random weights seldom end a sentence: they are cut.
@@ -76,15 +65,15 @@ class TranslatorTest : public ::testing::Test {
     EXPECT_GE(equal, same);
   }
 
-  std::filesystem::path path_;
-  std::shared_ptr<Model> cpu_;
-  devices::SimDevice* simulated_ = nullptr;
+  std::shared_ptr<const Model> model_ = Model::load(TinyFile("marian").path());
+  std::unique_ptr<devices::Device> cpu_ = devices::open_cpu(0);
+  std::unique_ptr<machine::SimDevice> card_;
 };
 
 constexpr std::chrono::hours kNoHurry(1);
 
 TEST_F(TranslatorTest, LinesAreTranslatedAlikeInAnyCompany) {
-  Translator alone(cpu_, options(1)), together(cpu_, options(3));
+  Translator alone(model_, *cpu_, options(1)), together(model_, *cpu_, options(3));
   const std::vector<Translation> want = translate(alone);
   expect_alike(translate(together), want, 13, 1e-4F);
   // Every line says something of its own.
@@ -97,7 +86,7 @@ TEST_F(TranslatorTest, LinesAreTranslatedAlikeInAnyCompany) {
 }
 
 TEST_F(TranslatorTest, LongLinesAreSplit) {
-  Translator translator(cpu_, options(4));
+  Translator translator(model_, *cpu_, options(4));
   std::string line;
   for (int i = 0; i < 12; ++i) line += "The small house stands by a river. ";
   const Translation whole = translator.translate(line);
@@ -109,7 +98,7 @@ TEST_F(TranslatorTest, LongLinesAreSplit) {
 TEST_F(TranslatorTest, RefusesWhatItCannotDo) {
   const auto message = [&](const TranslatorOptions& o) {
     try {
-      Translator translator(cpu_, o);
+      Translator translator(model_, *cpu_, o);
     } catch (const Error& e) {
       return e.message() + " / " + e.hint();
     }
@@ -124,22 +113,22 @@ TEST_F(TranslatorTest, RefusesWhatItCannotDo) {
   o = options(4);
   o.to = "fra";
   EXPECT_THAT(message(o), HasSubstr("one language only"));
-  EXPECT_THROW(Session{cpu_}, Error);
+  EXPECT_THROW((Session{model_, *cpu_}), Error);
 }
 
 TEST_F(TranslatorTest, TheCardTranslatesLikeTheCpu) {
-  const auto card = open_card(nullptr, kNoHurry);
-  Translator on_cpu(cpu_, options(3));
+  open_card(nullptr, kNoHurry);
+  Translator on_cpu(model_, *cpu_, options(3));
   const std::vector<Translation> want = translate(on_cpu);
-  auto translator = std::make_unique<Translator>(card, options(3));
+  auto translator = std::make_unique<Translator>(model_, *card_, options(3));
   Translator& on_card = *translator;
   // The card's float16 may decide the other way where two beams are all but equal.
   expect_alike(translate(on_card), want, 10, 2e-2F);
   // Streams are recorded now: a step costs one message, and none that is answered.
-  const auto before = simulated_->card().counters();
+  const auto before = card_->card().counters();
   const Translator::Work work = on_card.work();
   translate(on_card);
-  const auto after = simulated_->card().counters();
+  const auto after = card_->card().counters();
   const uint64_t steps =
       on_card.work().encodes - work.encodes + on_card.work().searches - work.searches;
   EXPECT_LE(after.doorbells - before.doorbells, steps);
@@ -148,15 +137,15 @@ TEST_F(TranslatorTest, TheCardTranslatesLikeTheCpu) {
             before.mmio_writes[0] + before.mmio_writes[5]);
   EXPECT_EQ(after.config_reads, before.config_reads);
   translator.reset();
-  EXPECT_THAT(simulated_->shut_down(), ::testing::IsEmpty());
+  EXPECT_THAT(card_->shut_down(), ::testing::IsEmpty());
 }
 
 TEST_F(TranslatorTest, TheCardGoesOnAfterAHang) {
-  const auto card = open_card(R"([{"what": "mec.queue-hang", "skip": 2500, "count": 1}])",
-                              std::chrono::milliseconds(4000));
-  Translator on_cpu(cpu_, options(3)), on_card(card, options(3));
+  open_card(R"([{"what": "mec.queue-hang", "skip": 2500, "count": 1}])",
+            std::chrono::milliseconds(4000));
+  Translator on_cpu(model_, *cpu_, options(3)), on_card(model_, *card_, options(3));
   expect_alike(translate(on_card), translate(on_cpu), 10, 2e-2F);
-  EXPECT_GT(simulated_->amd().generation(), 0);
+  EXPECT_GT(card_->amd().generation(), 0);
 }
 
 }  // namespace

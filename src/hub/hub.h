@@ -11,9 +11,8 @@
 namespace outboard::hub {
 
 // The folder that pulled models lie in: $OUTBOARD_MODELS, else the system's cache folder for
-// programs
-// (~/.cache/outboard/models, on macOS ~/Library/Caches/outboard/models). Not created by asking.
-// Throws Error where nothing says which (no HOME); has_model_folder() asks without.
+// programs (~/.cache/outboard/models, on macOS ~/Library/Caches/outboard/models). Not created by
+// asking. Throws Error where nothing says which (no HOME); has_model_folder() asks without.
 std::filesystem::path model_folder();
 bool has_model_folder();
 

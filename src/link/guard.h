@@ -13,11 +13,10 @@
 
 #include "link/card_lock.h"
 #include "link/link.h"
+#include "link/protocol.h"
 #include "link/socket.h"
 
 namespace outboard::link {
-
-enum class Dialect : uint8_t { kTinyGpu, kRemote };
 
 // The program that is started as `PROGRAM guard ...`; empty: connections are not guarded. Set once,
 // by main(), before the first connect().

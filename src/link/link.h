@@ -1,4 +1,4 @@
-// pci::Link of the design: the few calls through which anyone reaches a card. Everything above this
+// The few calls through which anyone reaches a card. Everything above this
 // line (driver) and below it (sockets, the simulated card) meets here.
 #pragma once
 

@@ -17,6 +17,7 @@
 #include <optional>
 #include <utility>
 
+#include "hardware/pci_ids.h"
 #include "link/guard.h"
 #include "support/error.h"
 
@@ -45,14 +46,14 @@ std::string driver_of(const fs::path& device) {
 }  // namespace
 
 std::vector<LinuxCard> find_linux_cards(const std::string& sysfs) {
-  constexpr uint64_t kVendorAmd = 0x1002, kNavi31 = 0x744c, kDisplay = 3;
   std::vector<LinuxCard> cards;
   std::error_code none;  // a machine without PCI has no cards
   for (const auto& device : fs::directory_iterator(sysfs + "/bus/pci/devices", none)) {
     const fs::path& path = device.path();
-    if (read_number(path / "vendor") != kVendorAmd || read_number(path / "device") != kNavi31)
+    if (read_number(path / "vendor") != hardware::kVendorAmd ||
+        read_number(path / "device") != hardware::kNavi31)
       continue;
-    if (read_number(path / "class").value_or(0) >> 16 != kDisplay) continue;
+    if (read_number(path / "class").value_or(0) >> 16 != hardware::kDisplayClass) continue;
     cards.push_back({path.filename().string(), driver_of(path),
                      static_cast<uint32_t>(read_number(path / "revision").value_or(0))});
   }

@@ -28,7 +28,7 @@ std::unique_ptr<Link> connect_linux(const LinuxOptions& options);
 struct LinuxCard {
   std::string address;
   std::string driver;     // bound to it; empty: none
-  uint32_t revision = 0;  // card_name.h
+  uint32_t revision = 0;  // hardware/pci_ids.h
 };
 // All cards with a Navi 31 on the bus; none on other systems.
 std::vector<LinuxCard> find_linux_cards(const std::string& sysfs);

@@ -7,6 +7,16 @@
 #include <cstddef>
 #include <cstdint>
 
+namespace outboard::link {
+
+// The two servers that speak it: they differ in what they know and how they refuse.
+enum class Dialect : uint8_t {
+  kTinyGpu,  // TinyGPU.app's server on a Mac (unix socket, shared memory by descriptor)
+  kRemote,   // tinygrad's remote server (TCP, shared memory by messages)
+};
+
+}  // namespace outboard::link
+
 namespace outboard::link::protocol {
 
 enum class Command : uint8_t {

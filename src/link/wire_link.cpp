@@ -1,4 +1,5 @@
 #include "link/wire_link.h"
+#include "hardware/pci_ids.h"
 
 #include <poll.h>
 #include <sys/mman.h>
@@ -27,7 +28,6 @@ using protocol::Response;
 
 constexpr int kBars = 6;
 constexpr int kSocketBuffers = 64 << 20;  // what both servers ask for on their side
-constexpr uint32_t kVendorAmd = 0x1002, kNavi31 = 0x744c, kDisplayClass = 3;
 
 std::string_view command_name(Command command) {
   static constexpr std::array<std::string_view, protocol::kCommands> names = {
@@ -343,10 +343,10 @@ class RemoteLink : public WireLink {
   // The answer is a list of lines; what follows a line's last colon is the device's number.
   void probe() {
     constexpr uint64_t kLongestList = 1 << 16;
-    const std::array<uint32_t, 2> wanted = {0xffff, kNavi31};
-    const Answer response =
-        wire_.call(Command::kProbe, {0, kDisplayClass, sizeof(wanted), kVendorAmd},
-                   std::as_bytes(std::span(wanted)));
+    const std::array<uint32_t, 2> wanted = {0xffff, hardware::kNavi31};
+    const Answer response = wire_.call(
+        Command::kProbe, {0, hardware::kDisplayClass, sizeof(wanted), hardware::kVendorAmd},
+        std::as_bytes(std::span(wanted)));
     if (response.resp0 > kLongestList)
       fail("{}: a device list of {} bytes", name(), response.resp0);
     std::string list(response.resp0, '\0');

@@ -155,11 +155,16 @@ TEST(Models, Gemma3TakesOllamasNames) {
 }
 
 TEST(Models, Gemma3AlternatesWindows) {
-  const program::Program p = build_program(tiny_model("gemma3"));
-  for (const program::Op& op : p.ops)
-    if (const auto* a = std::get_if<program::Attention>(&op.kind)) {
-      EXPECT_EQ(a->window, 40);
-    }
+  formats::Model model = tiny_model("gemma3");
+  const auto windows = [&] {
+    std::vector<int> found;
+    for (const program::Op& op : build_program(model).ops)
+      if (const auto* a = std::get_if<program::Attention>(&op.kind)) found.push_back(a->window);
+    return found;
+  };
+  EXPECT_THAT(windows(), ElementsAre(40, 40));  // of six layers the last sees everything
+  model.metadata.set("gemma3.attention.sliding_window_pattern", uint32_t{2});
+  EXPECT_THAT(windows(), ElementsAre(40, 0));
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 #include <functional>
 #include <numeric>
 
+#include "program/ops.h"
+
 namespace outboard::program {
 namespace {
 
@@ -25,14 +27,12 @@ size_t weight_bytes_per_token(const Program& program) {
   size_t sum = 0;
   for (size_t i = program.encoder_ops; i < program.ops.size(); ++i) {
     const Op& op = program.ops[i];
-    const auto* experts = std::get_if<Experts>(&op.kind);
-    const bool embed = std::holds_alternative<Embed>(op.kind);
-    for (const WeightId id : weights_of(op)) {
-      const Weight& weight = program.weights[static_cast<size_t>(id)];
+    for (const WeightOf& use : weight_uses(op)) {
+      const Weight& weight = program.weights[static_cast<size_t>(use.id)];
+      const auto rows = static_cast<size_t>(weight.shape[0]);
       size_t read = bytes(weight);
-      if (embed) read /= static_cast<size_t>(weight.shape[0]);
-      if (experts != nullptr && id != experts->router)
-        read = read / static_cast<size_t>(weight.shape[0]) * static_cast<size_t>(experts->used);
+      if (use.use == WeightUse::kRow) read /= rows;
+      if (use.use == WeightUse::kExperts) read = read / rows * static_cast<size_t>(use.used);
       sum += read;
     }
   }
@@ -46,12 +46,7 @@ size_t kv_bytes(const Program& program, int64_t context) {
 size_t kv_bytes_read(const Program& program, int64_t context) {
   size_t sum = 0;
   for (size_t i = program.encoder_ops; i < program.ops.size(); ++i)
-    if (const auto* a = std::get_if<Attention>(&program.ops[i].kind)) {
-      const KvState& s = program.states[static_cast<size_t>(a->state)];
-      const int64_t seen = a->window > 0 ? std::min<int64_t>(context, a->window) : context;
-      sum += static_cast<size_t>(seen) * static_cast<size_t>(s.kv_heads) *
-             static_cast<size_t>(s.key_dim + s.value_dim) * 2;
-    }
+    sum += kv_bytes_read(program, program.ops[i].kind, context);
   return sum;
 }
 

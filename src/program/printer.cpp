@@ -1,56 +1,9 @@
 #include <fmt/ranges.h>
 
+#include "program/ops.h"
 #include "program/program.h"
 
 namespace outboard::program {
-namespace {
-
-std::string attributes(const OpKind& kind) {
-  struct Visitor {
-    std::string operator()(const Embed& o) const {
-      return o.scale == 1 ? "" : fmt::format(" scale={}", o.scale);
-    }
-    std::string operator()(const RmsNorm& o) const {
-      return fmt::format(" group={} eps={}", o.group, o.epsilon);
-    }
-    std::string operator()(const LayerNorm& o) const { return fmt::format(" eps={}", o.epsilon); }
-    std::string operator()(const Linear&) const { return ""; }
-    std::string operator()(const Slice& o) const {
-      return fmt::format(" columns={}..{}", o.begin, o.begin + o.size);
-    }
-    std::string operator()(const Rope& o) const {
-      return fmt::format(" head_dim={} rotary={} base={}{} pairs={}", o.head_dim, o.rotary, o.base,
-                         o.scale == 1 ? "" : fmt::format(" scale={}", o.scale),
-                         o.neox ? "halves" : "neighbours");
-    }
-    std::string operator()(const Attention& o) const {
-      return fmt::format(" kv={} heads={} scale={:.6g}{}{}{}", o.state, o.heads, o.scale,
-                         o.causal ? "" : " all",
-                         o.window > 0 ? fmt::format(" window={}", o.window) : "",
-                         o.softcap > 0 ? fmt::format(" softcap={}", o.softcap) : "");
-    }
-    std::string operator()(const KvWrite& o) const { return fmt::format(" kv={}", o.state); }
-    std::string operator()(const CrossAttention& o) const {
-      return fmt::format(" kv={} heads={} scale={:.6g}", o.state, o.heads, o.scale);
-    }
-    std::string operator()(const Gate& o) const { return fmt::format(" {}", name_of(o.function)); }
-    std::string operator()(const Activation& o) const {
-      return fmt::format(" {}", name_of(o.function));
-    }
-    std::string operator()(const Add&) const { return ""; }
-    std::string operator()(const Scale& o) const { return fmt::format(" factor={}", o.factor); }
-    std::string operator()(const Softcap& o) const { return fmt::format(" cap={}", o.cap); }
-    std::string operator()(const SelectRows&) const { return ""; }
-    std::string operator()(const Experts& o) const {
-      return fmt::format(" used={} {}{}", o.used, name_of(o.function),
-                         o.normalise ? " normalised" : "");
-    }
-  };
-  return std::visit(Visitor{}, kind);
-}
-
-}  // namespace
-
 std::string to_string(const std::vector<Dim>& shape) {
   std::vector<std::string> dims;
   dims.reserve(shape.size());
@@ -96,7 +49,7 @@ std::string to_string(const Program& program) {
                           formats::type_info(w.type).name);
       separator = ", ";
     }
-    text += attributes(op.kind);
+    text += attributes_of(op.kind);
     if (has_output) {
       const Value& out = program.values[static_cast<size_t>(op.out)];
       text += fmt::format(" : {}  # {}", to_string(out.shape), out.name);

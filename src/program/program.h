@@ -215,8 +215,23 @@ struct Program {
   size_t kv_bytes_per_token() const;
 };
 
+// How an op uses a weight. Devices lay weights out by this.
+enum class WeightUse : uint8_t {
+  kRow,      // a row for each token
+  kVector,   // beside a row of values: a norm, a bias
+  kTable,    // what it says goes into a table that is made when the Program is compiled
+  kMatrix,   // multiplied with every row
+  kExperts,  // a matrix for each expert, of which every row wants `used`
+};
+struct WeightOf {
+  WeightId id;
+  WeightUse use;
+  int used = 0;
+};
+
 // The values an op reads and the weights it uses, in the order of its fields.
 std::vector<ValueId> inputs_of(const Op& op);
+std::vector<WeightOf> weight_uses(const Op& op);
 std::vector<WeightId> weights_of(const Op& op);
 std::string_view name_of(const OpKind& kind);  // "rms_norm"
 std::string_view name_of(Function function);   // "gelu_tanh"

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "engine/translator.h"
+#include "machine/open.h"
 
 namespace {
 
@@ -28,13 +29,12 @@ int main(int argc, char** argv) {
     return 2;
   }
   try {
-    outboard::engine::LoadOptions load;
-    load.device = arguments[2];
     outboard::engine::TranslatorOptions options;
     options.beams = 1;
     options.batch = 1;
-    outboard::engine::Translator translator(outboard::engine::Model::load(arguments[1], load),
-                                            options);
+    const auto opened = outboard::machine::open_device(arguments[2]);
+    outboard::engine::Translator translator(outboard::engine::Model::load(arguments[1]),
+                                            *opened.device, options);
     for (std::string line; std::getline(std::cin, line);) {
       const size_t bar = line.find('|');
       const std::vector<float> rows =

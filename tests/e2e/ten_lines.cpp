@@ -2,10 +2,12 @@
 #include <iostream>
 
 #include "engine/engine.h"
+#include "machine/open.h"
 
 int main(int, char** argv) {
   auto model = outboard::engine::Model::load(argv[1]);
-  outboard::engine::Session session(model);
+  auto opened = outboard::machine::open_device("auto");
+  outboard::engine::Session session(model, *opened.device);
   outboard::engine::Request request;
   request.prompt = model->chat_tokens({{"user", "Why is the sky blue?"}});
   request.temperature = 0;

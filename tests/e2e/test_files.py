@@ -114,7 +114,7 @@ def test_a_split_set_is_read_as_a_whole(models, tmp_path):
 
 def test_outputs_of_a_kernel(work):
     """A code object is read; two buffers do not share a file; one that is asked to be both read and written is."""
-    built = pathlib.Path(OUTBOARD).parents[1] / "devices/amd/kernels/elementwise.hip.co"
+    built = pathlib.Path(OUTBOARD).parents[1] / "devices/gpu/kernels/elementwise.hip.co"
     if not built.exists():
         pytest.skip("the kernels' code objects are not beside the program")
     code = work / "code.co"

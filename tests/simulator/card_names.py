@@ -1,5 +1,5 @@
 """Names for what a driver writes to the card: registers, fields, flags. All of it from tinygrad's tables, which
-are generated apart from ours (src/devices/amd/hw)."""
+are generated apart from ours (src/hardware/amd/navi31)."""
 
 import functools
 

@@ -6,13 +6,13 @@
 #include <string>
 #include <vector>
 
-#include "simulator/compute/instruction.h"
+#include "hardware/amd/rdna3/instruction.h"
 
 int main(int argc, char** argv) {
-  namespace compute = outboard::simulator::compute;
+  namespace isa = outboard::hardware::amd::rdna3;
   if (argc > 1 && std::string(argv[1]) == "--list") {
-    for (int op = 1; op < compute::kOpcodeCount; ++op) {
-      std::cout << compute::mnemonic(static_cast<compute::Opcode>(op)) << '\n';
+    for (int op = 1; op < isa::kOpcodeCount; ++op) {
+      std::cout << isa::mnemonic(static_cast<isa::Opcode>(op)) << '\n';
     }
     return 0;
   }
@@ -22,10 +22,10 @@ int main(int argc, char** argv) {
     std::istringstream in(line);
     std::vector<uint32_t> words;
     for (uint32_t word = 0; in >> std::hex >> word;) words.push_back(word);
-    compute::Instruction instruction;
-    const bool valid = compute::decode(words, instruction);
+    isa::Instruction instruction;
+    const bool valid = isa::decode(words, instruction);
     std::cout << int{instruction.size} << ' '
-              << (valid ? compute::disassemble(instruction, 0) : "invalid") << '\n';
+              << (valid ? isa::disassemble(instruction, 0) : "invalid") << '\n';
   }
   return 0;
 }

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 regs = pytest.importorskip("tinygrad.runtime.autogen.am.regs")
-HW = pathlib.Path(__file__).parents[2] / "src/devices/amd/hw"
+HW = pathlib.Path(__file__).parents[2] / "src/hardware/amd/navi31"
 REGISTER = re.compile(r"struct (\w+) : Register<Ip::k\w+, (\d+), (0x\w+)> \{(.*?)\n\};", re.S)
 FIELD = re.compile(r"Field (\w+)\{(0x\w+), (\d+)\};")
 

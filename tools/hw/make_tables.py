@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the hardware tables of src/devices/amd/hw from the amdgpu headers of a Linux source tree.
+"""Writes the hardware tables of src/hardware/amd/navi31 from the amdgpu headers of a Linux source tree.
 
     tools/hw/make_tables.py LINUX/drivers/gpu/drm/amd [OUTPUT FOLDER]
 
@@ -13,7 +13,7 @@ import sys
 
 HEADERS = pathlib.Path(sys.argv[1])
 OUTPUT = pathlib.Path(sys.argv[2] if len(sys.argv) > 2 else
-                      pathlib.Path(__file__).parents[2] / "src/devices/amd/hw")
+                      pathlib.Path(__file__).parents[2] / "src/hardware/amd/navi31")
 
 # Where the blocks' registers lie: dword addresses of the segments, as the discovery table of a
 # 7900 XTX gives them. Origin: include/sienna_cichlid_ip_offset.h and yellow_carp_offset.h name the
@@ -110,10 +110,10 @@ def write(name, lines):
 def header(origin, includes=('<cstdint>',)):
     return [ORIGIN % origin + "#pragma once", "",
             "// NOLINTBEGIN(bugprone-reserved-identifier): the vendor's names hold double underscores.", "", *[f"#include {i}" for i in includes], "",
-            "namespace outboard::devices::amd::hw {", ""]
+            "namespace outboard::hardware::amd::navi31 {", ""]
 
 
-NAMESPACE_END = ["", "}  // namespace outboard::devices::amd::hw"]
+NAMESPACE_END = ["", "}  // namespace outboard::hardware::amd::navi31"]
 FOOTER = NAMESPACE_END + ["", "// NOLINTEND(bugprone-reserved-identifier)"]
 
 
@@ -144,7 +144,7 @@ def registers():
         regs = parse_registers(stem)
         full_re = re.compile("|".join(f"(?:{p})" for p in full))
         name_re = re.compile("|".join(f"(?:{p})" for p in by_name)) if by_name else None
-        lines = header(f"include/asic_reg/{stem}_{{offset,sh_mask}}.h", ('"devices/amd/hw/register.h"',))
+        lines = header(f"include/asic_reg/{stem}_{{offset,sh_mask}}.h", ('"hardware/amd/navi31/register.h"',))
         lines += [f"namespace {space} {{", ""]
         for name, (segment, offset, fields, default) in regs.items():
             in_full = full_re.fullmatch(name)
@@ -163,8 +163,8 @@ def registers():
         lines += ["", f"}}  // namespace {space}"]
         write(f"{space}.h", lines + FOOTER)
 
-    lines = [ORIGIN % "include/asic_reg" + '#include "devices/amd/hw/register.h"', "",
-             "namespace outboard::devices::amd::hw {", "", "namespace {", "",
+    lines = [ORIGIN % "include/asic_reg" + '#include "hardware/amd/navi31/register.h"', "",
+             "namespace outboard::hardware::amd::navi31 {", "", "namespace {", "",
              "constexpr RegisterInfo kRegisters[] = {"]
     for name, ip, segment, offset, default in table:
         lines.append(f'    {{"{name}", address_of(Ip::k{ip}, {segment}, {offset:#x}), {default:#x}}},')
@@ -254,7 +254,7 @@ def field_structs(packets):
 def pm4():
     nvd = text("amdgpu/nvd.h")
     lines = header("amdgpu/nvd.h, include/soc21_enum.h, amdkfd/kfd_pm4_headers_ai.h",
-                   ('"devices/amd/hw/register.h"',)) + ["namespace pm4 {", "",
+                   ('"hardware/amd/navi31/register.h"',)) + ["namespace pm4 {", "",
                    "// Opcodes of type 3 packets."]
     seen = set()
     for name, value in re.findall(r"#\s*define\s+PACKET3_(\w+)\s+(0x[0-9A-Fa-f]{2})\b", nvd):
@@ -287,7 +287,7 @@ SDMA_PACKETS = ["NOP", "COPY_LINEAR", "WRITE_UNTILED", "CONSTANT_FILL", "FENCE",
 
 def sdma():
     source = text("amdgpu/sdma_v6_0_0_pkt_open.h")
-    lines = header("amdgpu/sdma_v6_0_0_pkt_open.h", ('"devices/amd/hw/register.h"',)) + ["namespace sdma {", ""]
+    lines = header("amdgpu/sdma_v6_0_0_pkt_open.h", ('"hardware/amd/navi31/register.h"',)) + ["namespace sdma {", ""]
     for name, value in re.findall(r"#define SDMA_((?:SUB)?OP_\w+)\s+(\d+)", source):
         lines.append(f"inline constexpr uint8_t {name} = {value};")
     lines.append("")
@@ -542,7 +542,7 @@ PTE = [("VALID", 0, 1), ("SYSTEM", 1, 1), ("SNOOPED", 2, 1), ("TMZ", 3, 1), ("EX
 
 def interrupts():
     lines = header("include/soc15_ih_clientid.h, include/ivsrcid, amdkfd/soc15_int.h",
-                   ('"devices/amd/hw/register.h"',)) + ["namespace ih {", ""]
+                   ('"hardware/amd/navi31/register.h"',)) + ["namespace ih {", ""]
     lines += enumerators(text("include/soc15_ih_clientid.h"), r"SOC21_IH_CLIENTID_(?!MAX)\w+", "uint8_t")
     lines += enumerators(text("include/ivsrcid/gfx/irqsrcs_gfx_11_0_0.h"), r"GFX_11_0_0__SRCID__\w+", "uint8_t")
     lines += enumerators(text("include/ivsrcid/nbio/irqsrcs_nbif_7_4.h"),
@@ -552,7 +552,7 @@ def interrupts():
     lines += ["", "}  // namespace ih"]
     write("interrupts.h", lines + FOOTER)
 
-    lines = header("amdgpu/amdgpu_vm.h, include/soc21_enum.h", ('"devices/amd/hw/register.h"',)) + [
+    lines = header("amdgpu/amdgpu_vm.h, include/soc21_enum.h", ('"hardware/amd/navi31/register.h"',)) + [
         "// Page directory and page table entries.", "namespace pte {", ""]
     for name, shift, bits in PTE:
         lines.append(f"inline constexpr Field64 {name}{{{((1 << bits) - 1) << shift:#x}, {shift}}};")

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Generates src/simulator/compute/{opcodes.h,isa_tables.cpp}: the RDNA3 (gfx1100) instruction set.
+"""Generates src/hardware/amd/rdna3/{opcodes.h,isa_tables.cpp}: the RDNA3 (gfx1100) instruction set.
 
 Sources:
   - tinygrad 0.14.0, tinygrad.runtime.autogen.amd.rdna3 (enum, operands): AMD's machine-readable ISA
@@ -22,7 +22,7 @@ from tinygrad.runtime.autogen.amd.rdna3 import enum as isa
 from tinygrad.runtime.autogen.amd.rdna3.operands import OPERANDS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-OUTPUT = ROOT / "src/simulator/compute"
+OUTPUT = ROOT / "src/hardware/amd/rdna3"
 MARKER = 0xBF80CAFE  # s_nop 0xcafe
 
 # Format: (enum of its opcodes, first word with opcode 0, bit of the opcode, further words).
@@ -312,7 +312,7 @@ def emit(rows, refused):
 
 #include <cstdint>
 
-namespace outboard::simulator::compute {
+namespace outboard::hardware::amd::rdna3 {
 
 // One value per mnemonic, whatever the encoding.
 enum class Opcode : uint16_t {
@@ -323,11 +323,11 @@ enum class Opcode : uint16_t {
 
 inline constexpr int kOpcodeCount = {len(names) + 1};  // kInvalid included
 
-}}  // namespace outboard::simulator::compute
+}}  // namespace outboard::hardware::amd::rdna3
 """
-    body = origin + """#include "simulator/compute/isa_tables.h"
+    body = origin + """#include "hardware/amd/rdna3/isa_tables.h"
 
-namespace outboard::simulator::compute::isa {
+namespace outboard::hardware::amd::rdna3::isa {
 namespace {
 
 // Opcode numbers of the description that gfx1100 lacks (or LLVM refuses for it):
@@ -377,7 +377,7 @@ std::span<const DualRow> dual_rows() { return kDualRows; }
 
 std::span<const std::string_view> mnemonics() { return kMnemonics; }
 
-}  // namespace outboard::simulator::compute::isa
+}  // namespace outboard::hardware::amd::rdna3::isa
 """
     return {"opcodes.h": header, "isa_tables.cpp": body}
 

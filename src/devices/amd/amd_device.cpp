@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "devices/amd/executable.h"
-#include "devices/amd/kernels/kernels.h"
+#include "devices/gpu/kernels/kernels.h"
 
 namespace outboard::devices::amd {
 
@@ -11,11 +11,28 @@ AmdDevice::AmdDevice(std::unique_ptr<link::Link> link, AmdOptions options)
     : link_(std::move(link)),
       options_(std::move(options)),
       card_(std::make_unique<driver::Card>(*link_, options_.boot)),
-      code_(*card_, kernels::image().size(), "kernels") {
+      code_(*card_, gpu::kernels::image().size(), "kernels") {
   load_kernels();
+  if (!card_->was_warm()) test();
 }
 
-void AmdDevice::load_kernels() { card_->upload(code_.buffer(), 0, kernels::image()); }
+void AmdDevice::test() {
+  if (!options_.self_test) return;
+  // The models of the test are not kept, those of the user are.
+  const std::shared_ptr<Weights> kept = std::exchange(weights_, nullptr);
+  testing_ = true;
+  try {
+    options_.self_test(*this);
+  } catch (...) {
+    testing_ = false;
+    weights_ = kept;
+    throw;
+  }
+  testing_ = false;
+  weights_ = kept;
+}
+
+void AmdDevice::load_kernels() { card_->upload(code_.buffer(), 0, gpu::kernels::image()); }
 
 std::string AmdDevice::description() const {
   constexpr uint64_t kGiB = uint64_t{1} << 30;
@@ -40,10 +57,15 @@ std::shared_ptr<Weights> AmdDevice::weights(const program::Program& program,
   return weights_;
 }
 
-void AmdDevice::recover() {
+void AmdDevice::recover(const std::function<void()>& release) {
+  if (testing_)
+    throw Error("the card hangs in its self-test",
+                "Power the enclosure off and on; if it happens again, run `outboard doctor`.");
   card_->recover();
   ++generation_;
+  release();
   load_kernels();
+  test();
   if (weights_) weights_->upload(code(), options_.upload);
 }
 

@@ -4,13 +4,13 @@
 #include <cstring>
 #include <optional>
 
-#include "devices/amd/round_up.h"
+#include "devices/step_check.h"
+#include "hardware/amd/navi31/pm4_writer.h"
 #include "support/error.h"
+#include "support/round_up.h"
 
 namespace outboard::devices::amd {
 namespace {
-
-using driver::ComputeQueue;
 
 constexpr uint64_t kAlignment = 256;
 
@@ -18,7 +18,7 @@ void append(std::vector<uint32_t>& to, std::span<const uint32_t> more) {
   to.insert(to.end(), more.begin(), more.end());
 }
 
-std::string name_of(const StreamShape& shape) {
+std::string name_of(const gpu::StreamShape& shape) {
   return fmt::format("stream: {} {} tokens, {} rows of logits",
                      shape.encode   ? "encode"
                      : shape.decode ? "decode"
@@ -26,9 +26,9 @@ std::string name_of(const StreamShape& shape) {
                      shape.tokens, shape.rows);
 }
 
-static_assert(kMaxBest == kernels::kMaxBest);
-static_assert(kNotFinite == kernels::kNotFinite);
-static_assert(sizeof(Candidate) == sizeof(kernels::BestToken));
+static_assert(kMaxBest == gpu::kernels::kMaxBest);
+static_assert(kNotFinite == gpu::kernels::kNotFinite);
+static_assert(sizeof(Candidate) == sizeof(gpu::kernels::BestToken));
 static_assert(sizeof(PageCopy) == 8);  // as StepLayout::copies
 
 }  // namespace
@@ -43,7 +43,7 @@ AmdExecutable::AmdExecutable(AmdDevice& device, program::Program program,
       max_runs_(options.max_rows) {
   const auto context_pages =
       static_cast<int>((program_.context_length + options.page_tokens - 1) / options.page_tokens);
-  layout_ = step_layout(options, program_, max_runs_, std::min(options.pages, context_pages));
+  layout_ = gpu::step_layout(options, program_, max_runs_, std::min(options.pages, context_pages));
   record_.resize(static_cast<size_t>(layout_.bytes));
   chosen_.resize(static_cast<size_t>(max_runs_));
   set_up();
@@ -72,7 +72,7 @@ void AmdExecutable::set_up() {
   const uint64_t base = c.control.address();
   c.slot_word = base + slot;
 
-  StreamMemory& m = c.memory;
+  gpu::StreamMemory& m = c.memory;
   m.begin.slot.address = c.slot_word;
   m.begin.records.address = c.records.address();
   m.begin.record.address = base;
@@ -112,20 +112,21 @@ void AmdExecutable::set_up() {
 
   // The largest shapes need the largest arena.
   uint64_t arena = 0;
-  const int few = std::min(kMatvecRows, layout_.max_rows);
-  std::vector<StreamShape> shapes{
-      {layout_.max_tokens, layout_.max_rows}, {kMatvecRows, few, true}, {kMatvecRows, few}};
+  const int few = std::min(gpu::kMatvecRows, layout_.max_rows);
+  std::vector<gpu::StreamShape> shapes{{layout_.max_tokens, layout_.max_rows},
+                                       {gpu::kMatvecRows, few, true},
+                                       {gpu::kMatvecRows, few}};
   if (program_.encoder_ops > 0)
-    for (const int tokens : {layout_.max_tokens, kMatvecRows})
+    for (const int tokens : {layout_.max_tokens, gpu::kMatvecRows})
       shapes.push_back({tokens, 0, false, true});
-  for (const StreamShape& shape : shapes)
-    arena = std::max(arena, arena_bytes(program_, shape, *c.weights, m));
+  for (const gpu::StreamShape& shape : shapes)
+    arena = std::max(arena, gpu::arena_bytes(program_, shape, *c.weights, m));
   c.arena = DeviceBuffer(card, arena, "activations");
   m.arena = c.arena.address();
   c.copies = DeviceBuffer(card, kSlots * kAlignment, "copy arguments");
   batch.reset();
   upload_copy_arguments();
-  stream(bucket_of({1, 1, true}));
+  stream(gpu::bucket_of({1, 1, true}));
 }
 
 // Where each slot's copies are listed does not change.
@@ -133,7 +134,7 @@ void AmdExecutable::upload_copy_arguments() {
   const OnCard& c = *on_card_;
   std::vector<std::byte> bytes(kSlots * kAlignment);
   for (uint64_t slot = 0; slot < kSlots; ++slot) {
-    kernels::CopyPagesArgs args{};
+    gpu::kernels::CopyPagesArgs args{};
     args.copies.address = c.records.address() + slot * static_cast<uint64_t>(layout_.bytes) +
                           static_cast<uint64_t>(layout_.copies);
     args.kv.address = c.kv.address();
@@ -144,18 +145,19 @@ void AmdExecutable::upload_copy_arguments() {
 }
 
 MemoryUse AmdExecutable::memory() const {
+  if (on_card_ == nullptr) return {};  // lost in a reset
   const OnCard& c = *on_card_;
   uint64_t buffers = c.control.bytes() + c.logits.bytes() + c.arena.bytes();
   for (const auto& [shape, stream] : c.streams) buffers += stream->bytes();
   return {c.kv.bytes(), buffers};
 }
 
-const Stream& AmdExecutable::stream(const StreamShape& shape) {
+const Stream& AmdExecutable::stream(const gpu::StreamShape& shape) {
   auto& streams = on_card_->streams;
   const auto found =
       std::ranges::find(streams, shape, [](const auto& entry) { return entry.first; });
   if (found != streams.end()) return *found->second;
-  const Recorder recorder = lower(program_, shape, *on_card_->weights, on_card_->memory);
+  const gpu::Recorder recorder = gpu::lower(program_, shape, *on_card_->weights, on_card_->memory);
   streams.emplace_back(
       shape, std::make_unique<Stream>(device_.card(), device_.code(), recorder,
                                       on_card_->memory.sample.alive.address, name_of(shape)));
@@ -169,7 +171,7 @@ auto AmdExecutable::guarded(const Body& body) {
   } catch (const Error& e) {
     if (!is_card_failure_) throw;
     is_card_failure_ = false;
-    device_.recover();
+    device_.recover([this] { on_card_.reset(); });
     throw DeviceReset(e.message(), e.hint());
   }
 }
@@ -177,16 +179,16 @@ auto AmdExecutable::guarded(const Body& body) {
 // Pages are copied before the step runs, when all earlier steps are done.
 std::vector<uint32_t> AmdExecutable::copy_packets(int slot, size_t copies) const {
   const OnCard& c = *on_card_;
-  const auto chunks =
-      static_cast<uint32_t>((c.memory.page_bytes + kernels::kCopyBytes - 1) / kernels::kCopyBytes);
+  const auto chunks = static_cast<uint32_t>((c.memory.page_bytes + gpu::kernels::kCopyBytes - 1) /
+                                            gpu::kernels::kCopyBytes);
   // The arguments may lie where those of another launch did.
   std::vector<uint32_t> packets =
-      ComputeQueue::acquire({.instructions = true, .scalar = true, .vector = true});
-  append(packets, ComputeQueue::dispatch(
-                      launch_of(kernels::find("copy_pages"), device_.code(),
-                                c.copies.address() + static_cast<uint64_t>(slot) * kAlignment,
-                                {chunks, static_cast<uint32_t>(copies), 1})));
-  append(packets, ComputeQueue::barrier());
+      hw::pm4::acquire({.instructions = true, .scalar = true, .vector = true});
+  append(packets,
+         hw::pm4::dispatch(launch_of(gpu::kernels::find("copy_pages"), device_.code(),
+                                     c.copies.address() + static_cast<uint64_t>(slot) * kAlignment,
+                                     {chunks, static_cast<uint32_t>(copies), 1})));
+  append(packets, hw::pm4::barrier());
   return packets;
 }
 
@@ -209,14 +211,18 @@ void AmdExecutable::wait_for(const Pending& pending) {
 
 Ticket AmdExecutable::submit(const Step& step) {
   if (generation_ != device_.generation()) set_up();
-  const StreamShape exact = shape_of(step, options_, program_, max_runs_);
+  check_step(step, options_, program_, lookahead());
+  if (step.runs.size() > static_cast<size_t>(max_runs_)) fail("step: more than {} runs", max_runs_);
+  if (step.copies.size() > static_cast<size_t>(options_.pages))
+    fail("step: {} copies of {} pages", step.copies.size(), options_.pages);
+  const gpu::StreamShape exact = gpu::shape_of(step);
   return guarded([&] {
     driver::Card& card = device_.card();
     const Ticket ticket = submitted_ + 1;
     Pending& pending = pending_[ticket % kSlots];
     if (pending.ticket != 0) wait_for(pending);  // its record is used again
     pending = {ticket, 0, static_cast<int>(step.runs.size()), exact.rows, false, {}, {}};
-    pending.shape = bucket_of(exact);
+    pending.shape = gpu::bucket_of(exact);
     for (const Run& run : step.runs) {
       pending.best.push_back(run.best);
       pending.wants_logits |=
@@ -224,8 +230,7 @@ Ticket AmdExecutable::submit(const Step& step) {
     }
 
     const auto slot = static_cast<int>(ticket % kSlots);
-    const size_t used =
-        write_record(step, slot, layout_, program_.vocabulary, options_.pages, record_);
+    const size_t used = gpu::write_record(step, slot, layout_, record_);
     const OnCard& c = *on_card_;
     const uint64_t place = static_cast<uint64_t>(slot) * static_cast<uint64_t>(layout_.bytes);
     c.records.write(place, std::span(record_).first(used));
@@ -238,7 +243,7 @@ Ticket AmdExecutable::submit(const Step& step) {
     c.results.write(static_cast<uint64_t>(slot) * chosen_.size() * 4,
                     std::as_bytes(std::span(chosen_)));
 
-    std::vector<uint32_t> packets = ComputeQueue::barrier();
+    std::vector<uint32_t> packets = hw::pm4::barrier();
     if (!step.copies.empty()) append(packets, copy_packets(slot, step.copies.size()));
     if (exact.tokens > 0) append(packets, step_packets(step, pending.shape, slot));
     pending.fence = queued_ = card.compute().enqueue(packets);
@@ -248,7 +253,7 @@ Ticket AmdExecutable::submit(const Step& step) {
   });
 }
 
-std::vector<uint32_t> AmdExecutable::step_packets(const Step& step, const StreamShape& shape,
+std::vector<uint32_t> AmdExecutable::step_packets(const Step& step, const gpu::StreamShape& shape,
                                                   int slot) {
   const OnCard& c = *on_card_;
   const uint64_t alive = c.memory.sample.alive.address;
@@ -256,16 +261,17 @@ std::vector<uint32_t> AmdExecutable::step_packets(const Step& step, const Stream
   const bool goes_on =
       std::ranges::all_of(step.runs, [](const Run& run) { return run.tokens.front() < 0; });
   const Stream& recorded = stream(shape);
-  std::vector<uint32_t> packets = write_word(c.slot_word, static_cast<uint32_t>(slot));
-  if (!goes_on) append(packets, write_word(alive, 1));
-  append(packets, ComputeQueue::acquire({.instructions = true, .scalar = true, .vector = true}));
+  std::vector<uint32_t> packets = hw::pm4::write_word(c.slot_word, static_cast<uint32_t>(slot));
+  if (!goes_on) append(packets, hw::pm4::write_word(alive, 1));
+  append(packets, hw::pm4::acquire({.instructions = true, .scalar = true, .vector = true}));
   append(packets, goes_on ? recorded.run_if_alive() : recorded.run());
   return packets;
 }
 
 StepResult AmdExecutable::wait(Ticket ticket) {
   const Pending& pending = pending_[ticket % kSlots];
-  if (ticket == 0 || pending.ticket != ticket) fail("wait: step {} is not under way", ticket);
+  if (ticket == 0 || pending.ticket != ticket || on_card_ == nullptr)
+    fail("wait: step {} is not under way", ticket);
   return guarded([&]() -> StepResult {
     wait_for(pending);
     const auto slot = ticket % kSlots;

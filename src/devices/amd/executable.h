@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "devices/amd/amd_device.h"
-#include "devices/amd/lowering.h"
-#include "devices/amd/step_record.h"
 #include "devices/amd/stream.h"
 #include "devices/amd/weights.h"
 #include "devices/device.h"
+#include "devices/gpu/lowering.h"
+#include "devices/gpu/step_record.h"
 
 namespace outboard::devices::amd {
 
@@ -44,9 +44,9 @@ class AmdExecutable : public Executable {
     DeviceBuffer logits;
     DeviceBuffer kv;
     DeviceBuffer arena;
-    StreamMemory memory;
+    gpu::StreamMemory memory;
     uint64_t slot_word = 0;
-    std::vector<std::pair<StreamShape, std::unique_ptr<Stream>>> streams;
+    std::vector<std::pair<gpu::StreamShape, std::unique_ptr<Stream>>> streams;
   };
   struct Pending {
     Ticket ticket = 0;
@@ -55,14 +55,14 @@ class AmdExecutable : public Executable {
     int rows = 0;
     bool wants_logits = false;
     std::vector<int> best;  // candidates of the runs that want some; else 0
-    StreamShape shape;
+    gpu::StreamShape shape;
   };
 
   void set_up();
-  const Stream& stream(const StreamShape& shape);
+  const Stream& stream(const gpu::StreamShape& shape);
   void upload_copy_arguments();
   std::vector<uint32_t> copy_packets(int slot, size_t copies) const;
-  std::vector<uint32_t> step_packets(const Step& step, const StreamShape& shape, int slot);
+  std::vector<uint32_t> step_packets(const Step& step, const gpu::StreamShape& shape, int slot);
   void ring(driver::Fence fence);
   void wait_for(const Pending& pending);
   std::span<const Candidate> read_best(const Pending& pending, uint64_t slot);
@@ -73,13 +73,13 @@ class AmdExecutable : public Executable {
   program::Program program_;
   std::shared_ptr<const formats::Model> model_;
   CompileOptions options_;
-  kernels::StepLayout layout_;
+  gpu::kernels::StepLayout layout_;
   int max_runs_;
   std::unique_ptr<OnCard> on_card_;
   std::array<Pending, kSlots> pending_;
   Ticket submitted_ = 0;
   int generation_ = 0;            // of the card, which on_card_ belongs to
-  bool is_card_failure_ = false;  // what is thrown now means that the card hangs
+  bool is_card_failure_ = false;  // set while a fence is waited for: an Error then means a hang
   driver::Fence queued_ = 0;      // of the last step
   driver::Fence rung_ = 0;        // the card was told of steps up to here
   std::vector<std::byte> record_;

@@ -6,17 +6,17 @@
 #include <cstring>
 #include <numbers>
 
-#include "devices/amd/kernels/kernels.h"
-#include "devices/amd/kernels/planes.h"
-#include "devices/amd/round_up.h"
 #include "devices/amd/stream.h"
+#include "devices/gpu/kernels/kernels.h"
+#include "devices/gpu/kernels/planes.h"
 #include "formats/quantize.h"
+#include "hardware/amd/navi31/pm4_writer.h"
 #include "support/error.h"
+#include "support/round_up.h"
 
 namespace outboard::devices::amd {
 namespace {
 
-using driver::ComputeQueue;
 using program::WeightId;
 
 constexpr uint64_t kWindow = uint64_t{8} << 20;  // on a slow link less of it is used
@@ -40,7 +40,7 @@ class Uploader {
     return std::max(card_.copy_bytes(kWindow), row_bytes);
   }
   // Rows of blocks as they lie in a file. REQUIRES: they fit window().
-  void add(std::span<const std::byte> blocks, const kernels::RepackArgs& args) {
+  void add(std::span<const std::byte> blocks, const gpu::kernels::RepackArgs& args) {
     if (sides_[next_].used + blocks.size() >
             std::max<uint64_t>(card_.copy_bytes(kWindow), blocks.size()) ||
         sides_[next_].pieces.size() == kMostPieces)
@@ -51,7 +51,7 @@ class Uploader {
       side.unpacked = 0;
     }
     side.window.write(side.used, blocks);
-    kernels::RepackArgs& piece = side.pieces.emplace_back(args);
+    gpu::kernels::RepackArgs& piece = side.pieces.emplace_back(args);
     piece.blocks.address = side.staging.address() + side.used;
     side.used += round_up(blocks.size(), kAlignment);
   }
@@ -68,7 +68,7 @@ class Uploader {
     SharedPiece window, arguments;
     DeviceBuffer staging;
     uint64_t used = 0;  // bytes of the window
-    std::vector<kernels::RepackArgs> pieces;
+    std::vector<gpu::kernels::RepackArgs> pieces;
     driver::Card::Copy copied;  // fence 0: nothing to take apart
     driver::Fence unpacked = 0;
   };
@@ -86,14 +86,14 @@ class Uploader {
     if (side.copied.fence == 0) return;
     card_.wait(side.copied);
     side.copied = {};
-    const kernels::Kernel& kernel = kernels::find("repack");
-    std::vector<uint32_t> packets = ComputeQueue::acquire(
+    const gpu::kernels::Kernel& kernel = gpu::kernels::find("repack");
+    std::vector<uint32_t> packets = hw::pm4::acquire(
         {.instructions = true, .scalar = true, .vector = true, .second_level = true});
     for (size_t i = 0; i < side.pieces.size(); ++i) {
       side.arguments.write(i * kAlignment, std::as_bytes(std::span(&side.pieces[i], 1)));
       const std::vector<uint32_t> dispatch =
-          ComputeQueue::dispatch(launch_of(kernel, code_, side.arguments.address() + i * kAlignment,
-                                           {kernels::repack_workgroups(side.pieces[i]), 1, 1}));
+          hw::pm4::dispatch(launch_of(kernel, code_, side.arguments.address() + i * kAlignment,
+                                      {gpu::kernels::repack_workgroups(side.pieces[i]), 1, 1}));
       packets.insert(packets.end(), dispatch.begin(), dispatch.end());
     }
     side.pieces.clear();
@@ -136,12 +136,8 @@ void Weights::place_vectors(const program::Program& program) {
     if (id != program::kNone && !vector_offsets_.contains(id)) vector_offsets_[id] = add(read(id));
   };
   for (const program::Op& op : program.ops) {
-    if (const auto* rms = std::get_if<program::RmsNorm>(&op.kind)) vector(rms->weight);
-    if (const auto* layer = std::get_if<program::LayerNorm>(&op.kind)) {
-      vector(layer->weight);
-      vector(layer->bias);
-    }
-    if (const auto* linear = std::get_if<program::Linear>(&op.kind)) vector(linear->bias);
+    for (const program::WeightOf& w : program::weight_uses(op))
+      if (w.use == program::WeightUse::kVector) vector(w.id);
     const auto* rope = std::get_if<program::Rope>(&op.kind);
     if (rope == nullptr || turns_offsets_.contains(turns_key(*rope))) continue;
     std::vector<float> factors;
@@ -165,26 +161,26 @@ void Weights::place_vectors(const program::Program& program) {
 void Weights::place_matrices(const program::Program& program) {
   std::vector<WeightId> ids;
   for (const program::Op& op : program.ops) {
-    if (const auto* embed = std::get_if<program::Embed>(&op.kind)) ids.push_back(embed->table);
-    if (const auto* linear = std::get_if<program::Linear>(&op.kind)) ids.push_back(linear->weight);
-    if (const auto* experts = std::get_if<program::Experts>(&op.kind))
-      ids.insert(ids.end(), {experts->router, experts->gate, experts->up, experts->down});
+    for (const program::WeightOf& w : program::weight_uses(op))
+      if (w.use != program::WeightUse::kVector && w.use != program::WeightUse::kTable)
+        ids.push_back(w.id);
   }
   for (const WeightId id : ids) {
     if (matrix_of_.contains(id)) continue;
     const formats::Tensor& tensor = model_->get(program.weights[static_cast<size_t>(id)].name);
     Placed placed{id, &tensor, {}, {}, {}};
     formats::TensorType type = tensor.type;
-    if (!kernels::supported(type)) {
+    if (!gpu::kernels::supported(type)) {
       type = formats::TensorType::F16;
       std::vector<uint16_t> halves(static_cast<size_t>(tensor.elements()));
       formats::dequantize_half(tensor.type, tensor.data.data(), halves);
       const auto bytes = std::as_bytes(std::span(halves));
       placed.converted.assign(bytes.begin(), bytes.end());
     }
-    const kernels::Planes planes = kernels::planes(type, tensor.rows(), tensor.columns());
+    const gpu::kernels::Planes planes = gpu::kernels::planes(type, tensor.rows(), tensor.columns());
     placed.buffer = DeviceBuffer(card_, planes.bytes, tensor.name);
-    placed.matrix = kernels::matrix(type, tensor.rows(), tensor.columns(), placed.buffer.address());
+    placed.matrix =
+        gpu::kernels::matrix(type, tensor.rows(), tensor.columns(), placed.buffer.address());
     bytes_ += placed.buffer.bytes();
     matrix_of_[id] = matrices_.size();
     matrices_.push_back(std::move(placed));
@@ -211,7 +207,7 @@ void Weights::upload(uint64_t code, const UploadOptions& options) {
     for (int row = 0, rows = 0; row < p.matrix.rows; row += rows) {
       rows =
           std::min(static_cast<int>(uploader.window(row_bytes) / row_bytes), p.matrix.rows - row);
-      kernels::RepackArgs args{};
+      gpu::kernels::RepackArgs args{};
       args.matrix = p.matrix;
       args.first_row = row;
       args.rows = rows;
@@ -225,16 +221,16 @@ void Weights::upload(uint64_t code, const UploadOptions& options) {
   uploader.finish();
 }
 
-kernels::Matrix Weights::matrix(WeightId id) const {
+gpu::kernels::Matrix Weights::matrix(WeightId id) const {
   return matrices_.at(matrix_of_.at(id)).matrix;
 }
 
-kernels::Ptr<const float> Weights::vector(WeightId id) const {
+gpu::kernels::Ptr<const float> Weights::vector(WeightId id) const {
   if (id == program::kNone) return {};
   return {vectors_.address() + vector_offsets_.at(id)};
 }
 
-kernels::Ptr<const float> Weights::turns(const program::Rope& rope) const {
+gpu::kernels::Ptr<const float> Weights::turns(const program::Rope& rope) const {
   return {vectors_.address() + turns_offsets_.at(turns_key(rope))};
 }
 

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "devices/amd/device_buffer.h"
-#include "devices/amd/lowering.h"
+#include "devices/gpu/lowering.h"
 #include "formats/model_file.h"
 #include "program/program.h"
 
@@ -21,7 +21,7 @@ struct UploadOptions {
   std::function<void(std::string_view)> on_notice;                 // a type that was converted
 };
 
-class Weights : public WeightAddresses {
+class Weights : public gpu::WeightAddresses {
  public:
   // Finds VRAM for all weights of the program. Throws Error when it is short. The card must outlive
   // this.
@@ -31,9 +31,9 @@ class Weights : public WeightAddresses {
   // Brings them there; again after the card was reset. code: address of the kernels' image.
   void upload(uint64_t code, const UploadOptions& options);
 
-  kernels::Matrix matrix(program::WeightId id) const override;
-  kernels::Ptr<const float> vector(program::WeightId id) const override;
-  kernels::Ptr<const float> turns(const program::Rope& rope) const override;
+  gpu::kernels::Matrix matrix(program::WeightId id) const override;
+  gpu::kernels::Ptr<const float> vector(program::WeightId id) const override;
+  gpu::kernels::Ptr<const float> turns(const program::Rope& rope) const override;
 
   uint64_t bytes() const { return bytes_; }  // VRAM
   const formats::Model* model() const { return model_.get(); }
@@ -47,7 +47,7 @@ class Weights : public WeightAddresses {
     program::WeightId id;
     const formats::Tensor* tensor;
     std::vector<std::byte> converted;  // float16, of a type without kernels
-    kernels::Matrix matrix;
+    gpu::kernels::Matrix matrix;
     DeviceBuffer buffer;
   };
 

@@ -5,7 +5,7 @@
 
 #include "devices/sampler.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 bool before(const devices::Candidate& a, const devices::Candidate& b) {
@@ -59,4 +59,4 @@ void best_tokens(const Kernels& kernels, std::span<const float> logits,
   for (devices::Candidate& candidate : best.first(kept)) candidate.log_probability -= log_sum;
 }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -5,7 +5,7 @@
 #include "devices/cpu/executable.h"
 #include "devices/device.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 class CpuDevice final : public devices::Device {
@@ -30,7 +30,7 @@ class CpuDevice final : public devices::Device {
 };
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu
 
 namespace outboard::devices {
 

@@ -1,4 +1,5 @@
 #include "devices/cpu/executable.h"
+#include "devices/step_check.h"
 
 #include <algorithm>
 #include <utility>
@@ -6,7 +7,7 @@
 #include "formats/quantize.h"
 #include "support/error.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 using program::Attention;
 using program::CrossAttention;
@@ -68,10 +69,8 @@ devices::MemoryUse CpuExecutable::memory() const {
 }
 
 devices::Ticket CpuExecutable::submit(const devices::Step& step) {
-  state_.load(step, options_, program_);
-  for (const devices::PageCopy& copy : step.copies)
-    if (std::min(copy.from, copy.to) < 0 || std::max(copy.from, copy.to) >= options_.pages)
-      fail("step: copies page {} to {} of {}", copy.from, copy.to, options_.pages);
+  devices::check_step(step, options_, program_, lookahead());
+  state_.load(step, options_.page_tokens, program_.encoder_ops > 0);
   for (std::atomic<int>& next : next_) next.store(0, std::memory_order_relaxed);
 
   const std::function<void(int)> body = [&](int thread) {
@@ -341,4 +340,4 @@ CpuExecutable::Phase CpuExecutable::attention_phase(const AttentionPart& part) {
   };
 }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

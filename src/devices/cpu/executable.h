@@ -17,7 +17,7 @@
 #include "support/aligned_buffer.h"
 #include "support/thread_team.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 class CpuExecutable final : public devices::Executable {
  public:
@@ -120,4 +120,4 @@ class CpuExecutable final : public devices::Executable {
   size_t runs_ = 0;
 };
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

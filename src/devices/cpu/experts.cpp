@@ -9,7 +9,7 @@
 #include "formats/quantize.h"
 #include "support/error.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 // One expert's matrix inside a stacked tensor [experts, rows, columns].
@@ -208,4 +208,4 @@ CpuExecutable::Phase CpuExecutable::experts_phase(const program::Experts& op,
   };
 }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -8,7 +8,7 @@
 #include "support/machine.h"
 #include "support/progress.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 KvCache::KvCache(const std::vector<program::KvState>& states, int pages, int page_tokens,
                  bool floats)
@@ -51,4 +51,4 @@ void KvCache::copy_page(int32_t from, int32_t to, int part, int parts) const {
               static_cast<size_t>(end - begin) * element_bytes_);
 }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -7,7 +7,7 @@
 #include "program/program.h"
 #include "support/aligned_buffer.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 // Layout of one state: [page][kv_head][position in page][dim], keys and values apart. Memory that
 // no position was ever written to costs nothing.
@@ -45,4 +45,4 @@ class KvCache {
   AlignedBuffer memory_;
 };
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -7,7 +7,7 @@
 
 #include "support/error.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 using program::Dim;
 using program::Op;
@@ -292,4 +292,4 @@ Plan make_plan(const Program& program, const Kernels& kernels, int max_tokens, i
   return Planner(program, kernels, max_tokens, max_rows).run();
 }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -11,7 +11,7 @@
 #include "devices/cpu/kernels/kernels.h"
 #include "program/program.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 struct Item {
   enum Kind : uint8_t { kOp, kPack, kKvWrite };
@@ -60,4 +60,4 @@ Packing packing_of(const program::Program& program, program::WeightId weight);
 Plan make_plan(const program::Program& program, const Kernels& kernels, int max_tokens,
                int max_rows);
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -7,7 +7,7 @@
 #include "formats/quantize.h"
 #include "support/error.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 using program::ValueId;
 
@@ -211,4 +211,4 @@ CpuExecutable::RowTask CpuExecutable::kv_write_task(ValueId k, ValueId v, progra
   };
 }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -6,7 +6,7 @@
 
 #include "devices/device.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 // A run of queries that one attention work item takes.
 struct AttentionTile {
@@ -20,9 +20,9 @@ struct AttentionTile {
 struct StepState {
   StepState(int max_tokens, int max_rows);
 
-  // Checks the step against the limits and fills the fields. Throws Error on a caller's mistake.
-  void load(const devices::Step& step, const devices::CompileOptions& limits,
-            const program::Program& program);
+  // Fills the fields. REQUIRES: check_step() accepted the step. has_sources: of the Program's runs
+  // outside encode steps.
+  void load(const devices::Step& step, int page_tokens, bool has_sources);
 
   bool encode = false;
   int tokens = 0;                           // T
@@ -36,7 +36,7 @@ struct StepState {
   std::vector<AttentionTile> source_tiles;  // of runs with one source over its positions
 
  private:
-  void add_source(const devices::Run& run, const devices::CompileOptions& limits);
+  void add_source(const devices::Run& run);
 };
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -9,7 +9,7 @@
 
 #include "formats/quantize.h"
 #include "simulator/compute/strict.h"
-#include "simulator/compute/valu_tables.h"
+#include "simulator/compute/valu/tables.h"
 #include "simulator/compute/vmem.h"
 #include "simulator/compute/worker.h"
 #include "support/error.h"

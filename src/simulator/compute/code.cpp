@@ -6,7 +6,7 @@
 #include "simulator/compute/handlers.h"
 #include "simulator/compute/hazards.h"
 #include "simulator/compute/strict.h"
-#include "simulator/compute/valu.h"
+#include "simulator/compute/valu/valu.h"
 #include "simulator/compute/worker.h"
 #include "support/error.h"
 

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "simulator/compute/valu/operands.h"
-#include "simulator/compute/valu_tables.h"
+#include "simulator/compute/valu/tables.h"
 
 namespace outboard::simulator::compute::valu {
 namespace {

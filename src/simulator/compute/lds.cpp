@@ -10,7 +10,7 @@
 
 #include "simulator/compute/handlers.h"
 #include "simulator/compute/strict.h"
-#include "simulator/compute/valu_tables.h"
+#include "simulator/compute/valu/tables.h"
 #include "simulator/compute/vmem.h"
 #include "simulator/compute/worker.h"
 #include "support/error.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "simulator/compute/instruction.h"
+#include "simulator/compute/isa.h"
 
 namespace outboard::simulator::compute {
 

@@ -12,7 +12,7 @@ namespace {
 
 constexpr uint32_t kAll = 0xffffffff;
 
-// The formats stand in groups.
+// These two rely on the order of Format: vector and scalar formats stand together.
 bool is_vector_alu(Format f) { return f >= Format::kVop1 && f <= Format::kVinterp; }
 bool is_scalar_alu(Format f) { return f <= Format::kSopc; }
 static_assert(Format::kSop1 < Format::kSopc && Format::kSopc < Format::kSopp);

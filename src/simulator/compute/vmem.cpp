@@ -9,7 +9,7 @@
 
 #include "simulator/compute/handlers.h"
 #include "simulator/compute/strict.h"
-#include "simulator/compute/valu_tables.h"
+#include "simulator/compute/valu/tables.h"
 #include "simulator/compute/worker.h"
 #include "support/error.h"
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "simulator/compute/dispatch.h"
-#include "simulator/compute/instruction.h"
+#include "simulator/compute/isa.h"
 
 namespace outboard::simulator::compute {
 

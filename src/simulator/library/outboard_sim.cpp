@@ -6,9 +6,9 @@
 #include <new>
 #include <string>
 
-#include "simulator/compute/code_object.h"
+#include "hardware/amd/code_object.h"
 #include "simulator/compute/host_memory.h"
-#include "simulator/compute/instruction.h"
+#include "simulator/compute/isa.h"
 #include "support/error.h"
 
 namespace {

@@ -8,8 +8,8 @@
  * this):
  *
  *   sim = ctypes.CDLL("liboutboard_sim.so")
- *   launch = Launch(size=ctypes.sizeof(Launch), code=code_address, code_bytes=len(code),
- * pgm_rsrc1=..., ...) sim.outboard_sim_run(ctypes.byref(launch), ctypes.byref(result))
+ *   launch = Launch(size=ctypes.sizeof(Launch), code=address, code_bytes=len(code), ...)
+ *   sim.outboard_sim_run(ctypes.byref(launch), ctypes.byref(result))
  */
 #ifndef OUTBOARD_SIM_H
 #define OUTBOARD_SIM_H

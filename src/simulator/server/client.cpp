@@ -4,7 +4,7 @@
 
 #include "support/error.h"
 
-namespace outboard::simulator {
+namespace outboard::simulator::server {
 namespace {
 // Large transfers pass in pieces of this size; the client cannot tell.
 constexpr uint64_t kPiece = uint64_t{4} << 20;
@@ -56,4 +56,4 @@ bool Client::write_bar(uint32_t bar, uint64_t offset, uint64_t size, bool keep) 
   return true;
 }
 
-}  // namespace outboard::simulator
+}  // namespace outboard::simulator::server

@@ -9,9 +9,12 @@
 
 #include "link/protocol.h"
 #include "link/socket.h"
-#include "simulator/card.h"
+#include "simulator/card/card.h"
 
-namespace outboard::simulator {
+namespace outboard::simulator::server {
+
+using card::Card;
+using card::SharedRegion;
 
 // A request, out of its packed form.
 struct Call {
@@ -68,4 +71,4 @@ struct RemoteState {
 };
 std::unique_ptr<Client> make_remote_client(Card& card, link::Socket& socket, RemoteState& state);
 
-}  // namespace outboard::simulator
+}  // namespace outboard::simulator::server

@@ -6,7 +6,7 @@
 #include "simulator/server/client.h"
 #include "support/error.h"
 
-namespace outboard::simulator {
+namespace outboard::simulator::server {
 namespace {
 
 using link::protocol::Command;
@@ -196,4 +196,4 @@ std::unique_ptr<Client> make_remote_client(Card& card, link::Socket& socket, Rem
   return std::make_unique<RemoteClient>(card, socket, state);
 }
 
-}  // namespace outboard::simulator
+}  // namespace outboard::simulator::server

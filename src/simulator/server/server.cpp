@@ -9,7 +9,7 @@
 #include "simulator/server/client.h"
 #include "support/error.h"
 
-namespace outboard::simulator {
+namespace outboard::simulator::server {
 namespace {
 
 using link::protocol::Request;
@@ -32,7 +32,7 @@ std::string describe(uint64_t number, const Call& request, const std::string& re
 
 // The faults that strike the connection itself. Empty: none did.
 std::optional<Outcome> link_fault(Card& card, link::Socket& socket, const Call& request) {
-  FaultPlan* faults = card.options().faults.get();
+  card::FaultPlan* faults = card.options().faults.get();
   if (faults == nullptr) return std::nullopt;
   const std::string_view where = command_name(request.command);
   if (faults->fires("link.drop", where)) return Outcome{false, "closed: fault link.drop"};
@@ -70,7 +70,7 @@ void serve_client(Card& card, link::Socket& socket, const ServerOptions& options
   // TinyGPU's server takes the header in one piece or gives up; the other one waits for all.
   while (tinygpu ? socket.receive_some(bytes) == bytes.size() : socket.receive(bytes)) {
     const uint64_t number = ++requests;
-    if (FaultPlan* faults = card.options().faults.get()) faults->begin_request();
+    if (card::FaultPlan* faults = card.options().faults.get()) faults->begin_request();
     const Call call(request);
     std::optional<Outcome> outcome = link_fault(card, socket, call);
     if (!outcome) outcome = client->handle(call);
@@ -115,4 +115,4 @@ void Server::stop() {
   if (client_ != nullptr) client_->shut_down();
 }
 
-}  // namespace outboard::simulator
+}  // namespace outboard::simulator::server

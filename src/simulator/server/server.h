@@ -8,20 +8,18 @@
 #include <mutex>
 #include <string>
 
+#include "link/protocol.h"
 #include "link/socket.h"
-#include "simulator/card.h"
+#include "simulator/card/card.h"
 
-namespace outboard::simulator {
+namespace outboard::simulator::server {
 
-// Which server the client thinks it talks to; they differ in what they know and how they refuse.
-enum class Dialect : uint8_t {
-  kTinyGpu,  // TinyGPU.app's server on a Mac (unix socket, shared memory by descriptor)
-  kRemote,   // tinygrad's remote server (TCP, shared memory by messages)
-};
+using card::Card;
+using link::Dialect;
 
 struct ServerOptions {
-  Dialect dialect = Dialect::kTinyGpu;
-  bool once = false;  // end when the first client has gone
+  Dialect dialect = Dialect::kTinyGpu;  // which server the client thinks it talks to
+  bool once = false;                    // end when the first client has gone
   // Called for each request with one line, "17 MMIO_READ bar=5 offset=0x1a4 size=4 -> ok".
   std::function<void(const std::string&)> trace;
   std::function<void(const std::string&)> say;  // "client connected", "client gone"
@@ -55,4 +53,4 @@ class Server {
   link::Socket* client_ = nullptr;  // while one is served; guarded by client_mutex_
 };
 
-}  // namespace outboard::simulator
+}  // namespace outboard::simulator::server

@@ -12,9 +12,9 @@ namespace sim = outboard::simulator;
 
 namespace {
 
-sim::Card& card() {
-  static sim::Card instance([] {
-    sim::CardOptions options;
+sim::card::Card& card() {
+  static sim::card::Card instance([] {
+    sim::card::CardOptions options;
     options.vram_bytes = uint64_t{64} << 20;
     options.bar0_bytes = uint64_t{64} << 20;
     options.threads = 1;
@@ -31,8 +31,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) != 0)
     throw outboard::system_error("socketpair", "fuzz");
   outboard::link::Socket server(ends[0]), client(ends[1]);
-  sim::ServerOptions options;
-  options.dialect = data[0] % 2 == 0 ? sim::Dialect::kTinyGpu : sim::Dialect::kRemote;
+  sim::server::ServerOptions options;
+  options.dialect =
+      data[0] % 2 == 0 ? sim::server::Dialect::kTinyGpu : sim::server::Dialect::kRemote;
   std::thread reader([&] {  // answers must not fill the pipe
     std::byte buffer[65536];
     while (client.receive_some(buffer) != 0) {
@@ -44,8 +45,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   });
   std::atomic<uint64_t> requests{0};
   {
-    sim::RemoteState remote;
-    sim::serve_client(card(), server, options, remote, requests);
+    sim::server::RemoteState remote;
+    sim::server::serve_client(card(), server, options, remote, requests);
     for (const auto& region : remote.shared) card().unshare(region->id());
   }
   server.shut_down();

@@ -16,11 +16,13 @@
 
 #include "link/protocol.h"
 #include "link/wire_link.h"
-#include "simulator/simulated_link.h"
+#include "simulator/card/simulated_link.h"
 #include "support/error.h"
 
-namespace outboard::simulator {
+namespace outboard::simulator::server {
 namespace {
+
+using namespace card;  // NOLINT: the card that is served
 
 using link::protocol::Command;
 using link::protocol::Request;
@@ -564,4 +566,4 @@ TEST(RemoteLink, SaysWhenThereIsNoCard) {
 }
 
 }  // namespace
-}  // namespace outboard::simulator
+}  // namespace outboard::simulator::server

@@ -5,7 +5,7 @@
 #include "simulator/server/client.h"
 #include "support/error.h"
 
-namespace outboard::simulator {
+namespace outboard::simulator::server {
 namespace {
 
 using link::protocol::Command;
@@ -129,4 +129,4 @@ std::unique_ptr<Client> make_tinygpu_client(Card& card, link::Socket& socket) {
   return std::make_unique<TinyGpuClient>(card, socket);
 }
 
-}  // namespace outboard::simulator
+}  // namespace outboard::simulator::server

@@ -5,8 +5,8 @@
 #include "devices/amd/driver/card.h"
 #include "devices/amd/driver/rest.h"
 #include "devices/amd/driver/saved_config.h"
-#include "devices/amd/hw/gc.h"
-#include "link/card_name.h"
+#include "hardware/amd/navi31/gc.h"
+#include "hardware/pci_ids.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
@@ -82,7 +82,7 @@ void Card::find_card() {
     if (!warm_) discover(context_);
     if (!warm_)
       context_.kept.revision = static_cast<uint16_t>(context_.link.config_read(pci::kClass, 1));
-    context_.facts.name = link::card_name(context_.kept.revision);
+    context_.facts.name = hardware::card_name(context_.kept.revision);
   });
   stage("firmware", [&] { load_firmware(); });
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "hardware/amd/navi31/sdma_writer.h"
 #include "link/patience.h"
 #include "support/error.h"
 
@@ -50,7 +51,7 @@ Queue::Watch Card::watch() {
 
 bool Card::interrupts_arrive() {
   ih::drain(context_);
-  wait(*copies_, copies_->submit(CopyQueue::interrupt()));
+  wait(*copies_, copies_->submit(hw::sdma::trap()));
   // The fence and the interrupt take different ways.
   constexpr int kLooks = 20;
   for (int look = 0; look < kLooks; ++look) {
@@ -78,7 +79,7 @@ Card::Copy Card::submitted(Fence fence, uint64_t bytes) const {
 }
 
 Card::Copy Card::copy_to_card(uint64_t to, uint64_t from, uint64_t bytes) {
-  return submitted(copies_->submit_writes(CopyQueue::copy(to, from, bytes)), bytes);
+  return submitted(copies_->submit_writes(hw::sdma::copy(to, from, bytes)), bytes);
 }
 
 void Card::wait(const Copy& copy) {
@@ -124,7 +125,7 @@ void Card::download(const Buffer& from, uint64_t offset, std::span<std::byte> by
   while (!bytes.empty()) {
     const auto piece = bytes.first(std::min<uint64_t>(bytes.size(), copy_bytes(window_.bytes)));
     wait(submitted(
-        copies_->submit(CopyQueue::copy(window_.address, from.address + offset, piece.size())),
+        copies_->submit(hw::sdma::copy(window_.address, from.address + offset, piece.size())),
         piece.size()));
     window_.read(0, piece);
     offset += piece.size();

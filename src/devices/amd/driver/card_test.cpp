@@ -13,32 +13,34 @@
 #include <fstream>
 #include <random>
 
-#include "devices/amd/hw/psp.h"
-#include "devices/amd/hw/ucode.h"
-#include "simulator/firmware_images.h"
-#include "simulator/simulated_link.h"
+#include "hardware/amd/navi31/pm4_writer.h"
+#include "hardware/amd/navi31/psp.h"
+#include "hardware/amd/navi31/sdma_writer.h"
+#include "hardware/amd/navi31/ucode.h"
+#include "simulator/card/firmware_images.h"
+#include "simulator/card/simulated_link.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
 namespace {
 
-using simulator::CardEvent;
+using simulator::card::CardEvent;
 using ::testing::HasSubstr;
 
 constexpr std::chrono::milliseconds kSoon{300};
 
-simulator::CardOptions options_with(const char* faults = nullptr) {
-  simulator::CardOptions options;
+simulator::card::CardOptions options_with(const char* faults = nullptr) {
+  simulator::card::CardOptions options;
   options.vram_bytes = uint64_t{1} << 30;
   options.bar0_bytes = uint64_t{1} << 30;
   options.threads = 1;
-  if (faults != nullptr) options.faults = simulator::FaultPlan::parse(faults, "test");
+  if (faults != nullptr) options.faults = simulator::card::FaultPlan::parse(faults, "test");
   return options;
 }
 
 BootOptions boot_options() {
   BootOptions options;
-  options.images = simulator::firmware_images();
+  options.images = simulator::card::firmware_images();
   options.patience = 0.05;  // the simulated card needs no pauses
   return options;
 }
@@ -51,7 +53,7 @@ std::vector<std::byte> random_bytes(size_t size) {
 }
 
 // What the simulated card holds against the driver, a line each.
-std::string complaints(const simulator::Card& card) {
+std::string complaints(const simulator::card::Card& card) {
   std::string out;
   for (const CardEvent& event : card.events()) {
     if (event.kind == CardEvent::Kind::kDriverError ||
@@ -63,8 +65,8 @@ std::string complaints(const simulator::Card& card) {
 }
 
 std::string boot_error(const char* faults) {
-  simulator::Card simulated(options_with(faults));
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(options_with(faults));
+  const auto link = simulator::card::make_simulated_link(simulated);
   try {
     const Card card(*link, boot_options());
   } catch (const Error& e) {
@@ -73,15 +75,15 @@ std::string boot_error(const char* faults) {
   return "booted";
 }
 
-uint64_t messages(const simulator::CardCounters& c) {
+uint64_t messages(const simulator::card::CardCounters& c) {
   uint64_t sum = c.config_reads + c.config_writes;
   for (int bar = 0; bar < 6; ++bar) sum += c.mmio_reads[bar] + c.mmio_writes[bar];
   return sum;
 }
 
 TEST(DriverCard, BootsColdAndMovesMemory) {
-  simulator::Card simulated(options_with());
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(options_with());
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   EXPECT_FALSE(card.was_warm());
   EXPECT_EQ(card.facts().compute_units, 96U);
@@ -106,10 +108,10 @@ TEST(DriverCard, KnowsItsSisters) {
   for (const Sister& sister :
        {Sister{"xtx", "RX 7900 XTX", 96, 24560}, Sister{"xt", "RX 7900 XT", 84, 20464},
         Sister{"gre", "RX 7900 GRE", 80, 16368}}) {
-    simulator::CardOptions options(simulator::card_model(sister.card));
+    simulator::card::CardOptions options(simulator::card::card_model(sister.card));
     options.threads = 2;
-    simulator::Card simulated(options);
-    const auto link = simulator::make_simulated_link(simulated);
+    simulator::card::Card simulated(options);
+    const auto link = simulator::card::make_simulated_link(simulated);
     for (const bool warm : {false, true}) {
       Card card(*link, boot_options());
       EXPECT_EQ(card.was_warm(), warm) << sister.card;
@@ -125,10 +127,10 @@ TEST(DriverCard, KnowsItsSisters) {
 }
 
 TEST(DriverCard, BootsWithASmallWindow) {
-  simulator::CardOptions options = options_with();
+  simulator::card::CardOptions options = options_with();
   options.bar0_bytes = uint64_t{256} << 20;
-  simulator::Card simulated(options);
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(options);
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   EXPECT_EQ(card.facts().vram_bytes, uint64_t{1008} << 20);
   card.finalize();
@@ -136,16 +138,16 @@ TEST(DriverCard, BootsWithASmallWindow) {
 }
 
 TEST(DriverCard, ComesBackWarm) {
-  simulator::Card simulated(options_with());
+  simulator::card::Card simulated(options_with());
   uint64_t cold = 0;
   {
-    const auto link = simulator::make_simulated_link(simulated);
+    const auto link = simulator::card::make_simulated_link(simulated);
     Card card(*link, boot_options());
     cold = messages(simulated.counters());
     card.finalize();
   }
   const uint64_t before = messages(simulated.counters());
-  const auto link = simulator::make_simulated_link(simulated);
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   EXPECT_TRUE(card.was_warm());
   const uint64_t warm = messages(simulated.counters()) - before;
@@ -165,8 +167,8 @@ TEST(DriverCard, ComesBackWarm) {
 
 // A run that ended without finalize(): the next one does not trust what it finds.
 TEST(DriverCard, ResetsACardThatWasLeftInAMess) {
-  simulator::Card simulated(options_with(R"([{"what": "card.dirty"}])"));
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(options_with(R"([{"what": "card.dirty"}])"));
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   EXPECT_FALSE(card.was_warm());
   const bool reset = std::any_of(card.stages().begin(), card.stages().end(),
@@ -177,8 +179,8 @@ TEST(DriverCard, ResetsACardThatWasLeftInAMess) {
 }
 
 TEST(DriverCard, NoDmaAfterFinalize) {
-  simulator::Card simulated(options_with());
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(options_with());
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   card.finalize();
   EXPECT_EQ(link->config_read(4, 2) & 4U, 0U);  // bus master
@@ -190,25 +192,25 @@ const std::vector<uint32_t> kStoreSeven = {0x7e000287, 0x7e020280, 0xdc6a0000, 0
                                            0xbfb00000};
 
 TEST(DriverCard, RunsAKernel) {
-  simulator::Card simulated(options_with());
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(options_with());
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   const Buffer code = card.memory().allocate(4096, "code");
   const Buffer data = card.memory().allocate(4096, "data");
   card.upload(code, 0, std::as_bytes(std::span(kStoreSeven)));
-  ComputeQueue::Launch launch;
+  hw::pm4::Launch launch;
   launch.program = code.address;
   launch.rsrc2 = 16 << 1;  // user SGPRs: two are read, and gfx1100 wants 16 loaded
   launch.user_data = {static_cast<uint32_t>(data.address),
                       static_cast<uint32_t>(data.address >> 32)};
   launch.user_data.resize(16);
-  std::vector<uint32_t> stream = ComputeQueue::acquire({true, true, true, true});
-  for (const auto& part : {ComputeQueue::dispatch(launch), ComputeQueue::barrier()}) {
+  std::vector<uint32_t> stream = hw::pm4::acquire({true, true, true, true});
+  for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()}) {
     stream.insert(stream.end(), part.begin(), part.end());
   }
-  const simulator::CardCounters before = simulated.counters();
+  const simulator::card::CardCounters before = simulated.counters();
   card.wait(card.compute(), card.compute().submit(stream));
-  const simulator::CardCounters after = simulated.counters();
+  const simulator::card::CardCounters after = simulated.counters();
   // A submission is one message and no round trip.
   EXPECT_EQ(messages(after) - messages(before), 1U);
   EXPECT_EQ(after.mmio_writes[2] - before.mmio_writes[2], 1U);
@@ -228,16 +230,16 @@ const std::vector<uint32_t> kCountDown = {0xbe9400ff, 0x00040000, 0x80948114,
 // Launches of it in an indirect buffer: the ring's read pointer and the fence stand still, and the
 // engine gets on all the same.
 TEST(DriverCard, ASlowCardIsNotTakenForAHungOne) {
-  simulator::Card simulated(options_with());
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(options_with());
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   const Buffer code = card.memory().allocate(4096, "code");
   card.upload(code, 0, std::as_bytes(std::span(kCountDown)));
-  ComputeQueue::Launch launch;
+  hw::pm4::Launch launch;
   launch.program = code.address;
   launch.rsrc2 = 16 << 1;
   launch.user_data.assign(16, 0);
-  const std::vector<uint32_t> one = ComputeQueue::dispatch(launch);
+  const std::vector<uint32_t> one = hw::pm4::dispatch(launch);
   const auto start = std::chrono::steady_clock::now();
   card.wait(card.compute(), card.compute().submit(one));
   const auto each = std::chrono::steady_clock::now() - start;
@@ -263,8 +265,8 @@ TEST(DriverCard, NoDoorbellCanDoHarm) {
   for (const char* faults :
        {R"([{"what": "doorbell.late", "milliseconds": 20}])", R"([{"what": "doorbell.merged"}])",
         R"([{"what": "doorbell.lost", "skip": 3, "count": 4}])"}) {
-    simulator::Card simulated(options_with(faults));
-    const auto link = simulator::make_simulated_link(simulated);
+    simulator::card::Card simulated(options_with(faults));
+    const auto link = simulator::card::make_simulated_link(simulated);
     Card card(*link, boot_options());
     const std::vector<std::byte> data = random_bytes(24U << 20);
     std::vector<std::byte> back(data.size());
@@ -280,10 +282,10 @@ TEST(DriverCard, NoDoorbellCanDoHarm) {
 // Link power management is off before the first register is read, and again after each reset.
 TEST(DriverCard, TheLinkDoesNotSleep) {
   constexpr uint32_t kLinkControl = 0x64 + 0x10;
-  simulator::CardOptions how = options_with(R"([{"what": "card.dirty"}])");
-  how.moods.add(simulator::Mood::kLinkPower);
-  simulator::Card simulated(how);
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::CardOptions how = options_with(R"([{"what": "card.dirty"}])");
+  how.moods.add(simulator::card::Mood::kLinkPower);
+  simulator::card::Card simulated(how);
+  const auto link = simulator::card::make_simulated_link(simulated);
   EXPECT_EQ(link->config_read(kLinkControl, 2) & 3U, 2U);
   Card card(*link, boot_options());
   EXPECT_FALSE(card.was_warm());  // it was reset on the way
@@ -294,15 +296,15 @@ TEST(DriverCard, TheLinkDoesNotSleep) {
 
 // After a hang the queues are stopped before the bus is: no engine runs into a bus that is off.
 TEST(DriverCard, RecoveryStopsTheCopiesFirst) {
-  simulator::Card simulated(
+  simulator::card::Card simulated(
       options_with(R"([{"what": "mec.queue-hang", "skip": 20, "count": 1}])"));
-  const auto link = simulator::make_simulated_link(simulated);
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   const SharedBuffer shared = card.share(16 << 20, "copied from");
   const Buffer buffer = card.memory().allocate(16 << 20, "copied to");
   std::vector<uint32_t> copies;
   for (int i = 0; i < 40; ++i) {
-    const auto one = CopyQueue::copy(buffer.address, shared.address, 16 << 20);
+    const auto one = hw::sdma::copy(buffer.address, shared.address, 16 << 20);
     copies.insert(copies.end(), one.begin(), one.end());
   }
   card.copies().submit(copies);  // still under way when the card is recovered
@@ -312,13 +314,13 @@ TEST(DriverCard, RecoveryStopsTheCopiesFirst) {
 }
 
 TEST(DriverCard, SaysWhichBufferAFaultBelongsTo) {
-  simulator::Card simulated(options_with());
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(options_with());
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   const Buffer weights = card.memory().allocate(4096, "weights");
   const Buffer other = card.memory().allocate(4096, "other");
   const Fence fence = card.copies().submit(
-      CopyQueue::copy(weights.address + weights.bytes + 4096, other.address, 64));
+      hw::sdma::copy(weights.address + weights.bytes + 4096, other.address, 64));
   try {
     card.wait(card.copies(), fence, kSoon);
     FAIL();
@@ -329,8 +331,8 @@ TEST(DriverCard, SaysWhichBufferAFaultBelongsTo) {
 }
 
 TEST(DriverCard, SharedMemoryComesFromOnePool) {
-  simulator::Card simulated(options_with());
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(options_with());
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   const uint64_t mappings = simulated.counters().shared_regions;
   const SharedBuffer steps = card.share(1 << 20, "step ring");
@@ -349,15 +351,16 @@ TEST(DriverCard, SharedMemoryComesFromOnePool) {
   const std::vector<std::byte> data = random_bytes(1 << 20);
   std::memcpy(steps.host, data.data(), data.size());
   card.wait(card.copies(),
-            card.copies().submit(CopyQueue::copy(large.address + 4096, steps.address, 1 << 20)));
+            card.copies().submit(hw::sdma::copy(large.address + 4096, steps.address, 1 << 20)));
   EXPECT_EQ(std::memcmp(large.host + 4096, data.data(), data.size()), 0);
   card.finalize();
   EXPECT_EQ(complaints(simulated), "");
 }
 
 TEST(DriverCard, RecoversAndKeepsItsAddresses) {
-  simulator::Card simulated(options_with(R"([{"what": "sdma.hang", "skip": 30, "count": 1}])"));
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(
+      options_with(R"([{"what": "sdma.hang", "skip": 30, "count": 1}])"));
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   const std::vector<std::byte> data = random_bytes(1 << 20);
   std::vector<std::byte> back(data.size());
@@ -366,7 +369,7 @@ TEST(DriverCard, RecoversAndKeepsItsAddresses) {
   std::memcpy(shared.host, data.data(), 4096);
   const Fence hung = [&] {
     for (;;) {  // until the fault strikes
-      const Fence fence = card.copies().submit(CopyQueue::fill(buffer.address, 1, 64));
+      const Fence fence = card.copies().submit(hw::sdma::fill(buffer.address, 1, 64));
       try {
         card.wait(card.copies(), fence, kSoon);
       } catch (const Error&) {
@@ -386,19 +389,19 @@ TEST(DriverCard, RecoversAndKeepsItsAddresses) {
 }
 
 TEST(DriverCard, RecoversFromAPageFaultOfAKernel) {
-  simulator::Card simulated(options_with());
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(options_with());
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   const Buffer code = card.memory().allocate(4096, "code");
   card.upload(code, 0, std::as_bytes(std::span(kStoreSeven)));
-  ComputeQueue::Launch launch;
+  hw::pm4::Launch launch;
   launch.program = code.address;
   launch.rsrc2 = 16 << 1;
   launch.user_data = {0x1000, 0x7fff};  // mapped nowhere
   launch.user_data.resize(16);
   card.set_running([] { return std::string("decode, kernel 3: store seven"); });
-  std::vector<uint32_t> stream = ComputeQueue::acquire({true, true, true, true});
-  for (const auto& part : {ComputeQueue::dispatch(launch), ComputeQueue::barrier()}) {
+  std::vector<uint32_t> stream = hw::pm4::acquire({true, true, true, true});
+  for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()}) {
     stream.insert(stream.end(), part.begin(), part.end());
   }
   try {
@@ -413,8 +416,8 @@ TEST(DriverCard, RecoversFromAPageFaultOfAKernel) {
   card.upload(code, 0, std::as_bytes(std::span(kStoreSeven)));
   launch.user_data = {static_cast<uint32_t>(data.address),
                       static_cast<uint32_t>(data.address >> 32)};
-  stream = ComputeQueue::acquire({true, true, true, true});
-  for (const auto& part : {ComputeQueue::dispatch(launch), ComputeQueue::barrier()}) {
+  stream = hw::pm4::acquire({true, true, true, true});
+  for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()}) {
     stream.insert(stream.end(), part.begin(), part.end());
   }
   card.wait(card.compute(), card.compute().submit(stream));
@@ -425,13 +428,13 @@ TEST(DriverCard, RecoversFromAPageFaultOfAKernel) {
 }
 
 TEST(DriverCard, DoesNotTryAFailingCardOverAndOver) {
-  simulator::Card simulated(options_with(R"([{"what": "sdma.hang"}])"));
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(options_with(R"([{"what": "sdma.hang"}])"));
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   const Buffer buffer = card.memory().allocate(4096, "test");
   const auto fails = [&] {
     EXPECT_THROW(card.wait(card.copies(),
-                           card.copies().submit(CopyQueue::fill(buffer.address, 1, 64)), kSoon),
+                           card.copies().submit(hw::sdma::fill(buffer.address, 1, 64)), kSoon),
                  Error);
   };
   fails();
@@ -458,7 +461,7 @@ TEST(DriverFirmware, CompressedFilesAreUnpacked) {
   namespace fs = std::filesystem;
   const fs::path folder = fs::temp_directory_path() / fmt::format("outboard-fw-{}", ::getpid());
   fs::create_directories(folder);
-  const FirmwareFiles images = simulator::firmware_images();
+  const FirmwareFiles images = simulator::card::firmware_images();
   size_t turn = 0;
   for (const auto& [name, bytes] : images) {
     const fs::path path = folder / name;
@@ -482,10 +485,10 @@ TEST(DriverFirmware, CompressedFilesAreUnpacked) {
 
 // Headers of other versions that exist are read; those of other engines are refused by name.
 TEST(DriverFirmware, HeaderVersions) {
-  simulator::Moods moods;
-  moods.add(simulator::Mood::kFirmwareHeader);
-  const Firmware older = Firmware::load(simulator::firmware_images(moods), "older");
-  const Firmware usual = Firmware::load(simulator::firmware_images(), "usual");
+  simulator::card::Moods moods;
+  moods.add(simulator::card::Mood::kFirmwareHeader);
+  const Firmware older = Firmware::load(simulator::card::firmware_images(moods), "older");
+  const Firmware usual = Firmware::load(simulator::card::firmware_images(), "usual");
   // The variant at the end of a 2.1 list is not taken.
   EXPECT_EQ(older.boot.size(), usual.boot.size());
   EXPECT_EQ(older.boot.at(hw::psp::PSP_FW_TYPE_PSP_SOS).size(),
@@ -494,7 +497,7 @@ TEST(DriverFirmware, HeaderVersions) {
   constexpr size_t kMajor = offsetof(hw::ucode::common_firmware_header, header_version_major);
   for (const char* name : {"sdma_6_0_0.bin", "gc_11_0_0_mec.bin", "psp_13_0_0_sos.bin",
                            "gc_11_0_0_rlc.bin", "gc_11_0_0_imu.bin", "smu_13_0_0.bin"}) {
-    FirmwareFiles files = simulator::firmware_images();
+    FirmwareFiles files = simulator::card::firmware_images();
     files[name][kMajor] = std::byte{7};
     try {
       Firmware::load(files, "folder");

@@ -10,10 +10,10 @@
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
-#include "devices/amd/hw/discovery.h"
-#include "devices/amd/hw/ip_bases.h"
-#include "devices/amd/hw/mp.h"
-#include "devices/amd/hw/nbio.h"
+#include "hardware/amd/navi31/discovery.h"
+#include "hardware/amd/navi31/ip_bases.h"
+#include "hardware/amd/navi31/mp.h"
+#include "hardware/amd/navi31/nbio.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {

@@ -10,8 +10,9 @@
 #include <string_view>
 #include <utility>
 
-#include "devices/amd/hw/psp.h"
-#include "devices/amd/hw/ucode.h"
+#include "devices/amd/chip.h"
+#include "hardware/amd/navi31/psp.h"
+#include "hardware/amd/navi31/ucode.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
 

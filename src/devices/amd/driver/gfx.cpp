@@ -5,10 +5,10 @@
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
-#include "devices/amd/hw/doorbells.h"
-#include "devices/amd/hw/gc.h"
-#include "devices/amd/hw/mmhub.h"
-#include "devices/amd/hw/mqd.h"
+#include "hardware/amd/navi31/doorbells.h"
+#include "hardware/amd/navi31/gc.h"
+#include "hardware/amd/navi31/mmhub.h"
+#include "hardware/amd/navi31/mqd.h"
 #include "link/link.h"
 #include "support/error.h"
 

@@ -2,9 +2,9 @@
 // runtime/support/am/ip.py (AM_GMC).
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
-#include "devices/amd/hw/gc.h"
-#include "devices/amd/hw/mmhub.h"
-#include "devices/amd/hw/page_table.h"
+#include "hardware/amd/navi31/gc.h"
+#include "hardware/amd/navi31/mmhub.h"
+#include "hardware/amd/navi31/page_table.h"
 
 namespace outboard::devices::amd::driver {
 namespace {

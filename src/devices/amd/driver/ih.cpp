@@ -5,8 +5,8 @@
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
-#include "devices/amd/hw/interrupts.h"
-#include "devices/amd/hw/osssys.h"
+#include "hardware/amd/navi31/interrupts.h"
+#include "hardware/amd/navi31/osssys.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver::ih {

@@ -6,8 +6,8 @@
 #include <random>
 
 #include "devices/amd/driver/card.h"
-#include "simulator/firmware_images.h"
-#include "simulator/simulated_link.h"
+#include "simulator/card/firmware_images.h"
+#include "simulator/card/simulated_link.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
@@ -29,18 +29,18 @@ TEST(LinkRate, LearnsHowMuchToCopyAtOnce) {
   EXPECT_EQ(rate.window(8 * kMiB), 256 * kKiB);
 }
 
-simulator::CardOptions behind(const char* link) {
-  simulator::CardOptions options;
+simulator::card::CardOptions behind(const char* link) {
+  simulator::card::CardOptions options;
   options.vram_bytes = uint64_t{1} << 30;
   options.bar0_bytes = uint64_t{1} << 30;
   options.threads = 1;
-  options.link = simulator::link_model(link);
+  options.link = simulator::cost::link_model(link);
   return options;
 }
 
 BootOptions boot_options() {
   BootOptions options;
-  options.images = simulator::firmware_images();
+  options.images = simulator::card::firmware_images();
   options.patience = 0.05;
   options.wait = std::chrono::milliseconds(200);
   return options;
@@ -48,8 +48,8 @@ BootOptions boot_options() {
 
 // Nothing moves for longer than a wait's limit, as the card copies; the limit grows with the bytes.
 TEST(LinkRate, ASlowLinkIsNoHang) {
-  simulator::Card simulated(behind("4MB/s,200us"));
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(behind("4MB/s,200us"));
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   EXPECT_EQ(card.copy_bytes(8 * kMiB), 2 * kMiB);
   std::vector<std::byte> data(5 * kMiB / 2), back(data.size());
@@ -71,13 +71,13 @@ TEST(LinkRate, ASlowLinkIsNoHang) {
   EXPECT_TRUE(simulated.settle());
   EXPECT_TRUE(card.copies().is_done(copy.fence));
   card.finalize();
-  for (const simulator::CardEvent& event : simulated.events())
-    EXPECT_NE(event.kind, simulator::CardEvent::Kind::kDriverError) << event.text;
+  for (const simulator::card::CardEvent& event : simulated.events())
+    EXPECT_NE(event.kind, simulator::card::CardEvent::Kind::kDriverError) << event.text;
 }
 
 TEST(LinkRate, AFastLinkGetsLargeCopies) {
-  simulator::Card simulated(behind("tb4"));
-  const auto link = simulator::make_simulated_link(simulated);
+  simulator::card::Card simulated(behind("tb4"));
+  const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
   const Buffer buffer = card.memory().allocate(8 * kMiB, "test");
   card.upload(buffer, 0, std::vector<std::byte>(8 * kMiB));

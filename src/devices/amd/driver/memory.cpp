@@ -2,9 +2,10 @@
 
 #include <algorithm>
 
-#include "devices/amd/hw/page_table.h"
-#include "devices/amd/round_up.h"
+#include "devices/amd/chip.h"
+#include "hardware/amd/navi31/page_table.h"
 #include "support/error.h"
+#include "support/round_up.h"
 
 namespace outboard::devices::amd::driver {
 namespace {

@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "simulator/simulated_link.h"
+#include "simulator/card/simulated_link.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
@@ -12,8 +12,8 @@ namespace {
 using ::testing::HasSubstr;
 
 struct MemoryTest : ::testing::Test {
-  static simulator::CardOptions options() {
-    simulator::CardOptions o;
+  static simulator::card::CardOptions options() {
+    simulator::card::CardOptions o;
     o.vram_bytes = uint64_t{256} << 20;
     o.bar0_bytes = uint64_t{256} << 20;
     o.threads = 1;
@@ -21,8 +21,8 @@ struct MemoryTest : ::testing::Test {
   }
   MemoryTest() { link->config_write(4, 2, 2); }
 
-  simulator::Card card{options()};
-  std::unique_ptr<link::Link> link = simulator::make_simulated_link(card);
+  simulator::card::Card card{options()};
+  std::unique_ptr<link::Link> link = simulator::card::make_simulated_link(card);
   int flushes = 0;
   Memory memory{*link, uint64_t{256} << 20, [this] { ++flushes; }};
 };

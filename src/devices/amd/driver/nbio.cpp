@@ -1,11 +1,11 @@
 // Bus interface and host data path. Source: Linux amdgpu nbio_v4_3.c, hdp_v6_0.c; tinygrad 0.14.0,
 // runtime/support/am/ip.py (AM_SOC).
-#include "devices/amd/hw/nbio.h"
+#include "hardware/amd/navi31/nbio.h"
 
 #include <thread>
 
 #include "devices/amd/driver/blocks.h"
-#include "devices/amd/hw/hdp.h"
+#include "hardware/amd/navi31/hdp.h"
 
 namespace outboard::devices::amd::driver {
 namespace {

@@ -5,8 +5,8 @@
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
-#include "devices/amd/hw/mp.h"
-#include "devices/amd/hw/psp.h"
+#include "hardware/amd/navi31/mp.h"
+#include "hardware/amd/navi31/psp.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver::psp {

@@ -7,17 +7,15 @@
 #include <optional>
 #include <thread>
 
-#include "devices/amd/hw/gc.h"
-#include "devices/amd/hw/pm4.h"
-#include "devices/amd/hw/sdma_packets.h"
+#include "hardware/amd/navi31/gc.h"
+#include "hardware/amd/navi31/pm4_writer.h"
+#include "hardware/amd/navi31/sdma_writer.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
 namespace {
 
 namespace gc = hw::gc;
-namespace pm4 = hw::pm4;
-namespace packets = hw::sdma;
 
 constexpr int kDoorbellBar = 2;
 constexpr std::chrono::milliseconds kRingPatience{10000};
@@ -28,26 +26,6 @@ constexpr std::chrono::milliseconds kDoorbellPatience{100};
 
 uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
 uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
-
-// A type 3 packet with a body of so many dwords, all zero (nvd.h, PACKET3).
-std::vector<uint32_t> packet(uint8_t opcode, size_t body) {
-  std::vector<uint32_t> out(body + 1);
-  constexpr uint32_t kType3 = 3;
-  out[0] = kType3 << 30 | (static_cast<uint32_t>(body) - 1) << 16 | uint32_t{opcode} << 8;
-  return out;
-}
-
-void append(std::vector<uint32_t>& to, const std::vector<uint32_t>& more) {
-  to.insert(to.end(), more.begin(), more.end());
-}
-
-void set_registers(std::vector<uint32_t>& to, uint32_t address,
-                   std::initializer_list<uint32_t> values) {
-  std::vector<uint32_t> out = packet(pm4::SET_SH_REG, values.size() + 1);
-  out[1] = address - pm4::SET_SH_REG_START;
-  std::copy(values.begin(), values.end(), out.begin() + 2);
-  append(to, out);
-}
 
 }  // namespace
 
@@ -234,73 +212,16 @@ void Queue::wait(Fence fence, std::chrono::milliseconds limit, const Watch& watc
   reached(fence);
 }
 
-std::vector<uint32_t> ComputeQueue::barrier() {
-  constexpr uint32_t kPartialFlush = 7, kIndex = 4;  // CS_PARTIAL_FLUSH (soc21_enum.h), nvd.h
-  std::vector<uint32_t> out = packet(pm4::EVENT_WRITE, 1);
-  out[1] = kPartialFlush | kIndex << 8;
-  return out;
-}
-
-std::vector<uint32_t> ComputeQueue::acquire(const Caches& caches) {
-  using A = pm4::AcquireMem;
-  std::vector<uint32_t> out = packet(pm4::ACQUIRE_MEM, 7);
-  A::COHER_SIZE.put(out.data(), 0xffffffff);
-  A::COHER_SIZE_HI.put(out.data(), 0xff);
-  A::GCR_GLI_INV.put(out.data(), caches.instructions ? 1 : 0);
-  A::GCR_GLK_INV.put(out.data(), caches.scalar ? 1 : 0);
-  A::GCR_GLV_INV.put(out.data(), caches.vector ? 1 : 0);
-  A::GCR_GL1_INV.put(out.data(), caches.vector ? 1 : 0);
-  A::GCR_GL2_INV.put(out.data(), caches.second_level ? 1 : 0);
-  A::GCR_GL2_WB.put(out.data(), caches.second_level ? 1 : 0);
-  return out;
-}
-
-std::vector<uint32_t> ComputeQueue::dispatch(const Launch& l) {
-  std::vector<uint32_t> out;
-  set_registers(out, gc::COMPUTE_PGM_LO::kAddress, {low(l.program >> 8), high(l.program >> 8)});
-  set_registers(out, gc::COMPUTE_PGM_RSRC1::kAddress, {l.rsrc1, l.rsrc2});
-  set_registers(out, gc::COMPUTE_PGM_RSRC3::kAddress, {l.rsrc3});
-  set_registers(out, gc::COMPUTE_TMPRING_SIZE::kAddress, {l.tmpring});
-  set_registers(out, gc::COMPUTE_DISPATCH_SCRATCH_BASE_LO::kAddress,
-                {low(l.scratch >> 8), high(l.scratch >> 8)});
-  set_registers(out, gc::COMPUTE_START_X::kAddress,
-                {0, 0, 0, l.workgroup_size[0], l.workgroup_size[1], l.workgroup_size[2]});
-  for (size_t i = 0; i < l.user_data.size(); ++i) {
-    set_registers(out, gc::COMPUTE_USER_DATA_0::kAddress + static_cast<uint32_t>(i),
-                  {l.user_data[i]});
-  }
-  std::vector<uint32_t> start = packet(pm4::DISPATCH_DIRECT, 4);
-  std::copy(l.workgroups.begin(), l.workgroups.end(), start.begin() + 1);
-  using I = gc::COMPUTE_DISPATCH_INITIATOR;
-  start[4] = I::COMPUTE_SHADER_EN(1) | I::FORCE_START_AT_000(1) | I::CS_W32_EN(l.wave32 ? 1 : 0);
-  append(out, start);
-  return out;
-}
-
 Fence ComputeQueue::enqueue(std::span<const uint32_t> packets) {
   if (!c_.second_level_stale) return Queue::enqueue(packets);
   c_.second_level_stale = false;
-  std::vector<uint32_t> all = acquire({true, true, true, true});
+  std::vector<uint32_t> all = hw::pm4::acquire({true, true, true, true});
   all.insert(all.end(), packets.begin(), packets.end());
   return Queue::enqueue(all);
 }
 
 std::vector<uint32_t> ComputeQueue::fence_packet(Fence value) {
-  using R = pm4::ReleaseMem;
-  constexpr uint32_t kCacheFlush = 0x14, kEndOfPipe = 5,
-                     kData32 = 1;  // CACHE_FLUSH_AND_INV_TS_EVENT
-  std::vector<uint32_t> out = packet(pm4::RELEASE_MEM, 7);
-  R::EVENT_TYPE.put(out.data(), kCacheFlush);
-  R::EVENT_INDEX.put(out.data(), kEndOfPipe);
-  R::GCR_GL2_WB.put(out.data(), 1);
-  R::GCR_GLM_WB.put(out.data(), 1);
-  R::GCR_GLM_INV.put(out.data(), 1);  // gfx_v10_0.c: "must be set with GLM_WB"
-  R::GCR_SEQ.put(out.data(), 1);
-  R::DATA_SEL.put(out.data(), kData32);
-  R::ADDRESS_LO.put(out.data(), low(fence_address()));
-  R::ADDRESS_HI.put(out.data(), high(fence_address()));
-  R::DATA_LO.put(out.data(), low(value));
-  return out;
+  return hw::pm4::release(fence_address(), low(value));
 }
 
 Fence CopyQueue::submit_writes(std::span<const uint32_t> packets) {
@@ -321,64 +242,8 @@ void CopyQueue::tell_by_register(uint64_t pointer) {
   c_.registers.set<gc::SDMA0_QUEUE0_RB_WPTR>(low(pointer));
 }
 
-std::vector<uint32_t> CopyQueue::copy(uint64_t to, uint64_t from, uint64_t bytes) {
-  using C = packets::CopyLinear;
-  constexpr uint64_t kMost = uint64_t{1} << 30;  // the count has 30 bits and is one less
-  std::vector<uint32_t> out;
-  while (bytes > 0) {
-    const uint64_t piece = std::min(bytes, kMost);
-    std::array<uint32_t, 7> p{};
-    C::HEADER_op.put(p.data(), packets::OP_COPY);
-    C::HEADER_sub_op.put(p.data(), packets::SUBOP_COPY_LINEAR);
-    C::COUNT_count.put(p.data(), low(piece - 1));
-    C::SRC_ADDR_LO_src_addr_31_0.put(p.data(), low(from));
-    C::SRC_ADDR_HI_src_addr_63_32.put(p.data(), high(from));
-    C::DST_ADDR_LO_dst_addr_31_0.put(p.data(), low(to));
-    C::DST_ADDR_HI_dst_addr_63_32.put(p.data(), high(to));
-    out.insert(out.end(), p.begin(), p.end());
-    to += piece;
-    from += piece;
-    bytes -= piece;
-  }
-  return out;
-}
-
-std::vector<uint32_t> CopyQueue::fill(uint64_t to, uint32_t value, uint64_t bytes) {
-  using F = packets::ConstantFill;
-  constexpr uint64_t kMost = uint64_t{1} << 29;
-  constexpr uint32_t kDwords = 2;  // FILLSIZE
-  std::vector<uint32_t> out;
-  while (bytes > 0) {
-    const uint64_t piece = std::min(bytes, kMost);
-    std::array<uint32_t, 5> p{};
-    F::HEADER_op.put(p.data(), packets::OP_CONST_FILL);
-    F::HEADER_fillsize.put(p.data(), kDwords);
-    F::DST_ADDR_LO_dst_addr_31_0.put(p.data(), low(to));
-    F::DST_ADDR_HI_dst_addr_63_32.put(p.data(), high(to));
-    F::DATA_src_data_31_0.put(p.data(), value);
-    F::COUNT_count.put(p.data(), low(piece - 1));
-    out.insert(out.end(), p.begin(), p.end());
-    to += piece;
-    bytes -= piece;
-  }
-  return out;
-}
-
-std::vector<uint32_t> CopyQueue::interrupt() {
-  std::vector<uint32_t> out(2);
-  packets::Trap::HEADER_op.put(out.data(), packets::OP_TRAP);
-  return out;
-}
-
 std::vector<uint32_t> CopyQueue::fence_packet(Fence value) {
-  using F = packets::Fence;
-  std::vector<uint32_t> out(4);
-  F::HEADER_op.put(out.data(), packets::OP_FENCE);
-  F::HEADER_mtype.put(out.data(), 3);  // uncached
-  F::ADDR_LO_addr_31_0.put(out.data(), low(fence_address()));
-  F::ADDR_HI_addr_63_32.put(out.data(), high(fence_address()));
-  F::DATA_data.put(out.data(), low(value));
-  return out;
+  return hw::sdma::fence(fence_address(), low(value));
 }
 
 }  // namespace outboard::devices::amd::driver

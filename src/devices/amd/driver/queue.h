@@ -110,27 +110,6 @@ class ComputeQueue : public Queue {
  public:
   using Queue::Queue;
 
-  // Packets, to be put together and submitted.
-  // Earlier work is complete.
-  static std::vector<uint32_t> barrier();
-  // Caches see what was written before: instruction, scalar, vector and first level, GL2.
-  struct Caches {
-    bool instructions = false, scalar = false, vector = false, second_level = false;
-  };
-  static std::vector<uint32_t> acquire(const Caches& caches);
-  // A kernel's registers and its start.
-  struct Launch {
-    uint64_t program = 0;  // address of its first instruction
-    uint32_t rsrc1 = 0, rsrc2 = 0, rsrc3 = 0;
-    uint64_t scratch = 0;
-    uint32_t tmpring = 0;
-    std::vector<uint32_t> user_data;
-    std::array<uint32_t, 3> workgroup_size{1, 1, 1};
-    std::array<uint32_t, 3> workgroups{1, 1, 1};
-    bool wave32 = true;
-  };
-  static std::vector<uint32_t> dispatch(const Launch& launch);
-
   // After uploads, what is run begins with an invalidate of all caches (Context).
   Fence enqueue(std::span<const uint32_t> packets) override;
 
@@ -148,12 +127,6 @@ class CopyQueue : public Queue {
   // submit() for packets that write VRAM: what compute runs after their fence was waited for must
   // not see what GL2 held before.
   Fence submit_writes(std::span<const uint32_t> packets);
-
-  // GPU addresses; any number of bytes.
-  static std::vector<uint32_t> copy(uint64_t to, uint64_t from, uint64_t bytes);
-  // bytes: a multiple of four.
-  static std::vector<uint32_t> fill(uint64_t to, uint32_t value, uint64_t bytes);
-  static std::vector<uint32_t> interrupt();
 
  protected:
   std::vector<uint32_t> fence_packet(Fence value) override;

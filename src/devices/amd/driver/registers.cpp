@@ -3,7 +3,7 @@
 #include <optional>
 #include <thread>
 
-#include "devices/amd/hw/nbio.h"
+#include "hardware/amd/navi31/nbio.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {

@@ -12,7 +12,7 @@
 #include <string_view>
 #include <utility>
 
-#include "devices/amd/hw/register.h"
+#include "devices/amd/chip.h"
 #include "link/link.h"
 
 namespace outboard::devices::amd::driver {
@@ -23,7 +23,7 @@ class Registers {
   explicit Registers(link::Link& link);
 
   // Where a segment of a block's registers begins on this card, by its discovery table, in dwords.
-  // Until it is told, where the tables have it (hw/ip_bases.h).
+  // Until it is told, where the tables have it (ip_bases.h).
   void set_base(hw::Ip ip, size_t segment, uint32_t base) {
     moved_.at(static_cast<size_t>(ip)).at(segment) =
         base - hw::kIpBases[static_cast<size_t>(ip)][segment];

@@ -4,7 +4,7 @@
 
 #include "devices/amd/driver/memory.h"
 #include "devices/amd/driver/saved_config.h"
-#include "devices/amd/hw/gc.h"
+#include "hardware/amd/navi31/gc.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
@@ -43,7 +43,7 @@ Rest put_to_rest(Context& c) {
   Rest outcome = Rest::kStopped;
   try {
     if ((command & pci::kMemory) != 0 && !stop_engines(c)) outcome = Rest::kCutOff;
-  } catch (const Error&) {  // then without its consent
+  } catch (const Error&) {  // the queues would not stop: bus mastering is cut all the same
     outcome = Rest::kCutOff;
   }
   link.config_write(pci::kCommand, command & ~pci::kBusMaster, 2);

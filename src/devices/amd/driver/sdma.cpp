@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "devices/amd/driver/blocks.h"
-#include "devices/amd/hw/doorbells.h"
-#include "devices/amd/hw/gc.h"
+#include "hardware/amd/navi31/doorbells.h"
+#include "hardware/amd/navi31/gc.h"
 
 namespace outboard::devices::amd::driver::sdma {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "devices/amd/round_up.h"
 #include "support/error.h"
+#include "support/round_up.h"
 
 namespace outboard::devices::amd::driver {
 namespace {

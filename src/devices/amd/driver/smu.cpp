@@ -4,8 +4,8 @@
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
-#include "devices/amd/hw/mp.h"
-#include "devices/amd/hw/smu.h"
+#include "hardware/amd/navi31/mp.h"
+#include "hardware/amd/navi31/smu.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver::smu {

@@ -4,7 +4,7 @@
 #include <bit>
 
 #include "devices/amd/driver/blocks.h"
-#include "devices/amd/hw/gc.h"
+#include "hardware/amd/navi31/gc.h"
 
 namespace outboard::devices::amd::driver::gfx {
 namespace {

@@ -10,7 +10,7 @@
 #include "devices/cpu/kernels/kernels.h"
 #include "formats/quantize.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 struct Case {
@@ -170,4 +170,4 @@ INSTANTIATE_TEST_SUITE_P(Tables, AttentionTest,
                          });
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -10,7 +10,7 @@
 #include "devices/cpu/kernels/simd_table.h"
 // clang-format on
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 const Kernels& avx2_kernels() {
   static constexpr Kernels kTable = table<avx2_grouped>("avx2");
@@ -22,4 +22,4 @@ const Kernels& avxvnni_kernels() {
   return kTable;
 }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

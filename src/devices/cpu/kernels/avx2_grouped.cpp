@@ -4,8 +4,8 @@
 #include "devices/cpu/kernels/simd_grouped.h"
 // clang-format on
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 const Grouped& avx2_grouped() { return kGroupedKernels; }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -9,11 +9,11 @@
 #include "devices/cpu/kernels/simd_table.h"
 // clang-format on
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 const Kernels& avx512_kernels() {
   static constexpr Kernels kTable = table<avx512_grouped>("avx512");
   return kTable;
 }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -17,7 +17,7 @@
 #include <sys/sysctl.h>
 #endif
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 using formats::TensorType;
 
@@ -133,4 +133,4 @@ const Kernels& best_kernels() {
   return chosen;
 }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -11,7 +11,7 @@
 
 #include "formats/tensor_type.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 // A linear layer's weight as stored: rows = outputs, columns = inputs, blocks along the columns.
 struct Matrix {
@@ -118,4 +118,4 @@ const Kernels& best_kernels();
 // Every table that this processor can run, for tests: all must agree.
 std::vector<const Kernels*> available_kernels();
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

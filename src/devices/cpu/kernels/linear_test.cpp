@@ -10,7 +10,7 @@
 #include "devices/cpu/kernels/kernels.h"
 #include "formats/quantize.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 using formats::TensorType;
@@ -210,4 +210,4 @@ INSTANTIATE_TEST_SUITE_P(Tables, LinearTest,
                          });
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

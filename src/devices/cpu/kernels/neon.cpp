@@ -9,7 +9,7 @@
 #include "devices/cpu/kernels/simd_table.h"
 // clang-format on
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 const Kernels& neon_kernels() {
   static constexpr Kernels kTable = table<neon_grouped>("neon");
@@ -21,4 +21,4 @@ const Kernels& dotprod_kernels() {
   return kTable;
 }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

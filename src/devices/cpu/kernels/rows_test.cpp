@@ -10,7 +10,7 @@
 #include "devices/cpu/kernels/kernels.h"
 #include "formats/quantize.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 class RowsTest : public testing::TestWithParam<const Kernels*> {
@@ -176,4 +176,4 @@ TEST(Tables, ScalarIsAlwaysThereAndTheBestIsOneOfThem) {
 }
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -7,7 +7,7 @@
 #include "devices/cpu/kernels/tables.h"
 #include "formats/quantize.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 // --- linear ---
@@ -225,4 +225,4 @@ const Kernels& scalar_kernels() {
   return table;
 }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -9,7 +9,7 @@
 
 #include "devices/cpu/kernels/kernels.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 constexpr int kBlock = 64;         // positions
@@ -423,4 +423,4 @@ void attention(const AttentionRun& run, std::byte* scratch) {
 }
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

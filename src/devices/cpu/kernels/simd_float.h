@@ -11,7 +11,7 @@
 
 #include "devices/cpu/kernels/tables.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 using formats::TensorType;
@@ -246,4 +246,4 @@ void float_linear(const Matrix& w, const std::byte* packed, int tokens, float* y
 }
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

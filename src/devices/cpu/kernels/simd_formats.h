@@ -16,7 +16,7 @@
 
 #include "devices/cpu/kernels/inline.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 struct Weights {
@@ -378,4 +378,4 @@ struct FormatQ3K {
 };
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -21,7 +21,7 @@
 #include "devices/cpu/kernels/simd_formats.h"
 #include "devices/cpu/kernels/tables.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 using formats::TensorType;
@@ -414,4 +414,4 @@ constexpr Grouped kGroupedKernels = {row_bytes, grouped_scratch_bytes, grouped_p
                                      grouped_linear};
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -3,7 +3,7 @@
 
 #include "devices/cpu/kernels/kernels.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 // --- functions ---
@@ -244,4 +244,4 @@ float sum_exp(const float* x, float top, int64_t n) {
 }
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -4,7 +4,7 @@
 
 #include "devices/cpu/kernels/tables.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 template <const Grouped& (*kGrouped)()>
@@ -60,4 +60,4 @@ constexpr Kernels table(const char* name) {
 }
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -7,7 +7,7 @@
 
 #include "devices/cpu/kernels/kernels.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 
 // The part of a table for Packing::kGrouped and kGroupedBytes: as in Kernels.
 struct Grouped {
@@ -44,4 +44,4 @@ BlockShape block_shape(formats::TensorType type);
 // Decodes `elements` values starting at `blocks`; both at a block's boundary.
 void decode(formats::TensorType type, const std::byte* blocks, int64_t elements, float* out);
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -9,7 +9,7 @@
 
 #include "devices/cpu/kernels/inline.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 using Vec = __m256;
@@ -310,4 +310,4 @@ struct IntegerSum {
 #endif
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

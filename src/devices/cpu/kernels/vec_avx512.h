@@ -9,7 +9,7 @@
 
 #include "devices/cpu/kernels/inline.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 using Vec = __m512;
@@ -242,4 +242,4 @@ struct IntegerSum {
 };
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

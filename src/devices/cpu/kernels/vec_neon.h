@@ -9,7 +9,7 @@
 
 #include "devices/cpu/kernels/inline.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 using Vec = float32x4_t;
@@ -265,4 +265,4 @@ struct IntegerSum {
 #endif
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "simulator/compute/opcodes.h"
+#include "simulator/compute/isa.h"
 #include "simulator/compute/wave.h"
 
 namespace outboard::simulator::compute::valu {

@@ -1,9 +1,0 @@
-#pragma once
-
-#include <cstdint>
-
-namespace outboard::devices::amd {
-
-constexpr uint64_t round_up(uint64_t value, uint64_t to) { return (value + to - 1) / to * to; }
-
-}  // namespace outboard::devices::amd

@@ -1,0 +1,450 @@
+// What the kernels are handed. One text for both sides: on the host a Ptr is a GPU address, on the
+// device a pointer to global memory. Nothing here is virtual, owned or padded differently: every
+// member is 4 or 8 bytes wide and lies at a multiple of its size.
+//
+// Rows of activations are float32 in VRAM, `stride` floats apart. T is the number of tokens that a
+// stream was recorded for (its bucket), R that of rows of logits; tokens beyond the step's own have
+// position -1: their rows are computed like others (of token 0) and mean nothing, and nothing of
+// them reaches the KV cache.
+#pragma once
+
+#ifdef __AMDGCN__
+typedef int int32_t;
+typedef unsigned int uint32_t;
+typedef unsigned short uint16_t;
+typedef unsigned char uint8_t;
+typedef signed char int8_t;
+typedef long int64_t;
+typedef unsigned long uint64_t;
+#else
+#include <cstdint>
+#endif
+
+namespace outboard::devices::gpu::kernels {
+
+#ifdef __AMDGCN__
+template <typename T>
+using Ptr = __attribute__((address_space(1))) T*;
+#else
+template <typename T>
+struct Ptr {
+  uint64_t address = 0;
+};
+#endif
+
+// Threads in a workgroup of every kernel here: 8 waves of 32.
+constexpr int kThreads = 256;
+
+// --- weights ---
+
+// How a matrix lies in VRAM: the format's blocks taken apart into planes (planes.h) of rows back to
+// back. Values are GGML's type numbers (formats::TensorType).
+struct Matrix {
+  Ptr<const uint8_t> codes;   // the low bits, or whole elements of plain formats
+  Ptr<const uint8_t> high;    // further bits, for formats that have them
+  Ptr<const uint8_t> scales;  // scales and minimums
+  int32_t type = -1;          // -1: no matrix
+  int32_t rows = 0;
+  int32_t columns = 0;
+  int32_t reserved = 0;
+};
+
+// --- what a step brings along ---
+
+constexpr int kMaxStops = 8;      // end-of-generation tokens that a run may end at
+constexpr int kMaxRecent = 1024;  // tokens that the repetition penalty looks back on
+constexpr int kMaxBest = 32;      // candidates of a run, as devices::kMaxBest
+
+// How a run's next token is chosen; see devices::Sampling. Token ids below zero (here and in ids)
+// mean: what this run chose in the step that many steps ago. `begin` puts the tokens in their
+// place.
+struct RunSampling {
+  float temperature;
+  int32_t top_k;
+  float top_p;
+  float min_p;
+  float repeat_penalty;
+  float random;
+  int32_t recent_count;
+  int32_t stop_count;
+  int32_t stops[kMaxStops];
+  int32_t recent[kMaxRecent];
+};
+
+// Offsets in bytes into a step record: the same in shared memory, where the host writes it, and in
+// VRAM, where `begin` puts it for all other kernels.
+struct StepHeader {
+  int32_t tokens;  // in this step, at most T
+  int32_t rows;    // of logits, at most R
+  int32_t runs;
+  int32_t slot;  // of the ring of records; also of `chosen`
+};
+struct StepLayout {
+  int32_t ids;        // int32 [max_tokens]
+  int32_t positions;  // int32 [max_tokens], -1: padding
+  int32_t token_run;  // int32 [max_tokens]
+  int32_t row_token;  // int32 [max_rows]: the token whose row it is
+  int32_t run_row;  // int32 [max_runs]: the row of logits that it chooses from, -1: chooses nothing
+  int32_t best;     // int32 [max_runs]: so many of the best tokens are wanted; 0: sampling
+  int32_t pages;    // int32 [max_runs, pages_per_run]: KV pages of each run, from position 0
+  // Of Programs with an encoder (encode steps: of each run itself); neighbours that share a source
+  // have the number of the first of them.
+  int32_t source_run;     // int32 [max_runs]
+  int32_t source_tokens;  // int32 [max_runs]
+  int32_t source_pages;   // int32 [max_runs, pages_per_run]
+  int32_t sampling;       // RunSampling [max_runs], of runs that choose by sampling
+  int32_t copies;         // int32 [max_copies, 2], from and to; read by `copy_pages` alone
+  int32_t bytes;          // of the whole record
+  int32_t max_runs;
+  int32_t max_tokens;
+  int32_t max_rows;
+  int32_t pages_per_run;
+  int32_t page_tokens;  // positions a page, a power of two
+  int32_t max_copies;
+  int32_t has_sources;  // 1: of a Program with an encoder
+  int32_t reserved;
+};
+// The record in VRAM.
+struct Step {
+  Ptr<const uint8_t> record;  // StepHeader, then the arrays
+  StepLayout layout;
+};
+
+// --- rows ---
+
+enum class NormKind : int32_t { kNone, kRms, kLayer };
+// Over the whole row. bias may be null.
+struct Norm {
+  NormKind kind = NormKind::kNone;
+  float epsilon = 0;
+  Ptr<const float> weight;
+  Ptr<const float> bias;
+};
+
+enum class InputKind : int32_t {
+  kRows,       // x
+  kGated,      // function(x) * y
+  kActivated,  // function(x)
+  kSplits,     // the partial results of `attention_decode`, put together
+};
+enum class Function : int32_t { kSilu, kGeluTanh, kGeluErf, kRelu };  // as program::Function
+
+// Partial results of attention over a split of the context; see AttentionArgs.
+struct Splits {
+  Ptr<float> sums;   // [T, heads, splits, value_dim]: sum of exp(score - maximum) * value
+  Ptr<float> stats;  // [T, heads, splits, 2]: maximum, sum of exp(score - maximum)
+  int32_t heads = 0;
+  int32_t value_dim = 0;  // a multiple of 8
+  int32_t splits = 0;
+  int32_t window = 0;
+  int32_t source = 0;  // as in AttentionArgs
+  int32_t reserved = 0;
+};
+
+// A row that a matrix is multiplied with: v = kind(x, y); if `add`: v = v + add_norm(add), which is
+// also stored to `sum` (when not null) by one workgroup, and then v = norm(v), stored to `normed`
+// likewise. Other workgroups may still read when these are written: they must be none of the
+// inputs.
+struct Input {
+  InputKind kind = InputKind::kRows;
+  Function function = Function::kSilu;
+  int32_t width = 0;
+  int32_t selected = 0;  // 1: rows are those of row_token (logits); else row t is token t
+  Ptr<const float> x;
+  Ptr<const float> y;
+  Ptr<const float> add;
+  Ptr<float> sum;
+  Ptr<float> normed;
+  int32_t x_stride = 0, y_stride = 0, add_stride = 0, sum_stride = 0, normed_stride = 0;
+  int32_t reserved = 0;
+  Norm add_norm;
+  Norm norm;
+  Splits splits;
+};
+
+// --- begin: a step's record into VRAM. One workgroup. ---
+struct BeginArgs {
+  Ptr<const uint32_t> slot;    // VRAM: which record this step has
+  Ptr<const uint8_t> records;  // shared memory: [slots, layout.bytes]
+  Ptr<uint8_t> record;         // VRAM
+  Ptr<const int32_t> chosen;   // VRAM: [slots, max_runs], what earlier steps chose
+  Ptr<int32_t> ended;          // VRAM: [max_runs], cleared where a run's first id is >= 0
+  StepLayout layout;
+  int32_t slots;
+  int32_t tokens;  // T: ids from the step's own number to here become 0, positions -1, run 0
+  int32_t rows;    // R, likewise: row_token 0
+  int32_t reserved;
+};
+
+// --- embed: rows of tables. Workgroups: T. ---
+struct EmbedArgs {
+  Step step;
+  Matrix table;      // row ids[t], times scale
+  Matrix positions;  // row positions[t] is added, where there is a matrix
+  float scale;
+  int32_t stride;
+  Ptr<float> out;  // [T, stride]
+};
+
+// --- matvec_B, B = 1, 2, 4, 8 rows: out = matrix * input, for few rows. ---
+// matvec_1_plain: for the inputs that most models have, is_plain() in planes.h; begins sooner.
+// Workgroups: plan_matvec() in planes.h. Parts lie one after the other: part 0's rows first; those
+// from part_count on have no rows.
+struct Part {
+  Matrix matrix;
+  Ptr<const float> bias;  // [rows], may be null
+  Ptr<float> out;         // [B, stride]
+  int32_t stride;
+  int32_t accumulate;  // 1: out += (a residual)
+};
+struct MatvecArgs {
+  Step step;
+  Input input;
+  Part parts[3];
+  int32_t part_count;
+  // 1: part_count is 2, of equal rows and one type; out (part 0's) = function(row 0) * row 1.
+  int32_t gated;
+  Function function;
+  float softcap;  // 0: none; out = softcap * tanh(out / softcap)
+  // Set by plan_matvec(). A wave takes so many pairs of rows, all of one part; those of part i are
+  // for waves from first_wave[i] on.
+  int32_t pairs_a_wave;
+  int32_t first_wave[3];
+};
+
+// --- prepare: rows for `matmul`, and norms that no matrix follows. Workgroups: rows. ---
+struct PrepareArgs {
+  Step step;
+  Input input;
+  Ptr<uint16_t> half;   // [rows, half_stride] float16, times 2^-exponent; null: not wanted
+  Ptr<float> factor;    // [rows]: 2^exponent, so that the largest magnitude is in float16's range
+  Ptr<float> out;       // [rows, out_stride] float32; null: not wanted
+  int32_t half_stride;  // elements, a multiple of 16; columns from width on are written as 0
+  int32_t out_stride;
+};
+
+// --- matmul: out = matrix * rows with WMMA, for many rows. ---
+// Workgroups: matmul_workgroups() in planes.h. M: rows, a multiple of 16. Parts as in MatvecArgs.
+struct MatmulArgs {
+  Ptr<const uint16_t> half;  // [M, half_stride]
+  Ptr<const float> factor;   // [M]
+  int32_t half_stride;
+  int32_t m;
+  Part parts[3];
+  int32_t part_count;
+  float softcap;
+};
+
+// --- mixtures of experts ---
+// A matrix of all experts holds theirs one after the other: its planes are those of [experts *
+// rows, columns], its `rows` those of one expert.
+constexpr int kMaxExperts = 1024;
+constexpr int kMaxExpertsUsed = 32;
+
+// What a router's rows of logits come to: softmax over all experts, the `used` best (of equals the
+// first), weighted by their probabilities, which are made to sum 1 when `normalise`.
+struct Routing {
+  Ptr<const float> logits;  // [T, logit_stride]
+  Ptr<int32_t> chosen;      // [T, used]
+  Ptr<float> weights;       // [T, used]
+  int32_t logit_stride;
+  int32_t experts;  // up to kMaxExperts
+  int32_t used;     // up to kMaxExpertsUsed
+  int32_t normalise;
+};
+
+// expert_matvec: matvec of one row at a time. Workgroups: (plan_matvec(), T * used). Row
+// t * used + i of the outputs is row t of the input times the matrices of the i-th of token t's
+// experts, which every workgroup chooses for itself; the first for each token also writes `chosen`
+// and `weights`. With 0 experts: row t of the output is row t of the input times the matrices.
+struct ExpertMatvecArgs {
+  MatvecArgs matvec;
+  Routing routing;
+};
+
+// expert_down: out[t] = sum over i of weight(t, i) * matrix of expert(t, i) * v(t, i), where
+// v(t, i) is row t * used + i of x, or function(x) * y where there is a y. Workgroups:
+// (expert_down_workgroups(), T).
+struct ExpertDownArgs {
+  Matrix matrix;              // of all experts
+  Ptr<const int32_t> chosen;  // [T, used]
+  Ptr<const float> weights;   // [T, used]
+  Ptr<const float> x;         // [T * used, stride]
+  Ptr<const float> y;         // likewise, or null
+  Ptr<float> out;             // [T, out_stride]
+  int32_t stride;             // floats, a multiple of 32 that holds the matrix's columns
+  int32_t out_stride;
+  int32_t used;
+  int32_t accumulate;  // 1: out += (a residual)
+  Function function;
+  int32_t reserved;
+};
+
+// For many tokens, pairs of a token and one of its experts are sorted by expert ("slots"), so that
+// `expert_matmul` multiplies all rows of an expert at once.
+// route: chosen and weights of all tokens. Workgroups: ceil(T / 8).
+struct RouteArgs {
+  Routing routing;
+  int32_t tokens;
+  int32_t reserved;
+};
+// expert_slots. One workgroup.
+struct ExpertTile {
+  int32_t expert;
+  int32_t first;  // slot
+  int32_t count;  // slots, at most tile_slots; 0: no tile
+  int32_t reserved;
+};
+struct ExpertSlotsArgs {
+  Ptr<const int32_t> chosen;  // [T, used]
+  Ptr<int32_t> slot_of;       // [T, used]
+  Ptr<int32_t> token_of;      // [T * used]
+  Ptr<ExpertTile> tiles;      // [max_tiles]
+  int32_t tokens;
+  int32_t used;
+  int32_t experts;
+  int32_t tile_slots;  // up to 128
+  int32_t max_tiles;   // at least ceil(T * used / tile_slots) + min(experts, T * used)
+  int32_t reserved;
+};
+// expert_matmul: `matmul` whose output rows are slots. Workgroups: expert_matmul_workgroups(). The
+// matrices are of all experts. m and accumulate mean nothing here.
+struct ExpertMatmulArgs {
+  MatmulArgs matmul;
+  Ptr<const ExpertTile> tiles;
+  Ptr<const int32_t> rows;  // [slots]: the row of `half` that a slot multiplies; null: the slot's
+  int32_t max_tiles;
+  int32_t reserved;
+};
+// expert_sum: out[t] = sum over i of weight(t, i) * part[slot_of(t, i)]. Workgroups: T.
+struct ExpertSumArgs {
+  Ptr<const float> part;       // [slots, stride]
+  Ptr<const int32_t> slot_of;  // [T, used]
+  Ptr<const float> weights;    // [T, used]
+  Ptr<float> out;              // [T, out_stride]
+  int32_t stride;
+  int32_t out_stride;
+  int32_t width;
+  int32_t used;
+  int32_t accumulate;
+  int32_t reserved;
+};
+
+// --- rope and KV ---
+struct Rope {
+  int32_t rotary = 0;  // elements of each head that turn; 0: none
+  int32_t neox = 0;    // 1: pairs (i, i + rotary / 2); 0: (2i, 2i + 1)
+  // [rotary / 2, 2]: turns (an angle over 2 pi) a position, as a float and what the float lacks, so
+  // that the fraction of position * turns is exact enough at any position.
+  Ptr<const float> turns;
+};
+// Half-precision keys and values of one layer. Key of a position: keys + page * page_stride +
+// (kv_head * page_tokens + slot) * key_dim; values likewise with value_dim. Strides in elements.
+struct KvCache {
+  Ptr<uint16_t> keys;
+  Ptr<uint16_t> values;
+  uint64_t page_stride;
+};
+struct AttentionArgs {
+  Step step;
+  KvCache cache;
+  Ptr<float> q;  // [T, q_stride]: [heads, key_dim]
+  Ptr<float> k;  // [T, k_stride]: [kv_heads, key_dim]
+  Ptr<float> v;  // [T, v_stride]: [kv_heads, value_dim]
+  int32_t q_stride, k_stride, v_stride;
+  int32_t heads, kv_heads, key_dim, value_dim;  // dims: multiples of 8 up to 256
+  int32_t window;                               // 0: all earlier positions
+  float scale;
+  float softcap;  // 0: none
+  Norm q_norm;    // over each head, before rope: kRms or kNone; weight [key_dim] or null
+  Norm k_norm;
+  Rope q_rope;
+  Rope k_rope;
+  Splits splits;   // attention_decode: where the partial results go
+  Ptr<float> out;  // attention_prompt: [T, out_stride]: [heads, value_dim]
+  int32_t out_stride;
+  int32_t tokens;  // T
+  int32_t source;  // 1: all positions of the run's source are seen, instead of its own
+  int32_t reserved;
+};
+// attention_decode: every token is its run's last, runs have one token each. Does q's and k's norm
+// and rope, writes k and v of the new position, attends. Workgroups: (splits, kv_heads, T). Split s
+// of a token at position p takes positions [first + s * n, first + (s + 1) * n) of first..p, with
+// n = split_positions(p - first + 1, splits); splits without positions write nothing.
+// With `source`: writes no keys; neighbours with one source are taken together, which their first
+// does.
+// rope_kv: q is normed and turned in place, k and v go to the cache; with no heads, k and v alone.
+// Workgroups: T.
+// attention_prompt: q as rope_kv left it; tokens of a run attend to all of its positions up to
+// their own. Workgroups: (ceil(T / 16), heads). The T tokens of a stream lie run by run, in order.
+
+// Positions in a split: a multiple of 64, so that short contexts use few splits.
+#ifdef __AMDGCN__
+__attribute__((device))
+#endif
+constexpr int32_t
+split_positions(int32_t positions, int32_t splits) {
+  const int32_t n = (positions + splits - 1) / splits;
+  return (n + 63) / 64 * 64;
+}
+
+// --- sample: the next token of each run, or its best. Workgroups: max_runs. ---
+// Chosen, or the token of all the best, where the logits hold NaN, or the greatest is infinite, or
+// all are minus infinity. A step that goes on from it takes token 0.
+constexpr int32_t kNotFinite = -2;
+// One of the best tokens, as devices::Candidate.
+struct BestToken {
+  int32_t token;  // -1: there are no more
+  float log_probability;
+};
+struct SampleArgs {
+  Step step;
+  Ptr<float> logits;     // [R, stride]; the repetition penalty changes them; stride % 4 == 0
+  Ptr<int32_t> chosen;   // VRAM: [slots, max_runs]
+  Ptr<int32_t> results;  // shared memory: [slots, max_runs]
+  Ptr<BestToken> best;   // shared memory: [slots, max_runs, kMaxBest]
+  Ptr<int32_t> ended;    // VRAM: [max_runs]: 1 once a run has chosen one of its stops or kNotFinite
+  Ptr<uint32_t> alive;   // VRAM: 0 once all runs of the step have ended
+  int32_t stride;
+  int32_t vocabulary;  // so many logits of a row are chosen from, the first
+};
+
+// --- copy_pages: whole KV pages. Workgroups: (copy_pages_workgroups(), copies). ---
+constexpr int32_t kCopyBytes = 16 * 4 * kThreads;  // a workgroup
+struct CopyPagesArgs {
+  Ptr<const int32_t> copies;  // [copies, 2]: from, to
+  Ptr<uint8_t> kv;
+  uint64_t page_bytes;  // a multiple of 16
+};
+
+// --- elementwise: for what no other kernel takes along. Workgroups: T (or R). ---
+enum class RowsKind : int32_t { kAdd, kScale, kActivation, kGate, kSoftcap, kSelect };
+struct ElementwiseArgs {
+  Step step;
+  RowsKind kind;
+  Function function;
+  float factor;  // scale, softcap
+  int32_t width;
+  Ptr<const float> x;
+  Ptr<const float> y;
+  Ptr<float> out;
+  int32_t x_stride, y_stride, out_stride;
+  int32_t reserved;
+};
+// group_norm: each run of `group` elements is normalised. Workgroups: T.
+struct GroupNormArgs {
+  Ptr<const float> x;
+  Ptr<float> out;
+  int32_t x_stride, out_stride, width, group;
+  Norm norm;
+};
+
+// --- repack: blocks as they lie in a file into planes. Workgroups: repack_workgroups(). ---
+struct RepackArgs {
+  Ptr<const uint8_t> blocks;  // of rows first_row to first_row + rows - 1, aligned to 16 bytes
+  Matrix matrix;
+  int32_t first_row;
+  int32_t rows;
+};
+
+}  // namespace outboard::devices::gpu::kernels

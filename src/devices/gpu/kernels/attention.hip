@@ -1,0 +1,272 @@
+// Attention and what goes before it: norm and rope of each head, and the KV cache.
+#include "devices/gpu/kernels/attention_core.h"
+#include "devices/gpu/kernels/attention_prompt.h"
+
+namespace outboard::devices::gpu::kernels {
+namespace {
+
+template <typename T>
+DEVICE Ptr<const T> in_record(const Step& step, int offset) {
+  return reinterpret_cast<Ptr<const T>>(step.record + offset);
+}
+DEVICE int position_of(const Step& step, int token) {
+  return in_record<int>(step, step.layout.positions)[token];
+}
+DEVICE int run_of(const Step& step, int token) {
+  return in_record<int>(step, step.layout.token_run)[token];
+}
+DEVICE Ptr<const int> pages_of(const Step& step, int run) {
+  return in_record<int>(step, step.layout.pages) + run * step.layout.pages_per_run;
+}
+// The run whose source a run shares, and that source.
+DEVICE int source_run_of(const Step& step, int run) {
+  return in_record<int>(step, step.layout.source_run)[run];
+}
+DEVICE int source_tokens_of(const Step& step, int run) {
+  return in_record<int>(step, step.layout.source_tokens)[run];
+}
+DEVICE Ptr<const int> source_pages_of(const Step& step, int run) {
+  return in_record<int>(step, step.layout.source_pages) + run * step.layout.pages_per_run;
+}
+// The first position that a token at `position` sees.
+DEVICE int first_position(const AttentionArgs& a, int position) {
+  return a.window > 0 ? __builtin_elementwise_max(0, position - a.window + 1) : 0;
+}
+DEVICE uint16_t to_half(float x) { return bits_as<uint16_t>(static_cast<half>(x)); }
+
+// One KV head of a token, by one wave.
+DEVICE void store_kv(const AttentionArgs& a, int token, int position, int kv_head) {
+  const Ptr<const int> pages = pages_of(a.step, run_of(a.step, token));
+  const Ptr<uint16_t> key = a.cache.keys + row_in_cache(a, pages, kv_head, position, a.key_dim);
+  norm_and_turn(a.k + token * a.k_stride + kv_head * a.key_dim, a.key_dim, position, a.k_norm,
+                a.k_rope, [&](int i, float x) { key[i] = to_half(x); });
+  const Ptr<uint16_t> value =
+      a.cache.values + row_in_cache(a, pages, kv_head, position, a.value_dim);
+  const Ptr<const float> v = a.v + token * a.v_stride + kv_head * a.value_dim;
+  for (int i = lane(); i < a.value_dim; i += 32) value[i] = to_half(v[i]);
+}
+
+// Elements a row of q has in LDS.
+DEVICE int padded(int dim, int step) { return (dim + 32 * step - 1) / (32 * step) * (32 * step); }
+
+// What a workgroup of attention_decode does. Its queries are neighbouring heads of a token, or one
+// head of neighbouring tokens.
+struct Decode {
+  Range range;
+  int split, token, position;
+  int head, count;
+  int next_token, next_head;  // from query to query
+
+  DEVICE int token_of(int query) const { return token + query * next_token; }
+  DEVICE int head_of(int query) const { return head + query * next_head; }
+};
+
+template <int kQueries, int kAtOnce>
+DEVICE void decode_heads(const AttentionArgs& a, AttentionShared& s, const Decode& d) {
+  if (wave() < kQueries) {
+    const int g = wave();
+    if (g < d.count)
+      norm_and_turn(a.q + d.token_of(g) * a.q_stride + d.head_of(g) * a.key_dim, a.key_dim,
+                    d.position, a.q_norm, a.q_rope, [&](int i, float x) { s.q[g][i] = x; });
+    for (int i = (g < d.count ? a.key_dim : 0) + lane(); i < padded(a.key_dim, kAtOnce); i += 32)
+      s.q[g][i] = 0;
+    if (lane() == 0) {
+      s.first[g] = d.range.begin;
+      s.last[g] = d.range.end - 1;
+    }
+  }
+  attend<kQueries, kAtOnce>(a, s, d.range, [&](int g, int column, float sum) {
+    if (g >= d.count) return;
+    const int at = (d.token_of(g) * a.heads + d.head_of(g)) * a.splits.splits + d.split;
+    a.splits.sums[at * a.value_dim + column] = sum;
+    if (column == 0) {
+      a.splits.stats[at * 2] = s.maximum[g];
+      a.splits.stats[at * 2 + 1] = s.sum[g];
+    }
+  });
+}
+
+// The tile's tokens: a lane has that of query lane % 16, the last position it sees and its run, of
+// which those that share a source count as one. -1: no token.
+struct PromptTokens {
+  int begin;
+  int position, run;
+
+  DEVICE PromptTokens(const AttentionArgs& a, int first) : begin(first), position(-1), run(-1) {
+    const int token = begin + (lane() & 15);
+    if (token < a.tokens) position = position_of(a.step, token);
+    if (position < 0) return;
+    run = run_of(a.step, token);
+    if (a.source == 0) return;
+    run = source_run_of(a.step, run);
+    position = source_tokens_of(a.step, run) - 1;
+  }
+  DEVICE int position_at(int query) const { return __builtin_amdgcn_readlane(position, query); }
+  DEVICE int run_at(int query) const { return __builtin_amdgcn_readlane(run, query); }
+  // How many from `query` on are of its run.
+  DEVICE int count_from(int query) const {
+    const uint32_t same = __builtin_amdgcn_ballot_w32(run == run_at(query)) & 0xffff;
+    return __builtin_ctz(~(same >> query));
+  }
+};
+
+// q of a head of the tile's tokens into LDS.
+DEVICE void load_queries(const AttentionArgs& a, PromptShared& s, const PromptTokens& tokens,
+                         int head) {
+  const int padded_dim = padded(a.key_dim, 2);
+  const float factor = query_factor(a);
+  for (int g = wave(); g < kPromptTile; g += kPromptWaves) {
+    const bool real = tokens.position_at(g) >= 0;
+    const Ptr<const float> q = a.q + (tokens.begin + g) * a.q_stride + head * a.key_dim;
+    for (int i = lane(); i < padded_dim; i += 32)
+      s.q[g][i] = real && i < a.key_dim ? static_cast<half>(q[i] * factor) : 0;
+  }
+}
+
+template <int kBlocks, bool kWhole>
+DEVICE void prompt(const AttentionArgs& a, PromptShared& s, const PromptTokens& tokens, int head) {
+  PromptState<kBlocks> state;
+#pragma unroll
+  for (int i = 0; i < 4 * kBlocks; ++i) state.out[i] = float8{};
+  const int query = lane() & 15;
+  const StepLayout& layout = a.step.layout;
+  const Ptr<const int> pages =
+      in_record<int>(a.step, a.source != 0 ? layout.source_pages : layout.pages);
+  int count = 1;
+  for (int g = 0; g < kPromptTile; g += count) {  // those of one run at a time
+    count = tokens.count_from(g);
+    const int run = tokens.run_at(g);
+    if (run < 0) continue;
+    Range range;
+    range.pages = pages + run * a.step.layout.pages_per_run;
+    range.kv_head = head / (a.heads / a.kv_heads);
+    range.begin = first_position(a, tokens.position_at(g));
+    range.end = tokens.position_at(g) + (a.source != 0 ? 1 : count);
+    const bool mine = query >= g && query < g + count;
+    const int last = mine ? tokens.position : -1;
+    const int first = mine ? first_position(a, last) : 0;
+    for (int tile = range.begin + wave() * kPromptTile; tile < range.end;
+         tile += kPromptWaves * kPromptTile)
+      prompt_tile<kBlocks, kWhole>(a, s, range, tile, first, last, state);
+  }
+  merge_waves(a, s, state, [&](int g, int column, float value) {
+    if (tokens.position_at(g) >= 0)
+      a.out[(tokens.begin + g) * a.out_stride + head * a.value_dim + column] = value;
+  });
+}
+
+template <int kAtOnce>
+DEVICE void decode(const AttentionArgs& a, AttentionShared& s, const Decode& d) {
+  if (d.count == 1)
+    decode_heads<1, kAtOnce>(a, s, d);
+  else if (d.count == 2)
+    decode_heads<2, kAtOnce>(a, s, d);
+  else if (d.count <= 4)
+    decode_heads<4, kAtOnce>(a, s, d);
+  else
+    decode_heads<8, kAtOnce>(a, s, d);
+}
+
+// Of neighbours that share a source the first takes all, kMaxQueries at a time.
+DEVICE int source_count(const AttentionArgs& a, int token) {
+  const int run = source_run_of(a.step, run_of(a.step, token));
+  const int other = token + lane();
+  const bool same = other < a.tokens && position_of(a.step, other) >= 0 &&
+                    source_run_of(a.step, run_of(a.step, other)) == run;
+  const uint32_t mask = __builtin_amdgcn_ballot_w32(same);
+  const int count = mask == 0xffffffff ? 32 : __builtin_ctz(~mask);
+  return __builtin_elementwise_min(count, kMaxQueries);
+}
+
+DEVICE void decode_sized(const AttentionArgs& a, AttentionShared& s, const Decode& d) {
+  if (a.key_dim <= 32)
+    decode<1>(a, s, d);
+  else if (a.key_dim <= 64)
+    decode<2>(a, s, d);
+  else
+    decode<4>(a, s, d);
+}
+
+}  // namespace
+
+// See AttentionArgs. Registers for 8 waves a SIMD: two workgroups a compute unit.
+KERNEL __attribute__((amdgpu_waves_per_eu(8))) void attention_decode(AttentionArgs a) {
+  SHARED AttentionShared s;
+  Decode d;
+  d.split = workgroup_x();
+  d.range.kv_head = workgroup_y();
+  d.token = workgroup_z();
+  d.position = position_of(a.step, d.token);
+  if (d.position < 0) return;
+  const bool source = a.source != 0;
+  int run = run_of(a.step, d.token);
+  int first = 0;
+  int end = d.position + 1;
+  if (source) {
+    run = source_run_of(a.step, run);
+    // In decode steps a run has one token, of its number.
+    if (static_cast<uint32_t>(d.token - run) % kMaxQueries != 0) return;
+    end = source_tokens_of(a.step, run);
+    d.range.pages = source_pages_of(a.step, run);
+  } else {
+    first = first_position(a, d.position);
+    d.range.pages = pages_of(a.step, run);
+  }
+  const int each = split_positions(end - first, a.splits.splits);
+  d.range.begin = first + d.split * each;
+  d.range.end = __builtin_elementwise_min(d.range.begin + each, end);
+  if (d.range.begin >= d.range.end) return;
+
+  // Read back below like all others: it must not matter which step computed a key.
+  if (!source && d.range.end == end && wave() == 7)
+    store_kv(a, d.token, d.position, d.range.kv_head);
+
+  const int group = a.heads / a.kv_heads;
+  const int tokens = source ? source_count(a, d.token) : 1;
+  d.next_token = source ? 1 : 0;
+  d.next_head = source ? 0 : 1;
+  const int heads_at_once = source ? 1 : kMaxQueries;
+  for (int i = 0; i < group; i += heads_at_once) {
+    d.head = d.range.kv_head * group + i;
+    d.count = source ? tokens : __builtin_elementwise_min(group - i, kMaxQueries);
+    if (i > 0) barrier();
+    decode_sized(a, s, d);
+  }
+}
+
+// See AttentionArgs.
+KERNEL void rope_kv(AttentionArgs a) {
+  const int token = workgroup_x();
+  const int position = position_of(a.step, token);
+  if (position < 0) return;
+  for (int i = wave(); i < a.heads + a.kv_heads; i += kThreads / 32) {
+    if (i < a.heads) {
+      const Ptr<float> q = a.q + token * a.q_stride + i * a.key_dim;
+      norm_and_turn(q, a.key_dim, position, a.q_norm, a.q_rope, [&](int e, float x) { q[e] = x; });
+    } else {
+      store_kv(a, token, position, i - a.heads);
+    }
+  }
+}
+
+// See AttentionArgs.
+KERNEL void attention_prompt(AttentionArgs a) {
+  SHARED PromptShared s;
+  const PromptTokens tokens(a, workgroup_x() * kPromptTile);
+  const int head = workgroup_y();
+  load_queries(a, s, tokens, head);
+  barrier();
+  const bool whole = a.key_dim % 64 == 0 && a.value_dim % 64 == 0;
+  if (whole && a.value_dim == 64)
+    prompt<1, true>(a, s, tokens, head);
+  else if (whole && a.value_dim == 128)
+    prompt<2, true>(a, s, tokens, head);
+  else if (whole && a.value_dim == 256)
+    prompt<4, true>(a, s, tokens, head);
+  else if (a.value_dim <= 64)
+    prompt<1, false>(a, s, tokens, head);
+  else
+    prompt<4, false>(a, s, tokens, head);
+}
+
+}  // namespace outboard::devices::gpu::kernels

@@ -1,0 +1,228 @@
+// Attention of a few queries to a range of cached positions by one workgroup, in one pass over keys
+// and values (online softmax, arXiv:1805.02867). All sums are float32.
+#pragma once
+
+#include "devices/gpu/kernels/device.h"
+#include "devices/gpu/kernels/math.h"
+#include "devices/gpu/kernels/reduce.h"
+#include "devices/gpu/kernels/rope.h"
+
+namespace outboard::devices::gpu::kernels {
+
+constexpr int kMaxQueries = 8;  // one softmax a wave
+constexpr int kTile = 128;      // positions at a time
+constexpr float kNoScore = -1e30F;
+
+// In LDS.
+struct alignas(16) AttentionShared {
+  float q[kMaxQueries][kMaxHeadDim];  // zero beyond key_dim
+  union {
+    float scores[2][kMaxQueries][kTile];  // of this tile and the next
+    float4 partial[2 * kThreads + 4];     // a query's sums of each thread, at the end
+  };
+  struct Row {
+    uint64_t key, value;  // elements from the cache's beginnings
+  } row[2][kTile];        // of each position
+  float factor[kMaxQueries];
+  float maximum[kMaxQueries], sum[kMaxQueries];
+  int first[kMaxQueries], last[kMaxQueries];  // positions that each query sees; none: last < first
+};
+
+// Positions begin to end - 1 of one run, seen by queries that share a KV head.
+struct Range {
+  Ptr<const int> pages;
+  int begin, end;
+  int kv_head;
+};
+
+DEVICE uint64_t row_in_cache(const AttentionArgs& a, Ptr<const int> pages, int kv_head,
+                             int position, int dim) {
+  const int tokens = a.step.layout.page_tokens;
+  const int page = pages[position >> __builtin_ctz(tokens)];
+  const int slot = position & (tokens - 1);
+  return static_cast<uint64_t>(page) * a.cache.page_stride +
+         static_cast<uint64_t>(kv_head * tokens + slot) * dim;
+}
+DEVICE half8 load_half8(Ptr<const uint16_t> p) {
+  return bits_as<half8>(*reinterpret_cast<Ptr<const uint4>>(p));
+}
+
+// Scores of `kSets` sets of 8 positions, 64 apart, by one wave (none beyond `last`): four lanes a
+// position, which take the key's chunks of 8 elements in turns, kAtOnce each.
+template <int kQueries, int kAtOnce, int kSets>
+DEVICE void score(const AttentionArgs& a, AttentionShared& s, int last, int buffer) {
+  const int chunks = a.key_dim / 8;
+  const int quarter = lane() & 3;
+  Ptr<const uint16_t> key[kSets];
+  int at[kSets];
+#pragma unroll
+  for (int set = 0; set < kSets; ++set) {
+    at[set] = set * 64 + wave() * 8 + (lane() >> 2);
+    key[set] = a.cache.keys + s.row[buffer][__builtin_elementwise_min(at[set], last)].key;
+  }
+  float sums[kQueries][kSets] = {};
+  for (int c = 0; c < chunks; c += 4 * kAtOnce) {
+    half8 k[kAtOnce][kSets];
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      // Where the key has no such chunk, any other will do: q is zero there.
+      const int chunk = __builtin_elementwise_min(c + 4 * j + quarter, chunks - 1);
+#pragma unroll
+      for (int set = 0; set < kSets; ++set) k[j][set] = load_half8(key[set] + chunk * 8);
+    }
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+#pragma unroll
+      for (int g = 0; g < kQueries; ++g) {
+        const float* q = &s.q[g][(c + 4 * j + quarter) * 8];
+        const float4 low = *reinterpret_cast<const float4*>(q);
+        const float4 high = *reinterpret_cast<const float4*>(q + 4);
+#pragma unroll
+        for (int set = 0; set < kSets; ++set) {
+#pragma unroll
+          for (int e = 0; e < 4; ++e)
+            sums[g][set] = __builtin_fmaf(static_cast<float>(k[j][set][e]), low[e], sums[g][set]);
+#pragma unroll
+          for (int e = 0; e < 4; ++e)
+            sums[g][set] =
+                __builtin_fmaf(static_cast<float>(k[j][set][e + 4]), high[e], sums[g][set]);
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int g = 0; g < kQueries; ++g)
+#pragma unroll
+    for (int set = 0; set < kSets; ++set) {
+      const float sum = quad_sum(sums[g][set]);
+      if (quarter == 0) s.scores[buffer][g][at[set]] = sum;
+    }
+}
+
+// Wave g: query g's products become exp(score - maximum so far).
+DEVICE void soften(const AttentionArgs& a, AttentionShared& s, int g, const Range& range, int tile,
+                   int buffer) {
+  constexpr int kEach = kTile / 32;
+  const int first = __builtin_elementwise_max(s.first[g], range.begin) - tile;
+  const int last = __builtin_elementwise_min(s.last[g], range.end - 1) - tile;
+  float* row = s.scores[buffer][g];
+  float scores[kEach];
+  float top = s.maximum[g];
+  const float before = top;
+#pragma unroll
+  for (int k = 0; k < kEach; ++k) {
+    const int i = k * 32 + lane();
+    scores[k] = kNoScore;
+    if (i >= first && i <= last) {
+      float x = row[i] * a.scale;
+      if (a.softcap != 0) x = a.softcap * tanh(x / a.softcap);
+      scores[k] = x;
+    }
+    top = __builtin_fmaxf(top, scores[k]);
+  }
+  top = wave_max(top);
+  float sum = 0;
+#pragma unroll
+  for (int k = 0; k < kEach; ++k) {
+    const int i = k * 32 + lane();
+    const float p = i >= first && i <= last ? exp(scores[k] - top) : 0;
+    row[i] = p;
+    sum += p;
+  }
+  sum = wave_sum(sum);
+  if (lane() == 0) {
+    const float factor = exp(before - top);
+    s.factor[g] = factor;
+    s.maximum[g] = top;
+    s.sum[g] = s.sum[g] * factor + sum;
+  }
+}
+
+// Queries 0 to kQueries - 1, whose q, first and last lie in LDS before the last barrier. Calls
+// store(query, column, sum of exp(score - maximum) * value) once for each; maximum and sum are left
+// in LDS. begin < end. kAtOnce: 4-chunk pieces of a key that are loaded together.
+template <int kQueries, int kAtOnce, typename Store>
+DEVICE void attend(const AttentionArgs& a, AttentionShared& s, const Range& range, Store store) {
+  const int chunks = a.value_dim / 8;
+  const int groups = kThreads / chunks;  // of threads that share a row of values
+  const int group = thread() / chunks;
+  const int chunk = thread() - group * chunks;
+  float sums[kQueries][8] = {};
+
+  if (thread() < kQueries) {
+    s.maximum[thread()] = kNoScore;
+    s.sum[thread()] = 0;
+  }
+  AttentionShared::Row row{};
+  const auto find_row = [&](int tile) {
+    const int position = tile + thread();
+    if (thread() >= kTile || position >= range.end) return;
+    row.key = row_in_cache(a, range.pages, range.kv_head, position, a.key_dim);
+    row.value = row_in_cache(a, range.pages, range.kv_head, position, a.value_dim);
+  };
+  find_row(range.begin);
+  if (thread() < kTile) s.row[0][thread()] = row;
+  barrier();
+
+  int buffer = 0;
+  for (int tile = range.begin; tile < range.end; tile += kTile, buffer ^= 1) {
+    const int count = __builtin_elementwise_min(range.end - tile, kTile);
+    find_row(tile + kTile);
+    if (wave() * 8 + 64 < count)
+      score<kQueries, kAtOnce, 2>(a, s, count - 1, buffer);
+    else if (wave() * 8 < count)
+      score<kQueries, kAtOnce, 1>(a, s, count - 1, buffer);
+    barrier();
+    if (wave() < kQueries) soften(a, s, wave(), range, tile, buffer);
+    if (thread() < kTile) s.row[buffer ^ 1][thread()] = row;
+    barrier();
+#pragma unroll
+    for (int g = 0; g < kQueries; ++g) {
+      const float factor = s.factor[g];
+#pragma unroll
+      for (int e = 0; e < 8; ++e) sums[g][e] *= factor;
+    }
+    for (int block = group * 4; block < count && group < groups; block += groups * 4) {
+      half8 v[4];
+#pragma unroll
+      for (int u = 0; u < 4; ++u) {
+        // Beyond the last position the factor is zero.
+        const int i = __builtin_elementwise_min(block + u, count - 1);
+        v[u] = load_half8(a.cache.values + s.row[buffer][i].value + chunk * 8);
+      }
+#pragma unroll
+      for (int g = 0; g < kQueries; ++g) {
+        const float4 p = *reinterpret_cast<const float4*>(&s.scores[buffer][g][block]);
+#pragma unroll
+        for (int u = 0; u < 4; ++u)
+#pragma unroll
+          for (int e = 0; e < 8; ++e)
+            sums[g][e] = __builtin_fmaf(static_cast<float>(v[u][e]), p[u], sums[g][e]);
+      }
+    }
+  }
+
+  // The groups' sums, a query after the other. The second halves lie 64 bytes aside, so that
+  // reading falls on different banks.
+  for (int g = 0; g < kQueries; ++g) {
+    barrier();
+#pragma unroll
+    for (int q = 0; q < kQueries; ++q)
+      if (q == g) {
+        s.partial[thread()] = float4{sums[q][0], sums[q][1], sums[q][2], sums[q][3]};
+        s.partial[kThreads + 4 + thread()] = float4{sums[q][4], sums[q][5], sums[q][6], sums[q][7]};
+      }
+    barrier();
+    const int column = thread();
+    if (column < a.value_dim) {
+      const int plane = (column & 4) != 0 ? kThreads + 4 : 0;
+      float sum = 0;
+      for (int i = 0; i < groups; ++i)
+        sum +=
+            reinterpret_cast<const float*>(&s.partial[plane + i * chunks + column / 8])[column & 3];
+      store(g, column, sum);
+    }
+  }
+}
+
+}  // namespace outboard::devices::gpu::kernels

@@ -1,0 +1,283 @@
+// The work behind lower(), for lowering*.cpp alone.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "devices/gpu/kernels/plane_layout.h"
+#include "devices/gpu/kernels/planes.h"
+#include "devices/gpu/lowering.h"
+#include "support/error.h"
+#include "support/round_up.h"
+
+namespace outboard::devices::gpu {
+
+using program::kNone;
+using program::Op;
+using program::Program;
+using program::ValueId;
+
+template <typename T>
+kernels::Ptr<T> pointer(uint64_t address) {
+  return {address};
+}
+
+inline kernels::Function function_of(program::Function f) {
+  return static_cast<kernels::Function>(f);
+}
+
+// A piece of the arena, alive from its first to its last launch.
+struct Storage {
+  uint64_t bytes = 0;
+  int first = -1;
+  int last = -1;
+  uint64_t offset = 0;
+};
+
+// Float rows: a storage, or columns of one.
+struct View {
+  int storage = 0;
+  int64_t column = 0;  // floats from the row's start
+  int stride = 0;
+  int width = 0;
+};
+
+// What becomes of a matrix product, or of a mixture of experts.
+struct Product {
+  const program::Linear* linear;  // null: of experts
+  ValueId out;                    // of the op
+  ValueId result;                 // what its rows become: itself, a residual sum, capped logits
+  bool accumulate = false;
+  float softcap = 0;
+};
+
+// Rows as float16, shared by all products of the same value.
+struct Half {
+  ValueId value;
+  int half, factor;  // storages
+  int stride;
+};
+
+// The router's choice: storages.
+struct Choice {
+  View logits;
+  int chosen, weights;
+};
+
+// An attention's output while it is in splits.
+struct SplitsOf {
+  ValueId value;
+  View sums, stats;
+  kernels::Splits args;
+};
+
+// A query or key: its rows before rope and head norm.
+struct Headed {
+  View view;
+  kernels::Norm norm;
+  kernels::Rope rope;
+};
+
+// Runs twice over the Program: the first time to see what lives how long, the second time, when
+// everything has its place, to record.
+class Lowerer {
+ public:
+  Lowerer(const Program& program, const StreamShape& shape, const WeightAddresses& weights,
+          const StreamMemory& memory);
+
+  uint64_t measure();  // bytes of the arena
+  Recorder record();
+
+ private:
+  static size_t index(int32_t id) { return static_cast<size_t>(id); }
+  template <typename T>
+  const T* op_of(ValueId id) const {
+    const int op = defined_by_[index(id)];
+    return op < 0 ? nullptr : std::get_if<T>(&program_.ops[index(op)].kind);
+  }
+  bool has_rows(ValueId id) const {
+    return program_.values[index(id)].shape[0].kind == program::Dim::kRows;
+  }
+  int rows_of(ValueId id) const { return has_rows(id) ? shape_.rows : shape_.tokens; }
+  int width_of(ValueId id) const {
+    return static_cast<int>(program_.values[index(id)].shape[1].size);
+  }
+  // The op that alone uses a value; null when there are several, or none.
+  const Op* only_user(ValueId id) const;
+
+  void run();
+
+  // --- memory (lowering.cpp) ---
+
+  int new_storage(uint64_t bytes);
+  Range range(int storage);
+  View new_view(int rows, int width);
+  // The logits have a place of their own.
+  static constexpr int kLogits = -1;
+  Range logits_range() const;
+  View output_view(ValueId id);
+  Range range_of(const View& view) {
+    return view.storage == kLogits ? logits_range() : range(view.storage);
+  }
+  uint64_t read(const View& view);
+  uint64_t write(const View& view);
+  template <typename T>
+  kernels::Ptr<T> read_storage(int storage) {
+    accesses_.reads.push_back(range(storage));
+    return pointer<T>(range(storage).address);
+  }
+  // What is the same for all lanes.
+  template <typename T>
+  kernels::Ptr<T> read_scalars(int storage) {
+    accesses_.scalar_reads.push_back(range(storage));
+    return pointer<T>(range(storage).address);
+  }
+  template <typename T>
+  kernels::Ptr<T> write_storage(int storage) {
+    accesses_.writes.push_back(range(storage));
+    return pointer<T>(range(storage).address);
+  }
+  void place();
+
+  // --- launches (lowering.cpp) ---
+
+  kernels::Step step();
+  Range record_range() const {
+    return {memory_.begin.record.address, static_cast<uint64_t>(memory_.begin.layout.bytes)};
+  }
+  template <typename Args>
+  void launch(std::string_view kernel, const Args& args, std::array<uint32_t, 3> workgroups) {
+    if (placed_ != nullptr) recorder_.launch(kernel, args, workgroups, accesses_);
+    accesses_ = {};
+    ++launch_;
+  }
+  void begin();
+  void sample();
+
+  // --- values that have no kernel of their own (lowering_rows.cpp) ---
+
+  // The rows of a value, computed now if nothing has yet.
+  View materialize(ValueId id);
+  View make(const program::Embed& embed, ValueId id);
+  View embed_rows(const program::Embed* tokens, const program::Embed* positions, ValueId id);
+  View make(const program::RmsNorm& norm, ValueId id);
+  View make(const program::LayerNorm&, ValueId id) { return prepare_rows(id); }
+  View prepare_rows(ValueId id);
+  View make(const program::Slice& slice, ValueId id);
+  View make(const program::Rope&, ValueId);
+  View make(const program::Gate& gate, ValueId id) {
+    return elementwise(kernels::RowsKind::kGate, gate.gate, gate.up, 0, gate.function, id);
+  }
+  View make(const program::Activation& a, ValueId id) {
+    return elementwise(kernels::RowsKind::kActivation, a.x, kNone, 0, a.function, id);
+  }
+  View make(const program::Add& add, ValueId id);
+  View make(const program::Scale& scale, ValueId id) {
+    return elementwise(kernels::RowsKind::kScale, scale.x, kNone, scale.factor, {}, id);
+  }
+  View make(const program::Softcap& softcap, ValueId id) {
+    return elementwise(kernels::RowsKind::kSoftcap, softcap.x, kNone, softcap.cap, {}, id);
+  }
+  View make(const program::SelectRows& select, ValueId id) {
+    return elementwise(kernels::RowsKind::kSelect, select.x, kNone, 0, {}, id);
+  }
+  // These are lowered where they stand: what is asked for here is there already, or is an
+  // attention's splits, which only matrix products read.
+  View make(const program::Linear&, ValueId id) { return missing(id); }
+  View make(const program::Attention&, ValueId id) { return prepare_rows(id); }
+  View make(const program::Experts&, ValueId id) { return missing(id); }
+  View make(const program::KvWrite&, ValueId id) { return missing(id); }
+  View make(const program::CrossAttention&, ValueId id) { return prepare_rows(id); }
+  View missing(ValueId id) const {
+    fail("value {} is used before it is there", program_.values[index(id)].name);
+  }
+  View elementwise(kernels::RowsKind kind, ValueId x_id, ValueId y_id, float factor,
+                   program::Function function, ValueId id);
+
+  // --- what a matrix is multiplied with (lowering_rows.cpp) ---
+
+  kernels::Norm rms(const program::RmsNorm& norm) const {
+    return {kernels::NormKind::kRms, norm.epsilon, weights_.vector(norm.weight), {}};
+  }
+  // The norm that a value is of its whole row, and of what; none: {kNone norm, the value itself}.
+  std::pair<kernels::Norm, ValueId> strip_norm(ValueId id) const;
+  // Whether a norm's rows are needed by what does not take the norm along: a residual that goes on
+  // from them.
+  bool is_wanted_as_rows(ValueId id) const;
+  // Everything that must be there before the launch is computed first: only then are reads noted.
+  // keeps_rows: of a norm, where something else wants them too.
+  kernels::Input input(ValueId id, bool keeps_rows = true);
+
+  // --- matrix products (lowering_products.cpp) ---
+
+  // Everything that reads a value has run; `last` does not count.
+  bool is_settled(ValueId id, const Op* last) const;
+  // What can be done as the product is stored.
+  Product product(const program::Linear* linear, ValueId out);
+  void lower_linear(const program::Linear& linear, ValueId out);
+  View result_view(const Product& p);
+  kernels::Part part(const Product& p, const View& view);
+  void finish(const Product& p, const View& view);
+  // gate and up whose only use is one Gate.
+  const Op* gate_of(const std::vector<Product>& products) const;
+  void matvec(std::vector<Product> products, int rows);
+  Half prepare_half(ValueId id, int rows);
+  // Of an input whose reads are noted already.
+  Half make_half(const kernels::Input& in, int rows);
+  void matmul(const std::vector<Product>& products, int rows);
+
+  // --- mixtures of experts (lowering_experts.cpp) ---
+
+  // One expert's share of a matrix of all.
+  kernels::Matrix expert_matrix(program::WeightId id, int experts);
+  kernels::Part expert_part(program::WeightId id, int experts, const View& out);
+  kernels::Routing routing(const program::Experts& op, const Choice& choice);
+  void lower_experts(const program::Experts& op, ValueId out);
+  void few_rows(const program::Experts& op, const Choice& choice, const Product& p, int tokens);
+  // Rows sorted by expert, so that an expert's matrices are read for all of its tokens at once.
+  void many_rows(const program::Experts& op, const Choice& choice, const Product& p, int tokens);
+
+  // --- attention (lowering_attention.cpp) ---
+
+  Headed headed(ValueId id, int head_dim);
+  int splits_for(int kv_heads) const;
+  // Of the cache, only a state's own pages change; they are named by their first byte.
+  Range cache_range(program::StateId id) const {
+    return {memory_.kv + memory_.states[index(id)].keys, 1};
+  }
+  kernels::AttentionArgs attention_args(program::StateId id) const;
+  void put_keys(kernels::AttentionArgs& args, const Headed& k, const View& v);
+  // Of decode steps: a launch that leaves its splits to whatever reads `out`.
+  void attend_in_splits(kernels::AttentionArgs args, ValueId out);
+  void attend_in_tiles(kernels::AttentionArgs args, ValueId out);
+  void lower_attention(const program::Attention& op, ValueId out);
+  void lower_kv_write(const program::KvWrite& op);
+  void lower_cross_attention(const program::CrossAttention& op, ValueId out);
+
+  const Program& program_;
+  const StreamShape shape_;
+  const WeightAddresses& weights_;
+  const StreamMemory& memory_;
+  std::vector<int> defined_by_;          // op that defines a value, -1 for the step's own
+  std::vector<std::vector<int>> users_;  // ops that read it
+
+  // Of one run:
+  std::vector<std::optional<View>> views_;  // values whose rows are there
+  std::vector<bool> done_;                  // ops that another one took along
+  std::vector<SplitsOf> splits_;
+  std::vector<Half> halves_;
+  std::vector<Storage> storages_;
+  int op_ = 0;
+  int launch_ = 0;
+  Accesses accesses_;  // of the launch that is being put together
+  const std::vector<Storage>* placed_ = nullptr;
+  Recorder recorder_;
+  uint64_t arena_bytes_ = 0;
+};
+
+}  // namespace outboard::devices::gpu

@@ -1,0 +1,171 @@
+#include "devices/gpu/lowering.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "devices/gpu/lowerer.h"
+
+namespace outboard::devices::gpu {
+
+Lowerer::Lowerer(const Program& program, const StreamShape& shape, const WeightAddresses& weights,
+                 const StreamMemory& memory)
+    : program_(program), shape_(shape), weights_(weights), memory_(memory) {
+  defined_by_.assign(program.values.size(), -1);
+  users_.assign(program.values.size(), {});
+  for (size_t i = 0; i < program.ops.size(); ++i) {
+    if (program.ops[i].out != kNone) defined_by_[index(program.ops[i].out)] = static_cast<int>(i);
+    for (const ValueId id : inputs_of(program.ops[i]))
+      users_[index(id)].push_back(static_cast<int>(i));
+  }
+}
+
+uint64_t Lowerer::measure() {
+  run();
+  place();
+  return arena_bytes_;
+}
+
+Recorder Lowerer::record() {
+  measure();
+  const std::vector<Storage> placed = std::move(storages_);
+  storages_.clear();
+  placed_ = &placed;
+  recorder_ = Recorder();
+  run();
+  placed_ = nullptr;
+  return std::move(recorder_);
+}
+
+const Op* Lowerer::only_user(ValueId id) const {
+  const auto& users = users_[index(id)];
+  return users.size() == 1 && id != program_.logits ? &program_.ops[index(users[0])] : nullptr;
+}
+
+void Lowerer::run() {
+  views_.assign(program_.values.size(), std::nullopt);
+  done_.assign(program_.ops.size(), false);
+  splits_.clear();
+  halves_.clear();
+  launch_ = 0;
+  begin();
+  const size_t end = shape_.encode ? program_.encoder_ops : program_.ops.size();
+  for (size_t i = shape_.encode ? 0 : program_.encoder_ops; i < end; ++i) {
+    op_ = static_cast<int>(i);
+    const Op& op = program_.ops[i];
+    if (op.out != kNone && shape_.rows == 0 && has_rows(op.out)) continue;
+    if (done_[i]) continue;
+    if (const auto* linear = std::get_if<program::Linear>(&op.kind)) {
+      lower_linear(*linear, op.out);
+    } else if (const auto* attention = std::get_if<program::Attention>(&op.kind)) {
+      lower_attention(*attention, op.out);
+    } else if (const auto* cross = std::get_if<program::CrossAttention>(&op.kind)) {
+      lower_cross_attention(*cross, op.out);
+    } else if (const auto* write = std::get_if<program::KvWrite>(&op.kind)) {
+      lower_kv_write(*write);
+    } else if (const auto* experts = std::get_if<program::Experts>(&op.kind)) {
+      lower_experts(*experts, op.out);
+    } else if (op.out == program_.logits) {
+      materialize(op.out);
+    }
+  }
+  if (shape_.rows > 0) sample();
+}
+
+int Lowerer::new_storage(uint64_t bytes) {
+  storages_.push_back({round_up(bytes, 256), launch_, launch_, 0});
+  return static_cast<int>(storages_.size()) - 1;
+}
+
+Range Lowerer::range(int storage) {
+  Storage& s = storages_[index(storage)];
+  s.last = std::max(s.last, launch_);
+  const uint64_t offset = placed_ == nullptr ? 0 : (*placed_)[index(storage)].offset;
+  return {memory_.arena + offset, s.bytes};
+}
+
+View Lowerer::new_view(int rows, int width) {
+  const int stride = static_cast<int>(round_up(static_cast<uint64_t>(width), 4));
+  return {new_storage(uint64_t{4} * static_cast<uint64_t>(rows) * static_cast<uint64_t>(stride)), 0,
+          stride, width};
+}
+
+Range Lowerer::logits_range() const {
+  return {memory_.sample.logits.address, uint64_t{4} * static_cast<uint64_t>(shape_.rows) *
+                                             static_cast<uint64_t>(memory_.sample.stride)};
+}
+
+View Lowerer::output_view(ValueId id) {
+  if (id == program_.logits) return {kLogits, 0, memory_.sample.stride, width_of(id)};
+  return new_view(rows_of(id), width_of(id));
+}
+
+uint64_t Lowerer::read(const View& view) {
+  const Range r = range_of(view);
+  accesses_.reads.push_back(r);
+  return r.address + static_cast<uint64_t>(view.column) * 4;
+}
+
+uint64_t Lowerer::write(const View& view) {
+  const Range r = range_of(view);
+  accesses_.writes.push_back(r);
+  return r.address + static_cast<uint64_t>(view.column) * 4;
+}
+
+void Lowerer::place() {
+  arena_bytes_ = 0;
+  std::vector<size_t> order(storages_.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+  std::ranges::sort(order, [&](size_t a, size_t b) {
+    return storages_[a].bytes != storages_[b].bytes ? storages_[a].bytes > storages_[b].bytes
+                                                    : a < b;
+  });
+  std::vector<size_t> placed;  // by offset
+  for (const size_t i : order) {
+    Storage& s = storages_[i];
+    uint64_t offset = 0;
+    for (const size_t j : placed) {
+      const Storage& other = storages_[j];
+      if (other.last < s.first || s.last < other.first) continue;
+      if (offset + s.bytes <= other.offset) break;
+      offset = std::max(offset, other.offset + other.bytes);
+    }
+    s.offset = offset;
+    placed.insert(
+        std::ranges::upper_bound(placed, offset, {}, [&](size_t j) { return storages_[j].offset; }),
+        i);
+    arena_bytes_ = std::max(arena_bytes_, offset + s.bytes);
+  }
+}
+
+kernels::Step Lowerer::step() {
+  accesses_.scalar_reads.push_back(record_range());
+  return {{memory_.begin.record.address}, memory_.begin.layout};
+}
+
+void Lowerer::begin() {
+  kernels::BeginArgs args = memory_.begin;
+  args.tokens = shape_.tokens;
+  args.rows = shape_.rows;
+  accesses_.writes.push_back(record_range());
+  launch("begin", args, {1, 1, 1});
+}
+
+void Lowerer::sample() {
+  kernels::SampleArgs args = memory_.sample;
+  args.step = step();
+  accesses_.reads.push_back(logits_range());
+  accesses_.writes.push_back(logits_range());
+  launch("sample", args, {static_cast<uint32_t>(memory_.begin.layout.max_runs), 1, 1});
+}
+
+uint64_t arena_bytes(const Program& program, const StreamShape& shape,
+                     const WeightAddresses& weights, const StreamMemory& memory) {
+  return Lowerer(program, shape, weights, memory).measure();
+}
+
+Recorder lower(const Program& program, const StreamShape& shape, const WeightAddresses& weights,
+               const StreamMemory& memory) {
+  return Lowerer(program, shape, weights, memory).record();
+}
+
+}  // namespace outboard::devices::gpu

@@ -1,0 +1,67 @@
+// From a Program to launches: which ops one kernel does together, where values lie, what depends on
+// what.
+//
+// Ops are lowered in order, but norms, activations, gates, additions and ropes wait until something
+// needs them: a matrix product takes its input's norm (and a residual addition before it) along, an
+// attention its ropes and head norms. A layer of Llama becomes five launches when decoding:
+// norm + q, k, v; attention with rope and KV write; its splits + output + residual; norm + gate, up
+// + activation; down + residual. A mixture of experts makes three of the last two: norm + router,
+// the choice + gate, up + activation, down + weighted sum + residual. Whatever is not taken along
+// by another kernel gets one of its own, so every Program runs, if not as fast.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "devices/amd/stream.h"
+#include "devices/gpu/kernels/arguments.h"
+#include "program/program.h"
+
+namespace outboard::devices::gpu {
+
+// What a stream is recorded for.
+struct StreamShape {
+  int tokens = 1;       // T
+  int rows = 1;         // R, of logits; 0: none are wanted
+  bool decode = false;  // every run has one token
+  bool encode = false;  // of sources: the Program's encoder runs
+
+  friend bool operator==(const StreamShape&, const StreamShape&) = default;
+};
+
+// A matrix product of at most this many rows uses the kernel `matvec`, one of more rows `matmul`.
+constexpr int kMatvecRows = 8;
+
+// Where weights lie on the card.
+class WeightAddresses {
+ public:
+  virtual ~WeightAddresses() = default;
+  virtual kernels::Matrix matrix(program::WeightId id) const = 0;
+  virtual kernels::Ptr<const float> vector(program::WeightId id) const = 0;  // kNone: null
+  virtual kernels::Ptr<const float> turns(const program::Rope& rope) const = 0;
+};
+
+// Memory that outlives a stream.
+struct StreamMemory {
+  kernels::BeginArgs begin;    // tokens and rows are filled in
+  kernels::SampleArgs sample;  // step is filled in
+  uint64_t kv = 0;             // KV pages, [page][state]
+  uint64_t page_bytes = 0;
+  struct State {
+    uint64_t keys = 0, values = 0;  // offsets into a page, bytes
+  };
+  std::vector<State> states;
+  int context = 0;         // positions of the longest sequence
+  int compute_units = 0;   // that the card has: work is cut into parts that keep them busy
+  uint64_t arena = 0;      // values that live within a step
+};
+
+// Bytes of the arena that lower() needs for a shape.
+uint64_t arena_bytes(const program::Program& program, const StreamShape& shape,
+                     const WeightAddresses& weights, const StreamMemory& memory);
+
+// Throws Error naming what the card has no kernel for.
+Recorder lower(const program::Program& program, const StreamShape& shape,
+               const WeightAddresses& weights, const StreamMemory& memory);
+
+}  // namespace outboard::devices::gpu

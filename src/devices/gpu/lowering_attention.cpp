@@ -1,0 +1,145 @@
+// Attention, and the KV cache.
+#include <algorithm>
+
+#include "devices/gpu/lowerer.h"
+
+namespace outboard::devices::gpu {
+
+Headed Lowerer::headed(ValueId id, int head_dim) {
+  Headed h{};
+  ValueId x = id;
+  if (const auto* rope = op_of<program::Rope>(x); rope && rope->head_dim == head_dim) {
+    h.rope = {rope->rotary, rope->neox ? 1 : 0, weights_.turns(*rope)};
+    x = rope->x;
+  }
+  if (const auto* norm = op_of<program::RmsNorm>(x);
+      norm && norm->group == head_dim && !views_[index(x)]) {
+    h.norm = rms(*norm);
+    x = norm->x;
+  }
+  h.view = materialize(x);
+  return h;
+}
+
+int Lowerer::splits_for(int kv_heads) const {
+  // Enough workgroups for the compute units, two each, while a split keeps 64 positions.
+  constexpr int kMostSplits = 32, kLeastPositions = 64;
+  const int wanted = (2 * memory_.compute_units + kv_heads - 1) / kv_heads;
+  const int useful = (memory_.context + kLeastPositions - 1) / kLeastPositions;
+  return std::clamp(std::min(wanted, useful), 1, kMostSplits);
+}
+
+kernels::AttentionArgs Lowerer::attention_args(program::StateId id) const {
+  const program::KvState& state = program_.states[index(id)];
+  const StreamMemory::State& place = memory_.states[index(id)];
+  kernels::AttentionArgs args{};
+  args.cache.keys = pointer<uint16_t>(memory_.kv + place.keys);
+  args.cache.values = pointer<uint16_t>(memory_.kv + place.values);
+  args.cache.page_stride = memory_.page_bytes / 2;
+  args.kv_heads = state.kv_heads;
+  args.key_dim = state.key_dim;
+  args.value_dim = state.value_dim;
+  args.tokens = shape_.tokens;
+  return args;
+}
+
+void Lowerer::put_keys(kernels::AttentionArgs& args, const Headed& k, const View& v) {
+  args.k = pointer<float>(read(k.view));
+  args.v = pointer<float>(read(v));
+  args.k_stride = k.view.stride;
+  args.v_stride = v.stride;
+  args.k_norm = k.norm;
+  args.k_rope = k.rope;
+}
+
+void Lowerer::attend_in_splits(kernels::AttentionArgs args, ValueId out) {
+  SplitsOf splits{out, {}, {}, {}};
+  splits.args.heads = args.heads;
+  splits.args.value_dim = args.value_dim;
+  splits.args.splits = splits_for(args.kv_heads);
+  splits.args.window = args.window;
+  splits.args.source = args.source;
+  const int parts = args.heads * splits.args.splits;
+  splits.sums = new_view(shape_.tokens, parts * args.value_dim);
+  splits.stats = new_view(shape_.tokens, parts * 2);
+  args.splits = splits.args;
+  args.splits.sums = pointer<float>(write(splits.sums));
+  args.splits.stats = pointer<float>(write(splits.stats));
+  launch("attention_decode", args,
+         {static_cast<uint32_t>(splits.args.splits), static_cast<uint32_t>(args.kv_heads),
+          static_cast<uint32_t>(shape_.tokens)});
+  splits_.push_back(splits);
+}
+
+void Lowerer::attend_in_tiles(kernels::AttentionArgs args, ValueId out) {
+  const View view = output_view(out);
+  args.out = pointer<float>(write(view));
+  args.out_stride = view.stride;
+  launch("attention_prompt", args,
+         {static_cast<uint32_t>(shape_.tokens + 15) / 16, static_cast<uint32_t>(args.heads), 1});
+  views_[index(out)] = view;
+}
+
+void Lowerer::lower_attention(const program::Attention& op, ValueId out) {
+  const program::KvState& state = program_.states[index(op.state)];
+  const Headed q = headed(op.q, state.key_dim);
+  const Headed k = headed(op.k, state.key_dim);
+  const View v = materialize(op.v);
+  kernels::AttentionArgs args = attention_args(op.state);
+  args.heads = op.heads;
+  args.window = op.window;
+  args.scale = op.scale;
+  args.softcap = op.softcap;
+  args.q_stride = q.view.stride;
+  args.q_norm = q.norm;
+  args.q_rope = q.rope;
+  const auto fill = [&](bool q_changes) {
+    args.step = step();
+    args.q = pointer<float>(q_changes ? write(q.view) : read(q.view));
+    if (q_changes) read(q.view);
+    put_keys(args, k, v);
+  };
+  const Range cache = cache_range(op.state);
+  if (shape_.decode) {
+    fill(false);
+    accesses_.reads.push_back(cache);
+    accesses_.writes.push_back(cache);
+    attend_in_splits(args, out);
+    return;
+  }
+  fill(true);
+  accesses_.writes.push_back(cache);
+  launch("rope_kv", args, {static_cast<uint32_t>(shape_.tokens), 1, 1});
+  fill(false);
+  args.source = op.causal ? 0 : 1;
+  accesses_.reads.push_back(cache);
+  attend_in_tiles(args, out);
+}
+
+void Lowerer::lower_kv_write(const program::KvWrite& op) {
+  const Headed k = headed(op.k, program_.states[index(op.state)].key_dim);
+  const View v = materialize(op.v);
+  kernels::AttentionArgs args = attention_args(op.state);
+  args.step = step();
+  put_keys(args, k, v);
+  accesses_.writes.push_back(cache_range(op.state));
+  launch("rope_kv", args, {static_cast<uint32_t>(shape_.tokens), 1, 1});
+}
+
+void Lowerer::lower_cross_attention(const program::CrossAttention& op, ValueId out) {
+  const View q = materialize(op.q);
+  kernels::AttentionArgs args = attention_args(op.state);
+  args.step = step();
+  args.q = {read(q)};
+  args.q_stride = q.stride;
+  args.heads = op.heads;
+  args.scale = op.scale;
+  args.source = 1;
+  accesses_.reads.push_back(cache_range(op.state));
+  if (shape_.decode)
+    attend_in_splits(args, out);
+  else
+    attend_in_tiles(args, out);
+}
+
+}  // namespace outboard::devices::gpu

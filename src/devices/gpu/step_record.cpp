@@ -1,0 +1,164 @@
+#include "devices/gpu/step_record.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "devices/step_check.h"
+#include "support/error.h"
+
+namespace outboard::devices::gpu {
+namespace {
+
+void write_sampling(const Sampling& s, kernels::RunSampling& out) {
+  if (s.recent.size() > kernels::kMaxRecent)
+    fail("step: a repetition penalty over {} tokens; the card looks back on {} at most",
+         s.recent.size(), kernels::kMaxRecent);
+  out.temperature = s.temperature;
+  out.top_k = s.top_k;
+  out.top_p = s.top_p;
+  out.min_p = s.min_p;
+  out.repeat_penalty = s.repeat_penalty;
+  out.random = s.random;
+  out.recent_count = s.repeat_penalty == 1 ? 0 : static_cast<int32_t>(s.recent.size());
+  std::copy_n(s.recent.begin(), out.recent_count, out.recent);
+  // Beyond these, steps that were queued run for nothing; the text is the same.
+  out.stop_count = std::min(static_cast<int32_t>(s.stops.size()), kernels::kMaxStops);
+  std::copy_n(s.stops.begin(), out.stop_count, out.stops);
+}
+
+// Whether neighbouring runs have one source.
+bool share_source(const Run& a, const Run& b) {
+  return a.source_pages.data() == b.source_pages.data() && a.source_tokens == b.source_tokens;
+}
+
+int power_of_two(int n) { return static_cast<int>(std::bit_ceil(static_cast<unsigned>(n))); }
+
+}  // namespace
+
+int token_bucket(int tokens) {
+  return tokens <= kMatvecRows ? kMatvecRows : std::max(16, power_of_two(tokens));
+}
+
+int row_bucket(int rows) {
+  return rows <= kMatvecRows ? power_of_two(rows) : std::max(16, power_of_two(rows));
+}
+
+StreamShape bucket_of(const StreamShape& exact) {
+  StreamShape shape = exact;
+  shape.decode = exact.decode && !exact.encode && exact.tokens <= kMatvecRows;
+  shape.tokens = shape.decode ? power_of_two(exact.tokens) : token_bucket(exact.tokens);
+  if (exact.rows > 0) shape.rows = row_bucket(exact.rows);
+  return shape;
+}
+
+kernels::StepLayout step_layout(const CompileOptions& options, const program::Program& program,
+                                int max_runs, int pages_per_run) {
+  kernels::StepLayout l{};
+  l.max_runs = max_runs;
+  // `begin` fills up to what the streams were recorded for.
+  l.max_tokens = token_bucket(options.max_tokens);
+  l.max_rows = row_bucket(options.max_rows);
+  l.pages_per_run = pages_per_run;
+  l.page_tokens = options.page_tokens;
+  int32_t at = sizeof(kernels::StepHeader);
+  const auto take = [&](int64_t bytes) {
+    const int32_t offset = at;
+    at += static_cast<int32_t>((bytes + 63) / 64 * 64);
+    return offset;
+  };
+  l.ids = take(int64_t{4} * l.max_tokens);
+  l.positions = take(int64_t{4} * l.max_tokens);
+  l.token_run = take(int64_t{4} * l.max_tokens);
+  l.row_token = take(int64_t{4} * l.max_rows);
+  l.run_row = take(int64_t{4} * max_runs);
+  l.best = take(int64_t{4} * max_runs);
+  l.pages = take(int64_t{4} * max_runs * pages_per_run);
+  l.has_sources = program.encoder_ops > 0 ? 1 : 0;
+  if (l.has_sources != 0) {
+    l.source_run = take(int64_t{4} * max_runs);
+    l.source_tokens = take(int64_t{4} * max_runs);
+    l.source_pages = take(int64_t{4} * max_runs * pages_per_run);
+  }
+  l.sampling = take(static_cast<int64_t>(sizeof(kernels::RunSampling)) * max_runs);
+  // Each page can be copied to once.
+  l.max_copies = options.pages;
+  l.copies = take(int64_t{8} * l.max_copies);
+  l.bytes = take(0);
+  return l;
+}
+
+StreamShape shape_of(const Step& step) {
+  StreamShape shape{0, 0, true, step.encode};
+  for (const Run& run : step.runs) {
+    if (run.tokens.size() > 1) shape.decode = false;
+    shape.tokens += static_cast<int>(run.tokens.size());
+    shape.rows += rows_of(run);
+  }
+  return shape;
+}
+
+size_t write_record(const Step& step, int slot, const kernels::StepLayout& layout,
+                    std::span<std::byte> record) {
+  const auto ints = [&](int32_t offset) {
+    return reinterpret_cast<int32_t*>(record.data() + offset);
+  };
+  int32_t* ids = ints(layout.ids);
+  int32_t* positions = ints(layout.positions);
+  int32_t* token_run = ints(layout.token_run);
+  int32_t* row_token = ints(layout.row_token);
+  auto* sampling = reinterpret_cast<kernels::RunSampling*>(record.data() + layout.sampling);
+  const auto write_pages = [&](int32_t offset, size_t run, std::span<const int32_t> from,
+                               int tokens) {
+    const int used = (tokens - 1) / layout.page_tokens + 1;
+    if (used > layout.pages_per_run) fail("step: position {} is beyond the context", tokens - 1);
+    int32_t* to = ints(offset) + static_cast<int32_t>(run) * layout.pages_per_run;
+    for (int i = 0; i < used; ++i) to[i] = from[static_cast<size_t>(i)];
+  };
+
+  // Of the runs that choose by sampling, the last one's end.
+  auto used = static_cast<size_t>(layout.sampling);
+  size_t source_run = 0;
+  kernels::StepHeader header{0, 0, static_cast<int32_t>(step.runs.size()), slot};
+  for (size_t r = 0; r < step.runs.size(); ++r) {
+    const Run& run = step.runs[r];
+    const int count = static_cast<int>(run.tokens.size());
+    for (int i = 0; i < count; ++i) {
+      const int32_t id = run.tokens[static_cast<size_t>(i)];
+      ids[header.tokens + i] = id;
+      positions[header.tokens + i] = run.first_position + i;
+      token_run[header.tokens + i] = static_cast<int32_t>(r);
+    }
+    write_pages(layout.pages, r, run.pages, run.first_position + count);
+    if (layout.has_sources != 0) {
+      const auto source = step.encode ? run.pages : run.source_pages;
+      const int tokens = step.encode ? count : run.source_tokens;
+      write_pages(layout.source_pages, r, source, tokens);
+      if (r == 0 || step.encode || !share_source(step.runs[r - 1], run)) source_run = r;
+      ints(layout.source_run)[r] = static_cast<int32_t>(source_run);
+      ints(layout.source_tokens)[r] = tokens;
+    }
+    const int wanted = rows_of(run);
+    for (int i = 0; i < wanted; ++i)
+      row_token[header.rows + i] = header.tokens + count - wanted + i;
+    header.tokens += count;
+    header.rows += wanted;
+    ints(layout.run_row)[r] = run.sampling != nullptr || run.best > 0 ? header.rows - 1 : -1;
+    ints(layout.best)[r] = run.best;
+    if (run.sampling != nullptr) {
+      write_sampling(*run.sampling, sampling[r]);
+      // What was not filled in of `recent` is not sent.
+      used = static_cast<size_t>(layout.sampling) + r * sizeof(kernels::RunSampling) +
+             offsetof(kernels::RunSampling, recent) +
+             static_cast<size_t>(sampling[r].recent_count) * 4;
+    }
+  }
+  for (size_t i = 0; i < step.copies.size(); ++i) {
+    ints(layout.copies)[2 * i] = step.copies[i].from;
+    ints(layout.copies)[2 * i + 1] = step.copies[i].to;
+  }
+  std::memcpy(record.data(), &header, sizeof(header));
+  return used;
+}
+
+}  // namespace outboard::devices::gpu

@@ -1,0 +1,32 @@
+// A step as the card reads it: the record that `begin` copies into VRAM (kernels/arguments.h).
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "devices/device.h"
+#include "devices/gpu/kernels/arguments.h"
+#include "devices/gpu/lowering.h"
+
+namespace outboard::devices::gpu {
+
+// What streams are recorded for: powers of two. Prompts of few tokens share the stream of
+// kMatvecRows; above, matrices want at least 16 rows.
+int token_bucket(int tokens);
+int row_bucket(int rows);
+StreamShape bucket_of(const StreamShape& exact);
+
+kernels::StepLayout step_layout(const CompileOptions& options, const program::Program& program,
+                                int max_runs, int pages_per_run);
+
+// Tokens, rows and kind of a step, not yet rounded up to what streams are recorded for.
+StreamShape shape_of(const Step& step);
+
+// REQUIRES: check_step() accepted the step, of at most layout.max_runs runs and layout.max_copies
+// copies; record.size() == layout.bytes. Returns the bytes used: what lies beyond is not read,
+// except the step's copies (at layout.copies). Of those, what the step has no use for is left as it
+// is. Throws Error when a position is beyond the context.
+size_t write_record(const Step& step, int slot, const kernels::StepLayout& layout,
+                    std::span<std::byte> record);
+
+}  // namespace outboard::devices::gpu

@@ -1,0 +1,300 @@
+// Attention kernels against norm, rope and softmax in double.
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/devices/kernels/test_attention.h"
+
+namespace outboard::devices::gpu::kernels {
+namespace {
+
+using Case = AttentionCase;
+using Layer = AttentionLayer;
+
+class AttentionDecode : public testing::TestWithParam<Case> {};
+
+TEST_P(AttentionDecode, AgreesWithDouble) {
+  const Case& c = GetParam();
+  Layer s(c);
+  const auto heads = index(s.tokens * c.heads * c.splits);
+  const auto sums = s.runner.allocate<float>(heads * index(c.value_dim));
+  const auto stats = s.runner.allocate<float>(heads * 2);
+  std::ranges::fill(stats, 0.0F);
+  s.args.splits.sums = KernelRunner::ptr(sums);
+  s.args.splits.stats = KernelRunner::ptr(stats);
+  s.args.splits.splits = c.splits;
+  s.runner.run("attention_decode", s.args,
+               {static_cast<uint32_t>(c.splits), static_cast<uint32_t>(c.kv_heads),
+                static_cast<uint32_t>(s.tokens)});
+  if (c.sources.empty())
+    ASSERT_NO_FATAL_FAILURE(s.check_cache());
+  else
+    ASSERT_TRUE(s.is_cache_unchanged());
+  for (int t = 0; t < s.tokens; ++t) {
+    const int position = s.record().positions()[index(t)];
+    int seen = c.window > 0 ? std::min(position + 1, c.window) : position + 1;
+    if (!c.sources.empty()) seen = s.source_tokens(s.record().token_run()[index(t)]);
+    for (int head = 0; head < c.heads; ++head) {
+      double top = -INFINITY;
+      double sum = 0;
+      std::vector<double> out(index(c.value_dim));
+      for (int pass = 0; pass < 2; ++pass)
+        for (int split = 0; split < c.splits; ++split) {
+          const auto at = index((t * c.heads + head) * c.splits + split);
+          if (split * split_positions(seen, c.splits) >= seen || position < 0) {
+            ASSERT_EQ(stats[at * 2 + 1], 0) << "a split without positions was written";
+            continue;
+          }
+          const double maximum = stats[at * 2];
+          if (pass == 0) {
+            top = std::max(top, maximum);
+            continue;
+          }
+          sum += stats[at * 2 + 1] * std::exp(maximum - top);
+          for (size_t e = 0; e < out.size(); ++e)
+            out[e] += sums[at * out.size() + e] * std::exp(maximum - top);
+        }
+      if (position < 0) continue;
+      for (double& x : out) x /= sum;
+      ASSERT_NO_FATAL_FAILURE(s.expect_attention(t, head, out, 0));
+    }
+  }
+}
+
+std::vector<Case> decode_cases() {
+  return {
+      {.name = "first_token", .runs = {{0, 1}}},
+      {.name = "one_split", .runs = {{64, 1}}, .splits = 1},
+      {.name = "several_runs", .runs = {{63, 1}, {300, 1}, {0, 1}, {128, 1}}, .padding = 2},
+      {.name = "tiny",
+       .runs = {{37, 1}},
+       .key_dim = 16,
+       .value_dim = 16,
+       .page_tokens = 8,
+       .rotary = 16},
+      {.name = "odd_dims",
+       .runs = {{200, 1}},
+       .heads = 6,
+       .key_dim = 80,
+       .value_dim = 40,
+       .rotary = 32,
+       .neox = false},
+      {.name = "llama",
+       .runs = {{1000, 1}},
+       .heads = 8,
+       .key_dim = 128,
+       .value_dim = 128,
+       .rotary = 128,
+       .neox = false},
+      {.name = "gemma",
+       .runs = {{700, 1}},
+       .heads = 4,
+       .kv_heads = 1,
+       .key_dim = 256,
+       .value_dim = 256,
+       .window = 512,
+       .rotary = 256,
+       .norms = true},
+      {.name = "softcap", .runs = {{400, 1}, {20, 1}}, .softcap = 5, .norms = true},
+      {.name = "no_group", .runs = {{257, 1}}, .heads = 3, .kv_heads = 3, .rotary = 0},
+      {.name = "group_of_7", .runs = {{257, 1}}, .heads = 14, .kv_heads = 2, .norms = true},
+      {.name = "group_of_16", .runs = {{300, 1}}, .heads = 16, .kv_heads = 1, .page_tokens = 16},
+      {.name = "window_in_a_page", .runs = {{100, 1}, {5, 1}}, .window = 33},
+      {.name = "long_context", .runs = {{4099, 1}}, .heads = 2, .kv_heads = 1, .splits = 12},
+      {.name = "source", .runs = {{3, 1}}, .kv_heads = 4, .rotary = 0, .sources = {37}},
+      {.name = "sources_shared",
+       .runs = {{3, 1, 0}, {3, 1, 0}, {3, 1, 0}, {9, 1, 1}, {0, 1, 2}, {0, 1, 2}},
+       .kv_heads = 4,
+       .rotary = 0,
+       .padding = 2,
+       .sources = {200, 1, 64}},
+      {.name = "source_of_many",
+       .runs = {{5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}, {5, 1}},
+       .heads = 4,
+       .kv_heads = 2,
+       .key_dim = 24,
+       .value_dim = 40,
+       .rotary = 0,
+       .sources = {150}},
+      {.name = "longest_context",
+       .runs = {{33000, 1}},
+       .heads = 1,
+       .kv_heads = 1,
+       .key_dim = 16,
+       .value_dim = 16,
+       .splits = 7,
+       .rotary = 16},
+  };
+}
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionDecode, testing::ValuesIn(decode_cases()),
+                         [](const auto& test) { return test.param.name; });
+
+TEST(AttentionDecodeCost, ReadsKeysAndValuesOnce) {
+  const Case c{.name = "llama 8B",
+               .runs = {{4095, 1}},
+               .heads = 32,
+               .kv_heads = 8,
+               .key_dim = 128,
+               .value_dim = 128,
+               .splits = 12,
+               .rotary = 128};
+  Layer s(c);
+  const auto rows = index(c.heads * c.splits);
+  const auto sums = s.runner.allocate<float>(rows * index(c.value_dim));
+  const auto stats = s.runner.allocate<float>(rows * 2);
+  s.args.splits.sums = KernelRunner::ptr(sums);
+  s.args.splits.stats = KernelRunner::ptr(stats);
+  s.args.splits.splits = c.splits;
+  s.runner.run("attention_decode", s.args, {12, 8, 1});
+  const auto& counters = s.runner.counters();
+  const double positions = 4096;
+  const double kv_bytes = positions * c.kv_heads * (c.key_dim + c.value_dim) * 2;
+  const double pairs = positions * c.heads;
+  EXPECT_LT(static_cast<double>(counters.gl2_miss_bytes), 1.05 * kv_bytes);
+  // 8 fused multiply-adds a lane are needed; the rest is addresses, softmax, and the workgroup's
+  // beginning and end.
+  EXPECT_LT(static_cast<double>(counters.instructions()) / pairs, 22.5);
+  EXPECT_LT(static_cast<double>(counters.lds_bank_conflicts) / pairs, 0.05);
+}
+
+// attention_prompt's rows against the reference.
+template <typename Rows>
+void run_prompt(Layer& s, const Case& c, const Rows& out, int stride) {
+  s.runner.run("attention_prompt", s.args,
+               {static_cast<uint32_t>((s.tokens + 15) / 16), static_cast<uint32_t>(c.heads), 1});
+  for (int t = 0; t < s.tokens; ++t)
+    for (int head = 0; head < c.heads; ++head) {
+      if (s.record().positions()[index(t)] < 0) continue;
+      const auto* row = &out[index(t * stride + head * c.value_dim)];
+      ASSERT_NO_FATAL_FAILURE(
+          s.expect_attention(t, head, std::vector<double>(row, row + c.value_dim), kHalfUlp / 2));
+    }
+}
+
+class AttentionPrompt : public testing::TestWithParam<Case> {};
+
+TEST_P(AttentionPrompt, AgreesWithDouble) {
+  const Case& c = GetParam();
+  Layer s(c);
+  const int stride = c.heads * c.value_dim + 4;
+  const auto out = s.fill(stride);
+  s.args.out = KernelRunner::ptr(out);
+  s.args.out_stride = stride;
+  s.runner.run("rope_kv", s.args, {static_cast<uint32_t>(s.tokens), 1, 1});
+  ASSERT_NO_FATAL_FAILURE(s.check_cache());
+  run_prompt(s, c, out, stride);
+}
+
+class AttentionSource : public testing::TestWithParam<Case> {};
+
+TEST_P(AttentionSource, AgreesWithDouble) {
+  const Case& c = GetParam();
+  Layer s(c);
+  const int stride = c.heads * c.value_dim + 4;
+  const auto out = s.fill(stride);
+  s.args.out = KernelRunner::ptr(out);
+  s.args.out_stride = stride;
+  run_prompt(s, c, out, stride);
+}
+
+TEST(RopeKv, KeysAndValuesAlone) {
+  const Case c{.name = "keys", .runs = {{0, 21}, {5, 2}}, .rotary = 0, .padding = 1};
+  Layer s(c);
+  s.args.heads = 0;
+  s.args.q = {};
+  s.runner.run("rope_kv", s.args, {static_cast<uint32_t>(s.tokens), 1, 1});
+  ASSERT_NO_FATAL_FAILURE(s.check_cache());
+}
+
+TEST(AttentionPromptCost, MultipliesWithWmma) {
+  const Case c{.name = "llama 8B",
+               .runs = {{960, 64}},
+               .heads = 4,
+               .kv_heads = 1,
+               .key_dim = 128,
+               .value_dim = 128,
+               .rotary = 128};
+  Layer s(c);
+  const int stride = c.heads * c.value_dim;
+  s.args.out = KernelRunner::ptr(s.fill(stride));
+  s.args.out_stride = stride;
+  s.runner.run("rope_kv", s.args, {64, 1, 1});
+  const auto before = s.runner.counters();
+  s.runner.run("attention_prompt", s.args, {4, 4, 1});
+  const auto& counters = s.runner.counters();
+  const double pairs = 64 * 992.0 * c.heads;
+  // 8 for the scores and 8 for the values of each 16 x 16.
+  const double wmma = static_cast<double>(counters.wmma - before.wmma);
+  EXPECT_LT(wmma, 1.05 * pairs / 256 * 16);
+  const double instructions = static_cast<double>(counters.instructions() - before.instructions());
+  EXPECT_LT(instructions / pairs, 2.5);
+  EXPECT_LT(static_cast<double>(counters.lds_bank_conflicts) / pairs, 0.03);
+}
+
+std::vector<Case> prompt_cases() {
+  return {
+      {.name = "one_token", .runs = {{0, 1}}},
+      {.name = "prompt", .runs = {{0, 150}}, .padding = 10},
+      {.name = "later", .runs = {{517, 35}}},
+      {.name = "mixed", .runs = {{40, 1}, {99, 1}, {0, 21}, {7, 30}}, .padding = 3},
+      {.name = "odd_dims",
+       .runs = {{90, 21}},
+       .heads = 6,
+       .key_dim = 80,
+       .value_dim = 40,
+       .page_tokens = 16,
+       .rotary = 32,
+       .neox = false},
+      {.name = "tiny", .runs = {{0, 40}}, .key_dim = 16, .value_dim = 16, .rotary = 16},
+      {.name = "llama",
+       .runs = {{130, 17}},
+       .heads = 4,
+       .kv_heads = 1,
+       .key_dim = 128,
+       .value_dim = 128,
+       .rotary = 128,
+       .neox = false},
+      {.name = "gemma",
+       .runs = {{30, 40}},
+       .heads = 2,
+       .kv_heads = 1,
+       .key_dim = 256,
+       .value_dim = 256,
+       .window = 24,
+       .rotary = 256,
+       .norms = true},
+      {.name = "long_context",
+       .runs = {{4080, 20}},
+       .heads = 2,
+       .kv_heads = 1,
+       .key_dim = 16,
+       .value_dim = 16,
+       .rotary = 16},
+      {.name = "softcap", .runs = {{10, 33}}, .softcap = 5},
+  };
+}
+std::vector<Case> source_cases() {
+  return {
+      {.name = "one", .runs = {{0, 21}}, .kv_heads = 4, .rotary = 0, .padding = 3, .sources = {90}},
+      {.name = "several",
+       .runs = {{7, 1, 0}, {7, 1, 0}, {7, 1, 0}, {4, 9, 1}, {0, 1, 2}, {0, 14, 3}, {2, 1, 3}},
+       .rotary = 0,
+       .sources = {33, 1, 200, 16}},
+      {.name = "tiny",
+       .runs = {{0, 5, 0}, {0, 12, 1}},
+       .kv_heads = 4,
+       .key_dim = 16,
+       .value_dim = 16,
+       .page_tokens = 8,
+       .rotary = 0,
+       .sources = {17, 40}},
+  };
+}
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionPrompt, testing::ValuesIn(prompt_cases()),
+                         [](const auto& test) { return test.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Shapes, AttentionSource, testing::ValuesIn(source_cases()),
+                         [](const auto& test) { return test.param.name; });
+
+}  // namespace
+}  // namespace outboard::devices::gpu::kernels
