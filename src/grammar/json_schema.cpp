@@ -261,7 +261,7 @@ class Compiler {
     std::vector<std::pair<std::string, std::string>> patterns;  // with a pointer
     for (const ObjectPart& part : d.objects) {
       says_something |= part.additional || !part.patterns.empty();
-      lists |= !part.properties.empty();
+      lists |= part.names_some;
       for (const auto& [text, schema] : part.patterns)
         if (std::ranges::find(patterns, text, &std::pair<std::string, std::string>::first) ==
             patterns.end())

@@ -325,6 +325,10 @@ TEST(JsonSchema, NotAndDependencies) {
       R"({"type": "object", "properties": {"a": {}, "b": {}}, "dependentRequired": {"a": ["b"]}})")
       .yes({"{}", R"({"b":1})", R"({"a":1,"b":1})"})
       .no({R"({"a":1})"});
+  // Neither names what may come.
+  Schema(R"({"type": "object", "not": {"required": ["a"]}})")
+      .yes({R"({"b":1})"})
+      .no({R"({"a":1})"});
   EXPECT_THAT(error_of(R"({"not": {"properties": {"a": {"type": "string"}}}})"),
               HasSubstr("#/not: `not` can't be honoured"));
 }

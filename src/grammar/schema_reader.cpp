@@ -126,7 +126,9 @@ Demands nothing() {
 
 // Of objects, that they lack this property.
 ObjectPart without(const std::string& name, const std::string& pointer) {
-  return {{{name, {&kFalse, pointer}}}, {}, std::nullopt};
+  ObjectPart part;
+  part.properties.emplace_back(name, SchemaPlace{&kFalse, pointer});
+  return part;
 }
 
 void restrict_text(std::shared_ptr<const CharDfa>& text, CharDfa more) {
@@ -590,6 +592,7 @@ void SchemaReader::read_object(const SchemaPlace& place, Demands& out) {
     const SchemaPlace list = under(place, "properties");
     for (const auto& [name, schema] : object_of(place, "properties").items())
       part.properties.emplace_back(name, under(list, name));
+    part.names_some = !part.properties.empty();
   }
   if (find(place, "patternProperties") != nullptr) {
     const SchemaPlace list = under(place, "patternProperties");

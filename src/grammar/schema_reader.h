@@ -43,6 +43,7 @@ struct ObjectPart {
   std::vector<std::pair<std::string, SchemaPlace>> properties;
   std::vector<std::pair<std::string, SchemaPlace>> patterns;
   std::optional<SchemaPlace> additional;
+  bool names_some = false;  // it has `properties`
 };
 struct ArrayPart {
   std::vector<SchemaPlace> first;

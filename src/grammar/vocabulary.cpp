@@ -26,8 +26,10 @@ bool Vocabulary::is_end(int32_t token) const {
 void Vocabulary::make_trie() {
   for (int32_t token = 0; token < static_cast<int32_t>(size()); ++token)
     if (!piece(token).empty() && !is_end(token)) tokens_.push_back(token);
-  std::ranges::stable_sort(tokens_, {},
-                           [&](int32_t token) -> const std::string& { return piece(token); });
+  std::ranges::sort(tokens_, [&](int32_t a, int32_t b) {
+    const int order = piece(a).compare(piece(b));
+    return order != 0 ? order < 0 : a < b;
+  });
   std::vector<uint32_t> path;  // nodes from the root to the last one
   const std::string* before = nullptr;
   for (uint32_t i = 0; i < tokens_.size(); ++i) {

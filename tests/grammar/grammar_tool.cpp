@@ -1,6 +1,5 @@
 // The grammar room behind a pipe, for tests that compare it with other programs: one JSON request a
 // line on stdin, one JSON answer a line on stdout. Any failure answers {"error": ...}.
-#include <chrono>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <random>
@@ -43,7 +42,6 @@ class Tool {
     if (operation == "accepts") return accepts(request);
     if (operation == "vocabulary") return vocabulary(request);
     if (operation == "walk") return walk(request);
-    if (operation == "time") return time(request);
     outboard::fail("unknown op {}", operation);
   }
 
@@ -109,43 +107,6 @@ class Tool {
       text += tokens.piece(token);
     }
     return {{"text", text}, {"ended", false}};
-  }
-
-  // Microseconds a mask along the texts, which are taken apart greedily, longest token first; and
-  // whether every token of them was in its mask. `fresh`: of a Matcher that has seen nothing.
-  Json time(const Json& request) const {
-    std::vector<double> times;
-    bool all = true;
-    const auto nodes = vocabulary_->nodes();
-    for (const Json& text : request.at("texts")) {
-      Matcher matcher(grammar_, vocabulary_);
-      std::string_view rest = text.get_ref<const std::string&>();
-      while (!rest.empty()) {
-        const auto begin = std::chrono::steady_clock::now();
-        const auto mask = matcher.mask();
-        const std::chrono::duration<double, std::micro> took =
-            std::chrono::steady_clock::now() - begin;
-        times.push_back(took.count());
-        int32_t token = -1;
-        size_t depth = 0;
-        for (size_t i = 0; i + 1 < nodes.size();) {
-          if (depth == rest.size() || nodes[i].depth <= depth) break;
-          if (nodes[i].byte != static_cast<uint8_t>(rest[depth])) {
-            i = nodes[i].after;
-            continue;
-          }
-          ++depth;
-          const auto first = nodes[i].first_token;
-          if (first < nodes[i + 1].first_token) token = vocabulary_->tokens()[first];
-          ++i;
-        }
-        if (token < 0) outboard::fail("no token begins {}", rest);
-        all = all && is_set(mask, static_cast<size_t>(token)) && matcher.accept(token);
-        rest.remove_prefix(vocabulary_->piece(token).size());
-      }
-      all = all && is_set(matcher.mask(), static_cast<size_t>(vocabulary_->ends()[0]));
-    }
-    return {{"microseconds", times}, {"allowed", all}};
   }
 
   std::shared_ptr<const Vocabulary> bytes_ = bytes();

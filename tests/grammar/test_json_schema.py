@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 
 from support import Tool
-from fetched import package_files
+from fetched import llama_cpp, package_files
 
 DRAFTS = {"draft2020-12": jsonschema.Draft202012Validator, "draft7": jsonschema.Draft7Validator}
 
@@ -78,15 +78,17 @@ def test_suite(tool, draft):
                     wrong.append((what, test["description"], texts))
                 if test["valid"] and not all(accepted):
                     too_strict.append((what, test["description"], texts[0]))
-                    count["valid, not accepted"] += 1
+                    # Formats are kept here, though the specification would let them be notes.
+                    count["valid, not accepted" +
+                          (" for its format" if path.stem == "format" else "")] += 1
     print(draft, dict(count))
     for entry in too_strict:
         print("  not accepted:", *entry)
     assert not wrong
     assert not unnamed
     assert count["schemas"] > 200
-    # Known: 1.0 for an integer, numbers beyond 16 digits, formats that are only annotations.
-    assert count["valid, not accepted"] <= 0.05 * count["valid"]
+    # Known: 1.0 for an integer, and orders of properties that nobody would expect.
+    assert count["valid, not accepted"] <= 0.04 * count["valid"]
     assert count["refused"] <= 0.35 * count["schemas"]
 
 
@@ -137,3 +139,19 @@ def test_walks_under_real_schemas(tool):
     assert count["compiled"] >= 300
     assert count["texts"] >= 600
     assert count["texts without an end"] <= 0.05 * count["texts"]
+
+
+def test_walks_with_a_real_vocabulary(tool):
+    """GPT-2's 50,257 tokens, many of which end in the middle of something."""
+    schema = {"type": "object", "required": ["name", "tags", "at"],
+              "properties": {"name": {"type": "string", "minLength": 3, "maxLength": 12},
+                             "tags": {"type": "array", "items": {"enum": ["red", "reddish", "x\"y", "é"]},
+                                      "minItems": 1, "maxItems": 4},
+                             "price": {"type": "number", "minimum": 0, "exclusiveMaximum": 1000},
+                             "at": {"type": "string", "format": "date-time"}}}
+    assert tool.made("vocabulary", gguf=str(llama_cpp("models") / "ggml-vocab-gpt-2.gguf"))["size"] == 50257
+    tool.made("schema", text=json.dumps(schema))
+    for seed in range(40):
+        walk = tool.made("walk", seed=seed, patience=60, most=500)
+        assert walk["ended"], walk
+        jsonschema.validate(json.loads(walk["text"]), schema, jsonschema.Draft202012Validator)
