@@ -42,8 +42,10 @@ struct SchemaGrammar {
 // schema's first), required ones that are named nowhere else behind them, then all others in any
 // order; optional ones may be left out. Names and the values of enum and const are spelled as
 // nlohmann::json would. Strings may use any escape; numbers with bounds or multiples are written
-// without exponent, all have at most 16 digits before and behind the point; integers have no point.
-// Blanks: see JsonRules. A name beyond `properties` could come twice; both values are then valid.
+// without exponent, integers have no point. All have at most 15 digits before and behind the point,
+// in all where there are bounds, unless these have more: readers that take them as doubles see the
+// same numbers. Blanks: see JsonRules. A name beyond `properties` could come twice; both values are
+// then valid.
 SchemaGrammar compile_schema(const nlohmann::ordered_json& schema,
                              const SchemaOptions& options = {});
 // Of a file's text; throws Error also where that is no JSON.

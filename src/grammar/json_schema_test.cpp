@@ -149,6 +149,12 @@ TEST(JsonSchema, NumbersBetweenBounds) {
               HasSubstr("no value is valid"));
   EXPECT_THAT(error_of(R"({"type": "integer", "multipleOf": 123456789})"),
               HasSubstr("#/multipleOf: `multipleOf` can't be honoured"));
+  // As a double the second would be 2.
+  Schema(R"({"type": "number", "exclusiveMaximum": 2})")
+      .yes({"1.99999999999999"})
+      .no({"1.9999999999999999"});
+  Schema(R"({"type": "number", "minimum": 0.30000000000000004, "maximum": 0.30000000000000004})")
+      .yes({"0.30000000000000004"});
   // Against arithmetic, at random.
   for (int low = -120; low <= 120; low += 17)
     for (int high = low; high <= 130; high += 23) {
@@ -267,6 +273,13 @@ TEST(JsonSchema, References) {
       .no({"[1]"});
   EXPECT_THAT(error_of(R"({"$ref": "#/$defs/missing"})"),
               HasSubstr("#/$ref: `$ref` #/$defs/missing: there is no such place"));
+  // Addresses that would have to be resolved first may not be what they look like.
+  EXPECT_THAT(
+      error_of(R"({"$id": "http://a/b/", "$ref": "c.json", "$defs": {"c": {"$id": "c.json"}}})"),
+      HasSubstr("other files are not read"));
+  Schema(
+      R"({"$id": "http://a/b", "$ref": "http://a/c", "$defs": {"c": {"$id": "http://a/c", "type": "null"}}})")
+      .yes({"null"});
   EXPECT_THAT(error_of(R"({"$ref": "other.json"})"), HasSubstr("other files are not read"));
   // Draft 7 does not look beside a $ref, later ones do.
   Schema(

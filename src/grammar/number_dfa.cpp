@@ -123,6 +123,22 @@ class Sizes {
   std::map<std::tuple<size_t, bool, bool>, uint32_t> states_;
 };
 
+const CharDfa& few_digits() {
+  static const CharDfa kFew = [] {
+    constexpr uint32_t kMost = 15;
+    CharDfa dfa;
+    for (uint32_t n = 0; n <= kMost; ++n) {
+      CharDfa::State state;
+      state.edges.push_back({{'-', '.'}, n});
+      if (n < kMost) state.edges.push_back({{'0', '9'}, n + 1});
+      state.accepts = true;
+      dfa.states.push_back(std::move(state));
+    }
+    return dfa;
+  }();
+  return kFew;
+}
+
 }  // namespace
 
 Decimal decimal_of(const nlohmann::ordered_json& number) {
@@ -193,7 +209,10 @@ CharDfa numbers_between(const std::optional<Bound>& low, const std::optional<Bou
           low ? std::optional(size_of(*low)) : std::nullopt, integers)
         .add(minus);
   }
-  return determinized(nfa);
+  const CharDfa all = determinized(nfa);
+  if (integers) return all;
+  CharDfa shorter = intersection(all, few_digits());
+  return shorter.is_empty() ? all : shorter;
 }
 
 // The remainder of all digits so far, taken as one integer, and how many stand behind the point.

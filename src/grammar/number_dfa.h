@@ -31,13 +31,13 @@ struct Bound {
   bool excluded = false;
 };
 
-// Digits of numbers without bounds: enough for any double, and no way to go on for ever.
-constexpr size_t kWholeDigits = 16;
-constexpr size_t kFractionDigits = 16;
+// Of numbers that could go on for ever. Readers that take numbers as doubles keep 15 digits apart.
+constexpr size_t kWholeDigits = 15;
+constexpr size_t kFractionDigits = 15;
 
 // Numbers from low to high in plain notation (no exponents, no -0), with at most kWholeDigits
-// before the point and kFractionDigits behind it, or as many as the bounds have. integers: nothing
-// behind it.
+// before the point, or as many as the bounds have; integers: nothing behind it; else 15 digits in
+// all, so that none is rounded onto or over a bound, or more where no number between is so short.
 CharDfa numbers_between(const std::optional<Bound>& low, const std::optional<Bound>& high,
                         bool integers);
 // All numbers in plain notation that are multiples of factor > 0. Throws Error where that takes too

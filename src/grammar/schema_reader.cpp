@@ -251,6 +251,12 @@ bool in(const List& list, std::string_view name) {
   return std::ranges::find(list, name) != list.end();
 }
 
+// Whether an address begins with a scheme.
+bool is_absolute(std::string_view address) {
+  const size_t colon = address.find(':');
+  return colon != std::string_view::npos && colon > 0 && address.find('/') > colon;
+}
+
 std::string decoded(std::string_view fragment) {
   std::string out;
   for (size_t i = 0; i < fragment.size(); ++i) {
@@ -295,7 +301,8 @@ SchemaReader::SchemaReader(const Json& root) : root_(root), old_(false) {
           if (name.starts_with('#')) {  // before 2019-09
             anchors_.try_emplace({resource, name.substr(1)}, place);
           } else {
-            addresses_.try_emplace(name, place);
+            // Relative ones would have to be resolved; the file's own name is its own.
+            if (is_absolute(name) || place.json == &root_) addresses_.try_emplace(name, place);
             resource = place.json;
           }
         }
@@ -326,7 +333,8 @@ SchemaPlace SchemaReader::target(const SchemaPlace& place, const std::string& re
   SchemaPlace at{around == resources_.end() ? &root_ : around->second, "#"};
   if (!address.empty()) {
     const auto known = addresses_.find(address);
-    if (known == addresses_.end()) refuse_it("other files are not read");
+    if (known == addresses_.end() || (!is_absolute(address) && at.json != &root_))
+      refuse_it("other files are not read");
     at = known->second;
   } else if (at.json != &root_) {
     for (const auto& [name, place_of] : addresses_)
