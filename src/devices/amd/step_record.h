@@ -26,7 +26,8 @@ StreamShape shape_of(const Step& step, const CompileOptions& options,
 
 // REQUIRES: shape_of() accepted the step; record.size() == layout.bytes. Returns the bytes used:
 // what lies beyond is not read, except the step's copies (at layout.copies). Of those, what the
-// step has no use for is left as it is.
+// step has no use for is left as it is. Masks are numbered in the order of their runs; they are no
+// part of the record.
 size_t write_record(const Step& step, int slot, const kernels::StepLayout& layout,
                     int64_t vocabulary, int pages, std::span<std::byte> record);
 
