@@ -32,6 +32,7 @@ constexpr const char* kHelp =
 struct ChatOptions {
   ModelOptions model;
   SamplingOptions sampling;
+  GrammarOptions grammar;
   std::string system;
   bool trust_markers = false;
   bool no_history = false;
@@ -69,6 +70,7 @@ class Chat {
  public:
   explicit Chat(ChatOptions options)
       : options_(std::move(options)),
+        grammar_(read_grammar(options_.grammar)),
         loaded_(options_.model),
         model_(loaded_.model()),
         session_(model_, loaded_.device(), session_options()),
@@ -148,6 +150,7 @@ class Chat {
       if (!options_.trust_markers) tell_of_markers(model_->tokenizer(), message);
       request.prompt = model_->chat_tokens(messages_, chat);
       apply(options_.sampling, *model_, request);
+      request.grammar = grammar_;
       const InterruptGuard guard;
       request.cancel = &InterruptGuard::flag();
       request.on_text = [](std::string_view text) { print(text); };
@@ -251,6 +254,7 @@ class Chat {
   }
 
   ChatOptions options_;
+  std::shared_ptr<const grammar::Grammar> grammar_;  // of every answer; null: any
   LoadedModel loaded_;
   std::shared_ptr<const engine::Model> model_;
   engine::Session session_;
@@ -271,6 +275,7 @@ void add_chat(CLI::App& app) {
                     "neither read nor keep the history of what is typed");
   add_trust_option(*command, options->trust_markers);
   add_sampling_options(*command, options->sampling);
+  add_grammar_options(*command, options->grammar);
   command->footer("Example: outboard chat smollm2 --system \"Answer in one sentence.\"");
   command->callback([options] { recorded(options->model, [&] { Chat(*options).loop(); }); });
 }

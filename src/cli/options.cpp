@@ -11,6 +11,8 @@
 
 #include "cli/sim.h"
 #include "devices/amd/driver/firmware.h"
+#include "grammar/gbnf.h"
+#include "grammar/json_schema.h"
 #include "hub/firmware.h"
 #include "hub/hub.h"
 #include "machine/sim_device.h"
@@ -154,6 +156,33 @@ void judge_unknown(const formats::Model& model, bool ignore_unknown,
   std::vector<std::string> unknown = model.unknown;
   unknown.insert(unknown.end(), more.begin(), more.end());
   engine::judge_unknown(model, unknown, ignore_unknown, tell);
+}
+
+void add_grammar_options(CLI::App& command, GrammarOptions& options) {
+  auto* schema = command.add_option("--json-schema", options.schema,
+                                    "file with a JSON schema that the answer must fit");
+  auto* grammar = command.add_option("--grammar", options.grammar,
+                                     "file with a grammar (llama.cpp's GBNF) for the answer");
+  auto* object = command.add_flag("--json-object", options.json_object,
+                                  "the answer is one JSON object, of any kind");
+  schema->excludes(grammar)->excludes(object);
+  grammar->excludes(object);
+}
+
+std::shared_ptr<const grammar::Grammar> read_grammar(const GrammarOptions& options) {
+  if (options.json_object) return grammar::any_json(true);
+  const std::string& file = options.schema.empty() ? options.grammar : options.schema;
+  if (file.empty()) return nullptr;
+  const std::string text = read_text(file);
+  try {
+    if (options.schema.empty()) return grammar::parse_gbnf(text);
+    grammar::SchemaGrammar made = grammar::compile_schema_text(text);
+    for (const std::string& note : made.notes) notice("outboard: {}: {}\n", file, note);
+    return std::move(made.grammar);
+  } catch (Error& e) {
+    e.add_context(file == "-" ? "standard input" : file);
+    throw;
+  }
 }
 
 void add_trust_option(CLI::App& command, bool& trust_markers) {

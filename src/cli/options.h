@@ -68,6 +68,16 @@ struct SamplingOptions {
 void add_sampling_options(CLI::App& command, SamplingOptions& options);
 void apply(const SamplingOptions& options, const engine::Model& model, engine::Request& request);
 
+// What an answer must look like; at most one is given.
+struct GrammarOptions {
+  std::string schema;   // file
+  std::string grammar;  // file
+  bool json_object = false;
+};
+void add_grammar_options(CLI::App& command, GrammarOptions& options);
+// Null: anything. Errors name the file.
+std::shared_ptr<const grammar::Grammar> read_grammar(const GrammarOptions& options);
+
 // --trust-markers of commands that have conversations.
 void add_trust_option(CLI::App& command, bool& trust_markers);
 // Says which markers of turns a message spells, since they stay text there.

@@ -19,6 +19,7 @@ constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells have it
 struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
+  GrammarOptions grammar;
   std::string prompt;
   std::string file;
   std::string system;
@@ -71,9 +72,11 @@ void run(const RunOptions& options) {
     const std::string text = read_text(options.file);
     prompt = prompt.empty() ? text : prompt + "\n\n" + text;
   }
+  engine::Request request;
+  request.grammar = read_grammar(options.grammar);  // its mistakes are told before a model is read
+  const bool has_grammar = request.grammar != nullptr;
   const LoadedModel loaded(options.model);
   const auto& model = loaded.model();
-  engine::Request request;
   if (options.raw) {
     if (!options.system.empty())
       throw Error("run: --system has no meaning with --raw", "Leave one of them out.");
@@ -121,6 +124,9 @@ void run(const RunOptions& options) {
            c.tokens.size());
     throw CLI::RuntimeError(kInterrupted);
   }
+  if (has_grammar && c.finish != engine::Finish::kEndOfText)
+    notice("outboard: the answer is cut ({}): it is no whole text of what was asked for\n",
+           engine::name_of(c.finish));
   if (options.json) return;
   if (c.finish == engine::Finish::kContextFull)
     notice(
@@ -154,6 +160,7 @@ void add_run(CLI::App& app) {
   command->add_flag("--json", options->json,
                     "print text, token ids, finish reason, counts, timings");
   add_sampling_options(*command, options->sampling);
+  add_grammar_options(*command, options->grammar);
   command->footer("Example: outboard run smollm2 -p \"Name three rivers.\" --temp 0 -n 64");
   command->callback([options] { recorded(options->model, [&] { run(*options); }); });
 }

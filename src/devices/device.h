@@ -14,7 +14,8 @@
 
 namespace outboard::devices {
 
-// How the next token of a run is chosen from its last row of logits: repetition penalty, then the
+// How the next token of a run is chosen from its last row of logits: what the mask leaves out is
+// minus infinity (NaN stays, so that it is found), then the repetition penalty, then the
 // top_k best, then the smallest set whose probability reaches top_p, then those at least min_p
 // times as likely as the best, then the temperature, then a draw. Temperature 0 takes the best.
 struct Sampling {
@@ -27,6 +28,9 @@ struct Sampling {
   float random = 0;  // uniform in [0, 1)
   // Tokens that end the run's text: steps that were queued behind this one need not run.
   std::span<const int32_t> stops;
+  // Bit t % 32 of word t / 32: whether token t may be chosen; tokens beyond may not. Empty: all
+  // may.
+  std::span<const uint32_t> mask = {};
 };
 
 // Only the Program's tokens are chosen, not the padding behind them: where this speaks of the

@@ -26,6 +26,18 @@ int32_t best(std::span<const float> logits) {
   return static_cast<int32_t>(where);
 }
 
+void leave_out(std::span<const uint32_t> mask, std::span<float> logits) {
+  for (size_t begin = 0; begin < logits.size(); begin += 32) {
+    const uint32_t word = begin / 32 < mask.size() ? mask[begin / 32] : 0;
+    if (word == ~uint32_t{0}) continue;
+    const size_t count = std::min<size_t>(32, logits.size() - begin);
+    for (size_t i = 0; i < count; ++i) {
+      float& logit = logits[begin + i];
+      if ((word >> i & 1) == 0 && !std::isnan(logit)) logit = -INFINITY;
+    }
+  }
+}
+
 }  // namespace
 
 // A comparison tells of two numbers at once; an int, which vectorises.
@@ -44,6 +56,7 @@ Sampler::Sampler(int64_t vocabulary)
       probabilities_(static_cast<size_t>(vocabulary)) {}
 
 int32_t Sampler::choose(const Sampling& sampling, std::span<float> logits) {
+  if (!sampling.mask.empty()) leave_out(sampling.mask, logits);
   if (sampling.repeat_penalty != 1) {
     for (size_t i = 0; i < sampling.recent.size(); ++i) {
       const int32_t token = sampling.recent[i];
@@ -69,6 +82,7 @@ int32_t Sampler::choose(const Sampling& sampling, std::span<float> logits) {
   }
   std::sort(begin, begin + static_cast<ptrdiff_t>(count), higher);
   if (std::isinf(candidates_[0].logit)) return kNotFinite;
+  while (std::isinf(candidates_[count - 1].logit)) --count;  // these can't be chosen
 
   const auto softmax = [&](float temperature) {
     double sum = 0;

@@ -20,7 +20,8 @@ class Sampler {
  public:
   explicit Sampler(int64_t vocabulary);
 
-  // The token that Sampling asks for, or kNotFinite. The row is changed by the repetition penalty.
+  // The token that Sampling asks for, or kNotFinite. The row is changed by the mask and
+  // the repetition penalty.
   int32_t choose(const Sampling& sampling, std::span<float> logits);
 
  private:

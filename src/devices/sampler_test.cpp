@@ -113,5 +113,32 @@ TEST(Sampler, RepeatPenaltyCountsATokenOnce) {
   EXPECT_FLOAT_EQ(row[2], 1.9F);
 }
 
+TEST(Sampler, TheMaskComesFirst) {
+  std::vector<float> logits(70);
+  for (size_t i = 0; i < logits.size(); ++i) logits[i] = static_cast<float>(i) / 8;
+  const std::vector<uint32_t> mask = {1U << 5 | 1U << 31, 1U << 8};  // 5, 31, 40; none beyond 64
+  Sampling sampling = hot();
+  sampling.mask = mask;
+  for (const int top_k : {0, 2, 60}) {
+    sampling.top_k = top_k;
+    sampling.temperature = 1;
+    const auto counts = draw(logits, sampling);
+    EXPECT_EQ(counts.size(), top_k == 2 ? 2U : 3U);
+    EXPECT_TRUE(counts.contains(31) && counts.contains(40));
+    sampling.temperature = 0;
+    EXPECT_EQ(draw(logits, sampling, 1).begin()->first, 40);
+  }
+  // What is left out may be infinite, but NaN is never overlooked.
+  logits[50] = INFINITY;
+  EXPECT_EQ(draw(logits, sampling, 1).begin()->first, 40);
+  logits[50] = NAN;
+  EXPECT_EQ(draw(logits, sampling, 1).begin()->first, kNotFinite);
+  // Nothing is allowed.
+  logits[50] = 0;
+  const std::vector<uint32_t> none(3, 0);
+  sampling.mask = none;
+  EXPECT_EQ(draw(logits, sampling, 1).begin()->first, kNotFinite);
+}
+
 }  // namespace
 }  // namespace outboard::devices

@@ -4,6 +4,7 @@
 
 #include "engine/engine.h"
 #include "engine/tiny_files.h"
+#include "grammar/json_schema.h"
 #include "hardware/amd/navi31/gc.h"
 #include "machine/self_test.h"
 #include "machine/sim_device.h"
@@ -72,6 +73,31 @@ TEST_F(CardSessionTest, AnswersLikeTheCpu) {
   const std::vector<int32_t> want = answer(*cpu_, drawn), got = answer(*card_, drawn);
   const auto differs = std::ranges::mismatch(want, got).in1 - want.begin();
   EXPECT_GE(differs, 20);
+  EXPECT_THAT(card_->shut_down(), ::testing::IsEmpty());
+}
+
+TEST_F(CardSessionTest, AnswersUnderAGrammarLikeTheCpu) {
+  open_card(nullptr, kNoHurry);
+  Request greedy = request("the thing in the inn", 60);
+  greedy.grammar = grammar::compile_schema_text(R"({"type": "array", "minItems": 3, "maxItems": 4,
+    "items": {"enum": ["rain", "inn", 12, null]}})")
+                       .grammar;
+  const std::vector<int32_t> want = answer(*cpu_, greedy);
+  EXPECT_EQ(answer(*card_, greedy), want);
+  const std::string text = model_->tokenizer().decode(want);
+  EXPECT_TRUE(text.starts_with('[') && text.ends_with(']')) << text;
+  // A free one beside it.
+  Request drawn = greedy, free = request("an inn on the rain", 12);
+  drawn.temperature = 1;
+  drawn.seed = 5;
+  {
+    Session together(model_, *card_, options(2));
+    const SequenceId first = together.add(drawn), second = together.add(free);
+    while (together.step()) {
+    }
+    EXPECT_EQ(together.take(first)->tokens, answer(*cpu_, drawn));
+    EXPECT_EQ(together.take(second)->tokens, answer(*cpu_, free));
+  }
   EXPECT_THAT(card_->shut_down(), ::testing::IsEmpty());
 }
 

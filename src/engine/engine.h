@@ -30,6 +30,7 @@
 
 #include "devices/device.h"
 #include "formats/model_file.h"
+#include "grammar/grammar.h"
 #include "program/program.h"
 #include "text/chat_template.h"
 #include "text/marian_tokenizer.h"
@@ -121,7 +122,10 @@ struct Request : SamplingSettings {
   int max_tokens = -1;              // -1: until the model ends or the context is full
   std::optional<uint64_t> seed;     // none: a random one, told in the Completion
   std::vector<std::string> stop;    // the answer ends before the first of these
-  bool ignore_end_of_text = false;  // for measuring
+  bool ignore_end_of_text = false;  // for measuring; a text with a grammar ends all the same
+  // The answer is a text of this grammar, unless it is cut (Finish::kLength and the like); none:
+  // any. It holds from the answer's first token on, also where a model would think first.
+  std::shared_ptr<const grammar::Grammar> grammar;
   // Called with whole UTF-8 characters as the answer grows; text that may be the start of a stop
   // string waits.
   std::function<void(std::string_view)> on_text;

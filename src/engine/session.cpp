@@ -10,6 +10,7 @@
 #include "engine/not_finite.h"
 #include "engine/page_pool.h"
 #include "engine/stop_filter.h"
+#include "grammar/matcher.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
 #include "text/stream_decoder.h"
@@ -41,6 +42,8 @@ struct Sequence {
   PagePool::Lease lease;
   text::StreamDecoder decoder;
   StopFilter stops;
+  std::optional<grammar::Matcher> matcher;  // where the request has a grammar
+  std::span<const uint32_t> mask;           // the matcher's, for the next token
   std::mt19937_64 random;
   std::vector<int32_t> tokens;  // prompt and answer
   size_t computed = 0;          // tokens whose keys and values are in pages
@@ -48,6 +51,7 @@ struct Sequence {
   bool started = false;
   bool finished = false;
   bool broken = false;  // its logits were not finite
+  bool stuck = false;   // the grammar wants what no token is
   Completion completion;
   Clock::time_point start;
   Clock::time_point first_token;
@@ -68,6 +72,21 @@ SessionOptions complete(SessionOptions options, const program::Program& program)
       std::max(options.max_sequences, std::min(options.max_step_tokens, options.context));
   options.max_rows = std::max(options.max_rows, options.max_sequences);
   return options;
+}
+
+// Which tokens may come next; false where none may.
+bool find_mask(Sequence& sequence) {
+  sequence.mask = sequence.matcher->mask();
+  return std::ranges::any_of(sequence.mask, [](uint32_t word) { return word != 0; });
+}
+
+Error stuck_error(std::string_view text) {
+  constexpr size_t kShown = 60;
+  if (text.size() > kShown) text.remove_prefix(text.size() - kShown);
+  return Error(
+      fmt::format("the grammar goes on with what no token of this model begins with, after \"{}\"",
+                  text),
+      "Allow other characters there.");
 }
 
 int pages_for(const SessionOptions& options) {
@@ -122,6 +141,7 @@ struct Session::State {
   void take_results(const devices::StepResult& result);
   void collect_finished();
   void throw_broken();
+  void throw_stuck();
   devices::Sampling sampling(Sequence& sequence, size_t ahead);
   void start_again();
   void take_token(Sequence& sequence, int32_t token);
@@ -137,6 +157,7 @@ struct Session::State {
   std::vector<std::unique_ptr<Sequence>> active;
   std::vector<std::pair<SequenceId, Completion>> done;
   std::vector<int32_t> stops;  // the tokenizer's end-of-generation tokens
+  std::shared_ptr<const grammar::Vocabulary> vocabulary;  // once a request has a grammar
   // The step under way and those queued behind it; kept to reuse memory.
   struct Queued {
     std::vector<devices::Run> runs;
@@ -173,6 +194,15 @@ SequenceId Session::add(Request request) {
                     : "Shorten it.");
   const SequenceId id = s.next_id++;
   s.waiting.push_back(std::make_unique<Sequence>(id, std::move(request), s.model->tokenizer()));
+  if (const auto& grammar = s.waiting.back()->request.grammar; grammar != nullptr) {
+    if (s.vocabulary == nullptr)
+      s.vocabulary = std::make_shared<const grammar::Vocabulary>(s.model->tokenizer());
+    s.waiting.back()->matcher.emplace(grammar, s.vocabulary);
+    if (!find_mask(*s.waiting.back())) {
+      s.waiting.pop_back();
+      throw stuck_error("");
+    }
+  }
   return id;
 }
 
@@ -199,6 +229,7 @@ bool Session::step() {
   }
   s.collect_finished();
   s.throw_broken();
+  s.throw_stuck();
   return !s.active.empty() || !s.waiting.empty();
 }
 
@@ -208,6 +239,8 @@ size_t Session::State::steps_ahead() const {
   auto steps = static_cast<size_t>(executable->lookahead());
   if (!waiting.empty() || !copies.empty()) return 1;
   for (const Sequence* sequence : in_step) {
+    // What may come next depends on what is chosen, which the host has to see first.
+    if (sequence->matcher) return 1;
     if (sequence->in_step != 1 || sequence->computed + 1 != sequence->tokens.size()) return 1;
     const auto room = static_cast<size_t>(options.context) - sequence->tokens.size();
     steps = std::min(steps, std::max<size_t>(1, room));
@@ -301,6 +334,16 @@ void Session::State::throw_broken() {
   std::erase_if(active, [&](const auto& s) { return s.get() == broken[found.which]; });
   start_again();
   throw found.error;
+}
+
+void Session::State::throw_stuck() {
+  for (auto& sequence : active) {
+    if (!sequence->stuck) continue;
+    const Error error = stuck_error(sequence->completion.text);
+    pool.end(sequence->lease);
+    std::erase_if(active, [gone = sequence.get()](const auto& s) { return s.get() == gone; });
+    throw error;
+  }
 }
 
 // The device lost its pages: what was computed is computed again, and the answers go on.
@@ -441,6 +484,7 @@ devices::Sampling Session::State::sampling(Sequence& sequence, size_t ahead) {
   if (ahead == 0) out.recent = std::span(sequence.tokens).last(recent);
   out.random = random;
   if (!r.ignore_end_of_text) out.stops = stops;
+  out.mask = sequence.mask;
   return out;
 }
 
@@ -454,7 +498,8 @@ void Session::State::take_token(Sequence& sequence, int32_t token) {
     c.decode_seconds = seconds(now - sequence.first_token);
     ++c.decoded_tokens;
   }
-  if (model->tokenizer().is_end_of_generation(token) && !sequence.request.ignore_end_of_text)
+  if (model->tokenizer().is_end_of_generation(token) &&
+      (sequence.matcher || !sequence.request.ignore_end_of_text))
     return finish(sequence, Finish::kEndOfText);
 
   if (sequence.request.max_tokens == 0) return finish(sequence, Finish::kLength);
@@ -466,6 +511,13 @@ void Session::State::take_token(Sequence& sequence, int32_t token) {
     if (sequence.request.on_text) sequence.request.on_text(text);
   }
   if (sequence.stops.stopped()) return finish(sequence, Finish::kStopString);
+  if (sequence.matcher) {
+    if (!sequence.matcher->accept(token))
+      fail("a token was chosen that the grammar does not allow");
+    // Nothing but the end may follow: it need not be asked for.
+    if (sequence.matcher->must_end()) return finish(sequence, Finish::kEndOfText);
+    sequence.stuck = !find_mask(sequence);
+  }
   if (sequence.request.max_tokens >= 0 &&
       c.tokens.size() >= static_cast<size_t>(sequence.request.max_tokens))
     return finish(sequence, Finish::kLength);

@@ -2,10 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "engine/engine.h"
 #include "engine/perplexity.h"
 #include "engine/tiny_files.h"
+#include "grammar/gbnf.h"
+#include "grammar/json_schema.h"
 #include "machine/open.h"
 #include "support/error.h"
 
@@ -213,6 +216,56 @@ TEST_F(SessionTest, ChatNeedsATemplate) {
 }
 
 TEST(OpenDevice, UnknownDevicesAreRefused) { EXPECT_THROW(machine::open_device("tpu"), Error); }
+
+// A random model says what the grammar lets it say, greedy and by chance, and ends where it must.
+TEST_F(SessionTest, AnswersKeepToTheGrammar) {
+  const auto schema = grammar::compile_schema_text(R"({"type": "object", "properties": {
+    "name": {"type": "string", "maxLength": 8}, "n": {"type": "integer"}, "ok": {"type": "boolean"}},
+    "required": ["name", "n", "ok"]})");
+  Session session(model_, *device_, options(256, 2));
+  for (const float temperature : {0.0F, 1.5F}) {
+    Request r = request("the thing in the inn", -1);
+    r.temperature = temperature;
+    r.top_k = 3;  // fewer than there are; what is left out must not take their places
+    r.seed = 7;
+    r.grammar = schema.grammar;
+    const Completion c = session.generate(r);
+    EXPECT_EQ(c.finish, Finish::kEndOfText);
+    const auto json = nlohmann::ordered_json::parse(c.text);
+    EXPECT_TRUE(json["name"].is_string() && json["n"].is_number_integer() &&
+                json["ok"].is_boolean());
+    EXPECT_EQ(session.generate(r).text, c.text);
+  }
+}
+
+TEST_F(SessionTest, AGrammarBindsItsOwnSequenceOnly) {
+  Request free = request("the thing in the inn", 20);
+  Request bound = free;
+  bound.grammar = grammar::parse_gbnf("root ::= \"the \"{3} \"end\" | \"never\"");
+  Session alone(model_, *device_, options(256, 1));
+  const Completion want = alone.generate(free);
+  Session together(model_, *device_, options(256, 2));
+  const SequenceId first = together.add(bound);
+  const SequenceId second = together.add(free);
+  while (together.step()) {
+  }
+  const std::string text = together.take(first)->text;
+  EXPECT_TRUE(text == "the the the end" || text == "never") << text;
+  EXPECT_EQ(together.take(second)->tokens, want.tokens);
+}
+
+TEST_F(SessionTest, AnAnswerUnderAGrammarCanBeCut) {
+  Request r = request("the", 3);
+  r.grammar = grammar::parse_gbnf("root ::= [a-z]{100}");
+  Session session(model_, *device_, options(256, 1));
+  EXPECT_EQ(session.generate(r).finish, Finish::kLength);
+  r.max_tokens = -1;
+  r.ignore_end_of_text = true;
+  r.grammar = grammar::parse_gbnf("root ::= [a-z]{2} \"!\"?");
+  const Completion c = session.generate(r);
+  EXPECT_EQ(c.finish, Finish::kEndOfText);
+  EXPECT_GE(c.text.size(), 2U);
+}
 
 }  // namespace
 }  // namespace outboard::engine

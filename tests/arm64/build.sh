@@ -15,5 +15,5 @@ if [[ ! -f $root/build/arm64/build.ninja ]]; then
 fi
 echo "Building (arm64) ..." >&2
 tests=()
-for room in support formats text program models devices engine cpu_kernels simulator_compute; do tests+=("${room}_test"); done
+for room in support formats text grammar program models devices engine cpu_kernels simulator_compute; do tests+=("${room}_test"); done
 quietly ninja -C "$root/build/arm64" "${tests[@]}"

@@ -1,15 +1,15 @@
 """What the tests of src/text share: the tool behind a pipe, and files that are fetched for tests."""
-import fcntl
-import functools
 import json
 import os
 import pathlib
-import shutil
 import subprocess
 import sys
-import tarfile
 
 import pytest
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
+
+from fetched import llama_cpp  # noqa: E402
 
 TOOL = os.environ.get("OUTBOARD_TEXT_TOOL")
 if not TOOL:
@@ -72,35 +72,6 @@ def models_folder():
     return pathlib.Path(folder) if folder else None
 
 
-@functools.cache
 def llama_cpp_models():
-    """The folder models/ of llama.cpp inside the sdist of llama-cpp-python: real vocabularies and
-    chat templates. Fetched once."""
-    downloads = pathlib.Path(os.environ.get("OUTBOARD_DOWNLOADS", "build/downloads"))
-    target = downloads / "llama-cpp-models"
-    downloads.mkdir(parents=True, exist_ok=True)
-    # Tests of two files may ask at the same time: the second waits for the first.
-    with open(downloads / "llama-cpp-models.lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if target.is_dir():
-            return target
-        fetched = subprocess.run(
-            [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:",
-             "--no-build-isolation", "-d", str(downloads), "llama-cpp-python==0.3.36"],
-            capture_output=True)
-        archives = sorted(downloads.glob("llama_cpp_python-*.tar.gz"))
-        assert archives, fetched.stderr.decode(errors="replace")[-1000:]
-        part = downloads / "llama-cpp-models.part"
-        # What a run that was stopped left behind.
-        shutil.rmtree(part, ignore_errors=True)
-        with tarfile.open(archives[0]) as archive:
-            for member in archive:
-                if "/vendor/llama.cpp/models/" not in member.name or not member.isfile():
-                    continue
-                path = part / member.name.split("/vendor/llama.cpp/models/")[1]
-                if ".." in path.parts:
-                    continue
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(archive.extractfile(member).read())
-        part.rename(target)
-    return target
+    """The folder models/ of llama.cpp: real vocabularies and chat templates."""
+    return llama_cpp("models")

@@ -40,7 +40,9 @@ AmdExecutable::AmdExecutable(AmdDevice& device, program::Program program,
       program_(std::move(program)),
       model_(std::move(model)),
       options_(options),
-      max_runs_(options.max_rows) {
+      max_runs_(options.max_rows),
+      most_masks_(std::min(max_runs_, gpu::kernels::kMaxMasks)),
+      mask_(static_cast<size_t>(program_.tokens + 31) / 32) {
   const auto context_pages =
       static_cast<int>((program_.context_length + options.page_tokens - 1) / options.page_tokens);
   layout_ = gpu::step_layout(options, program_, max_runs_, std::min(options.pages, context_pages));
@@ -62,6 +64,10 @@ void AmdExecutable::set_up() {
   c.records = SharedPiece(card, kSlots * record_bytes, "step records");
   c.results = SharedPiece(card, kSlots * runs * 4, "chosen tokens");
   c.best = SharedPiece(card, kSlots * runs * kMaxBest * sizeof(Candidate), "best tokens");
+
+  const uint64_t mask_bytes = mask_.size() * 4;
+  masked_ = 0;
+  c.masks = SharedPiece(card, static_cast<uint64_t>(most_masks_) * mask_bytes, "masks of tokens");
 
   // One buffer for what is small: the record, the ring of chosen tokens, flags.
   const uint64_t chosen = round_up(record_bytes, kAlignment);
@@ -85,6 +91,8 @@ void AmdExecutable::set_up() {
   m.sample.alive.address = base + alive;
   m.sample.results.address = c.results.address();
   m.sample.best.address = c.best.address();
+  m.sample.masks.address = c.masks.address();
+  m.sample.mask_words = static_cast<int32_t>(mask_.size());
   m.sample.vocabulary = static_cast<int32_t>(program_.tokens);
   m.sample.stride = static_cast<int32_t>(round_up(static_cast<uint64_t>(program_.vocabulary), 4));
   const auto row_bytes = static_cast<uint64_t>(m.sample.stride) * 4;
@@ -192,6 +200,26 @@ std::vector<uint32_t> AmdExecutable::copy_packets(int slot, size_t copies) const
   return packets;
 }
 
+// There is room for one step's: who asks for a mask waits for the token before it anyway.
+void AmdExecutable::write_masks(const Step& step) {
+  int masks = 0;
+  for (const Run& run : step.runs) {
+    if (run.sampling == nullptr || run.sampling->mask.empty()) continue;
+    if (masks == 0) {
+      const Pending& before = pending_[masked_ % kSlots];
+      if (masked_ != 0 && before.ticket == masked_) wait_for(before);
+      masked_ = submitted_ + 1;
+    }
+    if (masks == most_masks_) fail("step: more than {} runs with a mask", most_masks_);
+    // What the mask says nothing of may not be chosen.
+    const auto mask = run.sampling->mask;
+    const size_t count = std::min(mask.size(), mask_.size());
+    std::ranges::fill(std::ranges::copy(mask.first(count), mask_.begin()).out, mask_.end(), 0U);
+    const size_t bytes = mask_.size() * 4;
+    on_card_->masks.write(static_cast<uint64_t>(masks++) * bytes, std::as_bytes(std::span(mask_)));
+  }
+}
+
 // So that the card starts what was queued up to the fence.
 void AmdExecutable::ring(driver::Fence fence) {
   if (fence <= rung_) return;
@@ -229,6 +257,7 @@ Ticket AmdExecutable::submit(const Step& step) {
           run.logits != Run::Logits::kNone && run.sampling == nullptr && run.best == 0;
     }
 
+    write_masks(step);
     const auto slot = static_cast<int>(ticket % kSlots);
     const size_t used = gpu::write_record(step, slot, layout_, record_);
     const OnCard& c = *on_card_;

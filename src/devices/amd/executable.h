@@ -39,6 +39,7 @@ class AmdExecutable : public Executable {
     SharedPiece records;   // [kSlots, layout.bytes]
     SharedPiece results;   // [kSlots, max_runs] int32
     SharedPiece best;      // [kSlots, max_runs, kMaxBest] Candidate
+    SharedPiece masks;     // [most_masks_, mask_words] uint32, of the last step that has some
     DeviceBuffer copies;   // [kSlots], arguments of copy_pages
     DeviceBuffer control;  // the step's record, what was chosen, flags
     DeviceBuffer logits;
@@ -63,6 +64,7 @@ class AmdExecutable : public Executable {
   void upload_copy_arguments();
   std::vector<uint32_t> copy_packets(int slot, size_t copies) const;
   std::vector<uint32_t> step_packets(const Step& step, const gpu::StreamShape& shape, int slot);
+  void write_masks(const Step& step);
   void ring(driver::Fence fence);
   void wait_for(const Pending& pending);
   std::span<const Candidate> read_best(const Pending& pending, uint64_t slot);
@@ -85,6 +87,9 @@ class AmdExecutable : public Executable {
   std::vector<std::byte> record_;
   std::vector<int32_t> chosen_;
   std::vector<float> logits_;
+  int most_masks_;
+  std::vector<uint32_t> mask_;
+  Ticket masked_ = 0;  // the last step with masks
   std::vector<Candidate> best_;
 };
 

@@ -20,6 +20,7 @@ void write_sampling(const Sampling& s, kernels::RunSampling& out) {
   out.min_p = s.min_p;
   out.repeat_penalty = s.repeat_penalty;
   out.random = s.random;
+  out.mask = -1;
   out.recent_count = s.repeat_penalty == 1 ? 0 : static_cast<int32_t>(s.recent.size());
   std::copy_n(s.recent.begin(), out.recent_count, out.recent);
   // Beyond these, steps that were queued run for nothing; the text is the same.
@@ -119,6 +120,7 @@ size_t write_record(const Step& step, int slot, const kernels::StepLayout& layou
   // Of the runs that choose by sampling, the last one's end.
   auto used = static_cast<size_t>(layout.sampling);
   size_t source_run = 0;
+  int32_t masks = 0;
   kernels::StepHeader header{0, 0, static_cast<int32_t>(step.runs.size()), slot};
   for (size_t r = 0; r < step.runs.size(); ++r) {
     const Run& run = step.runs[r];
@@ -147,6 +149,7 @@ size_t write_record(const Step& step, int slot, const kernels::StepLayout& layou
     ints(layout.best)[r] = run.best;
     if (run.sampling != nullptr) {
       write_sampling(*run.sampling, sampling[r]);
+      if (!run.sampling->mask.empty()) sampling[r].mask = masks++;
       // What was not filled in of `recent` is not sent.
       used = static_cast<size_t>(layout.sampling) + r * sizeof(kernels::RunSampling) +
              offsetof(kernels::RunSampling, recent) +

@@ -25,7 +25,8 @@ StreamShape shape_of(const Step& step);
 // REQUIRES: check_step() accepted the step, of at most layout.max_runs runs and layout.max_copies
 // copies; record.size() == layout.bytes. Returns the bytes used: what lies beyond is not read,
 // except the step's copies (at layout.copies). Of those, what the step has no use for is left as it
-// is. Throws Error when a position is beyond the context.
+// is. Throws Error when a position is beyond the context. Masks are numbered in the order of
+// their runs; they are no part of the record.
 size_t write_record(const Step& step, int slot, const kernels::StepLayout& layout,
                     std::span<std::byte> record);
 

@@ -28,10 +28,15 @@ class Runs {
     results = runner.allocate<int32_t>(chosen.size());
     best = runner.allocate<BestToken>(chosen.size() * kMaxBest);
     ended = runner.allocate<int32_t>(index(runs));
+    mask_words_ = (vocabulary + 31) / 32;
+    masks_ = runner.allocate<uint32_t>(index(runs * mask_words_));
     alive = runner.allocate<uint32_t>(1);
     std::ranges::fill(record_, uint8_t{0});
     record().header() = {runs, runs, runs, kSlot};
-    for (int i = 0; i < runs; ++i) record().run_row()[index(i)] = i;
+    for (int i = 0; i < runs; ++i) {
+      record().run_row()[index(i)] = i;
+      sampling(i).mask = -1;
+    }
     reset();
   }
 
@@ -41,6 +46,9 @@ class Runs {
   }
   RunSampling& sampling(int run) { return record().sampling()[index(run)]; }
   std::span<float> row(int i) { return logits_.subspan(index(i * stride_), index(vocabulary_)); }
+  std::span<uint32_t> mask(int number) {
+    return masks_.subspan(index(number * mask_words_), index(mask_words_));
+  }
   int result(int run) { return results[index(kSlot * runs_ + run)]; }
 
   void run() {
@@ -52,6 +60,8 @@ class Runs {
     args.best = KernelRunner::ptr(best);
     args.ended = KernelRunner::ptr(ended);
     args.alive = KernelRunner::ptr(alive);
+    args.masks = KernelRunner::const_ptr(masks_);
+    args.mask_words = mask_words_;
     args.stride = stride_;
     args.vocabulary = choose_from;
     runner.run("sample", args, {static_cast<uint32_t>(runs_), 1, 1});
@@ -71,10 +81,11 @@ class Runs {
   }
 
  private:
-  int runs_, vocabulary_, stride_;
+  int runs_, vocabulary_, stride_, mask_words_ = 0;
   StepLayout layout_;
   std::span<uint8_t> record_;
   std::span<float> logits_;
+  std::span<uint32_t> masks_;
 };
 
 using Random = std::mt19937;
@@ -107,9 +118,10 @@ void fill_sampling(Random& random, int vocabulary, RunSampling& s) {
     s.recent[i] = static_cast<int>(random() % static_cast<unsigned>(std::min(vocabulary, 500)));
 }
 
-int choose_on_host(Sampler& sampler, const RunSampling& s, std::vector<float> row, double nudge,
-                   double nudge_p, double nudge_min) {
+int choose_on_host(Sampler& sampler, const RunSampling& s, std::span<const uint32_t> mask,
+                   std::vector<float> row, double nudge, double nudge_p, double nudge_min) {
   Sampling sampling;
+  sampling.mask = mask;
   sampling.temperature = s.temperature;
   sampling.top_k = s.top_k;
   sampling.top_p = s.top_p < 1 ? static_cast<float>(s.top_p * (1 + nudge_p)) : 1;
@@ -121,12 +133,13 @@ int choose_on_host(Sampler& sampler, const RunSampling& s, std::vector<float> ro
 }
 
 // Whether rounding of probabilities explains the choice: within 1e-5 of a limit.
-bool is_near(Sampler& sampler, const RunSampling& s, const std::vector<float>& row, int choice) {
+bool is_near(Sampler& sampler, const RunSampling& s, std::span<const uint32_t> mask,
+             const std::vector<float>& row, int choice) {
   constexpr double kNear = 1e-5;
   for (double a : {0.0, -kNear, kNear})
     for (double b : {0.0, -kNear, kNear})
       for (double c : {0.0, -kNear, kNear})
-        if (choose_on_host(sampler, s, row, a, b, c) == choice) return true;
+        if (choose_on_host(sampler, s, mask, row, a, b, c) == choice) return true;
   return false;
 }
 
@@ -151,16 +164,26 @@ TEST_P(Sample, ChoosesLikeTheHost) {
                                Shape::kConstant, Shape::kHoles, Shape::kBroken}),
                runs.row(i));
       fill_sampling(random, c.vocabulary, runs.sampling(i));
+      // Every third run has a mask: of few tokens, of most, or of none.
+      runs.sampling(i).mask = i % 3 == 0 ? i / 3 : -1;
+      if (i % 3 == 0) {
+        const unsigned holes = one_of(random, {2U, 40U, 1000U, 0U});
+        for (uint32_t& word : runs.mask(i / 3)) word = 0;
+        for (unsigned t = 0; t < static_cast<unsigned>(c.vocabulary) && holes != 0; ++t)
+          if ((random() % holes == 0) != (holes == 2 || holes == 1000))
+            runs.mask(i / 3)[t / 32] |= 1U << (t % 32);
+      }
       rows.emplace_back(runs.row(i).begin(), runs.row(i).end());
     }
     runs.run();
     for (int i = 0; i < c.runs; ++i) {
       const RunSampling& s = runs.sampling(i);
       const auto& row = rows[index(i)];
-      const int expected = choose_on_host(sampler, s, row, 0, 0, 0);
+      const auto mask = s.mask < 0 ? std::span<const uint32_t>() : runs.mask(s.mask);
+      const int expected = choose_on_host(sampler, s, mask, row, 0, 0, 0);
       if (runs.result(i) == expected) continue;
       ++different;
-      ASSERT_TRUE(is_near(sampler, s, row, runs.result(i)))
+      ASSERT_TRUE(is_near(sampler, s, mask, row, runs.result(i)))
           << "chose " << runs.result(i) << " for " << expected << " in launch " << launch
           << ", run " << i << ": temperature " << s.temperature << " top_k " << s.top_k << " top_p "
           << s.top_p << " min_p " << s.min_p << " random " << s.random << " penalty "
@@ -189,6 +212,33 @@ TEST(SampleKernel, BestIsOnePass) {
   // For every four logits a lane: a load, four maxima, two comparisons that look for NaN and what
   // they come to, and the loop's share.
   EXPECT_LT(count, static_cast<uint64_t>(kVocabulary / 4 / 32 * 16 + 8 * 220));
+}
+
+// What is left out is minus infinity, but NaN is found wherever it is; one token may be all there
+// is.
+TEST(SampleKernel, TheMaskComesFirst) {
+  constexpr int kVocabulary = 140'000;  // more than LDS holds the bits of
+  for (const int only : {0, 31, 131'071, 131'072, 139'999}) {
+    Runs runs(2, kVocabulary);
+    for (int i = 0; i < 2; ++i) {
+      std::ranges::fill(runs.row(i), 3.0F);
+      runs.row(i)[index(only)] = -20;
+      runs.row(i)[77] = INFINITY;
+      runs.sampling(i).repeat_penalty = 1;
+      runs.sampling(i).top_p = 1;
+      runs.sampling(i).mask = i;
+      std::ranges::fill(runs.mask(i), 0U);
+      runs.mask(i)[index(only / 32)] = 1U << (only % 32);
+    }
+    runs.sampling(1).temperature = 1;
+    runs.run();
+    EXPECT_EQ(runs.result(0), only);
+    EXPECT_EQ(runs.result(1), only);
+    runs.row(1)[78] = NAN;
+    runs.run();
+    EXPECT_EQ(runs.result(0), only);
+    EXPECT_EQ(runs.result(1), kNotFinite);
+  }
 }
 
 // Instructions a logit of choosing with the settings of `set`.

@@ -54,6 +54,7 @@ struct Matrix {
 constexpr int kMaxStops = 8;      // end-of-generation tokens that a run may end at
 constexpr int kMaxRecent = 1024;  // tokens that the repetition penalty looks back on
 constexpr int kMaxBest = 32;      // candidates of a run, as devices::kMaxBest
+constexpr int kMaxMasks = 64;     // runs of a step that may choose from some tokens only
 
 // How a run's next token is chosen; see devices::Sampling. Token ids below zero (here and in ids)
 // mean: what this run chose in the step that many steps ago. `begin` puts the tokens in their
@@ -67,6 +68,7 @@ struct RunSampling {
   float random;
   int32_t recent_count;
   int32_t stop_count;
+  int32_t mask;  // its number among the step's masks; -1: any token may be chosen
   int32_t stops[kMaxStops];
   int32_t recent[kMaxRecent];
 };
@@ -403,10 +405,15 @@ struct SampleArgs {
   Ptr<int32_t> chosen;   // VRAM: [slots, max_runs]
   Ptr<int32_t> results;  // shared memory: [slots, max_runs]
   Ptr<BestToken> best;   // shared memory: [slots, max_runs, kMaxBest]
-  Ptr<int32_t> ended;    // VRAM: [max_runs]: 1 once a run has chosen one of its stops or kNotFinite
-  Ptr<uint32_t> alive;   // VRAM: 0 once all runs of the step have ended
+  // Shared memory, of one step: [kMaxMasks or max_runs, mask_words]. Bit t % 32 of word t / 32 says
+  // whether token t may be chosen; logits of others become minus infinity (NaN stays NaN).
+  Ptr<const uint32_t> masks;
+  Ptr<int32_t> ended;   // VRAM: [max_runs]: 1 once a run has chosen one of its stops or kNotFinite
+  Ptr<uint32_t> alive;  // VRAM: 0 once all runs of the step have ended
   int32_t stride;
   int32_t vocabulary;  // so many logits of a row are chosen from, the first
+  int32_t mask_words;  // at least vocabulary / 32, rounded up
+  int32_t reserved;
 };
 
 // --- copy_pages: whole KV pages. Workgroups: (copy_pages_workgroups(), copies). ---

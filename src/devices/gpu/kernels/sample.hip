@@ -31,6 +31,22 @@ DEVICE void penalise(Ptr<const RunSampling> sampling, Ptr<float> row, int vocabu
   barrier();
 }
 
+// The mask is read once, as much of it at a time as LDS holds: it lies beyond the link.
+constexpr int kMaskWords = 2 * kBins;
+DEVICE void leave_out(Ptr<const uint32_t> mask, Ptr<float> row, int vocabulary, uint32_t* words) {
+  for (int first = 0; first < vocabulary; first += 32 * kMaskWords) {
+    const int count = __builtin_elementwise_min(vocabulary - first, 32 * kMaskWords);
+    for (int i = thread(); i < (count + 31) / 32; i += kThreads) words[i] = mask[first / 32 + i];
+    barrier();
+    for (int i = thread(); i < count; i += kThreads) {
+      if ((words[i / 32] >> (i & 31) & 1) != 0) continue;
+      const float logit = row[first + i];
+      if (logit == logit) row[first + i] = -__builtin_inff();
+    }
+    barrier();
+  }
+}
+
 // exp((logit - top) * factor / log2(e)) in units of 2^-44: so that 2^18 of them fit in 64 bits, and
 // what rounding loses of them all is below 2^-26 of the greatest.
 struct Weight {
@@ -135,6 +151,9 @@ KERNEL void sample(SampleArgs a) {
       find_best_tokens(s, row, a.vocabulary, __builtin_elementwise_min(best, kMaxBest),
                        a.best + at * kMaxBest);
     } else {
+      if (sampling->mask >= 0)
+        leave_out(a.masks + sampling->mask * a.mask_words, row, a.vocabulary,
+                  reinterpret_cast<uint32_t*>(s.bins));
       if (sampling->repeat_penalty != 1)
         penalise(sampling, row, a.vocabulary, reinterpret_cast<int*>(s.bins));
       token = choose(s, sampling, row, a.vocabulary);
