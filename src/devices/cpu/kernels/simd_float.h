@@ -17,7 +17,7 @@ using formats::TensorType;
 
 constexpr size_t kDecodedBytes = 256 << 10;
 constexpr int kDirectTokens = 4;
-constexpr int64_t kBlockColumns = 512;
+constexpr int64_t kBlockColumns = 640;
 constexpr int64_t kBlockTokens = 6;
 static_assert(kBlockTokens % kTileTokens == 0);
 
@@ -200,7 +200,11 @@ OUTBOARD_INLINE void float_row_tile(const Panel& panel, int64_t row, int64_t tok
 template <typename Read>
 void float_panel(Panel panel, int64_t rows, int64_t first_row, int tokens, const FloatOutput& out,
                  Vec* parts) {
-  const int64_t block = tokens > kDirectTokens ? kBlockColumns : panel.columns;
+  int64_t block = panel.columns;
+  if (tokens > kDirectTokens) {  // blocks of equal length, in whole vectors
+    const int64_t blocks = (panel.columns + kBlockColumns - 1) / kBlockColumns;
+    block = ((panel.columns + blocks - 1) / blocks + kLanes - 1) / kLanes * kLanes;
+  }
   for (int64_t token = 0; token < tokens; token += kBlockTokens) {
     const int64_t end = token + kBlockTokens < tokens ? token + kBlockTokens : tokens;
     for (panel.begin = 0; panel.begin < panel.columns; panel.begin = panel.end) {
