@@ -125,26 +125,27 @@ struct FormatQ4_1 {
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     const Weights w = nibble_weights(Layout::load(p + 4, stride));
-    const Ints dm = load_dwords(p, stride).at[0];
+    const Ints dm = load_32_bits(p, stride);
     consume(0, w, Scales<1>{{low_half_to_float(dm)}, {high_half_to_float(dm)}});
   }
 };
 
 struct FormatQ5_0 {
   static constexpr int kHalves = 1, kGroups = 1, kMost = 31;
+  static constexpr bool kByColumns = true;  // bits are spread for two registers at once
   static constexpr size_t kBytes = 22;
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     Weights w = nibble_weights(Layout::load(p + 6, stride));
-    const Dwords head = load_dwords(p, stride);
-    add_fifth_bits<Layout>(w, bit_or(right(head.at[0], 16), left(head.at[1], 16)));
-    const Vec d = low_half_to_float(head.at[0]);
+    add_fifth_bits<Layout>(w, load_32_bits(p + 2, stride));
+    const Vec d = load_halves(p, stride);
     consume(0, w, Scales<1>{{d}, {shifted(d, 16)}});
   }
 };
 
 struct FormatQ5_1 {
   static constexpr int kHalves = 1, kGroups = 1, kMost = 31;
+  static constexpr bool kByColumns = true;  // bits are spread for two registers at once
   static constexpr size_t kBytes = 24;
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {

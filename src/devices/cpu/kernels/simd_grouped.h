@@ -192,7 +192,8 @@ void fused_tile(const uint8_t* tile, size_t stride, int64_t blocks, const std::b
   Vec sums[T];
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) sums[t] = all(0.0F);
-  using Layout = std::conditional_t<kReadsPieces, ByPieces, ByColumns>;
+  constexpr bool kPieces = kReadsPieces && !requires { Format::kByColumns; };
+  using Layout = std::conditional_t<kPieces, ByPieces, ByColumns>;
   const uint8_t* next = tile + ahead;  // a tile's bytes lie together: fetch those of a later one
   for (int64_t b = 0; b < blocks; ++b) {
     const std::byte* x = packed + static_cast<size_t>(b * Format::kGroups) * kPackedBytes;

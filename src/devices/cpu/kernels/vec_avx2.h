@@ -223,13 +223,23 @@ OUTBOARD_INLINE Vec low_half_to_float(Ints x) {
   return _mm256_cvtph_ps(_mm256_castsi256_si128(_mm256_permute4x64_epi64(halves, 0x08)));
 }
 OUTBOARD_INLINE Vec load_halves(const uint8_t* p, size_t stride) {
-  const auto half = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
-    int16_t bits;
-    std::memcpy(&bits, p + row * stride, sizeof(bits));
-    return bits;
+  const auto two = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    uint16_t low, high;
+    std::memcpy(&low, p + row * stride, sizeof(low));
+    std::memcpy(&high, p + (row + 1) * stride, sizeof(high));
+    return _mm_cvtsi32_si128(low | high << 16);
   };
   return _mm256_cvtph_ps(
-      _mm_setr_epi16(half(0), half(1), half(2), half(3), half(4), half(5), half(6), half(7)));
+      _mm_unpacklo_epi64(_mm_unpacklo_epi32(two(0), two(2)), _mm_unpacklo_epi32(two(4), two(6))));
+}
+OUTBOARD_INLINE Ints load_32_bits(const uint8_t* p, size_t stride) {
+  const auto two = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    uint32_t low, high;
+    std::memcpy(&low, p + row * stride, sizeof(low));
+    std::memcpy(&high, p + (row + 1) * stride, sizeof(high));
+    return _mm_cvtsi64_si128(static_cast<int64_t>(low | static_cast<uint64_t>(high) << 32));
+  };
+  return _mm256_set_m128i(_mm_unpacklo_epi64(two(4), two(6)), _mm_unpacklo_epi64(two(0), two(2)));
 }
 
 OUTBOARD_INLINE Ints same_piece(const std::byte* p) {

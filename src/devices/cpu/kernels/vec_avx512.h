@@ -230,11 +230,33 @@ OUTBOARD_INLINE Ints negate_where(Ints x, Ints spread, Ints bits) {
   return _mm512_mask_sub_epi8(x, _mm512_test_epi8_mask(spread, bits), all_ints(0), x);
 }
 OUTBOARD_INLINE Vec low_half_to_float(Ints x) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)); }
-// The half at the start of each row's block of 16 bytes or more.
+// The half, or the 32 bits, at the start of each row's block. Half of the work is done in whole
+// registers, which have time to spare.
 OUTBOARD_INLINE Vec load_halves(const uint8_t* p, size_t stride) {
-  const Ints a = zip_low_32(load_pieces(p, stride, 0), load_pieces(p, stride, 1));
-  const Ints b = zip_low_32(load_pieces(p, stride, 2), load_pieces(p, stride, 3));
-  return low_half_to_float(zip_low_64(a, b));
+  const auto two = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    uint16_t low, high;
+    std::memcpy(&low, p + row * stride, sizeof(low));
+    std::memcpy(&high, p + (row + 1) * stride, sizeof(high));
+    return _mm_cvtsi32_si128(low | high << 16);
+  };
+  const auto eight = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    return _mm_unpacklo_epi64(_mm_unpacklo_epi32(two(row), two(row + 2)),
+                              _mm_unpacklo_epi32(two(row + 4), two(row + 6)));
+  };
+  return _mm512_cvtph_ps(_mm256_set_m128i(eight(8), eight(0)));
+}
+OUTBOARD_INLINE Ints load_32_bits(const uint8_t* p, size_t stride) {
+  const auto two = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    uint32_t low, high;
+    std::memcpy(&low, p + row * stride, sizeof(low));
+    std::memcpy(&high, p + (row + 1) * stride, sizeof(high));
+    return _mm_cvtsi64_si128(static_cast<int64_t>(low | static_cast<uint64_t>(high) << 32));
+  };
+  const auto four = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    return _mm_unpacklo_epi64(two(row), two(row + 2));
+  };
+  const __m256i low = _mm256_set_m128i(four(4), four(0));
+  return _mm512_inserti64x4(_mm512_castsi256_si512(low), _mm256_set_m128i(four(12), four(8)), 1);
 }
 
 constexpr bool kReadsPieces = true;  // with few tokens

@@ -189,6 +189,16 @@ OUTBOARD_INLINE Vec load_halves(const uint8_t* p, size_t stride) {
   return vcvt_f32_f16(vreinterpret_f16_u16(halves));
 }
 
+OUTBOARD_INLINE Ints load_32_bits(const uint8_t* p, size_t stride) {
+  const auto four_bytes = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    return reinterpret_cast<const int32_t*>(p + row * stride);  // a load that needs no alignment
+  };
+  Ints x = vld1q_dup_s32(four_bytes(0));
+  x = vld1q_lane_s32(four_bytes(1), x, 1);
+  x = vld1q_lane_s32(four_bytes(2), x, 2);
+  return vld1q_lane_s32(four_bytes(3), x, 3);
+}
+
 constexpr bool kReadsPieces = false;
 constexpr int kByteZero = 0;
 constexpr size_t kWordsAt = 80;  // bytes of a packed group before the words, if any
