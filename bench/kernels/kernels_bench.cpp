@@ -1,7 +1,8 @@
 // Speed of the CPU kernels with their bounds: memory for one token, arithmetic for many.
 //   kernels_bench [THREADS] [TABLE] [TYPE]
 // One token: GB/s of weights read (from memory: the weights are larger than the caches), beside the
-// bandwidth measured in the same run. 512 tokens: thousand millions of multiply-adds a second.
+// bandwidth measured in the same run. 512 tokens: thousand millions of multiply-adds a second, and
+// what part that is of what the table's instructions for it can do on this machine.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -14,6 +15,7 @@
 
 #include "devices/cpu/kernels/kernels.h"
 #include "formats/quantize.h"
+#include "peak.h"
 #include "support/thread_team.h"
 
 namespace outboard::devices::cpu {
@@ -70,6 +72,11 @@ double bandwidth(ThreadTeam& team) {
   return static_cast<double>(memory.size() * 8) / seconds / 1e9;
 }
 
+struct Peaks {
+  double floats;
+  double grouped;
+};
+
 struct Shape {
   int64_t rows;
   int64_t columns;
@@ -77,7 +84,7 @@ struct Shape {
 
 // Several matrices of a model's shapes, so many that they do not fit the caches.
 void bench_linear(const Kernels& kernels, TensorType type, ThreadTeam& team, Shape shape,
-                  int tokens) {
+                  int tokens, const Peaks& peaks) {
   const size_t one = formats::storage_bytes(type, shape.rows * shape.columns);
   const int copies = tokens > 16 ? 1 : static_cast<int>((size_t{160} << 20) / one) + 1;
   std::vector<std::byte> bytes(one * static_cast<size_t>(copies));
@@ -110,9 +117,12 @@ void bench_linear(const Kernels& kernels, TensorType type, ThreadTeam& team, Sha
   const double gigabytes = static_cast<double>(bytes.size()) / seconds / 1e9;
   const double products =
       static_cast<double>(shape.rows * shape.columns) * copies * tokens / seconds / 1e9;
-  std::printf("%-7s %-8s %6ld x %-5ld %4d tokens  %7.2f GB/s  %8.1f GMAC/s\n", kernels.name,
+  std::printf("%-7s %-8s %6ld x %-5ld %4d tokens  %7.2f GB/s  %8.1f GMAC/s", kernels.name,
               std::string(formats::type_info(type).name).c_str(), static_cast<long>(shape.rows),
               static_cast<long>(shape.columns), tokens, gigabytes, products);
+  const double peak = packing == Packing::kFloat ? peaks.floats : peaks.grouped;
+  if (tokens > 16 && peak > 0) std::printf("  %3.0f%% of peak", products * 1e11 / peak);
+  std::printf("\n");
   std::fflush(stdout);
 }
 
@@ -170,19 +180,27 @@ int run(int argc, char** argv) {
   std::printf("%d threads, %.1f GB/s read from memory\n", team.size(), bandwidth(team));
   for (const Kernels* kernels : available_kernels()) {
     if (table != kernels->name) continue;
+    const Peaks peaks{peak_rate(table, Packing::kFloat, team),
+                      peak_rate(table, Packing::kGrouped, team)};
+    if (peaks.floats > 0) {
+      std::printf("%-7s peak: %.1f GMAC/s of floats, %.1f of weights by 16 bits\n", kernels->name,
+                  peaks.floats / 1e9, peaks.grouped / 1e9);
+    }
     for (const TensorType type :
-         {TensorType::Q4_0, TensorType::Q4_1, TensorType::Q5_0, TensorType::Q5_1, TensorType::Q8_0,
-          TensorType::Q2_K, TensorType::Q3_K, TensorType::Q4_K, TensorType::Q5_K, TensorType::Q6_K,
-          TensorType::IQ4_NL, TensorType::IQ4_XS, TensorType::MXFP4, TensorType::F16,
-          TensorType::BF16, TensorType::F32, TensorType::IQ2_XXS, TensorType::IQ3_S,
+         {TensorType::Q4_0,  TensorType::Q4_1,    TensorType::Q5_0,    TensorType::Q5_1,
+          TensorType::Q8_0,  TensorType::Q2_K,    TensorType::Q3_K,    TensorType::Q4_K,
+          TensorType::Q5_K,  TensorType::Q6_K,    TensorType::IQ4_NL,  TensorType::IQ4_XS,
+          TensorType::MXFP4, TensorType::F16,     TensorType::BF16,    TensorType::F32,
+          TensorType::IQ1_S, TensorType::IQ1_M,   TensorType::IQ2_XXS, TensorType::IQ2_XS,
+          TensorType::IQ2_S, TensorType::IQ3_XXS, TensorType::IQ3_S,   TensorType::TQ1_0,
           TensorType::TQ2_0}) {
       const std::string_view name = formats::type_info(type).name;
       if (!only.empty() && only != name) continue;
       const bool wide = formats::type_info(type).block_elements == 256;
       for (const int tokens : {1, 4, 16, 512}) {
-        if (!wide) bench_linear(*kernels, type, team, {1536, 576}, tokens);
+        if (!wide) bench_linear(*kernels, type, team, {1536, 576}, tokens, peaks);
         if (wide || tokens == 1 || tokens == 512) {
-          bench_linear(*kernels, type, team, {576, 1536}, tokens);
+          bench_linear(*kernels, type, team, {576, 1536}, tokens, peaks);
         }
       }
     }

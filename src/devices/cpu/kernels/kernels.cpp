@@ -33,8 +33,18 @@ Packing packing_for(TensorType weight, bool byte_inputs) {
     case TensorType::Q6_K:
     case TensorType::Q2_K:
     case TensorType::Q3_K:
+    case TensorType::Q8_K:
+    case TensorType::IQ1_S:
+    case TensorType::IQ1_M:
+    case TensorType::IQ2_XXS:
+    case TensorType::IQ2_XS:
+    case TensorType::IQ2_S:
+    case TensorType::IQ3_XXS:
+    case TensorType::IQ3_S:
     case TensorType::IQ4_NL:
     case TensorType::IQ4_XS:
+    case TensorType::TQ1_0:
+    case TensorType::TQ2_0:
     case TensorType::MXFP4:
       return byte_inputs ? Packing::kGroupedBytes : Packing::kGrouped;
     default:

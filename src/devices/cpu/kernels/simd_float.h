@@ -2,9 +2,8 @@
 //
 // Columns lie in lanes: an output is the sum of kLanes partial sums over its columns, added in one
 // fixed order at the end, so it is the same bits whatever the number of tokens and the split of
-// rows. With few tokens F32, F16 and BF16 are read straight from the file; else, and for the block
-// formats that have no whole-number product, some rows are decoded to floats in scratch that stays
-// in the second-level cache.
+// rows. With few tokens weights are read straight from the file; else some rows are first decoded
+// to floats in scratch that stays in the second-level cache.
 #pragma once
 
 #include <cstring>
@@ -18,13 +17,25 @@ using formats::TensorType;
 
 constexpr size_t kDecodedBytes = 256 << 10;
 constexpr int kDirectTokens = 4;
+constexpr int64_t kBlockColumns = 640;
+constexpr int64_t kBlockTokens = 6;
+static_assert(kBlockTokens % kTileTokens == 0);
 
 size_t float_row_bytes(int64_t columns) {
   return (static_cast<size_t>(columns) * sizeof(float) + 63) / 64 * 64;
 }
+// Decoded at a time.
+int64_t panel_rows(int64_t columns) {
+  const auto rows =
+      static_cast<int64_t>(kDecodedBytes / float_row_bytes(columns)) / kTileRows * kTileRows;
+  return rows < kTileRows ? kTileRows : rows;
+}
+// The sums between blocks of columns, of which there are several only with more columns than one.
+constexpr size_t kPartsBytes =
+    kDecodedBytes / (kBlockColumns * sizeof(float)) * kBlockTokens * sizeof(Vec);
 size_t float_scratch_bytes(int64_t max_columns) {
   const size_t least = float_row_bytes(max_columns) * kTileRows;
-  return least > kDecodedBytes ? least : kDecodedBytes;
+  return kPartsBytes + (least > kDecodedBytes ? least : kDecodedBytes);
 }
 
 void float_pack(const float* x, int64_t x_stride, int tokens, int64_t columns, std::byte* out) {
@@ -80,45 +91,64 @@ struct FloatOutput {
   }
 };
 
-// A block of R rows x T tokens.
+// Rows of weights, and the columns [begin, end) of a product: what is not the end of the columns
+// leaves its sums in `parts`, and what is not the beginning takes them up there.
+struct Panel {
+  const std::byte* w;  // its first row
+  size_t w_stride;
+  const std::byte* x;  // token 0
+  size_t x_stride;
+  int64_t columns;
+  size_t ahead;  // bytes from a weight to what to fetch, or 0
+  int64_t begin;
+  int64_t end;
+};
+
+// A tile of R rows x T tokens; row: of the panel, of which the output has first_row + row.
 template <typename Read, int R, int T>
-OUTBOARD_INLINE void float_tile(const std::byte* w, size_t w_stride, const std::byte* x,
-                                size_t x_stride, int64_t columns, int64_t token, int64_t row,
-                                const FloatOutput& out, size_t ahead) {
+OUTBOARD_INLINE void float_tile(const Panel& panel, int64_t row, int64_t token, int64_t first_row,
+                                const FloatOutput& out, Vec* parts) {
   using Element = typename Read::Element;
+  const std::byte* const w = panel.w + static_cast<size_t>(row) * panel.w_stride;
+  const std::byte* const x = panel.x + static_cast<size_t>(token) * panel.x_stride;
+  const auto weight = [&](int r, int64_t c) OUTBOARD_INLINE_LAMBDA {
+    return reinterpret_cast<const Element*>(w + static_cast<size_t>(r) * panel.w_stride) + c;
+  };
+  const auto input = [&](int t, int64_t c) OUTBOARD_INLINE_LAMBDA {
+    return reinterpret_cast<const float*>(x + static_cast<size_t>(t) * panel.x_stride) + c;
+  };
   Vec sums[R][T];
   OUTBOARD_UNROLL
   for (int r = 0; r < R; ++r) {
     OUTBOARD_UNROLL
-    for (int t = 0; t < T; ++t) sums[r][t] = all(0.0F);
+    for (int t = 0; t < T; ++t) sums[r][t] = panel.begin > 0 ? parts[r * T + t] : all(0.0F);
   }
-  const auto weight = [&](int r, int64_t c) OUTBOARD_INLINE_LAMBDA {
-    return reinterpret_cast<const Element*>(w + static_cast<size_t>(r) * w_stride) + c;
-  };
-  const auto input = [&](int t, int64_t c) OUTBOARD_INLINE_LAMBDA {
-    return reinterpret_cast<const float*>(x + static_cast<size_t>(t) * x_stride) + c;
-  };
-  int64_t c = 0;
-  for (; c + kLanes <= columns; c += kLanes) {
+  int64_t c = panel.begin;
+  for (; c + kLanes <= panel.end; c += kLanes) {
     Vec inputs[T];
     OUTBOARD_UNROLL
     for (int t = 0; t < T; ++t) inputs[t] = load(input(t, c));
     OUTBOARD_UNROLL
     for (int r = 0; r < R; ++r) {
-      if constexpr (T == kTileTokens) {
-        // The next rows, from the second-level cache: there is time between so many products.
-        __builtin_prefetch(weight(r, c) + R * columns, 0, 3);
-      } else if (ahead != 0) {
+      if (T < kTileTokens && panel.ahead != 0) {
         // Into the second level: it can wait for more lines than the first.
-        __builtin_prefetch(reinterpret_cast<const std::byte*>(weight(r, c)) + ahead, 0, 2);
+        __builtin_prefetch(reinterpret_cast<const std::byte*>(weight(r, c)) + panel.ahead, 0, 2);
       }
       const Vec v = Read::whole(weight(r, c));
       OUTBOARD_UNROLL
       for (int t = 0; t < T; ++t) sums[r][t] = fma(v, inputs[t], sums[r][t]);
     }
   }
-  if (c < columns) {
-    const int64_t left = columns - c;
+  if (panel.end < panel.columns) {
+    OUTBOARD_UNROLL
+    for (int r = 0; r < R; ++r) {
+      OUTBOARD_UNROLL
+      for (int t = 0; t < T; ++t) parts[r * T + t] = sums[r][t];
+    }
+    return;
+  }
+  if (c < panel.end) {
+    const int64_t left = panel.end - c;
     Vec inputs[T];
     OUTBOARD_UNROLL
     for (int t = 0; t < T; ++t) inputs[t] = load_part(input(t, c), left);
@@ -134,49 +164,61 @@ OUTBOARD_INLINE void float_tile(const std::byte* w, size_t w_stride, const std::
     if constexpr (R == 4) {
       float four[4];
       sum_lanes(sums[0][t], sums[1][t], sums[2][t], sums[3][t], four);
-      out.put(token + t, row, four);
+      out.put(token + t, first_row + row, four);
     } else {
-      for (int r = 0; r < R; ++r) out.put(token + t, row + r, sum_lanes(sums[r][t]));
+      for (int r = 0; r < R; ++r) out.put(token + t, first_row + row + r, sum_lanes(sums[r][t]));
     }
   }
 }
 
-// All rows in [begin, end) for `count` tokens; w is row `begin`.
-template <typename Read, int T>
-void float_rows(const std::byte* w, size_t w_stride, const std::byte* x, size_t x_stride,
-                int64_t columns, int64_t token, int64_t begin, int64_t end, const FloatOutput& out,
-                size_t ahead) {
-  int64_t row = begin;
-  for (; row + kTileRows <= end; row += kTileRows) {
-    float_tile<Read, kTileRows, T>(w, w_stride, x, x_stride, columns, token, row, out, ahead);
-    w += kTileRows * w_stride;
-  }
-  for (; row < end; ++row) {
-    float_tile<Read, 1, T>(w, w_stride, x, x_stride, columns, token, row, out, 0);
-    w += w_stride;
+// R rows for tokens [token, end).
+template <typename Read, int R>
+OUTBOARD_INLINE void float_row_tile(const Panel& panel, int64_t row, int64_t token, int64_t end,
+                                    int64_t first_row, const FloatOutput& out, Vec* parts) {
+  while (token < end) {
+    const int64_t left = end - token;
+    int64_t taken = 1;
+    if (left >= kTileTokens) {
+      float_tile<Read, R, kTileTokens>(panel, row, token, first_row, out, parts);
+      taken = kTileTokens;
+    } else if (kTileTokens > 4 && left >= 4) {
+      float_tile<Read, R, 4>(panel, row, token, first_row, out, parts);
+      taken = 4;
+    } else if (left >= 2) {
+      float_tile<Read, R, 2>(panel, row, token, first_row, out, parts);
+      taken = 2;
+    } else {
+      float_tile<Read, R, 1>(panel, row, token, first_row, out, parts);
+    }
+    token += taken;
+    parts += taken * R;
   }
 }
 
+// All rows of a panel for all tokens. With many tokens in blocks of columns and tokens: the inputs
+// of a block and the weights of a tile then stay in the first-level cache.
 template <typename Read>
-void float_tokens(const std::byte* w, size_t w_stride, const std::byte* packed, size_t x_stride,
-                  int64_t columns, int tokens, int64_t begin, int64_t end, const FloatOutput& out,
-                  size_t ahead) {
-  int token = 0;
-  while (token < tokens) {
-    const std::byte* x = packed + static_cast<size_t>(token) * x_stride;
-    const int left = tokens - token;
-    if (left >= kTileTokens) {
-      float_rows<Read, kTileTokens>(w, w_stride, x, x_stride, columns, token, begin, end, out, 0);
-      token += kTileTokens;
-    } else if (left >= 4) {
-      float_rows<Read, 4>(w, w_stride, x, x_stride, columns, token, begin, end, out, ahead);
-      token += 4;
-    } else if (left >= 2) {
-      float_rows<Read, 2>(w, w_stride, x, x_stride, columns, token, begin, end, out, ahead);
-      token += 2;
-    } else {
-      float_rows<Read, 1>(w, w_stride, x, x_stride, columns, token, begin, end, out, ahead);
-      token += 1;
+void float_panel(Panel panel, int64_t rows, int64_t first_row, int tokens, const FloatOutput& out,
+                 Vec* parts) {
+  int64_t block = panel.columns;
+  if (tokens > kDirectTokens) {  // blocks of equal length, in whole vectors
+    const int64_t blocks = (panel.columns + kBlockColumns - 1) / kBlockColumns;
+    block = ((panel.columns + blocks - 1) / blocks + kLanes - 1) / kLanes * kLanes;
+  }
+  for (int64_t token = 0; token < tokens; token += kBlockTokens) {
+    const int64_t end = token + kBlockTokens < tokens ? token + kBlockTokens : tokens;
+    for (panel.begin = 0; panel.begin < panel.columns; panel.begin = panel.end) {
+      panel.end = panel.begin + block < panel.columns ? panel.begin + block : panel.columns;
+      Vec* at = parts;
+      int64_t row = 0;
+      for (; row + kTileRows <= rows; row += kTileRows) {
+        float_row_tile<Read, kTileRows>(panel, row, token, end, first_row, out, at);
+        at += kTileRows * kBlockTokens;
+      }
+      for (; row < rows; ++row) {
+        float_row_tile<Read, 1>(panel, row, token, end, first_row, out, at);
+        at += kBlockTokens;
+      }
     }
   }
 }
@@ -190,14 +232,10 @@ void widen(const std::byte* from, int64_t n, float* to) {
 }
 
 void decode_row(TensorType type, const std::byte* from, int64_t n, float* to) {
-  switch (type) {
-    case TensorType::F16:
-      return widen<ReadF16>(from, n, to);
-    case TensorType::BF16:
-      return widen<ReadBf16>(from, n, to);
-    default:
-      decode(type, from, n, to);
-  }
+  const auto decode = type == TensorType::F16    ? widen<ReadF16>
+                      : type == TensorType::BF16 ? widen<ReadBf16>
+                                                 : widen<ReadF32>;
+  decode(from, n, to);
 }
 
 void float_linear(const Matrix& w, const std::byte* packed, int tokens, float* y, int64_t y_stride,
@@ -205,43 +243,35 @@ void float_linear(const Matrix& w, const std::byte* packed, int tokens, float* y
                   std::byte* scratch) {
   const BlockShape block = block_shape(w.type);
   const size_t stride = static_cast<size_t>(w.columns / block.elements) * block.bytes;
-  const size_t x_stride = float_row_bytes(w.columns);
   const FloatOutput out{y, y_stride, bias, accumulate};
-  const std::byte* first = w.data + static_cast<size_t>(row_begin) * stride;
-  const size_t ahead = 2 * kTileRows * stride;
-
-  if (w.type == TensorType::F32) {
-    // Each block of tokens reads all rows: as many at a time as stay in the second-level cache.
-    int64_t rows = static_cast<int64_t>(kDecodedBytes / stride) / kTileRows * kTileRows;
-    if (tokens <= kTileTokens) rows = row_end - row_begin;
-    if (rows < kTileRows) rows = kTileRows;
-    for (int64_t begin = row_begin; begin < row_end; begin += rows) {
-      const int64_t end = begin + rows < row_end ? begin + rows : row_end;
-      float_tokens<ReadF32>(w.data + static_cast<size_t>(begin) * stride, stride, packed, x_stride,
-                            w.columns, tokens, begin, end, out, ahead);
-    }
-    return;
+  Panel panel{w.data + static_cast<size_t>(row_begin) * stride,
+              stride,
+              packed,
+              float_row_bytes(w.columns),
+              w.columns,
+              2 * kTileRows * stride,
+              0,
+              0};
+  if (tokens <= kDirectTokens) {
+    const auto direct = w.type == TensorType::F16    ? float_panel<ReadF16>
+                        : w.type == TensorType::BF16 ? float_panel<ReadBf16>
+                                                     : float_panel<ReadF32>;
+    return direct(panel, row_end - row_begin, row_begin, tokens, out, nullptr);
   }
-  if (tokens <= kDirectTokens && w.type == TensorType::F16) {
-    return float_tokens<ReadF16>(first, stride, packed, x_stride, w.columns, tokens, row_begin,
-                                 row_end, out, ahead);
-  }
-  if (tokens <= kDirectTokens && w.type == TensorType::BF16) {
-    return float_tokens<ReadBf16>(first, stride, packed, x_stride, w.columns, tokens, row_begin,
-                                  row_end, out, ahead);
-  }
-  const size_t decoded_stride = float_row_bytes(w.columns);
-  int64_t rows = static_cast<int64_t>(kDecodedBytes / decoded_stride) / kTileRows * kTileRows;
-  if (rows < kTileRows) rows = kTileRows;
+  // As many rows at a time as stay in the second-level cache.
+  panel.ahead = 0;
+  panel.w_stride = float_row_bytes(w.columns);
+  auto* const parts = reinterpret_cast<Vec*>(scratch);
+  std::byte* const decoded = scratch + kPartsBytes;
+  const int64_t rows = panel_rows(w.columns);
   for (int64_t begin = row_begin; begin < row_end; begin += rows) {
-    const int64_t end = begin + rows < row_end ? begin + rows : row_end;
-    for (int64_t row = begin; row < end; ++row) {
-      decode_row(
-          w.type, w.data + static_cast<size_t>(row) * stride, w.columns,
-          reinterpret_cast<float*>(scratch + static_cast<size_t>(row - begin) * decoded_stride));
+    const int64_t count = row_end - begin < rows ? row_end - begin : rows;
+    for (int64_t row = 0; row < count; ++row) {
+      decode_row(w.type, w.data + static_cast<size_t>(begin + row) * stride, w.columns,
+                 reinterpret_cast<float*>(decoded + static_cast<size_t>(row) * panel.w_stride));
     }
-    float_tokens<ReadF32>(scratch, decoded_stride, packed, x_stride, w.columns, tokens, begin, end,
-                          out, 0);
+    panel.w = decoded;
+    float_panel<ReadF32>(panel, count, begin, tokens, out, parts);
   }
 }
 

@@ -1,14 +1,15 @@
 // Block formats to one shape, over the vectors of a vec_*.h, which is included before this file.
 //
-// A tile is kLanes rows of one weight. Format::for_each_group(block, stride, consume) takes the
-// tile's blocks at one place along the columns (row r's block is at block + r * stride) and calls
+// A tile is kLanes rows of one weight. Format::for_each_group<Layout>(block, stride, consume) takes
+// the tile's blocks at one place along the columns (row r's block is at block + r * stride) and
+// calls
 //   consume(group, weights, scales)
-// for each group of 32 columns of the block in order, where lane r is row r: byte b of lane r of
-// weights[c] is an integer u of column 4 * c + b, from 0 to kMost, and the value is
-// scale * u + minimum. Formats with kHalves = 2 have a scale and a minimum for each 16 columns.
-// Signed formats are shifted to unsigned: the shift sits in the minimum. Only integers that fill a
-// byte (kMost = 255) stay signed on sets of instructions that multiply signed bytes by signed ones
-// (kByteZero = 0); such have no minimum. No load leaves the row's block. Layouts: formats/blocks.h.
+// for each group of 32 columns of the block in order. Weights are bytes, integers u from 0 to
+// kMost; where they lie is the Layout's. Lane r of the scales is row r: the value is scale * u +
+// minimum. Formats with kHalves = 2 have a scale and a minimum for each 16 columns. Signed formats
+// are shifted to unsigned: the shift sits in the minimum. Only integers that fill a byte (kMost =
+// 255) stay signed on sets of instructions that multiply signed bytes by signed ones (kByteZero =
+// 0); such have no minimum. No load leaves the row's block. Layouts: formats/blocks.h.
 #pragma once
 
 #include <cstddef>
@@ -20,7 +21,7 @@ namespace outboard::devices::cpu {
 namespace {
 
 struct Weights {
-  Ints column[8];
+  Ints at[8];
 };
 template <int kHalves>
 struct Scales {
@@ -45,6 +46,45 @@ OUTBOARD_INLINE Dwords load_dwords(const uint8_t* p, size_t stride) {
                    load_pieces(p, stride, 3));
 }
 
+// Byte b of lane r of at[c]: column 4 * c + b of row r.
+struct ByColumns {
+  static OUTBOARD_INLINE Dwords load(const uint8_t* p, size_t stride) {
+    return load_dwords(p, stride);
+  }
+  template <typename Get>
+  static OUTBOARD_INLINE Dwords put(Get get) {
+    return transpose(put_pieces(get, 0), put_pieces(get, 1), put_pieces(get, 2),
+                     put_pieces(get, 3));
+  }
+  static OUTBOARD_INLINE Dwords placed(Dwords columns) { return columns; }
+  // Of 32 bits in lane r for the columns of row r: in each byte of at[c] those of its 8 columns,
+  // and which of them is its own.
+  static OUTBOARD_INLINE Ints spread(Ints bits, int c) { return spread_byte(bits, c / 2); }
+  static OUTBOARD_INLINE Ints own_bit(int c) {
+    return all_ints(c % 2 == 0 ? 0x08040201 : static_cast<int>(0x80402010));
+  }
+};
+
+// As they lie in the file: byte b of piece i of at[4 * half + k] is column 16 * half + b of row
+// 4 * i + k.
+struct ByPieces {
+  static OUTBOARD_INLINE Dwords load(const uint8_t* p, size_t stride) {
+    return {{load_pieces(p, stride, 0), load_pieces(p, stride, 1), load_pieces(p, stride, 2),
+             load_pieces(p, stride, 3)}};
+  }
+  template <typename Get>
+  static OUTBOARD_INLINE Dwords put(Get get) {
+    return {{put_pieces(get, 0), put_pieces(get, 1), put_pieces(get, 2), put_pieces(get, 3)}};
+  }
+  static OUTBOARD_INLINE Dwords placed(Dwords columns) {
+    return transpose(columns.at[0], columns.at[1], columns.at[2], columns.at[3]);
+  }
+  static OUTBOARD_INLINE Ints spread(Ints bits, int c) {
+    return spread_2_bytes(bits, 4 * (c % 4) + 2 * (c / 4));
+  }
+  static OUTBOARD_INLINE Ints own_bit(int) { return all_64(0x8040201008040201); }
+};
+
 OUTBOARD_INLINE Ints low_nibbles(Ints x) { return bit_and(x, all_bytes(15)); }
 OUTBOARD_INLINE Vec shifted(Vec scale, float zero) { return mul(scale, all(-zero)); }
 OUTBOARD_INLINE Vec high_half_to_float(Ints x) { return low_half_to_float(right(x, 16)); }
@@ -54,30 +94,26 @@ OUTBOARD_INLINE Weights nibble_weights(const Dwords& q) {
   Weights w;
   OUTBOARD_UNROLL
   for (int c = 0; c < 4; ++c) {
-    w.column[c] = low_nibbles(q.at[c]);
-    w.column[4 + c] = high_nibbles(q.at[c]);
+    w.at[c] = low_nibbles(q.at[c]);
+    w.at[4 + c] = high_nibbles(q.at[c]);
   }
   return w;
 }
 
 // Adds 16 where bit i of lane r of `bits` is set, to element i of row r.
+template <typename Layout>
 OUTBOARD_INLINE void add_fifth_bits(Weights& w, Ints bits) {
   OUTBOARD_UNROLL
-  for (int b = 0; b < 4; ++b) {  // byte b of the bits: elements 8b..8b+7
-    const Ints spread = spread_byte(bits, b);
-    Ints& first = w.column[2 * b];
-    Ints& second = w.column[2 * b + 1];
-    first = set_16_where(first, spread, 0x08040201);
-    second = set_16_where(second, spread, static_cast<int>(0x80402010));
-  }
+  for (int c = 0; c < 8; ++c)
+    w.at[c] = set_16_where(w.at[c], Layout::spread(bits, c), Layout::own_bit(c));
 }
 
 struct FormatQ4_0 {
   static constexpr int kHalves = 1, kGroups = 1, kMost = 15;
   static constexpr size_t kBytes = 18;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Weights w = nibble_weights(load_dwords(p + 2, stride));
+    const Weights w = nibble_weights(Layout::load(p + 2, stride));
     const Vec d = load_halves(p, stride);
     consume(0, w, Scales<1>{{d}, {shifted(d, 8)}});
   }
@@ -86,51 +122,59 @@ struct FormatQ4_0 {
 struct FormatQ4_1 {
   static constexpr int kHalves = 1, kGroups = 1, kMost = 15;
   static constexpr size_t kBytes = 20;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Weights w = nibble_weights(load_dwords(p + 4, stride));
-    const Ints dm = load_dwords(p, stride).at[0];
+    const Weights w = nibble_weights(Layout::load(p + 4, stride));
+    const Ints dm = load_32_bits(p, stride);
     consume(0, w, Scales<1>{{low_half_to_float(dm)}, {high_half_to_float(dm)}});
   }
 };
 
 struct FormatQ5_0 {
   static constexpr int kHalves = 1, kGroups = 1, kMost = 31;
+  static constexpr bool kByColumns = true;  // bits are spread for two registers at once
   static constexpr size_t kBytes = 22;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    Weights w = nibble_weights(load_dwords(p + 6, stride));
-    const Dwords head = load_dwords(p, stride);
-    add_fifth_bits(w, bit_or(right(head.at[0], 16), left(head.at[1], 16)));
-    const Vec d = low_half_to_float(head.at[0]);
+    Weights w = nibble_weights(Layout::load(p + 6, stride));
+    add_fifth_bits<Layout>(w, load_32_bits(p + 2, stride));
+    const Vec d = load_halves(p, stride);
     consume(0, w, Scales<1>{{d}, {shifted(d, 16)}});
   }
 };
 
 struct FormatQ5_1 {
   static constexpr int kHalves = 1, kGroups = 1, kMost = 31;
+  static constexpr bool kByColumns = true;  // bits are spread for two registers at once
   static constexpr size_t kBytes = 24;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    Weights w = nibble_weights(load_dwords(p + 8, stride));
+    Weights w = nibble_weights(Layout::load(p + 8, stride));
     const Dwords head = load_dwords(p, stride);
-    add_fifth_bits(w, head.at[1]);
+    add_fifth_bits<Layout>(w, head.at[1]);
     consume(0, w, Scales<1>{{low_half_to_float(head.at[0])}, {high_half_to_float(head.at[0])}});
   }
 };
 
+// 32 signed bytes.
+template <typename Layout>
+OUTBOARD_INLINE Weights byte_weights(const uint8_t* p, size_t stride) {
+  const Dwords low = Layout::load(p, stride);
+  const Dwords high = Layout::load(p + 16, stride);
+  Weights w;
+  for (int c = 0; c < 4; ++c) {
+    w.at[c] = bit_xor(low.at[c], all_bytes(kByteZero));
+    w.at[4 + c] = bit_xor(high.at[c], all_bytes(kByteZero));
+  }
+  return w;
+}
+
 struct FormatQ8_0 {
   static constexpr int kHalves = 1, kGroups = 1, kMost = 255;
   static constexpr size_t kBytes = 34;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Dwords low = load_dwords(p + 2, stride);
-    const Dwords high = load_dwords(p + 18, stride);
-    Weights w;
-    for (int c = 0; c < 4; ++c) {
-      w.column[c] = bit_xor(low.at[c], all_bytes(kByteZero));
-      w.column[4 + c] = bit_xor(high.at[c], all_bytes(kByteZero));
-    }
+    const Weights w = byte_weights<Layout>(p + 2, stride);
     const Vec d = load_halves(p, stride);
     consume(0, w, Scales<1>{{d}, {shifted(d, kByteZero)}});
   }
@@ -148,16 +192,16 @@ constexpr Codebook kIq4Codebook = iq4_codebook();
 constexpr Codebook kMxfp4Codebook = {{12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0}};
 
 OUTBOARD_INLINE Weights look_up(Weights w, const Codebook& book) {
-  for (Ints& column : w.column) column = look_up(column, book);
+  for (Ints& bytes : w.at) bytes = look_up(bytes, book);
   return w;
 }
 
 struct FormatIq4Nl {
   static constexpr int kHalves = 1, kGroups = 1, kMost = 255;
   static constexpr size_t kBytes = 18;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Weights w = look_up(nibble_weights(load_dwords(p + 2, stride)), kIq4Codebook);
+    const Weights w = look_up(nibble_weights(Layout::load(p + 2, stride)), kIq4Codebook);
     const Vec d = load_halves(p, stride);
     consume(0, w, Scales<1>{{d}, {shifted(d, kByteZero)}});
   }
@@ -166,9 +210,9 @@ struct FormatIq4Nl {
 struct FormatMxfp4 {
   static constexpr int kHalves = 1, kGroups = 1, kMost = 24;
   static constexpr size_t kBytes = 17;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Weights w = look_up(nibble_weights(load_dwords(p + 1, stride)), kMxfp4Codebook);
+    const Weights w = look_up(nibble_weights(Layout::load(p + 1, stride)), kMxfp4Codebook);
     const Ints e = bit_and(load_dwords(p, stride).at[0], all_ints(255));
     // 2^(e - 128): the two smallest are denormal.
     const Ints normal = left(sub(e, all_ints(1)), 23);
@@ -181,13 +225,14 @@ struct FormatMxfp4 {
 struct FormatIq4Xs {
   static constexpr int kHalves = 1, kGroups = 8, kMost = 255;
   static constexpr size_t kBytes = 136;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     const Dwords head = load_dwords(p, stride);
     const Vec d = low_half_to_float(head.at[0]);
     const Ints high = right(head.at[0], 16);
+    OUTBOARD_UNROLL
     for (int g = 0; g < 8; ++g) {
-      const Weights w = look_up(nibble_weights(load_dwords(p + 8 + 16 * g, stride)), kIq4Codebook);
+      const Weights w = look_up(nibble_weights(Layout::load(p + 8 + 16 * g, stride)), kIq4Codebook);
       const Ints low4 = bit_and(right(head.at[1], 4 * g), all_ints(15));
       const Ints top2 = bit_and(right(high, 2 * g), all_ints(3));
       const Ints level = sub(bit_or(low4, left(top2, 4)), all_ints(32));
@@ -197,44 +242,49 @@ struct FormatIq4Xs {
   }
 };
 
-// Scale and minimum of one group of a Q4_K or Q5_K block, from its first 16 bytes.
-OUTBOARD_INLINE Scales<1> k_scales(const Dwords& head, Vec d, Vec dmin, int g) {
-  const int shift = 8 * (g & 3);
-  const Ints a = right(head.at[1], shift);
-  const Ints b = right(head.at[2], shift);
-  const Ints c = right(head.at[3], shift);
-  const Ints six = all_ints(63);
-  const Ints four = all_ints(15);
-  const Ints top = all_ints(0x30);
-  Ints scale = bit_and(a, six);
-  Ints minimum = bit_and(b, six);
-  if (g >= 4) {
-    scale = and_or(right(a, 2), top, bit_and(c, four));
-    minimum = and_or(right(b, 2), top, bit_and(right(c, 4), four));
+// The scales and minima of a Q4_K or Q5_K block, from its first 16 bytes: a byte for each group.
+struct KScales {
+  Vec d;
+  Vec negative_min;
+  Ints scales[2];
+  Ints minima[2];
+
+  explicit OUTBOARD_INLINE KScales(const Dwords& head)
+      : d(low_half_to_float(head.at[0])), negative_min(negated(high_half_to_float(head.at[0]))) {
+    const Ints six = all_bytes(63);
+    const Ints top = all_bytes(0x30);
+    scales[0] = bit_and(head.at[1], six);
+    minima[0] = bit_and(head.at[2], six);
+    scales[1] = and_or(right(head.at[1], 2), top, low_nibbles(head.at[3]));
+    minima[1] = and_or(right(head.at[2], 2), top, high_nibbles(head.at[3]));
   }
-  return {{mul(d, to_float(scale))}, {negated(mul(dmin, to_float(minimum)))}};
-}
+  OUTBOARD_INLINE Scales<1> of(int group) const {
+    const auto byte = [&](Ints four) OUTBOARD_INLINE_LAMBDA {
+      return to_float(bit_and(right(four, 8 * (group & 3)), all_ints(255)));
+    };
+    return {{mul(d, byte(scales[group / 4]))}, {mul(negative_min, byte(minima[group / 4]))}};
+  }
+};
 
 struct FormatQ4K {
   static constexpr int kHalves = 1, kGroups = 8, kMost = 15;
   static constexpr size_t kBytes = 144;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Dwords head = load_dwords(p, stride);
-    const Vec d = low_half_to_float(head.at[0]);
-    const Vec dmin = high_half_to_float(head.at[0]);
+    const KScales scales(load_dwords(p, stride));
+    OUTBOARD_UNROLL
     for (int pair = 0; pair < 4; ++pair) {
-      const Dwords first = load_dwords(p + 16 + 32 * pair, stride);
-      const Dwords second = load_dwords(p + 32 + 32 * pair, stride);
+      const Dwords first = Layout::load(p + 16 + 32 * pair, stride);
+      const Dwords second = Layout::load(p + 32 + 32 * pair, stride);
       Weights low, high;
       for (int c = 0; c < 4; ++c) {
-        low.column[c] = low_nibbles(first.at[c]);
-        low.column[4 + c] = low_nibbles(second.at[c]);
-        high.column[c] = high_nibbles(first.at[c]);
-        high.column[4 + c] = high_nibbles(second.at[c]);
+        low.at[c] = low_nibbles(first.at[c]);
+        low.at[4 + c] = low_nibbles(second.at[c]);
+        high.at[c] = high_nibbles(first.at[c]);
+        high.at[4 + c] = high_nibbles(second.at[c]);
       }
-      consume(2 * pair, low, k_scales(head, d, dmin, 2 * pair));
-      consume(2 * pair + 1, high, k_scales(head, d, dmin, 2 * pair + 1));
+      consume(2 * pair, low, scales.of(2 * pair));
+      consume(2 * pair + 1, high, scales.of(2 * pair + 1));
     }
   }
 };
@@ -242,15 +292,14 @@ struct FormatQ4K {
 struct FormatQ5K {
   static constexpr int kHalves = 1, kGroups = 8, kMost = 31;
   static constexpr size_t kBytes = 176;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Dwords head = load_dwords(p, stride);
-    const Vec d = low_half_to_float(head.at[0]);
-    const Vec dmin = high_half_to_float(head.at[0]);
-    const Dwords fifth[2] = {load_dwords(p + 16, stride), load_dwords(p + 32, stride)};
+    const KScales scales(load_dwords(p, stride));
+    const Dwords fifth[2] = {Layout::load(p + 16, stride), Layout::load(p + 32, stride)};
+    OUTBOARD_UNROLL
     for (int pair = 0; pair < 4; ++pair) {
-      const Dwords q[2] = {load_dwords(p + 48 + 32 * pair, stride),
-                           load_dwords(p + 64 + 32 * pair, stride)};
+      const Dwords q[2] = {Layout::load(p + 48 + 32 * pair, stride),
+                           Layout::load(p + 64 + 32 * pair, stride)};
       // Bit `group` of each byte turned to bit 4.
       const int turn_low = 4 - 2 * pair;
       const int turn_high = 3 - 2 * pair;
@@ -258,11 +307,11 @@ struct FormatQ5K {
       for (int c = 0; c < 8; ++c) {
         const Ints nibbles = q[c / 4].at[c % 4];
         const Ints bits = fifth[c / 4].at[c % 4];
-        low.column[c] = and_or(turn(bits, turn_low), all_bytes(16), low_nibbles(nibbles));
-        high.column[c] = and_or(turn(bits, turn_high), all_bytes(16), high_nibbles(nibbles));
+        low.at[c] = and_or(turn(bits, turn_low), all_bytes(16), low_nibbles(nibbles));
+        high.at[c] = and_or(turn(bits, turn_high), all_bytes(16), high_nibbles(nibbles));
       }
-      consume(2 * pair, low, k_scales(head, d, dmin, 2 * pair));
-      consume(2 * pair + 1, high, k_scales(head, d, dmin, 2 * pair + 1));
+      consume(2 * pair, low, scales.of(2 * pair));
+      consume(2 * pair + 1, high, scales.of(2 * pair + 1));
     }
   }
 };
@@ -273,15 +322,16 @@ OUTBOARD_INLINE Ints signed_byte(Ints x, int b) { return right_signed(left(x, 24
 struct FormatQ6K {
   static constexpr int kHalves = 2, kGroups = 8, kMost = 63;
   static constexpr size_t kBytes = 210;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     const Dwords levels = load_dwords(p + 192, stride);
     const Vec d = high_half_to_float(load_dwords(p + 194, stride).at[3]);
     for (int half = 0; half < 2; ++half) {
-      const Dwords top[2] = {load_dwords(p + 128 + 32 * half, stride),
-                             load_dwords(p + 144 + 32 * half, stride)};
+      const Dwords top[2] = {Layout::load(p + 128 + 32 * half, stride),
+                             Layout::load(p + 144 + 32 * half, stride)};
       Dwords q[4];
-      for (int i = 0; i < 4; ++i) q[i] = load_dwords(p + 64 * half + 16 * i, stride);
+      for (int i = 0; i < 4; ++i) q[i] = Layout::load(p + 64 * half + 16 * i, stride);
+      OUTBOARD_UNROLL
       for (int k = 0; k < 4; ++k) {
         const int group = 4 * half + k;
         const int places = 4 - 2 * k;
@@ -290,8 +340,7 @@ struct FormatQ6K {
         for (int c = 0; c < 8; ++c) {
           const Ints nibbles = q[2 * (k & 1) + c / 4].at[c % 4];
           const Ints bits = top[c / 4].at[c % 4];
-          w.column[c] =
-              and_or(turn(bits, places), all_bytes(0x30), low_nibbles(right(nibbles, down)));
+          w.at[c] = and_or(turn(bits, places), all_bytes(0x30), low_nibbles(right(nibbles, down)));
         }
         const Ints four = levels.at[group / 2];
         const Vec a = mul(d, to_float(signed_byte(four, 2 * (group & 1))));
@@ -305,20 +354,20 @@ struct FormatQ6K {
 struct FormatQ2K {
   static constexpr int kHalves = 2, kGroups = 8, kMost = 3;
   static constexpr size_t kBytes = 84;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     const Dwords levels = load_dwords(p, stride);
     const Ints tail = load_dwords(p + 68, stride).at[3];
     const Vec d = low_half_to_float(tail);
     const Vec dmin = negated(high_half_to_float(tail));
     for (int half = 0; half < 2; ++half) {
-      const Dwords q[2] = {load_dwords(p + 16 + 32 * half, stride),
-                           load_dwords(p + 32 + 32 * half, stride)};
+      const Dwords q[2] = {Layout::load(p + 16 + 32 * half, stride),
+                           Layout::load(p + 32 + 32 * half, stride)};
       for (int k = 0; k < 4; ++k) {
         const int group = 4 * half + k;
         Weights w;
         for (int c = 0; c < 8; ++c) {
-          w.column[c] = bit_and(right(q[c / 4].at[c % 4], 2 * k), all_bytes(3));
+          w.at[c] = bit_and(right(q[c / 4].at[c % 4], 2 * k), all_bytes(3));
         }
         Scales<2> s;
         for (int i = 0; i < 2; ++i) {
@@ -336,7 +385,7 @@ struct FormatQ2K {
 struct FormatQ3K {
   static constexpr int kHalves = 2, kGroups = 8, kMost = 7;
   static constexpr size_t kBytes = 110;
-  template <typename Consume>
+  template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     // The last 14 bytes: 12 of scales, then d. Four low bits in the first 8 bytes (the low nibbles
     // first), two high bits in the last four.
@@ -351,17 +400,17 @@ struct FormatQ3K {
                             and_or(left(tail.at[2], 2), top_mask, low_nibbles(tail.at[1])),
                             and_or(tail.at[2], top_mask, high_nibbles(tail.at[0])),
                             and_or(right(tail.at[2], 2), top_mask, high_nibbles(tail.at[1]))};
-    const Dwords third[2] = {load_dwords(p, stride), load_dwords(p + 16, stride)};
+    const Dwords third[2] = {Layout::load(p, stride), Layout::load(p + 16, stride)};
     for (int half = 0; half < 2; ++half) {
-      const Dwords q[2] = {load_dwords(p + 32 + 32 * half, stride),
-                           load_dwords(p + 48 + 32 * half, stride)};
+      const Dwords q[2] = {Layout::load(p + 32 + 32 * half, stride),
+                           Layout::load(p + 48 + 32 * half, stride)};
       for (int k = 0; k < 4; ++k) {
         const int group = 4 * half + k;
         const int places = 2 - group;
         Weights w;
         for (int c = 0; c < 8; ++c) {
           const Ints low = bit_and(right(q[c / 4].at[c % 4], 2 * k), all_bytes(3));
-          w.column[c] = and_or(turn(third[c / 4].at[c % 4], places), all_bytes(4), low);
+          w.at[c] = and_or(turn(third[c / 4].at[c % 4], places), all_bytes(4), low);
         }
         Scales<2> s;
         for (int i = 0; i < 2; ++i) {

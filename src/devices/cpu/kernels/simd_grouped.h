@@ -14,11 +14,15 @@
 //                            planes of signed bytes, q = radix * hi + lo
 //   IntegerSum<kBound, kBytes>  adds up columns of weights from 0 to kBound (255: any byte, less
 //                            kByteZero) times q, in kPlanes passes over the columns
+//   kReadsPieces, piece_sum()  the product of one token with weights that lie as in the file: with
+//                            few tokens it is cheaper to exchange lanes of the sums than of the
+//                            weights, and inputs are read once for all rows
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
-#include "devices/cpu/kernels/simd_formats.h"
+#include "devices/cpu/kernels/simd_codebooks.h"
 #include "devices/cpu/kernels/tables.h"
 
 namespace outboard::devices::cpu {
@@ -52,7 +56,7 @@ struct alignas(64) PanelGroup {
 
 // Scratch: a copy of a short tile, then panels.
 size_t short_tile_bytes(int64_t columns) {
-  constexpr size_t kMostBytesOfGroup = 34;  // Q8_0
+  constexpr size_t kMostBytesOfGroup = 37;  // Q8_K
   return (static_cast<size_t>(columns / kGroup) * kMostBytesOfGroup * kLanes + 63) / 64 * 64;
 }
 size_t panel_bytes(int64_t columns) {
@@ -93,33 +97,58 @@ OUTBOARD_INLINE Vec packed_float(const std::byte* at) {
   return all(value);
 }
 
-// sums[t] += part kHalf of one group of kLanes rows times token t; packed is the group of the first
+// The integer part of half kHalf of a group (kHalves = 1: of all of it), by tokens.
+template <typename Layout, int kBound, bool kBytes, int T, int kHalves, int kHalf>
+OUTBOARD_INLINE void integer_totals(const Weights& w, const std::byte* packed, size_t stride,
+                                    Ints (&totals)[T]) {
+  if constexpr (std::is_same_v<Layout, ByColumns>) {
+    constexpr int kColumns = 8 / kHalves;
+    IntegerSum<kBound, kBytes> sums[T];
+    integer_sums<kBound, kBytes, T, kHalf * kColumns, (kHalf + 1) * kColumns>(w.at, packed, stride,
+                                                                              sums);
+    OUTBOARD_UNROLL
+    for (int t = 0; t < T; ++t) totals[t] = sums[t].total();
+  } else {
+    OUTBOARD_UNROLL
+    for (int t = 0; t < T; ++t) {
+      Ints z[4];
+      OUTBOARD_UNROLL
+      for (int k = 0; k < 4; ++k) {
+        z[k] = piece_sum<kBound, kBytes, kHalf, kHalf + 2 / kHalves>(
+            w.at, k, packed + static_cast<size_t>(t) * stride);
+      }
+      const Ints a = add(zip_low_32(z[0], z[1]), zip_high_32(z[0], z[1]));
+      const Ints b = add(zip_low_32(z[2], z[3]), zip_high_32(z[2], z[3]));
+      totals[t] = add(zip_low_64(a, b), zip_high_64(a, b));
+    }
+  }
+}
+
+// sums[t] += half kHalf of one group of kLanes rows times token t; packed is the group of the first
 // token.
-template <int kBound, bool kMinimum, bool kBytes, int T, int kHalves, int kHalf>
+template <typename Layout, int kBound, bool kMinimum, bool kBytes, int T, int kHalves, int kHalf>
 OUTBOARD_INLINE void add_half(const Weights& w, const Scales<kHalves>& s, const std::byte* packed,
                               size_t stride, Vec (&sums)[T]) {
-  constexpr int kColumns = 8 / kHalves;
-  IntegerSum<kBound, kBytes> integers[T];
-  integer_sums<kBound, kBytes, T, kHalf * kColumns, (kHalf + 1) * kColumns>(w.column, packed,
-                                                                            stride, integers);
+  Ints totals[T];
+  integer_totals<Layout, kBound, kBytes, T, kHalves, kHalf>(w, packed, stride, totals);
   constexpr size_t kSumAt = kHalves == 1 ? offsetof(PackedGroup, total)
                                          : offsetof(PackedGroup, sum) + sizeof(float) * kHalf;
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) {
     const std::byte* group = packed + static_cast<size_t>(t) * stride;
     const Vec scale = mul(s.scale[kHalf], packed_float(group + offsetof(PackedGroup, scale)));
-    sums[t] = fma(to_float(integers[t].total()), scale, sums[t]);
+    sums[t] = fma(to_float(totals[t]), scale, sums[t]);
     if constexpr (kMinimum) {
       sums[t] = fma(s.minimum[kHalf], packed_float(group + kSumAt), sums[t]);
     }
   }
 }
-template <int kBound, bool kMinimum, bool kBytes, int T, int kHalves>
+template <typename Layout, int kBound, bool kMinimum, bool kBytes, int T, int kHalves>
 OUTBOARD_INLINE void add_group(const Weights& w, const Scales<kHalves>& s, const std::byte* packed,
                                size_t stride, Vec (&sums)[T]) {
-  add_half<kBound, kMinimum, kBytes, T, kHalves, 0>(w, s, packed, stride, sums);
+  add_half<Layout, kBound, kMinimum, kBytes, T, kHalves, 0>(w, s, packed, stride, sums);
   if constexpr (kHalves == 2)
-    add_half<kBound, kMinimum, kBytes, T, kHalves, 1>(w, s, packed, stride, sums);
+    add_half<Layout, kBound, kMinimum, kBytes, T, kHalves, 1>(w, s, packed, stride, sums);
 }
 
 // Where the sums of a tile go.
@@ -163,15 +192,17 @@ void fused_tile(const uint8_t* tile, size_t stride, int64_t blocks, const std::b
   Vec sums[T];
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) sums[t] = all(0.0F);
+  constexpr bool kPieces = kReadsPieces && !requires { Format::kByColumns; };
+  using Layout = std::conditional_t<kPieces, ByPieces, ByColumns>;
   const uint8_t* next = tile + ahead;  // a tile's bytes lie together: fetch those of a later one
   for (int64_t b = 0; b < blocks; ++b) {
     const std::byte* x = packed + static_cast<size_t>(b * Format::kGroups) * kPackedBytes;
-    Format::for_each_group(
+    Format::template for_each_group<Layout>(
         tile + static_cast<size_t>(b) * Format::kBytes, stride,
         [&](int group, const Weights& w, const Scales<Format::kHalves>& s)
             __attribute__((always_inline)) {
               prefetch<Format::kBytes, Format::kGroups, kNear>(next, static_cast<size_t>(group));
-              add_group<sum_bound(Format::kMost), has_minimum(Format::kMost), kBytes, T>(
+              add_group<Layout, sum_bound(Format::kMost), has_minimum(Format::kMost), kBytes, T>(
                   w, s, x + static_cast<size_t>(group) * kPackedBytes, packed_stride, sums);
             });
     next += Format::kBytes * kLanes;
@@ -196,12 +227,13 @@ template <typename Format>
 void unpack_tile(const uint8_t* tile, size_t stride, int64_t blocks,
                  PanelGroup<Format::kHalves>* panel) {
   for (int64_t b = 0; b < blocks; ++b) {
-    Format::for_each_group(tile + static_cast<size_t>(b) * Format::kBytes, stride,
-                           [&](int group, const Weights& w, const Scales<Format::kHalves>& s)
-                               __attribute__((always_inline)) {
-                                 panel[group].weights = w;
-                                 panel[group].scales = s;
-                               });
+    Format::template for_each_group<ByColumns>(
+        tile + static_cast<size_t>(b) * Format::kBytes, stride,
+        [&](int group, const Weights& w, const Scales<Format::kHalves>& s)
+            __attribute__((always_inline)) {
+              panel[group].weights = w;
+              panel[group].scales = s;
+            });
     panel += Format::kGroups;
   }
 }
@@ -213,8 +245,8 @@ void panel_tile(const PanelGroup<kHalves>* panel, int64_t groups, const std::byt
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) sums[t] = all(0.0F);
   for (int64_t g = 0; g < groups; ++g) {
-    add_group<kBound, kMinimum, kBytes, T>(panel[g].weights, panel[g].scales, packed, packed_stride,
-                                           sums);
+    add_group<ByColumns, kBound, kMinimum, kBytes, T>(panel[g].weights, panel[g].scales, packed,
+                                                      packed_stride, sums);
     packed += kPackedBytes;
   }
   OUTBOARD_UNROLL
@@ -405,6 +437,26 @@ void grouped_linear(const Matrix& w, const std::byte* packed, int tokens, float*
       return run<FormatQ5K>(job, out);
     case TensorType::Q6_K:
       return run<FormatQ6K>(job, out);
+    case TensorType::IQ1_S:
+      return run<FormatIq1S>(job, out);
+    case TensorType::IQ1_M:
+      return run<FormatIq1M>(job, out);
+    case TensorType::IQ2_XXS:
+      return run<FormatIq2Xxs>(job, out);
+    case TensorType::IQ2_XS:
+      return run<FormatIq2Xs>(job, out);
+    case TensorType::IQ2_S:
+      return run<FormatIq2S>(job, out);
+    case TensorType::IQ3_XXS:
+      return run<FormatIq3Xxs>(job, out);
+    case TensorType::IQ3_S:
+      return run<FormatIq3S>(job, out);
+    case TensorType::TQ1_0:
+      return run<FormatTq1_0>(job, out);
+    case TensorType::TQ2_0:
+      return run<FormatTq2_0>(job, out);
+    case TensorType::Q8_K:
+      return run<FormatQ8K>(job, out);
     default:  // packing_for() sends all others to the float kernels
       return;
   }

@@ -131,6 +131,7 @@ struct alignas(16) Codebook {
 };
 OUTBOARD_INLINE Ints all_ints(int x) { return _mm256_set1_epi32(x); }
 OUTBOARD_INLINE Ints all_bytes(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+OUTBOARD_INLINE Ints all_64(uint64_t x) { return _mm256_set1_epi64x(static_cast<int64_t>(x)); }
 OUTBOARD_INLINE Ints add(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
 OUTBOARD_INLINE Ints sub(Ints a, Ints b) { return _mm256_sub_epi32(a, b); }
 OUTBOARD_INLINE Ints larger(Ints a, Ints b) { return _mm256_max_epi32(a, b); }
@@ -171,6 +172,17 @@ OUTBOARD_INLINE void store_low_bytes(int8_t* p, Ints x) {
       _mm_unpacklo_epi32(_mm256_castsi256_si128(low), _mm256_extracti128_si256(low, 1)));
 }
 
+struct Piece {
+  uint64_t low, high;
+};
+template <typename Get>
+OUTBOARD_INLINE Ints put_pieces(Get get, size_t k) {
+  const auto piece = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    const Piece bytes = get(row);
+    return _mm_set_epi64x(static_cast<int64_t>(bytes.high), static_cast<int64_t>(bytes.low));
+  };
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(piece(k)), piece(4 + k), 1);
+}
 OUTBOARD_INLINE Ints load_pieces(const uint8_t* p, size_t stride, size_t k) {
   const auto piece = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
     return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + row * stride));
@@ -192,9 +204,18 @@ OUTBOARD_INLINE Ints spread_byte(Ints x, int b) {
       x, _mm256_add_epi8(same_in_pieces(_mm_set_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0)),
                          all_bytes(b)));
 }
-OUTBOARD_INLINE Ints set_16_where(Ints x, Ints spread, int bits) {
-  const Ints set = _mm256_cmpeq_epi8(bit_and(spread, all_ints(bits)), all_ints(bits));
+OUTBOARD_INLINE Ints spread_2_bytes(Ints x, int b) {
+  return _mm256_shuffle_epi8(
+      x,
+      _mm256_add_epi8(same_in_pieces(_mm_set_epi32(0x01010101, 0x01010101, 0, 0)), all_bytes(b)));
+}
+OUTBOARD_INLINE Ints set_16_where(Ints x, Ints spread, Ints bits) {
+  const Ints set = _mm256_cmpeq_epi8(bit_and(spread, bits), bits);
   return and_or(set, all_bytes(16), x);
+}
+OUTBOARD_INLINE Ints negate_where(Ints x, Ints spread, Ints bits) {
+  const Ints set = _mm256_cmpeq_epi8(bit_and(spread, bits), bits);
+  return _mm256_sub_epi8(bit_xor(x, set), set);
 }
 OUTBOARD_INLINE Vec low_half_to_float(Ints x) {
   const Ints halves =
@@ -202,20 +223,34 @@ OUTBOARD_INLINE Vec low_half_to_float(Ints x) {
   return _mm256_cvtph_ps(_mm256_castsi256_si128(_mm256_permute4x64_epi64(halves, 0x08)));
 }
 OUTBOARD_INLINE Vec load_halves(const uint8_t* p, size_t stride) {
-  const auto half = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
-    int16_t bits;
-    std::memcpy(&bits, p + row * stride, sizeof(bits));
-    return bits;
+  const auto two = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    uint16_t low, high;
+    std::memcpy(&low, p + row * stride, sizeof(low));
+    std::memcpy(&high, p + (row + 1) * stride, sizeof(high));
+    return _mm_cvtsi32_si128(low | high << 16);
   };
   return _mm256_cvtph_ps(
-      _mm_setr_epi16(half(0), half(1), half(2), half(3), half(4), half(5), half(6), half(7)));
+      _mm_unpacklo_epi64(_mm_unpacklo_epi32(two(0), two(2)), _mm_unpacklo_epi32(two(4), two(6))));
+}
+OUTBOARD_INLINE Ints load_32_bits(const uint8_t* p, size_t stride) {
+  const auto two = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    uint32_t low, high;
+    std::memcpy(&low, p + row * stride, sizeof(low));
+    std::memcpy(&high, p + (row + 1) * stride, sizeof(high));
+    return _mm_cvtsi64_si128(static_cast<int64_t>(low | static_cast<uint64_t>(high) << 32));
+  };
+  return _mm256_set_m128i(_mm_unpacklo_epi64(two(4), two(6)), _mm_unpacklo_epi64(two(0), two(2)));
 }
 
+OUTBOARD_INLINE Ints same_piece(const std::byte* p) {
+  return same_in_pieces(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 OUTBOARD_INLINE Ints four_bytes(const std::byte* p) {
   int32_t four;
   std::memcpy(&four, p, sizeof(four));
   return all_ints(four);
 }
+constexpr bool kReadsPieces = true;
 constexpr size_t kWordsAt = 80;  // bytes of a packed group before the words
 #if defined(__AVXVNNI__)
 constexpr int kTokenTile = 6;
@@ -242,6 +277,20 @@ struct IntegerSum {
   OUTBOARD_INLINE void next_plane() { sum = left(sum, 8); }
   OUTBOARD_INLINE Ints total() const { return sum; }
 };
+template <int kBound, bool kBytes, int kBegin, int kEnd>
+OUTBOARD_INLINE Ints piece_sum(const Ints (&weights)[8], int k, const std::byte* group) {
+  Ints sum = _mm256_setzero_si256();
+  OUTBOARD_UNROLL
+  for (int plane = 0; plane < (kBytes ? 1 : 2); ++plane) {
+    if (plane > 0) sum = left(sum, 8);
+    OUTBOARD_UNROLL
+    for (int half = kBegin; half < kEnd; ++half) {
+      sum = _mm256_dpbusd_avx_epi32(sum, weights[4 * half + k],
+                                    same_piece(group + 32 * plane + 16 * half));
+    }
+  }
+  return sum;
+}
 #else
 // Two products, of bytes or of words. That of bytes adds pairs to 16 bits, which must not overflow:
 // q = 255 * hi + lo with both at most 127 in size, and small weights are added up in 16 bits as
@@ -269,12 +318,17 @@ OUTBOARD_INLINE void store_inputs(std::byte* group, int i, Ints q) {
   const Ints hi = right_signed(add(add(left(q, 8), q), all_ints(1 << 15)), 16);
   store_low_bytes(planes, hi);
   store_low_bytes(planes + 32, add(q, hi));  // the low byte of q - 255 * hi
-  // Four columns: the even two, then the odd two.
+  // Of 16 columns: the even eight, then the odd eight.
   const Ints words =
       _mm256_shuffle_epi8(q, same_in_pieces(_mm_set_epi32(0, 0, 0x0D0C0504, 0x09080100)));
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(group + kWordsAt + 16 * static_cast<size_t>(i)),
-                   _mm256_castsi256_si128(_mm256_permute4x64_epi64(words, 0x08)));
+  const __m128i eight =
+      _mm_shuffle_epi32(_mm256_castsi256_si128(_mm256_permute4x64_epi64(words, 0x08)), 0xD8);
+  std::byte* const even = group + kWordsAt + 32 * (i / 2) + 8 * (i % 2);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(even), eight);
+  _mm_storeh_pd(reinterpret_cast<double*>(even + 16), _mm_castsi128_pd(eight));
 }
+OUTBOARD_INLINE Ints even_bytes(Ints w) { return _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8); }
+OUTBOARD_INLINE Ints odd_bytes(Ints w) { return _mm256_srai_epi16(w, 8); }
 template <int kBound, bool kBytes>
 struct IntegerSum {
   static constexpr bool kWords = kBound == 255 && !kBytes;
@@ -284,11 +338,9 @@ struct IntegerSum {
 
   OUTBOARD_INLINE void add(int plane, int c, int end, Ints w, const std::byte* group) {
     if constexpr (kWords) {
-      const std::byte* x = group + kWordsAt + 8 * c;
-      const Ints even = _mm256_srai_epi16(_mm256_slli_epi16(w, 8), 8);
-      const Ints odd = _mm256_srai_epi16(w, 8);
-      sum = in_order(_mm256_add_epi32(sum, _mm256_madd_epi16(even, four_bytes(x))));
-      sum = in_order(_mm256_add_epi32(sum, _mm256_madd_epi16(odd, four_bytes(x + 4))));
+      const std::byte* x = group + kWordsAt + 32 * (c / 4) + 4 * (c % 4);
+      sum = in_order(_mm256_add_epi32(sum, _mm256_madd_epi16(even_bytes(w), four_bytes(x))));
+      sum = in_order(_mm256_add_epi32(sum, _mm256_madd_epi16(odd_bytes(w), four_bytes(x + 16))));
     } else {
       constexpr int kRun = kBound == 255 ? 1 : 32767 / (2 * 127 * kBound);
       const Ints x = four_bytes(group + 32 * plane + 4 * c);
@@ -307,6 +359,42 @@ struct IntegerSum {
   }
   OUTBOARD_INLINE Ints total() const { return sum; }
 };
+template <int kBound, bool kBytes, int kBegin, int kEnd>
+OUTBOARD_INLINE Ints piece_sum(const Ints (&weights)[8], int k, const std::byte* group) {
+  const auto in_words = [](Ints bytes_times_bytes, int factor) OUTBOARD_INLINE_LAMBDA {
+    return _mm256_madd_epi16(bytes_times_bytes, _mm256_set1_epi16(static_cast<int16_t>(factor)));
+  };
+  Ints sum = _mm256_setzero_si256();
+  if constexpr (kBound == 255) {
+    OUTBOARD_UNROLL
+    for (int half = kBegin; half < kEnd; ++half) {
+      const Ints w = weights[4 * half + k];
+      if constexpr (kBytes) {
+        const Ints x = same_piece(group + 16 * half);
+        sum =
+            add(sum, in_words(_mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(x, w)), 1));
+      } else {
+        const std::byte* x = group + kWordsAt + 32 * half;
+        sum = add(sum, _mm256_madd_epi16(even_bytes(w), same_piece(x)));
+        sum = add(sum, _mm256_madd_epi16(odd_bytes(w), same_piece(x + 16)));
+      }
+    }
+  } else {
+    OUTBOARD_UNROLL
+    for (int plane = 0; plane < (kBytes ? 1 : 2); ++plane) {
+      static_assert(4 * 127 * kBound <= 32767);  // two halves' products of pairs
+      Ints pairs = _mm256_setzero_si256();
+      OUTBOARD_UNROLL
+      for (int half = kBegin; half < kEnd; ++half) {
+        const Ints products =
+            _mm256_maddubs_epi16(weights[4 * half + k], same_piece(group + 32 * plane + 16 * half));
+        pairs = half == kBegin ? products : _mm256_add_epi16(pairs, products);
+      }
+      sum = add(sum, in_words(pairs, kBytes || plane > 0 ? 1 : 255));
+    }
+  }
+  return sum;
+}
 #endif
 
 }  // namespace

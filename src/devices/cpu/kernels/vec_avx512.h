@@ -132,6 +132,7 @@ struct alignas(16) Codebook {
 };
 OUTBOARD_INLINE Ints all_ints(int x) { return _mm512_set1_epi32(x); }
 OUTBOARD_INLINE Ints all_bytes(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+OUTBOARD_INLINE Ints all_64(uint64_t x) { return _mm512_set1_epi64(static_cast<int64_t>(x)); }
 OUTBOARD_INLINE Ints add(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
 OUTBOARD_INLINE Ints sub(Ints a, Ints b) { return _mm512_sub_epi32(a, b); }
 OUTBOARD_INLINE Ints larger(Ints a, Ints b) { return _mm512_max_epi32(a, b); }
@@ -181,6 +182,21 @@ OUTBOARD_INLINE Ints load_pieces(const uint8_t* p, size_t stride, size_t k) {
   rows = _mm512_inserti32x4(rows, piece(8 + k), 2);
   return _mm512_inserti32x4(rows, piece(12 + k), 3);
 }
+// The same of pieces that get(row) makes.
+struct Piece {
+  uint64_t low, high;
+};
+template <typename Get>
+OUTBOARD_INLINE Ints put_pieces(Get get, size_t k) {
+  const auto piece = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    const Piece bytes = get(row);
+    return _mm_set_epi64x(static_cast<int64_t>(bytes.high), static_cast<int64_t>(bytes.low));
+  };
+  Ints rows = _mm512_castsi128_si512(piece(k));
+  rows = _mm512_inserti32x4(rows, piece(4 + k), 1);
+  rows = _mm512_inserti32x4(rows, piece(8 + k), 2);
+  return _mm512_inserti32x4(rows, piece(12 + k), 3);
+}
 // Within each piece: its lanes alternate with those of another's, of the piece's first half or its
 // second; bytes are looked up, moved down.
 OUTBOARD_INLINE Ints zip_low_32(Ints a, Ints b) { return _mm512_unpacklo_epi32(a, b); }
@@ -199,19 +215,52 @@ OUTBOARD_INLINE Ints spread_byte(Ints x, int b) {
       _mm512_add_epi8(_mm512_broadcast_i32x4(_mm_set_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0)),
                       all_bytes(b)));
 }
+// Byte b of each piece of 16 in the piece's first eight bytes, byte b + 1 in the others.
+OUTBOARD_INLINE Ints spread_2_bytes(Ints x, int b) {
+  return _mm512_shuffle_epi8(
+      x, _mm512_add_epi8(_mm512_broadcast_i32x4(_mm_set_epi32(0x01010101, 0x01010101, 0, 0)),
+                         all_bytes(b)));
+}
 // Bytes of x below 16, plus 16 where the byte of `spread` has the bit of that of `bits`.
-OUTBOARD_INLINE Ints set_16_where(Ints x, Ints spread, int bits) {
-  return _mm512_mask_add_epi8(x, _mm512_test_epi8_mask(spread, all_ints(bits)), x, all_bytes(16));
+OUTBOARD_INLINE Ints set_16_where(Ints x, Ints spread, Ints bits) {
+  return _mm512_mask_add_epi8(x, _mm512_test_epi8_mask(spread, bits), x, all_bytes(16));
+}
+// Bytes of x, less than 0 where the byte of `spread` has the bit of that of `bits`.
+OUTBOARD_INLINE Ints negate_where(Ints x, Ints spread, Ints bits) {
+  return _mm512_mask_sub_epi8(x, _mm512_test_epi8_mask(spread, bits), all_ints(0), x);
 }
 OUTBOARD_INLINE Vec low_half_to_float(Ints x) { return _mm512_cvtph_ps(_mm512_cvtepi32_epi16(x)); }
-// The half at the start of each row's block of 16 bytes or more.
+// The half, or the 32 bits, at the start of each row's block. Half of the work is done in whole
+// registers, which have time to spare.
 OUTBOARD_INLINE Vec load_halves(const uint8_t* p, size_t stride) {
-  const Ints a = zip_low_32(load_pieces(p, stride, 0), load_pieces(p, stride, 1));
-  const Ints b = zip_low_32(load_pieces(p, stride, 2), load_pieces(p, stride, 3));
-  return low_half_to_float(zip_low_64(a, b));
+  const auto two = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    uint16_t low, high;
+    std::memcpy(&low, p + row * stride, sizeof(low));
+    std::memcpy(&high, p + (row + 1) * stride, sizeof(high));
+    return _mm_cvtsi32_si128(low | high << 16);
+  };
+  const auto eight = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    return _mm_unpacklo_epi64(_mm_unpacklo_epi32(two(row), two(row + 2)),
+                              _mm_unpacklo_epi32(two(row + 4), two(row + 6)));
+  };
+  return _mm512_cvtph_ps(_mm256_set_m128i(eight(8), eight(0)));
+}
+OUTBOARD_INLINE Ints load_32_bits(const uint8_t* p, size_t stride) {
+  const auto two = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    uint32_t low, high;
+    std::memcpy(&low, p + row * stride, sizeof(low));
+    std::memcpy(&high, p + (row + 1) * stride, sizeof(high));
+    return _mm_cvtsi64_si128(static_cast<int64_t>(low | static_cast<uint64_t>(high) << 32));
+  };
+  const auto four = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    return _mm_unpacklo_epi64(two(row), two(row + 2));
+  };
+  const __m256i low = _mm256_set_m128i(four(4), four(0));
+  return _mm512_inserti64x4(_mm512_castsi256_si512(low), _mm256_set_m128i(four(12), four(8)), 1);
 }
 
-constexpr int kTokenTile = 12;  // tokens whose sums fit in registers
+constexpr bool kReadsPieces = true;  // with few tokens
+constexpr int kTokenTile = 12;       // tokens whose sums fit in registers
 constexpr int kByteZero = 128;  // what stands for 0 in bytes of weights that use all their values
 constexpr int sum_bound(int) { return 255; }          // bounds of one result share their code
 constexpr int panel_bound(int, bool) { return 255; }  // with many tokens
@@ -240,6 +289,23 @@ struct IntegerSum {
   OUTBOARD_INLINE void next_plane() { sum = left(sum, 8); }
   OUTBOARD_INLINE Ints total() const { return sum; }
 };
+
+// The same of pieces k of halves [kBegin, kEnd): the four lanes of a piece hold parts of its sum.
+template <int kBound, bool kBytes, int kBegin, int kEnd>
+OUTBOARD_INLINE Ints piece_sum(const Ints (&weights)[8], int k, const std::byte* group) {
+  Ints sum = _mm512_setzero_si512();
+  OUTBOARD_UNROLL
+  for (int plane = 0; plane < (kBytes ? 1 : 2); ++plane) {
+    if (plane > 0) sum = left(sum, 8);
+    OUTBOARD_UNROLL
+    for (int half = kBegin; half < kEnd; ++half) {
+      const __m128i x =
+          _mm_loadu_si128(reinterpret_cast<const __m128i*>(group + 32 * plane + 16 * half));
+      sum = _mm512_dpbusd_epi32(sum, weights[4 * half + k], _mm512_broadcast_i32x4(x));
+    }
+  }
+  return sum;
+}
 
 }  // namespace
 }  // namespace outboard::devices::cpu

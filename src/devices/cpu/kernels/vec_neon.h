@@ -99,6 +99,7 @@ OUTBOARD_INLINE uint8x16_t as_bytes(Ints x) { return vreinterpretq_u8_s32(x); }
 OUTBOARD_INLINE Ints from_bytes(uint8x16_t x) { return vreinterpretq_s32_u8(x); }
 OUTBOARD_INLINE Ints all_ints(int x) { return vdupq_n_s32(x); }
 OUTBOARD_INLINE Ints all_bytes(int x) { return from_bytes(vdupq_n_u8(static_cast<uint8_t>(x))); }
+OUTBOARD_INLINE Ints all_64(uint64_t x) { return vreinterpretq_s32_u64(vdupq_n_u64(x)); }
 OUTBOARD_INLINE Ints add(Ints a, Ints b) { return vaddq_s32(a, b); }
 OUTBOARD_INLINE Ints sub(Ints a, Ints b) { return vsubq_s32(a, b); }
 OUTBOARD_INLINE Ints larger(Ints a, Ints b) { return vmaxq_s32(a, b); }
@@ -135,6 +136,14 @@ OUTBOARD_INLINE void store_low_bytes(int8_t* p, Ints x) {
 OUTBOARD_INLINE Ints load_pieces(const uint8_t* p, size_t stride, size_t k) {
   return from_bytes(vld1q_u8(p + k * stride));
 }
+struct Piece {
+  uint64_t low, high;
+};
+template <typename Get>
+OUTBOARD_INLINE Ints put_pieces(Get get, size_t k) {
+  const Piece bytes = get(k);
+  return vreinterpretq_s32_u64(vcombine_u64(vcreate_u64(bytes.low), vcreate_u64(bytes.high)));
+}
 OUTBOARD_INLINE Ints zip_low_32(Ints a, Ints b) { return vzip1q_s32(a, b); }
 OUTBOARD_INLINE Ints zip_high_32(Ints a, Ints b) { return vzip2q_s32(a, b); }
 OUTBOARD_INLINE Ints zip_low_64(Ints a, Ints b) {
@@ -154,8 +163,17 @@ OUTBOARD_INLINE Ints spread_byte(Ints x, int b) {
   return from_bytes(
       vqtbl1q_u8(as_bytes(x), vaddq_u8(vld1q_u8(kFirst), vdupq_n_u8(static_cast<uint8_t>(b)))));
 }
-OUTBOARD_INLINE Ints set_16_where(Ints x, Ints spread, int bits) {
-  return and_or(from_bytes(vtstq_u8(as_bytes(spread), as_bytes(all_ints(bits)))), all_bytes(16), x);
+OUTBOARD_INLINE Ints spread_2_bytes(Ints x, int b) {
+  const uint8x8_t first = vdup_n_u8(static_cast<uint8_t>(b));
+  const uint8x8_t second = vdup_n_u8(static_cast<uint8_t>(b + 1));
+  return from_bytes(vqtbl1q_u8(as_bytes(x), vcombine_u8(first, second)));
+}
+OUTBOARD_INLINE Ints set_16_where(Ints x, Ints spread, Ints bits) {
+  return and_or(from_bytes(vtstq_u8(as_bytes(spread), as_bytes(bits))), all_bytes(16), x);
+}
+OUTBOARD_INLINE Ints negate_where(Ints x, Ints spread, Ints bits) {
+  const uint8x16_t set = vtstq_u8(as_bytes(spread), as_bytes(bits));
+  return from_bytes(vsubq_u8(veorq_u8(as_bytes(x), set), set));
 }
 OUTBOARD_INLINE Vec low_half_to_float(Ints x) {
   return vcvt_f32_f16(vreinterpret_f16_s16(vmovn_s32(x)));
@@ -171,6 +189,17 @@ OUTBOARD_INLINE Vec load_halves(const uint8_t* p, size_t stride) {
   return vcvt_f32_f16(vreinterpret_f16_u16(halves));
 }
 
+OUTBOARD_INLINE Ints load_32_bits(const uint8_t* p, size_t stride) {
+  const auto four_bytes = [&](size_t row) OUTBOARD_INLINE_LAMBDA {
+    return reinterpret_cast<const int32_t*>(p + row * stride);  // a load that needs no alignment
+  };
+  Ints x = vld1q_dup_s32(four_bytes(0));
+  x = vld1q_lane_s32(four_bytes(1), x, 1);
+  x = vld1q_lane_s32(four_bytes(2), x, 2);
+  return vld1q_lane_s32(four_bytes(3), x, 3);
+}
+
+constexpr bool kReadsPieces = false;
 constexpr int kByteZero = 0;
 constexpr size_t kWordsAt = 80;  // bytes of a packed group before the words, if any
 constexpr size_t kWordBytes = 0;
