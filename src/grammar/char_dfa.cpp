@@ -75,8 +75,10 @@ CharDfa product(const CharDfa& a, const CharDfa& b,
 bool CharDfa::matches(std::span<const uint32_t> text) const {
   if (is_empty()) return false;
   uint32_t at = 0;
-  for (const uint32_t c : text)
-    if ((at = step(states[at], c)) == kNone) return false;
+  for (const uint32_t c : text) {
+    at = step(states[at], c);
+    if (at == kNone) return false;
+  }
   return states[at].accepts;
 }
 
@@ -251,7 +253,8 @@ CharDfa determinized(const CharNfa& nfa) {
     borders.erase(std::ranges::unique(borders).begin(), borders.end());
     // Patterns that explode take long before they are too large.
     constexpr size_t kMaxWork = 20'000'000;
-    if ((work += borders.size() * (edges.size() + 1)) > kMaxWork) check_size(kMaxWork);
+    work += borders.size() * (edges.size() + 1);
+    if (work > kMaxWork) check_size(kMaxWork);
     for (size_t k = 0; k + 1 < borders.size(); ++k) {
       Places to;
       for (const CharNfa::Edge* e : edges)

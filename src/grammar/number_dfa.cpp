@@ -45,16 +45,20 @@ void digit(CharNfa& nfa, uint32_t from, int first, int last, uint32_t to) {
 class Sizes {
  public:
   Sizes(CharNfa& nfa, Bound low, std::optional<Bound> high, bool integers)
-      : nfa_(nfa), low_(std::move(low)), high_(std::move(high)), integers_(integers) {}
+      : nfa_(nfa),
+        low_(std::move(low)),
+        has_high_(high.has_value()),
+        high_(std::move(high).value_or(Bound{})),
+        integers_(integers) {}
 
   void add(uint32_t from) {
     const size_t most =
-        high_ ? high_->value.whole.size() : std::max(kWholeDigits, low_.value.whole.size());
+        has_high_ ? high_.value.whole.size() : std::max(kWholeDigits, low_.value.whole.size());
     for (size_t length = low_.value.whole.size(); length <= most; ++length) {
       length_ = length;
       states_.clear();
       whole(from, 0, length == low_.value.whole.size(),
-            high_ && length == high_->value.whole.size());
+            has_high_ && length == high_.value.whole.size());
     }
   }
 
@@ -63,7 +67,7 @@ class Sizes {
   void whole(uint32_t from, size_t at, bool at_low, bool at_high) {
     if (at == length_) return after_whole(from, at_low, at_high);
     const int least = at_low ? low_.value.whole[at] - '0' : (at == 0 && length_ > 1 ? 1 : 0);
-    const int most = at_high ? high_->value.whole[at] - '0' : 9;
+    const int most = at_high ? high_.value.whole[at] - '0' : 9;
     each(from, at, least, most, at_low, at_high,
          [&](uint32_t to, bool low, bool high) { whole(to, at + 1, low, high); });
   }
@@ -78,14 +82,14 @@ class Sizes {
 
   void fraction(uint32_t from, size_t at, bool at_low, bool at_high) {
     const size_t places = std::max({kFractionDigits, low_.value.fraction.size() + 1,
-                                    high_ ? high_->value.fraction.size() + 1 : 0});
+                                    has_high_ ? high_.value.fraction.size() + 1 : 0});
     if (at > 0) accept(from, at_low, at_high, at);
     if (at == places) return;
     const auto own = [&](const Bound& bound) {
       return at < bound.value.fraction.size() ? bound.value.fraction[at] - '0' : 0;
     };
     const int least = at_low ? own(low_) : 0;
-    const int most = at_high ? own(*high_) : 9;
+    const int most = at_high ? own(high_) : 9;
     each(from, length_ + 1 + at, least, most, at_low, at_high,
          [&](uint32_t to, bool low, bool high) { fraction(to, at + 1, low, high); });
   }
@@ -93,7 +97,7 @@ class Sizes {
   // The number may end here, with so many digits behind the point.
   void accept(uint32_t at, bool at_low, bool at_high, size_t places) {
     if (at_low && (places < low_.value.fraction.size() || low_.excluded)) return;
-    if (at_high && places >= high_->value.fraction.size() && high_->excluded) return;
+    if (at_high && places >= high_.value.fraction.size() && high_.excluded) return;
     nfa_.free(at, nfa_.end);
   }
 
@@ -117,7 +121,8 @@ class Sizes {
 
   CharNfa& nfa_;
   Bound low_;
-  std::optional<Bound> high_;
+  bool has_high_;
+  Bound high_;
   bool integers_;
   size_t length_ = 0;
   std::map<std::tuple<size_t, bool, bool>, uint32_t> states_;
@@ -209,7 +214,7 @@ CharDfa numbers_between(const std::optional<Bound>& low, const std::optional<Bou
           low ? std::optional(size_of(*low)) : std::nullopt, integers)
         .add(minus);
   }
-  const CharDfa all = determinized(nfa);
+  CharDfa all = determinized(nfa);
   if (integers) return all;
   CharDfa shorter = intersection(all, few_digits());
   return shorter.is_empty() ? all : shorter;

@@ -394,7 +394,8 @@ std::vector<Demands> SchemaReader::both(const std::vector<Demands>& a,
 // References and alternatives multiply: what would take minutes is refused.
 void SchemaReader::spend(size_t work) {
   constexpr size_t kMaxWork = 300'000;
-  if ((spent_ += work) > kMaxWork) fail("#: the schema is too large, or its alternatives too many");
+  spent_ += work;
+  if (spent_ > kMaxWork) fail("#: the schema is too large, or its alternatives too many");
 }
 
 std::vector<Demands> SchemaReader::read(const SchemaPlace& place) {
