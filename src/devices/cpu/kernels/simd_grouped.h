@@ -32,8 +32,9 @@ using formats::TensorType;
 
 constexpr int kGroup = 32;       // columns that share a scale
 constexpr int kFusedTokens = 4;  // up to here weights go from the file straight to the sums
-// Tiles to fetch into the first-level cache, and into the second ahead of the next.
-constexpr size_t kNearBytes = 12 << 10;
+// Tiles to fetch into the first-level cache (with more, those under way push out what is in use),
+// and how far ahead to fetch others into the second.
+constexpr size_t kNearBytes = 4 << 10;
 constexpr size_t kFarBytes = 16 << 10;
 constexpr size_t kPanelBytes = 256 << 10;  // unpacked weights that stay in the second-level cache
 
@@ -315,7 +316,7 @@ void run_packed(const Job& job, Output out) {
     // first step reads all its rows. With large blocks that step takes long enough.
     const size_t bytes = stride * kLanes;
     const bool near = bytes <= kNearBytes;
-    const size_t fit = Format::kGroups > 1 ? 1 : 2 * (near ? kNearBytes : kFarBytes) / bytes;
+    const size_t fit = Format::kGroups > 1 ? 1 : 2 * kFarBytes / bytes;
     const int64_t distance = kLanes * (fit < 1 ? 1 : fit > 3 ? 3 : static_cast<int64_t>(fit));
     const auto kernel =
         near ? fused_tokens<Format, kBytes, true> : fused_tokens<Format, kBytes, false>;
