@@ -38,16 +38,19 @@ void float_pack(const float* x, int64_t x_stride, int tokens, int64_t columns, s
 struct ReadF32 {
   using Element = float;
   static OUTBOARD_INLINE Vec whole(const float* p) { return load(p); }
+  static OUTBOARD_INLINE TwoVecs two(const float* p) { return load_two(p); }
   static OUTBOARD_INLINE Vec part(const float* p, int64_t n) { return load_part(p, n); }
 };
 struct ReadF16 {
   using Element = uint16_t;
   static OUTBOARD_INLINE Vec whole(const uint16_t* p) { return load_half(p); }
+  static OUTBOARD_INLINE TwoVecs two(const uint16_t* p) { return load_two_halves(p); }
   static OUTBOARD_INLINE Vec part(const uint16_t* p, int64_t n) { return load_half_part(p, n); }
 };
 struct ReadBf16 {
   using Element = uint16_t;
   static OUTBOARD_INLINE Vec whole(const uint16_t* p) { return load_bfloat(p); }
+  static OUTBOARD_INLINE TwoVecs two(const uint16_t* p) { return load_two_bfloats(p); }
   static OUTBOARD_INLINE Vec part(const uint16_t* p, int64_t n) { return load_bfloat_part(p, n); }
 };
 
@@ -99,16 +102,31 @@ OUTBOARD_INLINE void float_tile(const std::byte* w, size_t w_stride, const std::
     return reinterpret_cast<const float*>(x + static_cast<size_t>(t) * x_stride) + c;
   };
   int64_t c = 0;
+  if constexpr (kTwoVectors && T < kTileTokens) {
+    for (; c + 2 * kLanes <= columns; c += 2 * kLanes) {
+      TwoVecs inputs[T];
+      OUTBOARD_UNROLL
+      for (int t = 0; t < T; ++t) inputs[t] = load_two(input(t, c));
+      OUTBOARD_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const TwoVecs v = Read::two(weight(r, c));
+        OUTBOARD_UNROLL
+        for (int t = 0; t < T; ++t) {
+          sums[r][t] = fma(v.second, inputs[t].second, fma(v.first, inputs[t].first, sums[r][t]));
+        }
+      }
+    }
+  }
   for (; c + kLanes <= columns; c += kLanes) {
     Vec inputs[T];
     OUTBOARD_UNROLL
     for (int t = 0; t < T; ++t) inputs[t] = load(input(t, c));
     OUTBOARD_UNROLL
     for (int r = 0; r < R; ++r) {
-      if constexpr (T == kTileTokens) {
+      if constexpr (kPrefetch && T == kTileTokens) {
         // The next rows, from the second-level cache: there is time between so many products.
         __builtin_prefetch(weight(r, c) + R * columns, 0, 3);
-      } else if (ahead != 0) {
+      } else if (kPrefetch && ahead != 0) {
         // Into the second level: it can wait for more lines than the first.
         __builtin_prefetch(reinterpret_cast<const std::byte*>(weight(r, c)) + ahead, 0, 2);
       }

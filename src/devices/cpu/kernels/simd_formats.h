@@ -8,7 +8,9 @@
 // scale * u + minimum. Formats with kHalves = 2 have a scale and a minimum for each 16 columns.
 // Signed formats are shifted to unsigned: the shift sits in the minimum. Only integers that fill a
 // byte (kMost = 255) stay signed on sets of instructions that multiply signed bytes by signed ones
-// (kByteZero = 0); such have no minimum. No load leaves the row's block. Layouts: formats/blocks.h.
+// (kByteZero = 0); such have no minimum. With kRowPairs, weights of 2k and 2k + 1 hold columns 8k
+// to 8k + 7 instead, the one of rows 0 and 1, the other of rows 2 and 3 (kLanes is 4). No load
+// leaves the row's block. Layouts: formats/blocks.h.
 #pragma once
 
 #include <cstddef>
@@ -45,6 +47,17 @@ OUTBOARD_INLINE Dwords load_dwords(const uint8_t* p, size_t stride) {
                    load_pieces(p, stride, 3));
 }
 
+// The same of weights, in their order.
+OUTBOARD_INLINE Dwords load_weights(const uint8_t* p, size_t stride) {
+  if constexpr (kRowPairs) {
+    const Ints z[4] = {load_pieces(p, stride, 0), load_pieces(p, stride, 1),
+                       load_pieces(p, stride, 2), load_pieces(p, stride, 3)};
+    return {{zip_low_64(z[0], z[1]), zip_low_64(z[2], z[3]), zip_high_64(z[0], z[1]),
+             zip_high_64(z[2], z[3])}};
+  }
+  return load_dwords(p, stride);
+}
+
 OUTBOARD_INLINE Ints low_nibbles(Ints x) { return bit_and(x, all_bytes(15)); }
 OUTBOARD_INLINE Vec shifted(Vec scale, float zero) { return mul(scale, all(-zero)); }
 OUTBOARD_INLINE Vec high_half_to_float(Ints x) { return low_half_to_float(right(x, 16)); }
@@ -67,8 +80,16 @@ OUTBOARD_INLINE void add_fifth_bits(Weights& w, Ints bits) {
     const Ints spread = spread_byte(bits, b);
     Ints& first = w.column[2 * b];
     Ints& second = w.column[2 * b + 1];
-    first = set_16_where(first, spread, 0x08040201);
-    second = set_16_where(second, spread, static_cast<int>(0x80402010));
+    constexpr int kFirst = 0x08040201, kSecond = static_cast<int>(0x80402010);
+    if constexpr (kRowPairs) {
+      const Ints four = set_16_where(all_ints(0), spread, kFirst);
+      const Ints next = set_16_where(all_ints(0), spread, kSecond);
+      first = bit_or(first, zip_low_32(four, next));
+      second = bit_or(second, zip_high_32(four, next));
+    } else {
+      first = set_16_where(first, spread, kFirst);
+      second = set_16_where(second, spread, kSecond);
+    }
   }
 }
 
@@ -77,7 +98,7 @@ struct FormatQ4_0 {
   static constexpr size_t kBytes = 18;
   template <typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Weights w = nibble_weights(load_dwords(p + 2, stride));
+    const Weights w = nibble_weights(load_weights(p + 2, stride));
     const Vec d = load_halves(p, stride);
     consume(0, w, Scales<1>{{d}, {shifted(d, 8)}});
   }
@@ -88,7 +109,7 @@ struct FormatQ4_1 {
   static constexpr size_t kBytes = 20;
   template <typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Weights w = nibble_weights(load_dwords(p + 4, stride));
+    const Weights w = nibble_weights(load_weights(p + 4, stride));
     const Ints dm = load_dwords(p, stride).at[0];
     consume(0, w, Scales<1>{{low_half_to_float(dm)}, {high_half_to_float(dm)}});
   }
@@ -99,7 +120,7 @@ struct FormatQ5_0 {
   static constexpr size_t kBytes = 22;
   template <typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    Weights w = nibble_weights(load_dwords(p + 6, stride));
+    Weights w = nibble_weights(load_weights(p + 6, stride));
     const Dwords head = load_dwords(p, stride);
     add_fifth_bits(w, bit_or(right(head.at[0], 16), left(head.at[1], 16)));
     const Vec d = low_half_to_float(head.at[0]);
@@ -112,7 +133,7 @@ struct FormatQ5_1 {
   static constexpr size_t kBytes = 24;
   template <typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    Weights w = nibble_weights(load_dwords(p + 8, stride));
+    Weights w = nibble_weights(load_weights(p + 8, stride));
     const Dwords head = load_dwords(p, stride);
     add_fifth_bits(w, head.at[1]);
     consume(0, w, Scales<1>{{low_half_to_float(head.at[0])}, {high_half_to_float(head.at[0])}});
@@ -124,8 +145,8 @@ struct FormatQ8_0 {
   static constexpr size_t kBytes = 34;
   template <typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Dwords low = load_dwords(p + 2, stride);
-    const Dwords high = load_dwords(p + 18, stride);
+    const Dwords low = load_weights(p + 2, stride);
+    const Dwords high = load_weights(p + 18, stride);
     Weights w;
     for (int c = 0; c < 4; ++c) {
       w.column[c] = bit_xor(low.at[c], all_bytes(kByteZero));
@@ -157,7 +178,7 @@ struct FormatIq4Nl {
   static constexpr size_t kBytes = 18;
   template <typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Weights w = look_up(nibble_weights(load_dwords(p + 2, stride)), kIq4Codebook);
+    const Weights w = look_up(nibble_weights(load_weights(p + 2, stride)), kIq4Codebook);
     const Vec d = load_halves(p, stride);
     consume(0, w, Scales<1>{{d}, {shifted(d, kByteZero)}});
   }
@@ -168,7 +189,7 @@ struct FormatMxfp4 {
   static constexpr size_t kBytes = 17;
   template <typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Weights w = look_up(nibble_weights(load_dwords(p + 1, stride)), kMxfp4Codebook);
+    const Weights w = look_up(nibble_weights(load_weights(p + 1, stride)), kMxfp4Codebook);
     const Ints e = bit_and(load_dwords(p, stride).at[0], all_ints(255));
     // 2^(e - 128): the two smallest are denormal.
     const Ints normal = left(sub(e, all_ints(1)), 23);
@@ -186,8 +207,9 @@ struct FormatIq4Xs {
     const Dwords head = load_dwords(p, stride);
     const Vec d = low_half_to_float(head.at[0]);
     const Ints high = right(head.at[0], 16);
+    OUTBOARD_UNROLL_GROUPS
     for (int g = 0; g < 8; ++g) {
-      const Weights w = look_up(nibble_weights(load_dwords(p + 8 + 16 * g, stride)), kIq4Codebook);
+      const Weights w = look_up(nibble_weights(load_weights(p + 8 + 16 * g, stride)), kIq4Codebook);
       const Ints low4 = bit_and(right(head.at[1], 4 * g), all_ints(15));
       const Ints top2 = bit_and(right(high, 2 * g), all_ints(3));
       const Ints level = sub(bit_or(low4, left(top2, 4)), all_ints(32));
@@ -197,35 +219,41 @@ struct FormatIq4Xs {
   }
 };
 
-// Scale and minimum of one group of a Q4_K or Q5_K block, from its first 16 bytes.
-OUTBOARD_INLINE Scales<1> k_scales(const Dwords& head, Vec d, Vec dmin, int g) {
-  const int shift = 8 * (g & 3);
-  const Ints a = right(head.at[1], shift);
-  const Ints b = right(head.at[2], shift);
-  const Ints c = right(head.at[3], shift);
-  const Ints six = all_ints(63);
-  const Ints four = all_ints(15);
-  const Ints top = all_ints(0x30);
-  Ints scale = bit_and(a, six);
-  Ints minimum = bit_and(b, six);
-  if (g >= 4) {
-    scale = and_or(right(a, 2), top, bit_and(c, four));
-    minimum = and_or(right(b, 2), top, bit_and(right(c, 4), four));
-  }
-  return {{mul(d, to_float(scale))}, {negated(mul(dmin, to_float(minimum)))}};
+// Byte b of each lane.
+OUTBOARD_INLINE Ints byte_of(Ints x, int b) {
+  return b == 3 ? right(x, 24) : bit_and(right(x, 8 * b), all_ints(255));
 }
+
+// Scales and minima of a Q4_K or Q5_K block, from its first 16 bytes: bytes of four groups each.
+struct KScales {
+  Ints scales[2];
+  Ints minima[2];
+  Vec d;
+  Vec minus_dmin;
+
+  explicit OUTBOARD_INLINE KScales(const Dwords& head)
+      : scales{bit_and(head.at[1], all_bytes(63)),
+               and_or(right(head.at[1], 2), all_bytes(0x30), low_nibbles(head.at[3]))},
+        minima{bit_and(head.at[2], all_bytes(63)),
+               and_or(right(head.at[2], 2), all_bytes(0x30), high_nibbles(head.at[3]))},
+        d(low_half_to_float(head.at[0])),
+        minus_dmin(negated(high_half_to_float(head.at[0]))) {}
+  OUTBOARD_INLINE Scales<1> of(int g) const {
+    return {{mul(d, to_float(byte_of(scales[g / 4], g % 4)))},
+            {mul(minus_dmin, to_float(byte_of(minima[g / 4], g % 4)))}};
+  }
+};
 
 struct FormatQ4K {
   static constexpr int kHalves = 1, kGroups = 8, kMost = 15;
   static constexpr size_t kBytes = 144;
   template <typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Dwords head = load_dwords(p, stride);
-    const Vec d = low_half_to_float(head.at[0]);
-    const Vec dmin = high_half_to_float(head.at[0]);
+    const KScales scales(load_dwords(p, stride));
+    OUTBOARD_UNROLL_GROUPS
     for (int pair = 0; pair < 4; ++pair) {
-      const Dwords first = load_dwords(p + 16 + 32 * pair, stride);
-      const Dwords second = load_dwords(p + 32 + 32 * pair, stride);
+      const Dwords first = load_weights(p + 16 + 32 * pair, stride);
+      const Dwords second = load_weights(p + 32 + 32 * pair, stride);
       Weights low, high;
       for (int c = 0; c < 4; ++c) {
         low.column[c] = low_nibbles(first.at[c]);
@@ -233,8 +261,8 @@ struct FormatQ4K {
         high.column[c] = high_nibbles(first.at[c]);
         high.column[4 + c] = high_nibbles(second.at[c]);
       }
-      consume(2 * pair, low, k_scales(head, d, dmin, 2 * pair));
-      consume(2 * pair + 1, high, k_scales(head, d, dmin, 2 * pair + 1));
+      consume(2 * pair, low, scales.of(2 * pair));
+      consume(2 * pair + 1, high, scales.of(2 * pair + 1));
     }
   }
 };
@@ -244,13 +272,12 @@ struct FormatQ5K {
   static constexpr size_t kBytes = 176;
   template <typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Dwords head = load_dwords(p, stride);
-    const Vec d = low_half_to_float(head.at[0]);
-    const Vec dmin = high_half_to_float(head.at[0]);
-    const Dwords fifth[2] = {load_dwords(p + 16, stride), load_dwords(p + 32, stride)};
+    const KScales scales(load_dwords(p, stride));
+    const Dwords fifth[2] = {load_weights(p + 16, stride), load_weights(p + 32, stride)};
+    OUTBOARD_UNROLL_GROUPS
     for (int pair = 0; pair < 4; ++pair) {
-      const Dwords q[2] = {load_dwords(p + 48 + 32 * pair, stride),
-                           load_dwords(p + 64 + 32 * pair, stride)};
+      const Dwords q[2] = {load_weights(p + 48 + 32 * pair, stride),
+                           load_weights(p + 64 + 32 * pair, stride)};
       // Bit `group` of each byte turned to bit 4.
       const int turn_low = 4 - 2 * pair;
       const int turn_high = 3 - 2 * pair;
@@ -261,8 +288,8 @@ struct FormatQ5K {
         low.column[c] = and_or(turn(bits, turn_low), all_bytes(16), low_nibbles(nibbles));
         high.column[c] = and_or(turn(bits, turn_high), all_bytes(16), high_nibbles(nibbles));
       }
-      consume(2 * pair, low, k_scales(head, d, dmin, 2 * pair));
-      consume(2 * pair + 1, high, k_scales(head, d, dmin, 2 * pair + 1));
+      consume(2 * pair, low, scales.of(2 * pair));
+      consume(2 * pair + 1, high, scales.of(2 * pair + 1));
     }
   }
 };
@@ -277,21 +304,22 @@ struct FormatQ6K {
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     const Dwords levels = load_dwords(p + 192, stride);
     const Vec d = high_half_to_float(load_dwords(p + 194, stride).at[3]);
+    OUTBOARD_UNROLL_GROUPS
     for (int half = 0; half < 2; ++half) {
-      const Dwords top[2] = {load_dwords(p + 128 + 32 * half, stride),
-                             load_dwords(p + 144 + 32 * half, stride)};
+      const Dwords top[2] = {load_weights(p + 128 + 32 * half, stride),
+                             load_weights(p + 144 + 32 * half, stride)};
       Dwords q[4];
-      for (int i = 0; i < 4; ++i) q[i] = load_dwords(p + 64 * half + 16 * i, stride);
+      for (int i = 0; i < 4; ++i) q[i] = load_weights(p + 64 * half + 16 * i, stride);
+      OUTBOARD_UNROLL_GROUPS
       for (int k = 0; k < 4; ++k) {
         const int group = 4 * half + k;
         const int places = 4 - 2 * k;
-        const int down = k < 2 ? 0 : 4;
         Weights w;
         for (int c = 0; c < 8; ++c) {
           const Ints nibbles = q[2 * (k & 1) + c / 4].at[c % 4];
           const Ints bits = top[c / 4].at[c % 4];
-          w.column[c] =
-              and_or(turn(bits, places), all_bytes(0x30), low_nibbles(right(nibbles, down)));
+          w.column[c] = and_or(turn(bits, places), all_bytes(0x30),
+                               k < 2 ? low_nibbles(nibbles) : high_nibbles(nibbles));
         }
         const Ints four = levels.at[group / 2];
         const Vec a = mul(d, to_float(signed_byte(four, 2 * (group & 1))));
@@ -311,9 +339,11 @@ struct FormatQ2K {
     const Ints tail = load_dwords(p + 68, stride).at[3];
     const Vec d = low_half_to_float(tail);
     const Vec dmin = negated(high_half_to_float(tail));
+    OUTBOARD_UNROLL_GROUPS
     for (int half = 0; half < 2; ++half) {
-      const Dwords q[2] = {load_dwords(p + 16 + 32 * half, stride),
-                           load_dwords(p + 32 + 32 * half, stride)};
+      const Dwords q[2] = {load_weights(p + 16 + 32 * half, stride),
+                           load_weights(p + 32 + 32 * half, stride)};
+      OUTBOARD_UNROLL_GROUPS
       for (int k = 0; k < 4; ++k) {
         const int group = 4 * half + k;
         Weights w;
@@ -351,10 +381,12 @@ struct FormatQ3K {
                             and_or(left(tail.at[2], 2), top_mask, low_nibbles(tail.at[1])),
                             and_or(tail.at[2], top_mask, high_nibbles(tail.at[0])),
                             and_or(right(tail.at[2], 2), top_mask, high_nibbles(tail.at[1]))};
-    const Dwords third[2] = {load_dwords(p, stride), load_dwords(p + 16, stride)};
+    const Dwords third[2] = {load_weights(p, stride), load_weights(p + 16, stride)};
+    OUTBOARD_UNROLL_GROUPS
     for (int half = 0; half < 2; ++half) {
-      const Dwords q[2] = {load_dwords(p + 32 + 32 * half, stride),
-                           load_dwords(p + 48 + 32 * half, stride)};
+      const Dwords q[2] = {load_weights(p + 32 + 32 * half, stride),
+                           load_weights(p + 48 + 32 * half, stride)};
+      OUTBOARD_UNROLL_GROUPS
       for (int k = 0; k < 4; ++k) {
         const int group = 4 * half + k;
         const int places = 2 - group;
