@@ -1,5 +1,5 @@
-// A plugin for qemu-user (plugin interface, version 1): counts the guest's executed instructions and
-// writes their number to the file that its argument names, `out=FILE`.
+// A plugin for qemu-user (plugin interface, version 1): counts the guest's executed instructions
+// and writes their number to the file that its argument names, `out=FILE`.
 //
 // Declared here are the few functions of qemu-plugin.h that are used; distributions do not package
 // that header. Names and types: QEMU, docs/devel/tcg-plugins.rst.
