@@ -149,10 +149,12 @@ OUTBOARD_INLINE void float_tile(const std::byte* w, size_t w_stride, const std::
   }
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) {
-    if constexpr (R == 4) {
-      float four[4];
-      sum_lanes(sums[0][t], sums[1][t], sums[2][t], sums[3][t], four);
-      out.put(token + t, row, four);
+    if constexpr (R % 4 == 0) {
+      for (int r = 0; r < R; r += 4) {
+        float four[4];
+        sum_lanes(sums[r][t], sums[r + 1][t], sums[r + 2][t], sums[r + 3][t], four);
+        out.put(token + t, row + r, four);
+      }
     } else {
       for (int r = 0; r < R; ++r) out.put(token + t, row + r, sum_lanes(sums[r][t]));
     }
@@ -165,9 +167,11 @@ void float_rows(const std::byte* w, size_t w_stride, const std::byte* x, size_t 
                 int64_t columns, int64_t token, int64_t begin, int64_t end, const FloatOutput& out,
                 size_t ahead) {
   int64_t row = begin;
-  for (; row + kTileRows <= end; row += kTileRows) {
-    float_tile<Read, kTileRows, T>(w, w_stride, x, x_stride, columns, token, row, out, ahead);
-    w += kTileRows * w_stride;
+  // With one token there is room for more sums, and its columns are loaded for more rows.
+  constexpr int kRows = kTwoVectors && T == 1 ? 2 * kTileRows : kTileRows;
+  for (; row + kRows <= end; row += kRows) {
+    float_tile<Read, kRows, T>(w, w_stride, x, x_stride, columns, token, row, out, ahead);
+    w += kRows * w_stride;
   }
   for (; row < end; ++row) {
     float_tile<Read, 1, T>(w, w_stride, x, x_stride, columns, token, row, out, 0);
