@@ -17,6 +17,6 @@ fi
 echo "Building (arm64) ..." >&2
 targets=("$@")
 if [[ $# == 0 ]]; then
-  for room in support formats text grammar program models devices engine cpu_kernels simulator_compute; do targets+=("${room}_test"); done
+  for room in support formats text grammar program models hardware devices engine cpu_kernels simulator_compute every_device; do targets+=("${room}_test"); done
 fi
 quietly ninja -C "$root/build/arm64" "${targets[@]}"
