@@ -8,7 +8,7 @@
 #include <immintrin.h>
 #endif
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 constexpr int kChains = 12;  // more than latency times multipliers, and they fit in 16 registers
@@ -72,4 +72,4 @@ double peak_rate(std::string_view table, Packing packing, ThreadTeam& team) {
   return 0;
 }
 
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

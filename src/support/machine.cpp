@@ -8,6 +8,7 @@
 #include <fstream>
 
 #if defined(__APPLE__)
+#include <pthread.h>
 #include <sys/sysctl.h>
 #elif defined(__linux__)
 #include <sched.h>
@@ -33,7 +34,55 @@ std::optional<double> granted_by_group(const fs::path& folder) {
   return std::nullopt;
 }
 
+// "0-3,8": the processors of such a list.
+std::vector<int> listed_processors(std::istream& list) {
+  std::vector<int> processors;
+  for (std::string part; std::getline(list, part, ',');) {
+    int first = 0;
+    char dash = 0;
+    std::istringstream range(part);
+    if (!(range >> first)) continue;
+    int last = first;
+    if (range >> dash && !(range >> last)) continue;
+    for (int i = first; i <= last; ++i) processors.push_back(i);
+  }
+  return processors;
+}
+
+#if defined(__linux__)
+std::vector<int> allowed_processors() {
+  std::vector<int> processors;
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return processors;
+  for (int i = 0; i < CPU_SETSIZE; ++i)
+    if (CPU_ISSET(static_cast<size_t>(i), &set)) processors.push_back(i);
+  return processors;
+}
+#endif
+
 }  // namespace
+
+std::vector<int> fast_processors(const fs::path& devices, std::vector<int> allowed) {
+  std::ifstream list(devices / "cpu_core/cpus");
+  const std::vector<int> cores = listed_processors(list);
+  std::vector<int> fast;
+  for (const int processor : allowed)
+    if (std::ranges::find(cores, processor) != cores.end()) fast.push_back(processor);
+  if (!fast.empty()) return fast;
+
+  std::vector<int> capacities;
+  for (const int processor : allowed) {
+    const std::string name = "cpu" + std::to_string(processor);
+    int capacity = 0;
+    if (!(std::ifstream(devices / "system/cpu" / name / "cpu_capacity") >> capacity))
+      return allowed;
+    capacities.push_back(capacity);
+  }
+  const int greatest = capacities.empty() ? 0 : std::ranges::max(capacities);
+  for (size_t i = 0; i < allowed.size(); ++i)
+    if (2 * capacities[i] >= greatest) fast.push_back(allowed[i]);
+  return fast;
+}
 
 std::optional<double> granted_processors(const fs::path& proc_cgroup, const fs::path& root) {
   std::optional<double> granted;
@@ -69,16 +118,32 @@ int usable_processors() {
 #if defined(__APPLE__)
   int cores = 0;
   size_t length = sizeof cores;
-  // perflevel0 is the performance cluster; a step waits for its slowest thread.
+  // perflevel0 is the performance cluster.
   if (sysctlbyname("hw.perflevel0.physicalcpu", &cores, &length, nullptr, 0) == 0 && cores > 0)
     count = cores;
 #elif defined(__linux__)
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
+  const std::vector<int> allowed = allowed_processors();
+  if (!allowed.empty()) count = static_cast<int>(fast_processors("/sys/devices", allowed).size());
   if (const auto granted = granted_processors("/proc/self/cgroup", "/sys/fs/cgroup"))
     count = std::min(count, static_cast<int>(std::lround(*granted)));
 #endif
   return std::max(1, count);
+}
+
+void ask_for_fast_processors() {
+#if defined(__APPLE__)
+  // A higher class that the thread has from its maker stays.
+  if (qos_class_self() < QOS_CLASS_USER_INITIATED)
+    pthread_set_qos_class_self_np(QOS_CLASS_USER_INITIATED, 0);
+#elif defined(__linux__)
+  const std::vector<int> allowed = allowed_processors();
+  const std::vector<int> fast = fast_processors("/sys/devices", allowed);
+  if (fast.size() == allowed.size()) return;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int processor : fast) CPU_SET(static_cast<size_t>(processor), &set);
+  sched_setaffinity(0, sizeof set, &set);
+#endif
 }
 
 int current_processor() {

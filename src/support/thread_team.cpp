@@ -56,6 +56,7 @@ ThreadTeam::ThreadTeam(int size, int usable)
   const int here = size_ > usable ? -1 : current_processor();
   for (int i = 1; i < size_; ++i)
     threads_.emplace_back([this, i, here] {
+      ask_for_fast_processors();
       leave_processor(here);
       worker(i);
     });

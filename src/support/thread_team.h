@@ -13,7 +13,8 @@ namespace outboard {
 // returns when all have finished. Inside body, barrier() waits for all. Whoever waits, for the next
 // run, the end of one or a barrier, spins for a moment (what it waits for usually follows at once)
 // and then sleeps, so that a thread of the team or another program gets the core; in a team of more
-// threads than processors it sleeps at once. One run at a time; body must not throw.
+// threads than processors it sleeps at once. Threads of the team ask for fast processors
+// (machine.h); the caller stays as it is. One run at a time; body must not throw.
 class ThreadTeam {
  public:
   // size >= 1; 0: usable_processors() (machine.h). More threads than that gain nothing and cost

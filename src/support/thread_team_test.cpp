@@ -91,17 +91,50 @@ TEST(UsableProcessors, FollowAffinity) {
 }
 #endif
 
-class GrantedProcessors : public ::testing::Test {
+// Tests on a tree of files such as a system shows.
+class SystemFiles : public ::testing::Test {
  protected:
-  ~GrantedProcessors() override { std::filesystem::remove_all(root_); }
+  ~SystemFiles() override { std::filesystem::remove_all(root_); }
   void write(const std::string& path, const std::string& text) {
     std::filesystem::create_directories((root_ / path).parent_path());
     std::ofstream(root_ / path) << text;
   }
-  std::optional<double> granted() { return granted_processors(root_ / "cgroup", root_ / "fs"); }
 
   std::filesystem::path root_ =
-      std::filesystem::temp_directory_path() / ("outboard-groups-" + std::to_string(::getpid()));
+      std::filesystem::temp_directory_path() / ("outboard-system-" + std::to_string(::getpid()));
+};
+
+class FastProcessors : public SystemFiles {
+ protected:
+  void capacities(const std::vector<int>& each) {
+    for (size_t i = 0; i < each.size(); ++i)
+      write("system/cpu/cpu" + std::to_string(i) + "/cpu_capacity", std::to_string(each[i]) + "\n");
+  }
+  std::vector<int> fast(const std::vector<int>& allowed) { return fast_processors(root_, allowed); }
+};
+
+TEST_F(FastProcessors, AreAllWhereNothingIsTold) {
+  EXPECT_EQ(fast({0, 2, 5}), (std::vector{0, 2, 5}));
+  EXPECT_EQ(fast({}), std::vector<int>{});
+}
+
+TEST_F(FastProcessors, HaveHalfTheGreatestCapacity) {
+  capacities({400, 400, 1024, 760, 512, 511});
+  EXPECT_EQ(fast({0, 1, 2, 3, 4, 5}), (std::vector{2, 3, 4}));
+  EXPECT_EQ(fast({0, 1}), (std::vector{0, 1}));  // pinned to slow ones: they are what there is
+  EXPECT_EQ(fast({0, 2, 9}), (std::vector{0, 2, 9}));  // one tells nothing
+}
+
+TEST_F(FastProcessors, AreThoseOfIntelsList) {
+  write("cpu_core/cpus", "0-3,6\n");
+  write("cpu_atom/cpus", "4-5,7-8\n");
+  EXPECT_EQ(fast({0, 1, 2, 3, 4, 5, 6, 7, 8}), (std::vector{0, 1, 2, 3, 6}));
+  EXPECT_EQ(fast({4, 5}), (std::vector{4, 5}));
+}
+
+class GrantedProcessors : public SystemFiles {
+ protected:
+  std::optional<double> granted() { return granted_processors(root_ / "cgroup", root_ / "fs"); }
 };
 
 TEST_F(GrantedProcessors, OfVersionTwoTheLeastOfAllGroupsAbove) {

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds every room's unit tests for arm64 Linux in build/arm64, NEON kernels included.
+# build.sh [TARGET ...]: builds for arm64 Linux in build/arm64; without targets every room's unit
+# tests, NEON kernels included.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -14,6 +15,8 @@ if [[ ! -f $root/build/arm64/build.ninja ]]; then
     -DOUTBOARD_CLI=OFF --toolchain "$here/toolchain.cmake"
 fi
 echo "Building (arm64) ..." >&2
-tests=()
-for room in support formats text grammar program models devices engine cpu_kernels simulator_compute; do tests+=("${room}_test"); done
-quietly ninja -C "$root/build/arm64" "${tests[@]}"
+targets=("$@")
+if [[ $# == 0 ]]; then
+  for room in support formats text grammar program models hardware devices engine cpu_kernels simulator_compute every_device; do targets+=("${room}_test"); done
+fi
+quietly ninja -C "$root/build/arm64" "${targets[@]}"

@@ -27,8 +27,9 @@ flags=(-target aarch64-macos -std=c++20 -O1 -fPIC -Wall -Wextra -Wshadow -Wpedan
   -isystem "$include" -I "$root/src" -DFMT_HEADER_ONLY -DPCRE2_STATIC -DUTF8PROC_STATIC
   -DOUTBOARD_VERSION='"0"')
 compile() {  # FILE: one object; on failure its messages and a file that marks the failure
-  local object=$out/objects/${1//\//_}.o
-  "$python" -m ziglang c++ "${flags[@]}" -c "$root/$1" -o "$object" >"$object.log" 2>&1 && return
+  local object=$out/objects/${1//\//_}.o processor=apple_m1
+  [[ $1 == */i8mm_* ]] && processor+=+i8mm
+  "$python" -m ziglang c++ "${flags[@]}" -mcpu="$processor" -c "$root/$1" -o "$object" >"$object.log" 2>&1 && return
   touch "$object.failed"
   { printf '%s does not compile for macOS:\n' "$1"; cat "$object.log"; }
 }

@@ -9,3 +9,10 @@
 #else
 #define OUTBOARD_UNROLL _Pragma("GCC unroll 16")
 #endif
+// Of loops over a block's groups. On arm64 shifts by numbers that are not known cost a second
+// instruction, and arrays that are indexed leave the registers.
+#if defined(__aarch64__)
+#define OUTBOARD_UNROLL_GROUPS OUTBOARD_UNROLL
+#else
+#define OUTBOARD_UNROLL_GROUPS
+#endif

@@ -86,14 +86,18 @@ bool has_avx_vnni() {
 }
 #elif defined(__aarch64__) && defined(__linux__)
 bool has_dotprod() { return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0; }
+bool has_i8mm() { return (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0; }
 #elif defined(__aarch64__) && defined(__APPLE__)
-bool has_dotprod() {
-  int has = 0;
-  size_t bytes = sizeof(has);
-  return sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &bytes, nullptr, 0) == 0 && has != 0;
+bool has(const char* feature) {
+  int value = 0;
+  size_t bytes = sizeof(value);
+  return sysctlbyname(feature, &value, &bytes, nullptr, 0) == 0 && value != 0;
 }
+bool has_dotprod() { return has("hw.optional.arm.FEAT_DotProd"); }
+bool has_i8mm() { return has("hw.optional.arm.FEAT_I8MM"); }
 #elif defined(__aarch64__)
 bool has_dotprod() { return false; }
+bool has_i8mm() { return false; }
 #endif
 
 }  // namespace
@@ -113,7 +117,10 @@ std::vector<const Kernels*> available_kernels() {
   }
 #elif defined(__aarch64__)
   tables.push_back(&neon_kernels());
-  if (has_dotprod()) tables.push_back(&dotprod_kernels());
+  if (has_dotprod()) {
+    tables.push_back(&dotprod_kernels());
+    if (has_i8mm()) tables.push_back(&i8mm_kernels());
+  }
 #endif
   return tables;
 }

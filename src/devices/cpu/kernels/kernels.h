@@ -67,7 +67,7 @@ struct AttentionRun {
 enum class Unary : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu };
 
 struct Kernels {
-  const char* name;  // "scalar", "avx2", "avxvnni", "avx512", "neon", "dotprod"
+  const char* name;  // "scalar", "avx2", "avxvnni", "avx512", "neon", "dotprod", "i8mm"
 
   // --- linear ---
   // Bytes of one packed row of activations; rows are packed back to back, 64-byte aligned.

@@ -21,4 +21,9 @@ const Kernels& dotprod_kernels() {
   return kTable;
 }
 
+const Kernels& i8mm_kernels() {
+  static constexpr Kernels kTable = table<i8mm_grouped>("i8mm");
+  return kTable;
+}
+
 }  // namespace outboard::devices::cpu

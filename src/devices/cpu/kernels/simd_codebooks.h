@@ -8,7 +8,7 @@
 #include "devices/cpu/kernels/simd_formats.h"
 #include "formats/block_tables.h"
 
-namespace outboard::cpu {
+namespace outboard::devices::cpu {
 namespace {
 
 OUTBOARD_INLINE uint32_t load_16_bits(const uint8_t* p) {
@@ -357,4 +357,4 @@ struct FormatQ8K {
 };
 
 }  // namespace
-}  // namespace outboard::cpu
+}  // namespace outboard::devices::cpu

@@ -49,16 +49,19 @@ void float_pack(const float* x, int64_t x_stride, int tokens, int64_t columns, s
 struct ReadF32 {
   using Element = float;
   static OUTBOARD_INLINE Vec whole(const float* p) { return load(p); }
+  static OUTBOARD_INLINE TwoVecs two(const float* p) { return load_two(p); }
   static OUTBOARD_INLINE Vec part(const float* p, int64_t n) { return load_part(p, n); }
 };
 struct ReadF16 {
   using Element = uint16_t;
   static OUTBOARD_INLINE Vec whole(const uint16_t* p) { return load_half(p); }
+  static OUTBOARD_INLINE TwoVecs two(const uint16_t* p) { return load_two_halves(p); }
   static OUTBOARD_INLINE Vec part(const uint16_t* p, int64_t n) { return load_half_part(p, n); }
 };
 struct ReadBf16 {
   using Element = uint16_t;
   static OUTBOARD_INLINE Vec whole(const uint16_t* p) { return load_bfloat(p); }
+  static OUTBOARD_INLINE TwoVecs two(const uint16_t* p) { return load_two_bfloats(p); }
   static OUTBOARD_INLINE Vec part(const uint16_t* p, int64_t n) { return load_bfloat_part(p, n); }
 };
 
@@ -124,13 +127,28 @@ OUTBOARD_INLINE void float_tile(const Panel& panel, int64_t row, int64_t token, 
     for (int t = 0; t < T; ++t) sums[r][t] = panel.begin > 0 ? parts[r * T + t] : all(0.0F);
   }
   int64_t c = panel.begin;
+  if constexpr (kTwoVectors && T < kTileTokens) {
+    for (; c + 2 * kLanes <= panel.end; c += 2 * kLanes) {
+      TwoVecs inputs[T];
+      OUTBOARD_UNROLL
+      for (int t = 0; t < T; ++t) inputs[t] = load_two(input(t, c));
+      OUTBOARD_UNROLL
+      for (int r = 0; r < R; ++r) {
+        const TwoVecs v = Read::two(weight(r, c));
+        OUTBOARD_UNROLL
+        for (int t = 0; t < T; ++t) {
+          sums[r][t] = fma(v.second, inputs[t].second, fma(v.first, inputs[t].first, sums[r][t]));
+        }
+      }
+    }
+  }
   for (; c + kLanes <= panel.end; c += kLanes) {
     Vec inputs[T];
     OUTBOARD_UNROLL
     for (int t = 0; t < T; ++t) inputs[t] = load(input(t, c));
     OUTBOARD_UNROLL
     for (int r = 0; r < R; ++r) {
-      if (T < kTileTokens && panel.ahead != 0) {
+      if (kPrefetch && T < kTileTokens && panel.ahead != 0) {
         // Into the second level: it can wait for more lines than the first.
         __builtin_prefetch(reinterpret_cast<const std::byte*>(weight(r, c)) + panel.ahead, 0, 2);
       }
@@ -161,10 +179,12 @@ OUTBOARD_INLINE void float_tile(const Panel& panel, int64_t row, int64_t token, 
   }
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) {
-    if constexpr (R == 4) {
-      float four[4];
-      sum_lanes(sums[0][t], sums[1][t], sums[2][t], sums[3][t], four);
-      out.put(token + t, first_row + row, four);
+    if constexpr (R % 4 == 0) {
+      for (int r = 0; r < R; r += 4) {
+        float four[4];
+        sum_lanes(sums[r][t], sums[r + 1][t], sums[r + 2][t], sums[r + 3][t], four);
+        out.put(token + t, first_row + row + r, four);
+      }
     } else {
       for (int r = 0; r < R; ++r) out.put(token + t, first_row + row + r, sum_lanes(sums[r][t]));
     }
@@ -211,6 +231,11 @@ void float_panel(Panel panel, int64_t rows, int64_t first_row, int tokens, const
       panel.end = panel.begin + block < panel.columns ? panel.begin + block : panel.columns;
       Vec* at = parts;
       int64_t row = 0;
+      if (kTwoVectors && tokens == 1) {
+        // With one token there is room for more sums, and its columns are loaded for more rows.
+        for (; row + 2 * kTileRows <= rows; row += 2 * kTileRows)
+          float_tile<Read, 2 * kTileRows, 1>(panel, row, token, first_row, out, at);
+      }
       for (; row + kTileRows <= rows; row += kTileRows) {
         float_row_tile<Read, kTileRows>(panel, row, token, end, first_row, out, at);
         at += kTileRows * kBlockTokens;

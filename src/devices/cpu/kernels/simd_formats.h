@@ -85,6 +85,35 @@ struct ByPieces {
   static OUTBOARD_INLINE Ints own_bit(int) { return all_64(0x8040201008040201); }
 };
 
+// Columns 8k to 8k + 7 of rows 0 and 1 in at[2k], of rows 2 and 3 in at[2k + 1]; for four lanes.
+struct ByRowPairs {
+  static OUTBOARD_INLINE Dwords load(const uint8_t* p, size_t stride) {
+    return pairs(load_pieces(p, stride, 0), load_pieces(p, stride, 1), load_pieces(p, stride, 2),
+                 load_pieces(p, stride, 3));
+  }
+  template <typename Get>
+  static OUTBOARD_INLINE Dwords put(Get get) {
+    return pairs(put_pieces(get, 0), put_pieces(get, 1), put_pieces(get, 2), put_pieces(get, 3));
+  }
+  static OUTBOARD_INLINE Dwords placed(Dwords columns) {
+    const Ints* at = columns.at;
+    return {{zip_low_32(at[0], at[1]), zip_high_32(at[0], at[1]), zip_low_32(at[2], at[3]),
+             zip_high_32(at[2], at[3])}};
+  }
+  static OUTBOARD_INLINE Ints spread(Ints bits, int c) {
+    const Ints eight = spread_byte(bits, c / 2);
+    return c % 2 == 0 ? zip_low_32(eight, eight) : zip_high_32(eight, eight);
+  }
+  static OUTBOARD_INLINE Ints own_bit(int) { return all_64(0x8040201008040201); }
+
+ private:
+  static OUTBOARD_INLINE Dwords pairs(Ints z0, Ints z1, Ints z2, Ints z3) {
+    return {{zip_low_64(z0, z1), zip_low_64(z2, z3), zip_high_64(z0, z1), zip_high_64(z2, z3)}};
+  }
+};
+// What is unpacked for many tokens.
+using PanelLayout = std::conditional_t<kRowPairs, ByRowPairs, ByColumns>;
+
 OUTBOARD_INLINE Ints low_nibbles(Ints x) { return bit_and(x, all_bytes(15)); }
 OUTBOARD_INLINE Vec shifted(Vec scale, float zero) { return mul(scale, all(-zero)); }
 OUTBOARD_INLINE Vec high_half_to_float(Ints x) { return low_half_to_float(right(x, 16)); }
@@ -242,27 +271,28 @@ struct FormatIq4Xs {
   }
 };
 
-// The scales and minima of a Q4_K or Q5_K block, from its first 16 bytes: a byte for each group.
+// Byte b of each lane.
+OUTBOARD_INLINE Ints byte_of(Ints x, int b) {
+  return b == 3 ? right(x, 24) : bit_and(right(x, 8 * b), all_ints(255));
+}
+
+// Scales and minima of a Q4_K or Q5_K block, from its first 16 bytes: bytes of four groups each.
 struct KScales {
-  Vec d;
-  Vec negative_min;
   Ints scales[2];
   Ints minima[2];
+  Vec d;
+  Vec minus_dmin;
 
   explicit OUTBOARD_INLINE KScales(const Dwords& head)
-      : d(low_half_to_float(head.at[0])), negative_min(negated(high_half_to_float(head.at[0]))) {
-    const Ints six = all_bytes(63);
-    const Ints top = all_bytes(0x30);
-    scales[0] = bit_and(head.at[1], six);
-    minima[0] = bit_and(head.at[2], six);
-    scales[1] = and_or(right(head.at[1], 2), top, low_nibbles(head.at[3]));
-    minima[1] = and_or(right(head.at[2], 2), top, high_nibbles(head.at[3]));
-  }
-  OUTBOARD_INLINE Scales<1> of(int group) const {
-    const auto byte = [&](Ints four) OUTBOARD_INLINE_LAMBDA {
-      return to_float(bit_and(right(four, 8 * (group & 3)), all_ints(255)));
-    };
-    return {{mul(d, byte(scales[group / 4]))}, {mul(negative_min, byte(minima[group / 4]))}};
+      : scales{bit_and(head.at[1], all_bytes(63)),
+               and_or(right(head.at[1], 2), all_bytes(0x30), low_nibbles(head.at[3]))},
+        minima{bit_and(head.at[2], all_bytes(63)),
+               and_or(right(head.at[2], 2), all_bytes(0x30), high_nibbles(head.at[3]))},
+        d(low_half_to_float(head.at[0])),
+        minus_dmin(negated(high_half_to_float(head.at[0]))) {}
+  OUTBOARD_INLINE Scales<1> of(int g) const {
+    return {{mul(d, to_float(byte_of(scales[g / 4], g % 4)))},
+            {mul(minus_dmin, to_float(byte_of(minima[g / 4], g % 4)))}};
   }
 };
 
@@ -326,6 +356,7 @@ struct FormatQ6K {
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     const Dwords levels = load_dwords(p + 192, stride);
     const Vec d = high_half_to_float(load_dwords(p + 194, stride).at[3]);
+    OUTBOARD_UNROLL_GROUPS
     for (int half = 0; half < 2; ++half) {
       const Dwords top[2] = {Layout::load(p + 128 + 32 * half, stride),
                              Layout::load(p + 144 + 32 * half, stride)};
@@ -335,12 +366,12 @@ struct FormatQ6K {
       for (int k = 0; k < 4; ++k) {
         const int group = 4 * half + k;
         const int places = 4 - 2 * k;
-        const int down = k < 2 ? 0 : 4;
         Weights w;
         for (int c = 0; c < 8; ++c) {
           const Ints nibbles = q[2 * (k & 1) + c / 4].at[c % 4];
           const Ints bits = top[c / 4].at[c % 4];
-          w.at[c] = and_or(turn(bits, places), all_bytes(0x30), low_nibbles(right(nibbles, down)));
+          w.at[c] = and_or(turn(bits, places), all_bytes(0x30),
+                           k < 2 ? low_nibbles(nibbles) : high_nibbles(nibbles));
         }
         const Ints four = levels.at[group / 2];
         const Vec a = mul(d, to_float(signed_byte(four, 2 * (group & 1))));
@@ -360,9 +391,11 @@ struct FormatQ2K {
     const Ints tail = load_dwords(p + 68, stride).at[3];
     const Vec d = low_half_to_float(tail);
     const Vec dmin = negated(high_half_to_float(tail));
+    OUTBOARD_UNROLL_GROUPS
     for (int half = 0; half < 2; ++half) {
       const Dwords q[2] = {Layout::load(p + 16 + 32 * half, stride),
                            Layout::load(p + 32 + 32 * half, stride)};
+      OUTBOARD_UNROLL_GROUPS
       for (int k = 0; k < 4; ++k) {
         const int group = 4 * half + k;
         Weights w;
@@ -401,9 +434,11 @@ struct FormatQ3K {
                             and_or(tail.at[2], top_mask, high_nibbles(tail.at[0])),
                             and_or(right(tail.at[2], 2), top_mask, high_nibbles(tail.at[1]))};
     const Dwords third[2] = {Layout::load(p, stride), Layout::load(p + 16, stride)};
+    OUTBOARD_UNROLL_GROUPS
     for (int half = 0; half < 2; ++half) {
       const Dwords q[2] = {Layout::load(p + 32 + 32 * half, stride),
                            Layout::load(p + 48 + 32 * half, stride)};
+      OUTBOARD_UNROLL_GROUPS
       for (int k = 0; k < 4; ++k) {
         const int group = 4 * half + k;
         const int places = 2 - group;

@@ -12,11 +12,14 @@
 //   kMostInput               the largest q of 16 bits
 //   store_inputs<kBytes>()   lays out q in a packed group, as the product wants it: most often two
 //                            planes of signed bytes, q = radix * hi + lo
+//   token_tile(kBytes, kHalves), kPanelTile   tokens and panels (of kLanes rows) whose sums stay in
+//                            registers
 //   IntegerSum<kBound, kBytes>  adds up columns of weights from 0 to kBound (255: any byte, less
 //                            kByteZero) times q, in kPlanes passes over the columns
 //   kReadsPieces, piece_sum()  the product of one token with weights that lie as in the file: with
 //                            few tokens it is cheaper to exchange lanes of the sums than of the
 //                            weights, and inputs are read once for all rows
+//   sums_of_two()            with kRowPairs, the same for two tokens at once with 8 bits
 #pragma once
 
 #include <cstring>
@@ -38,7 +41,7 @@ constexpr size_t kNearBytes = 4 << 10;
 constexpr size_t kFarBytes = 16 << 10;
 constexpr size_t kPanelBytes = 256 << 10;  // unpacked weights that stay in the second-level cache
 
-// A group of packed activations; kWordBytes follow.
+// A group of packed activations; kWordBytes follow. The floats are used as FourFloats.
 struct PackedGroup {
   int8_t planes[2 * kGroup];
   float scale;
@@ -69,87 +72,103 @@ size_t row_bytes(int64_t columns) {
   return (static_cast<size_t>(columns / kGroup) * kPackedBytes + 63) / 64 * 64;
 }
 
+// A group of P tiles, side by side: kLanes rows each.
+template <int kHalves, int P>
+struct Tiles {
+  const Weights* weights[P];
+  const Scales<kHalves>* scales[P];
+};
+
 // The integer part of registers [kBegin, kEnd) of columns for T tokens.
-template <int kBound, bool kBytes, int T, int kBegin, int kEnd>
-OUTBOARD_INLINE void integer_sums(const Ints* weights, const std::byte* packed, size_t stride,
-                                  IntegerSum<kBound, kBytes> (&sums)[T]) {
+template <int kBound, bool kBytes, int kBegin, int kEnd, int kHalves, int P, int T>
+OUTBOARD_INLINE void integer_sums(const Tiles<kHalves, P>& tiles, const std::byte* packed,
+                                  size_t stride, Ints (&totals)[P][T]) {
+  if constexpr (kRowPairs && kBytes && T % 2 == 0) {
+    OUTBOARD_UNROLL
+    for (int i = 0; i < P * T; i += 2) {
+      const std::byte* x = packed + static_cast<size_t>(i % T) * stride;
+      sums_of_two<kBegin, kEnd>(tiles.weights[i / T]->at, x, x + stride, totals[i / T][i % T],
+                                totals[i / T][i % T + 1]);
+    }
+    return;
+  }
+  IntegerSum<kBound, kBytes> sums[P][T];
   OUTBOARD_UNROLL
   for (int plane = 0; plane < IntegerSum<kBound, kBytes>::kPlanes; ++plane) {
     if (plane > 0) {
       OUTBOARD_UNROLL
-      for (int t = 0; t < T; ++t) sums[t].next_plane();
+      for (int i = 0; i < P * T; ++i) sums[i / T][i % T].next_plane();
     }
     OUTBOARD_UNROLL
     for (int c = kBegin; c < kEnd; ++c) {
-      const Ints w = weights[c];
       OUTBOARD_UNROLL
-      for (int t = 0; t < T; ++t) {
-        sums[t].add(plane, c, kEnd, w, packed + static_cast<size_t>(t) * stride);
+      for (int p = 0; p < P; ++p) {
+        const Ints w = tiles.weights[p]->at[c];
+        OUTBOARD_UNROLL
+        for (int t = 0; t < T; ++t) {
+          sums[p][t].add(plane, c, kEnd, w, packed + static_cast<size_t>(t) * stride);
+        }
       }
     }
   }
+  OUTBOARD_UNROLL
+  for (int i = 0; i < P * T; ++i) totals[i / T][i % T] = sums[i / T][i % T].total();
 }
 
 constexpr bool has_minimum(int most) { return most < 255 || kByteZero != 0; }
 
-OUTBOARD_INLINE Vec packed_float(const std::byte* at) {
-  float value;
-  std::memcpy(&value, at, sizeof(value));
-  return all(value);
-}
-
-// The integer part of half kHalf of a group (kHalves = 1: of all of it), by tokens.
-template <typename Layout, int kBound, bool kBytes, int T, int kHalves, int kHalf>
-OUTBOARD_INLINE void integer_totals(const Weights& w, const std::byte* packed, size_t stride,
-                                    Ints (&totals)[T]) {
-  if constexpr (std::is_same_v<Layout, ByColumns>) {
+// The integer part of half kHalf of a group (kHalves = 1: of all of it), by tiles and tokens.
+template <typename Layout, int kBound, bool kBytes, int kHalf, int kHalves, int P, int T>
+OUTBOARD_INLINE void integer_totals(const Tiles<kHalves, P>& tiles, const std::byte* packed,
+                                    size_t stride, Ints (&totals)[P][T]) {
+  if constexpr (!std::is_same_v<Layout, ByPieces>) {
     constexpr int kColumns = 8 / kHalves;
-    IntegerSum<kBound, kBytes> sums[T];
-    integer_sums<kBound, kBytes, T, kHalf * kColumns, (kHalf + 1) * kColumns>(w.at, packed, stride,
-                                                                              sums);
-    OUTBOARD_UNROLL
-    for (int t = 0; t < T; ++t) totals[t] = sums[t].total();
+    integer_sums<kBound, kBytes, kHalf * kColumns, (kHalf + 1) * kColumns>(tiles, packed, stride,
+                                                                           totals);
   } else {
     OUTBOARD_UNROLL
-    for (int t = 0; t < T; ++t) {
+    for (int i = 0; i < P * T; ++i) {
       Ints z[4];
       OUTBOARD_UNROLL
       for (int k = 0; k < 4; ++k) {
         z[k] = piece_sum<kBound, kBytes, kHalf, kHalf + 2 / kHalves>(
-            w.at, k, packed + static_cast<size_t>(t) * stride);
+            tiles.weights[i / T]->at, k, packed + static_cast<size_t>(i % T) * stride);
       }
       const Ints a = add(zip_low_32(z[0], z[1]), zip_high_32(z[0], z[1]));
       const Ints b = add(zip_low_32(z[2], z[3]), zip_high_32(z[2], z[3]));
-      totals[t] = add(zip_low_64(a, b), zip_high_64(a, b));
+      totals[i / T][i % T] = add(zip_low_64(a, b), zip_high_64(a, b));
     }
   }
 }
 
-// sums[t] += half kHalf of one group of kLanes rows times token t; packed is the group of the first
+// sums[p][t] += half kHalf of one group of tile p times token t; packed is the group of the first
 // token.
-template <typename Layout, int kBound, bool kMinimum, bool kBytes, int T, int kHalves, int kHalf>
-OUTBOARD_INLINE void add_half(const Weights& w, const Scales<kHalves>& s, const std::byte* packed,
-                              size_t stride, Vec (&sums)[T]) {
-  Ints totals[T];
-  integer_totals<Layout, kBound, kBytes, T, kHalves, kHalf>(w, packed, stride, totals);
-  constexpr size_t kSumAt = kHalves == 1 ? offsetof(PackedGroup, total)
-                                         : offsetof(PackedGroup, sum) + sizeof(float) * kHalf;
+template <typename Layout, int kBound, bool kMinimum, bool kBytes, int kHalf, int kHalves, int P,
+          int T>
+OUTBOARD_INLINE void add_half(const Tiles<kHalves, P>& tiles, const std::byte* packed,
+                              size_t stride, Vec (&sums)[P][T]) {
+  Ints totals[P][T];
+  integer_totals<Layout, kBound, kBytes, kHalf>(tiles, packed, stride, totals);
+  constexpr int kSum = kHalves == 1 ? 3 : 1 + kHalf;
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) {
-    const std::byte* group = packed + static_cast<size_t>(t) * stride;
-    const Vec scale = mul(s.scale[kHalf], packed_float(group + offsetof(PackedGroup, scale)));
-    sums[t] = fma(to_float(totals[t]), scale, sums[t]);
-    if constexpr (kMinimum) {
-      sums[t] = fma(s.minimum[kHalf], packed_float(group + kSumAt), sums[t]);
+    const FourFloats floats =
+        four_floats(packed + static_cast<size_t>(t) * stride + offsetof(PackedGroup, scale));
+    OUTBOARD_UNROLL
+    for (int p = 0; p < P; ++p) {
+      const Scales<kHalves>& s = *tiles.scales[p];
+      Vec& sum = sums[p][t];
+      sum = fma(to_float(totals[p][t]), mul(s.scale[kHalf], copies<0>(floats)), sum);
+      if constexpr (kMinimum) sum = fma(s.minimum[kHalf], copies<kSum>(floats), sum);
     }
   }
 }
-template <typename Layout, int kBound, bool kMinimum, bool kBytes, int T, int kHalves>
-OUTBOARD_INLINE void add_group(const Weights& w, const Scales<kHalves>& s, const std::byte* packed,
-                               size_t stride, Vec (&sums)[T]) {
-  add_half<Layout, kBound, kMinimum, kBytes, T, kHalves, 0>(w, s, packed, stride, sums);
+template <typename Layout, int kBound, bool kMinimum, bool kBytes, int kHalves, int P, int T>
+OUTBOARD_INLINE void add_group(const Tiles<kHalves, P>& tiles, const std::byte* packed,
+                               size_t stride, Vec (&sums)[P][T]) {
+  add_half<Layout, kBound, kMinimum, kBytes, 0>(tiles, packed, stride, sums);
   if constexpr (kHalves == 2)
-    add_half<Layout, kBound, kMinimum, kBytes, T, kHalves, 1>(w, s, packed, stride, sums);
+    add_half<Layout, kBound, kMinimum, kBytes, 1>(tiles, packed, stride, sums);
 }
 
 // Where the sums of a tile go.
@@ -179,6 +198,7 @@ struct Output {
 // Fetches part `index` of kParts of a tile's next block.
 template <size_t kBytes, size_t kParts, bool kNear>
 OUTBOARD_INLINE void prefetch(const uint8_t* block, size_t index) {
+  if constexpr (!kPrefetch) return;
   constexpr size_t kLines = (kBytes * kLanes / kParts + 63) / 64;
   const auto* at = reinterpret_cast<const char*>(block) + index * (kBytes * kLanes / kParts);
   OUTBOARD_UNROLL
@@ -190,11 +210,11 @@ OUTBOARD_INLINE void prefetch(const uint8_t* block, size_t index) {
 template <typename Format, bool kBytes, int T, bool kNear>
 void fused_tile(const uint8_t* tile, size_t stride, int64_t blocks, const std::byte* packed,
                 size_t packed_stride, int64_t row, const Output& out, size_t ahead) {
-  Vec sums[T];
+  Vec sums[1][T];
   OUTBOARD_UNROLL
-  for (int t = 0; t < T; ++t) sums[t] = all(0.0F);
+  for (int t = 0; t < T; ++t) sums[0][t] = all(0.0F);
   constexpr bool kPieces = kReadsPieces && !requires { Format::kByColumns; };
-  using Layout = std::conditional_t<kPieces, ByPieces, ByColumns>;
+  using Layout = std::conditional_t<kPieces, ByPieces, PanelLayout>;
   const uint8_t* next = tile + ahead;  // a tile's bytes lie together: fetch those of a later one
   for (int64_t b = 0; b < blocks; ++b) {
     const std::byte* x = packed + static_cast<size_t>(b * Format::kGroups) * kPackedBytes;
@@ -203,13 +223,15 @@ void fused_tile(const uint8_t* tile, size_t stride, int64_t blocks, const std::b
         [&](int group, const Weights& w, const Scales<Format::kHalves>& s)
             __attribute__((always_inline)) {
               prefetch<Format::kBytes, Format::kGroups, kNear>(next, static_cast<size_t>(group));
-              add_group<Layout, sum_bound(Format::kMost), has_minimum(Format::kMost), kBytes, T>(
-                  w, s, x + static_cast<size_t>(group) * kPackedBytes, packed_stride, sums);
+              add_group<Layout, sum_bound(Format::kMost), has_minimum(Format::kMost), kBytes>(
+                  Tiles<Format::kHalves, 1>{{&w}, {&s}},
+                  x + static_cast<size_t>(group) * kPackedBytes, packed_stride, sums);
+              end_of_group();
             });
     next += Format::kBytes * kLanes;
   }
   OUTBOARD_UNROLL
-  for (int t = 0; t < T; ++t) out.put(t, row, sums[t]);
+  for (int t = 0; t < T; ++t) out.put(t, row, sums[0][t]);
 }
 
 template <typename Format, bool kBytes, bool kNear>
@@ -228,7 +250,7 @@ template <typename Format>
 void unpack_tile(const uint8_t* tile, size_t stride, int64_t blocks,
                  PanelGroup<Format::kHalves>* panel) {
   for (int64_t b = 0; b < blocks; ++b) {
-    Format::template for_each_group<ByColumns>(
+    Format::template for_each_group<PanelLayout>(
         tile + static_cast<size_t>(b) * Format::kBytes, stride,
         [&](int group, const Weights& w, const Scales<Format::kHalves>& s)
             __attribute__((always_inline)) {
@@ -239,40 +261,68 @@ void unpack_tile(const uint8_t* tile, size_t stride, int64_t blocks,
   }
 }
 
-template <int kBound, bool kMinimum, bool kBytes, int kHalves, int T>
+// T tokens with the rows of P panels.
+template <int kBound, bool kMinimum, bool kBytes, int kHalves, int T, int P>
 void panel_tile(const PanelGroup<kHalves>* panel, int64_t groups, const std::byte* packed,
-                size_t packed_stride, int64_t token, int64_t row, const Output& out) {
-  Vec sums[T];
+                size_t packed_stride, int64_t token, int64_t row, Output out) {
+  Vec sums[P][T];
   OUTBOARD_UNROLL
-  for (int t = 0; t < T; ++t) sums[t] = all(0.0F);
+  for (int p = 0; p < P; ++p) {
+    OUTBOARD_UNROLL
+    for (int t = 0; t < T; ++t) sums[p][t] = all(0.0F);
+  }
   for (int64_t g = 0; g < groups; ++g) {
-    add_group<ByColumns, kBound, kMinimum, kBytes, T>(panel[g].weights, panel[g].scales, packed,
-                                                      packed_stride, sums);
+    Tiles<kHalves, P> tiles;
+    OUTBOARD_UNROLL
+    for (int p = 0; p < P; ++p) {
+      const PanelGroup<kHalves>& group = panel[p * groups + g];
+      tiles.weights[p] = &group.weights;
+      tiles.scales[p] = &group.scales;
+    }
+    add_group<PanelLayout, kBound, kMinimum, kBytes>(tiles, packed, packed_stride, sums);
     packed += kPackedBytes;
   }
   OUTBOARD_UNROLL
-  for (int t = 0; t < T; ++t) out.put(token + t, row, sums[t]);
+  for (int p = 0; p < P; ++p) {
+    OUTBOARD_UNROLL
+    for (int t = 0; t < T; ++t) out.put(token + t, row, sums[p][t]);
+    row += kLanes;
+    out.rows -= kLanes;
+  }
 }
 
 // How many tokens of those left are taken together.
+template <bool kBytes, int kHalves>
 constexpr int next_count(int left) {
+  constexpr int kMost = token_tile(kBytes, kHalves);
+  if (left >= kMost) return kMost;
   for (const int count : {12, 8, 6, 4, 2}) {
-    if (count <= kTokenTile && left >= count) return count;
+    if (count <= kMost && left >= count) return count;
   }
   return 1;
 }
 
+// The first of the panels that are left, or some; how many it were.
 template <int kBound, bool kMinimum, bool kBytes, int kHalves, int T>
-void panel_tokens(const PanelGroup<kHalves>* panel, int64_t groups, const std::byte* packed,
-                  size_t stride, int64_t token, int count, int64_t row, const Output& out) {
+int64_t panel_tokens(const PanelGroup<kHalves>* panel, int64_t groups, const std::byte* packed,
+                     size_t stride, int64_t token, int count, int64_t row, const Output& out,
+                     int64_t left) {
   if (count == T) {
-    return panel_tile<kBound, kMinimum, kBytes, kHalves, T>(panel, groups, packed, stride, token,
-                                                            row, out);
+    constexpr int kPanels = T == token_tile(kBytes, kHalves) ? kPanelTile : 1;
+    if (left < kPanels) {
+      panel_tile<kBound, kMinimum, kBytes, kHalves, T, 1>(panel, groups, packed, stride, token, row,
+                                                          out);
+      return 1;
+    }
+    panel_tile<kBound, kMinimum, kBytes, kHalves, T, kPanels>(panel, groups, packed, stride, token,
+                                                              row, out);
+    return kPanels;
   }
   if constexpr (T > 1) {
-    panel_tokens<kBound, kMinimum, kBytes, kHalves, next_count(T - 1)>(
-        panel, groups, packed, stride, token, count, row, out);
+    return panel_tokens<kBound, kMinimum, kBytes, kHalves, next_count<kBytes, kHalves>(T - 1)>(
+        panel, groups, packed, stride, token, count, row, out, left);
   }
+  return 1;
 }
 
 // --- one format ---
@@ -339,14 +389,16 @@ void run_packed(const Job& job, Output out) {
                           panel + static_cast<size_t>((row - first) / kLanes) * panel_groups);
     }
     for (int token = 0; token < job.tokens;) {
-      const int count = next_count(job.tokens - token);
+      const int count = next_count<kBytes, Format::kHalves>(job.tokens - token);
       const std::byte* x = job.packed + static_cast<size_t>(token) * packed_stride;
-      for (int64_t row = first; row < end; row += kLanes) {
+      for (int64_t row = first; row < end;) {
+        const int64_t tile = (row - first) / kLanes;
         out.rows = job.row_end - row;
-        panel_tokens<panel_bound(Format::kMost, kBytes), has_minimum(Format::kMost), kBytes,
-                     Format::kHalves, kTokenTile>(
-            panel + static_cast<size_t>((row - first) / kLanes) * panel_groups, groups, x,
-            packed_stride, token, count, row, out);
+        row +=
+            kLanes * panel_tokens<panel_bound(Format::kMost, kBytes), has_minimum(Format::kMost),
+                                  kBytes, Format::kHalves, token_tile(kBytes, Format::kHalves)>(
+                         panel + static_cast<size_t>(tile) * panel_groups, groups, x, packed_stride,
+                         token, count, row, out, (end - first + kLanes - 1) / kLanes - tile);
       }
       token += count;
     }

@@ -31,8 +31,10 @@ const Grouped& avx512_grouped();
 #elif defined(__aarch64__)
 const Kernels& neon_kernels();
 const Kernels& dotprod_kernels();
+const Kernels& i8mm_kernels();
 const Grouped& neon_grouped();
 const Grouped& dotprod_grouped();
+const Grouped& i8mm_grouped();
 #endif
 
 struct BlockShape {

@@ -18,6 +18,7 @@ constexpr int kTileRows = 4;  // 12 sums and a few inputs in 16 registers
 constexpr int kTileTokens = 3;
 constexpr int kProductRows = 3;
 constexpr int kDirectQueries = 2;
+constexpr bool kPrefetch = true;
 
 OUTBOARD_INLINE __m256i first_lanes(int64_t n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)),
@@ -64,6 +65,17 @@ OUTBOARD_INLINE Vec load_bfloat_part(const uint16_t* p, int64_t n) {
   return bfloat_bits(first_halves(p, n));
 }
 
+constexpr bool kTwoVectors = false;  // see vec_neon.h
+struct TwoVecs {
+  Vec first, second;
+};
+OUTBOARD_INLINE TwoVecs load_two(const float* p) { return {load(p), load(p + kLanes)}; }
+OUTBOARD_INLINE TwoVecs load_two_halves(const uint16_t* p) {
+  return {load_half(p), load_half(p + kLanes)};
+}
+OUTBOARD_INLINE TwoVecs load_two_bfloats(const uint16_t* p) {
+  return {load_bfloat(p), load_bfloat(p + kLanes)};
+}
 OUTBOARD_INLINE Vec all(float x) { return _mm256_set1_ps(x); }
 OUTBOARD_INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 OUTBOARD_INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
@@ -251,9 +263,20 @@ OUTBOARD_INLINE Ints four_bytes(const std::byte* p) {
   return all_ints(four);
 }
 constexpr bool kReadsPieces = true;
-constexpr size_t kWordsAt = 80;  // bytes of a packed group before the words
+using FourFloats = const std::byte*;
+OUTBOARD_INLINE FourFloats four_floats(const std::byte* p) { return p; }
+template <int kWhich>
+OUTBOARD_INLINE Vec copies(FourFloats p) {
+  float value;
+  std::memcpy(&value, p + sizeof(value) * kWhich, sizeof(value));
+  return all(value);
+}
+constexpr bool kRowPairs = false;  // see simd_formats.h
+constexpr int kPanelTile = 1;
+OUTBOARD_INLINE void end_of_group() {}  // see vec_neon.h
+constexpr size_t kWordsAt = 80;         // bytes of a packed group before the words
 #if defined(__AVXVNNI__)
-constexpr int kTokenTile = 6;
+constexpr int token_tile(bool, int) { return 6; }  // tokens whose sums fit in registers
 constexpr int kByteZero = 128;
 constexpr int sum_bound(int) { return 255; }
 constexpr int panel_bound(int, bool) { return 255; }
@@ -296,7 +319,7 @@ OUTBOARD_INLINE Ints piece_sum(const Ints (&weights)[8], int k, const std::byte*
 // q = 255 * hi + lo with both at most 127 in size, and small weights are added up in 16 bits as
 // long as that holds. Weights of a whole byte would need each pair widened, twice: those are
 // multiplied as words, by q in words.
-constexpr int kTokenTile = 6;
+constexpr int token_tile(bool, int) { return 6; }  // tokens whose sums fit in registers
 constexpr int kByteZero = 0;
 constexpr int sum_bound(int most) {
   return most <= 15 ? 15 : most <= 31 ? 31 : most <= 63 ? 63 : 255;

@@ -18,6 +18,7 @@ constexpr int kTileRows = 4;       // the float GEMM's block of outputs, rows x 
 constexpr int kTileTokens = 6;     // keeps its sums in registers
 constexpr int kDirectQueries = 4;  // heads that share a read of a key, times 4 positions
 constexpr int kProductRows = 6;    // the same for attention: rows x 4 vectors
+constexpr bool kPrefetch = true;
 
 OUTBOARD_INLINE __mmask16 first_lanes(int64_t n) { return static_cast<__mmask16>((1U << n) - 1); }
 
@@ -54,6 +55,17 @@ OUTBOARD_INLINE Vec load_bfloat_part(const uint16_t* p, int64_t n) {
   return bfloat_bits(_mm256_maskz_loadu_epi16(first_lanes(n), p));
 }
 
+constexpr bool kTwoVectors = false;  // see vec_neon.h
+struct TwoVecs {
+  Vec first, second;
+};
+OUTBOARD_INLINE TwoVecs load_two(const float* p) { return {load(p), load(p + kLanes)}; }
+OUTBOARD_INLINE TwoVecs load_two_halves(const uint16_t* p) {
+  return {load_half(p), load_half(p + kLanes)};
+}
+OUTBOARD_INLINE TwoVecs load_two_bfloats(const uint16_t* p) {
+  return {load_bfloat(p), load_bfloat(p + kLanes)};
+}
 OUTBOARD_INLINE Vec all(float x) { return _mm512_set1_ps(x); }
 OUTBOARD_INLINE Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 OUTBOARD_INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
@@ -260,7 +272,19 @@ OUTBOARD_INLINE Ints load_32_bits(const uint8_t* p, size_t stride) {
 }
 
 constexpr bool kReadsPieces = true;  // with few tokens
-constexpr int kTokenTile = 12;       // tokens whose sums fit in registers
+// Four floats of a packed group, of which one at a time goes to all lanes: straight from memory.
+using FourFloats = const std::byte*;
+OUTBOARD_INLINE FourFloats four_floats(const std::byte* p) { return p; }
+template <int kWhich>
+OUTBOARD_INLINE Vec copies(FourFloats p) {
+  float value;
+  std::memcpy(&value, p + sizeof(value) * kWhich, sizeof(value));
+  return all(value);
+}
+constexpr bool kRowPairs = false;  // see simd_formats.h
+constexpr int kPanelTile = 1;
+OUTBOARD_INLINE void end_of_group() {}              // see vec_neon.h
+constexpr int token_tile(bool, int) { return 12; }  // tokens whose sums fit in registers
 constexpr int kByteZero = 128;  // what stands for 0 in bytes of weights that use all their values
 constexpr int sum_bound(int) { return 255; }          // bounds of one result share their code
 constexpr int panel_bound(int, bool) { return 255; }  // with many tokens

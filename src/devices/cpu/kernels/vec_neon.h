@@ -18,6 +18,7 @@ constexpr int kTileRows = 4;  // 24 sums and a few inputs in 32 registers
 constexpr int kTileTokens = 6;
 constexpr int kProductRows = 6;
 constexpr int kDirectQueries = 4;
+constexpr bool kPrefetch = false;  // processors see rows that are read in order on their own
 
 OUTBOARD_INLINE Vec load(const float* p) { return vld1q_f32(p); }
 OUTBOARD_INLINE void store(float* p, Vec v) { vst1q_f32(p, v); }
@@ -54,6 +55,20 @@ OUTBOARD_INLINE Vec bfloat_bits(uint16x4_t x) { return vreinterpretq_f32_u32(vsh
 OUTBOARD_INLINE Vec load_bfloat(const uint16_t* p) { return bfloat_bits(vld1_u16(p)); }
 OUTBOARD_INLINE Vec load_bfloat_part(const uint16_t* p, int64_t n) {
   return bfloat_bits(first_halves(p, n));
+}
+// Two vectors of columns that follow one another, with one load of halves.
+constexpr bool kTwoVectors = true;
+struct TwoVecs {
+  Vec first, second;
+};
+OUTBOARD_INLINE TwoVecs load_two(const float* p) { return {vld1q_f32(p), vld1q_f32(p + 4)}; }
+OUTBOARD_INLINE TwoVecs load_two_halves(const uint16_t* p) {
+  const float16x8_t x = vreinterpretq_f16_u16(vld1q_u16(p));
+  return {vcvt_f32_f16(vget_low_f16(x)), vcvt_high_f32_f16(x)};
+}
+OUTBOARD_INLINE TwoVecs load_two_bfloats(const uint16_t* p) {
+  const uint16x8_t x = vld1q_u16(p);
+  return {bfloat_bits(vget_low_u16(x)), vreinterpretq_f32_u32(vshll_high_n_u16(x, 16))};
 }
 OUTBOARD_INLINE Vec all(float x) { return vdupq_n_f32(x); }
 OUTBOARD_INLINE Vec add(Vec a, Vec b) { return vaddq_f32(a, b); }
@@ -107,16 +122,18 @@ OUTBOARD_INLINE Ints smaller(Ints a, Ints b) { return vminq_s32(a, b); }
 OUTBOARD_INLINE Ints bit_and(Ints a, Ints b) { return vandq_s32(a, b); }
 OUTBOARD_INLINE Ints bit_or(Ints a, Ints b) { return vorrq_s32(a, b); }
 OUTBOARD_INLINE Ints bit_xor(Ints a, Ints b) { return veorq_s32(a, b); }
+// `other` has no bit of the mask.
 OUTBOARD_INLINE Ints and_or(Ints x, Ints mask, Ints other) {
-  return vorrq_s32(vandq_s32(x, mask), other);
+  return vbslq_s32(vreinterpretq_u32_s32(mask), x, other);
 }
 OUTBOARD_INLINE Ints left_each(Ints x, Ints n) { return vshlq_s32(x, n); }
-OUTBOARD_INLINE Ints turn(Ints x, int n) {
-  return vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(x), all_ints(n)));
+// Shifts by operators: known numbers become part of the instruction, and none is no instruction.
+OUTBOARD_INLINE Ints left(Ints x, int n) { return x << n; }
+OUTBOARD_INLINE Ints right(Ints x, int n) {
+  return vreinterpretq_s32_u32(vreinterpretq_u32_s32(x) >> n);
 }
-OUTBOARD_INLINE Ints left(Ints x, int n) { return turn(x, n); }
-OUTBOARD_INLINE Ints right(Ints x, int n) { return turn(x, -n); }
-OUTBOARD_INLINE Ints right_signed(Ints x, int n) { return vshlq_s32(x, all_ints(-n)); }
+OUTBOARD_INLINE Ints turn(Ints x, int n) { return n < 0 ? right(x, -n) : left(x, n); }
+OUTBOARD_INLINE Ints right_signed(Ints x, int n) { return x >> n; }
 OUTBOARD_INLINE Ints high_nibbles(Ints x) {
   return from_bytes(vshrq_n_u8(as_bytes(x), 4));
 }  // of bytes
@@ -200,11 +217,86 @@ OUTBOARD_INLINE Ints load_32_bits(const uint8_t* p, size_t stride) {
 }
 
 constexpr bool kReadsPieces = false;
+// Multiplications take single lanes of a register: one load for all four.
+using FourFloats = Vec;
+OUTBOARD_INLINE FourFloats four_floats(const std::byte* p) {
+  return vld1q_f32(reinterpret_cast<const float*>(p));
+}
+template <int kWhich>
+OUTBOARD_INLINE Vec copies(FourFloats x) {
+  return vdupq_laneq_f32(x, kWhich);
+}
+
+// With one token, loads of the next group stay behind this one: a compiler that mixes the groups of
+// a block, all unrolled, runs out of registers.
+OUTBOARD_INLINE void end_of_group() { asm volatile("" ::: "memory"); }
+
 constexpr int kByteZero = 0;
 constexpr size_t kWordsAt = 80;  // bytes of a packed group before the words, if any
 constexpr size_t kWordBytes = 0;
-#if defined(__ARM_FEATURE_DOTPROD)
-constexpr int kTokenTile = 8;
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+// Products of 2 x 8 by 8 x 2 matrices of bytes: two rows by both planes of eight inputs.
+constexpr bool kRowPairs = true;
+constexpr int token_tile(bool bytes, int) { return bytes ? 4 : 3; }
+constexpr int kPanelTile = 2;  // while the inputs of the tokens stay in registers
+constexpr int sum_bound(int) { return 255; }
+constexpr int panel_bound(int, bool) { return 255; }
+constexpr float kMostInput = 127 * 256 + 127;
+template <bool kBytes>
+OUTBOARD_INLINE void store_inputs(std::byte* group, int i, Ints q) {
+  auto* planes = reinterpret_cast<int8_t*>(group);
+  if constexpr (kBytes) return store_low_bytes(planes + i * kLanes, q);
+  planes += i / 2 * 16 + i % 2 * 4;
+  store_low_bytes(planes, right_signed(add(q, all_ints(128)), 8));
+  store_low_bytes(planes + 8, q);
+}
+template <int kBound, bool kBytes>
+struct IntegerSum {
+  static constexpr int kPlanes = 1;
+  // Of rows 0 and 1, rows 2 and 3: each row's sum with hi and with lo, or with halves of the bytes.
+  Ints pairs[2] = {vdupq_n_s32(0), vdupq_n_s32(0)};
+
+  OUTBOARD_INLINE void add(int plane, int c, int end, Ints w, const std::byte* group) {
+    (void)plane, (void)end;
+    const int8x16_t weights = vreinterpretq_s8_s32(w);
+    const auto* x = reinterpret_cast<const int8_t*>(group);
+    Ints& sum = pairs[c % 2];
+    if constexpr (kBytes) {
+      int64_t eight;
+      std::memcpy(&eight, x + 8 * (c / 2), sizeof(eight));
+      sum = vdotq_s32(sum, weights, vreinterpretq_s8_s64(vdupq_n_s64(eight)));
+    } else {
+      sum = vmmlaq_s32(sum, weights, vld1q_s8(x + 16 * (c / 2)));
+    }
+  }
+  OUTBOARD_INLINE void next_plane() {}
+  OUTBOARD_INLINE Ints total() const {
+    if constexpr (kBytes) return vpaddq_s32(pairs[0], pairs[1]);
+    const Ints hi = vuzp1q_s32(pairs[0], pairs[1]);
+    const Ints lo = vuzp2q_s32(pairs[0], pairs[1]);
+    return vaddq_s32(vshlq_n_s32(hi, 8), lo);
+  }
+};
+// The same of bytes: two rows by two tokens.
+template <int kBegin, int kEnd>
+OUTBOARD_INLINE void sums_of_two(const Ints* weights, const std::byte* x0, const std::byte* x1,
+                                 Ints& total0, Ints& total1) {
+  Ints pairs[2] = {vdupq_n_s32(0), vdupq_n_s32(0)};  // of rows 0 and 1, rows 2 and 3
+  OUTBOARD_UNROLL
+  for (int c = kBegin; c < kEnd; c += 2) {
+    const int64x2_t a = vld1q_s64(reinterpret_cast<const int64_t*>(x0 + c / 4 * 16));
+    const int64x2_t b = vld1q_s64(reinterpret_cast<const int64_t*>(x1 + c / 4 * 16));
+    const int8x16_t x = vreinterpretq_s8_s64(c % 4 == 0 ? vzip1q_s64(a, b) : vzip2q_s64(a, b));
+    pairs[0] = vmmlaq_s32(pairs[0], vreinterpretq_s8_s32(weights[c]), x);
+    pairs[1] = vmmlaq_s32(pairs[1], vreinterpretq_s8_s32(weights[c + 1]), x);
+  }
+  total0 = vuzp1q_s32(pairs[0], pairs[1]);
+  total1 = vuzp2q_s32(pairs[0], pairs[1]);
+}
+#elif defined(__ARM_FEATURE_DOTPROD)
+constexpr bool kRowPairs = false;
+constexpr int token_tile(bool, int halves) { return halves == 1 ? 8 : 6; }
+constexpr int kPanelTile = 1;
 constexpr int sum_bound(int) { return 255; }
 constexpr int panel_bound(int, bool) { return 255; }
 constexpr float kMostInput = 127 * 256 + 127;
@@ -242,9 +334,11 @@ struct IntegerSum {
   OUTBOARD_INLINE Ints total() const { return sum; }
 };
 #else
+constexpr bool kRowPairs = false;
+constexpr int kPanelTile = 1;
 // Products are added up in 16 bits as long as they cannot overflow: q = 255 * hi + lo with both at
 // most 127 in size.
-constexpr int kTokenTile = 4;
+constexpr int token_tile(bool, int) { return 4; }
 constexpr int sum_bound(int most) {
   return most <= 15 ? 15 : most <= 31 ? 31 : most <= 63 ? 63 : 255;
 }
