@@ -211,12 +211,13 @@ OUTBOARD_INLINE void float_row_tile(const Panel& panel, int64_t row, int64_t tok
       float_tile<Read, R, 1>(panel, row, token, first_row, out, parts);
     }
     token += taken;
-    parts += taken * R;
+    if (parts != nullptr) parts += taken * R;
   }
 }
 
-// All rows of a panel for all tokens. With many tokens in blocks of columns and tokens: the inputs
-// of a block and the weights of a tile then stay in the first-level cache.
+// All rows of a panel for all tokens; parts: null where there are few. With many tokens in blocks
+// of columns and tokens: the inputs of a block and the weights of a tile then stay in the
+// first-level cache.
 template <typename Read>
 void float_panel(Panel panel, int64_t rows, int64_t first_row, int tokens, const FloatOutput& out,
                  Vec* parts) {
@@ -238,11 +239,11 @@ void float_panel(Panel panel, int64_t rows, int64_t first_row, int tokens, const
       }
       for (; row + kTileRows <= rows; row += kTileRows) {
         float_row_tile<Read, kTileRows>(panel, row, token, end, first_row, out, at);
-        at += kTileRows * kBlockTokens;
+        if (parts != nullptr) at += kTileRows * kBlockTokens;
       }
       for (; row < rows; ++row) {
         float_row_tile<Read, 1>(panel, row, token, end, first_row, out, at);
-        at += kBlockTokens;
+        if (parts != nullptr) at += kBlockTokens;
       }
     }
   }
