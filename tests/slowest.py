@@ -16,8 +16,9 @@ def table(title, rows):
 costs = build / "Testing/Temporary/CTestCostData.txt"
 if costs.exists():
     lines = costs.read_text().split("---")[0].split("\n")
-    table("tests", {name: float(seconds) for name, _, seconds in (line.split() for line in lines if line)})
+    table("tests", {name: float(seconds) for name, _, seconds in (line.rsplit(" ", 2) for line in lines if line)})
 # .ninja_log: start, end (milliseconds), time stamp, output, hash; the last line of an output counts.
 entries = (line.split("\t") for line in (build / ".ninja_log").read_text().split("\n")[1:] if line)
 table("files", {output.split("CMakeFiles/")[-1]: (int(end) - int(start)) / 1000
-                for start, end, _, output, _ in entries if output.endswith((".o", ".co", ".gch", ".pch"))})
+                for start, end, _, output, _ in entries
+                if output.endswith((".o", ".co", ".gch", ".pch")) and not output.startswith("/") and (build / output).exists()})

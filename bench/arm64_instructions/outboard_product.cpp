@@ -43,9 +43,9 @@ int main(int argc, char** argv) {
   read(file, expected);
   if (!file) return 1;
 
-  const cpu::Kernels& kernels = cpu::best_kernels();
-  const cpu::Matrix matrix{type, rows, columns, weight.data(), bytes};
-  const cpu::Packing packing = cpu::packing_for(type, bytes);
+  const devices::cpu::Kernels& kernels = devices::cpu::best_kernels();
+  const devices::cpu::Matrix matrix{type, rows, columns, weight.data(), bytes};
+  const devices::cpu::Packing packing = devices::cpu::packing_for(type, bytes);
   const AlignedBuffer packed(kernels.packed_row_bytes(packing, columns) *
                              static_cast<size_t>(tokens));
   const AlignedBuffer scratch(kernels.linear_scratch_bytes(columns));

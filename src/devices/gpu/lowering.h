@@ -51,9 +51,9 @@ struct StreamMemory {
     uint64_t keys = 0, values = 0;  // offsets into a page, bytes
   };
   std::vector<State> states;
-  int context = 0;         // positions of the longest sequence
-  int compute_units = 0;   // that the card has: work is cut into parts that keep them busy
-  uint64_t arena = 0;      // values that live within a step
+  int context = 0;        // positions of the longest sequence
+  int compute_units = 0;  // that the card has: work is cut into parts that keep them busy
+  uint64_t arena = 0;     // values that live within a step
 };
 
 // Bytes of the arena that lower() needs for a shape.
