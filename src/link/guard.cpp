@@ -308,7 +308,8 @@ int run_guard(const std::vector<std::string>& arguments,
       rest(*link);
       return 0;
     } catch (const Error& e) {
-      if (link && !link->is_open()) {
+      const bool server_went = link ? !link->is_open() : !drained(keeper);
+      if (server_went) {
         std::fprintf(
             stderr,
             "outboard guard: %s: the server went before the card was seen at rest: %s\n"
