@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "devices/gpu/kernels/arguments.h"
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/pm4_writer.h"
 #include "support/error.h"
 #include "support/round_up.h"
@@ -11,8 +12,8 @@ namespace outboard::devices::amd {
 namespace {
 
 namespace pm4 = hw::pm4;
-uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
-uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
+using hardware::amd::high;
+using hardware::amd::low;
 
 void append(std::vector<uint32_t>& to, const std::vector<uint32_t>& more) {
   to.insert(to.end(), more.begin(), more.end());

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/gc.h"
 #include "hardware/amd/navi31/page_table.h"
 #include "simulator/card/board.h"
@@ -112,7 +113,7 @@ class Bench {
 // A type 3 packet.
 std::vector<uint32_t> packet(uint8_t opcode, std::vector<uint32_t> body);
 
-inline uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
-inline uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
+using hardware::amd::high;
+using hardware::amd::low;
 
 }  // namespace outboard::simulator::card::testing

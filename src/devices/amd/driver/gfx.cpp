@@ -5,6 +5,7 @@
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/doorbells.h"
 #include "hardware/amd/navi31/gc.h"
 #include "hardware/amd/navi31/mmhub.h"
@@ -24,8 +25,8 @@ constexpr uint64_t kEndOfPipeBytes = 4096;
 constexpr milliseconds kEngineStart{50};
 constexpr milliseconds kDequeue{2000};  // it takes microseconds; tinygrad waits ten seconds
 
-uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
-uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
+using hardware::amd::high;
+using hardware::amd::low;
 // A size of 2^n dwords as the registers want it: n - 1.
 uint32_t log_dwords(uint64_t bytes) { return static_cast<uint32_t>(std::bit_width(bytes / 4)) - 2; }
 

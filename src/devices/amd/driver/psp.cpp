@@ -5,6 +5,7 @@
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/mp.h"
 #include "hardware/amd/navi31/psp.h"
 #include "support/error.h"
@@ -39,8 +40,8 @@ constexpr std::array<BootStep, 8> kBootSteps = {{
     {PSP_FW_TYPE_PSP_SOS, PSP_BL__LOAD_SOSDRV, "secure OS"},
 }};
 
-uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
-uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
+using hardware::amd::high;
+using hardware::amd::low;
 
 // It is ready for an image once it has taken the one before.
 void wait_for_boot_loader(Context& c, std::string_view last, std::string_view next) {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <thread>
 
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/gc.h"
 #include "hardware/amd/navi31/pm4_writer.h"
 #include "hardware/amd/navi31/sdma_writer.h"
@@ -24,8 +25,8 @@ constexpr std::chrono::microseconds kBetweenLooks{50};
 // While the ring is full.
 constexpr std::chrono::milliseconds kDoorbellPatience{100};
 
-uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
-uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
+using hardware::amd::high;
+using hardware::amd::low;
 
 }  // namespace
 

@@ -3,14 +3,12 @@
 #include <algorithm>
 #include <initializer_list>
 
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/gc.h"
 #include "hardware/amd/navi31/pm4.h"
 
 namespace outboard::hardware::amd::navi31::pm4 {
 namespace {
-
-uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
-uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
 
 // A type 3 packet with a body of so many dwords, all zero (nvd.h, PACKET3).
 std::vector<uint32_t> packet(uint8_t opcode, size_t body) {

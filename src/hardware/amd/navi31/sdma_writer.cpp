@@ -3,16 +3,10 @@
 #include <algorithm>
 #include <array>
 
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/sdma_packets.h"
 
 namespace outboard::hardware::amd::navi31::sdma {
-namespace {
-
-uint32_t low(uint64_t value) { return static_cast<uint32_t>(value); }
-uint32_t high(uint64_t value) { return static_cast<uint32_t>(value >> 32); }
-
-}  // namespace
-
 std::vector<uint32_t> copy(uint64_t to, uint64_t from, uint64_t bytes) {
   using C = CopyLinear;
   constexpr uint64_t kMost = uint64_t{1} << 30;  // the count has 30 bits and is one less
