@@ -101,6 +101,32 @@ TEST_F(CardSessionTest, AnswersUnderAGrammarLikeTheCpu) {
   EXPECT_THAT(card_->shut_down(), ::testing::IsEmpty());
 }
 
+// Chosen by the host from rows of logits that the card sends, beside one that the card chooses.
+TEST_F(CardSessionTest, TheHostChoosesWhereTheCardCanNot) {
+  open_card(nullptr, kNoHurry);
+  Request told = request("the thing in the inn", 12), free = request("an inn on the rain", 12);
+  told.logprobs = 2;
+  told.presence_penalty = 0.5F;
+  Session on_cpu(model_, *cpu_, options(1));
+  const Completion want = on_cpu.generate(told);
+  {
+    Session together(model_, *card_, options(2));
+    const SequenceId first = together.add(free), second = together.add(told);
+    while (together.step()) {
+    }
+    EXPECT_EQ(together.take(first)->tokens, answer(*cpu_, free));
+    const auto got = together.take(second);
+    EXPECT_EQ(got->tokens, want.tokens);
+    ASSERT_EQ(got->logprobs.size(), want.logprobs.size());
+    for (size_t i = 0; i < want.logprobs.size(); ++i) {
+      EXPECT_EQ(got->logprobs[i].token, want.logprobs[i].token);
+      EXPECT_NEAR(got->logprobs[i].log_probability, want.logprobs[i].log_probability, 0.02);
+      EXPECT_EQ(got->logprobs[i].top.size(), 2u);
+    }
+  }
+  EXPECT_THAT(card_->shut_down(), ::testing::IsEmpty());
+}
+
 TEST_F(CardSessionTest, EightTokensCostOneMessage) {
   open_card(nullptr, kNoHurry);
   Session session(model_, *card_, options(1));

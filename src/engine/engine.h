@@ -98,17 +98,38 @@ enum class Finish : uint8_t {
   kLength,       // max_tokens
   kContextFull,  // prompt and answer fill the context
   kCancelled,
+  kFailed,  // Completion::error says why
 };
 std::string_view name_of(Finish finish);  // "stop", "stop_string", "length", "context_full" ...
 
-// As in devices::Sampling; the order of the filters stands there.
+// As in devices::Sampling; the order of the filters stands there. From frequency_penalty on the
+// choice is made on the host (engine/host_sampler.h), which costs a row of logits a token.
 struct SamplingSettings {
   float temperature = 0.8F;  // 0: always the most likely token
   int top_k = 40;
   float top_p = 0.95F;
   float min_p = 0.05F;
   float repeat_penalty = 1;
-  int repeat_last = 64;  // tokens that the penalty looks back on
+  int repeat_last = 64;         // tokens that the penalties look back on
+  float frequency_penalty = 0;  // off a token's logit for each time that it stands there
+  float presence_penalty = 0;   // off it once
+  float typical_p = 1;          // devices::HostFilters
+  float xtc_probability = 0;
+  float xtc_threshold = 0.1F;
+  // "Don't repeat yourself": a token that would make the text's end, n tokens long, repeat what
+  // stood before loses multiplier * base^(n - allowed_length), from n = allowed_length on.
+  float dry_multiplier = 0;
+  float dry_base = 1.75F;
+  int dry_allowed_length = 2;
+  int dry_last = -1;  // tokens it looks back on; -1: all
+  std::vector<std::string> dry_breakers = {"\n", ":", "\"", "*"};
+  int mirostat = 0;  // 1 or 2: devices::Mirostat instead of the filters
+  float mirostat_tau = 5;
+  float mirostat_eta = 0.1F;
+  std::vector<std::pair<int32_t, float>> logit_bias;  // added to these tokens' logits
+
+  // Throws Error naming the first value that is out of range.
+  void check() const;
 };
 
 // What the model's file asks for (metadata general.sampling.*, as llama.cpp's converter writes it
@@ -117,6 +138,27 @@ struct SamplingSettings {
 SamplingSettings sampling_of(const formats::Metadata& metadata,
                              std::vector<std::string>* unheard = nullptr);
 
+struct TokenLogprob {
+  int32_t token;
+  float log_probability;  // over all tokens, before penalties, filters and temperature
+  std::vector<devices::Candidate> top;  // the likeliest, in falling order
+};
+
+// Text of an answer as it grows.
+struct Piece {
+  std::string_view text;
+  // A control token's own spelling, `<|channel|>`; else text that tokens stand for.
+  bool is_marker = false;
+  std::span<const TokenLogprob> logprobs;  // of the tokens since the last piece, where asked for
+};
+
+// How a model that thinks before it answers ends that, and what may be done about it.
+struct Thinking {
+  std::string end;              // what its thinking ends with, markers included: "</think>"
+  int budget = -1;              // tokens of thinking, then it is ended; -1: as many as it likes
+  std::vector<int32_t> ending;  // tokens that are then put behind what it said; hold `end`
+};
+
 struct Request : SamplingSettings {
   std::vector<int32_t> prompt;      // at least one token
   int max_tokens = -1;              // -1: until the model ends or the context is full
@@ -124,11 +166,15 @@ struct Request : SamplingSettings {
   std::vector<std::string> stop;    // the answer ends before the first of these
   bool ignore_end_of_text = false;  // for measuring; a text with a grammar ends all the same
   // The answer is a text of this grammar, unless it is cut (Finish::kLength and the like); none:
-  // any. It holds from the answer's first token on, also where a model would think first.
+  // any. It holds from the answer's first token on, or from the end of its thinking.
   std::shared_ptr<const grammar::Grammar> grammar;
+  std::optional<Thinking> thinking;  // the answer begins inside it
+  int logprobs = -1;                 // how many of the likeliest tokens to tell; -1: no logprobs
   // Called with whole UTF-8 characters as the answer grows; text that may be the start of a stop
   // string waits.
   std::function<void(std::string_view)> on_text;
+  // The same with markers between, and log probabilities.
+  std::function<void(const Piece&)> on_piece;
   // Polled before every step; must outlive the sequence. Safe to set in a signal handler.
   const std::atomic<bool>* cancel = nullptr;
 };
@@ -140,10 +186,12 @@ struct Completion {
   std::string stop_string;  // the one that was met
   uint64_t seed = 0;
   int prompt_tokens = 0;
-  int cached_tokens = 0;      // of the prompt, not computed again
-  double prompt_seconds = 0;  // from the first step to the first token
-  double decode_seconds = 0;  // from the first token to the last
-  int decoded_tokens = 0;     // tokens chosen in decode_seconds
+  int cached_tokens = 0;               // of the prompt, not computed again
+  double prompt_seconds = 0;           // from the first step to the first token
+  double decode_seconds = 0;           // from the first token to the last
+  int decoded_tokens = 0;              // tokens chosen in decode_seconds
+  std::vector<TokenLogprob> logprobs;  // one a token, where asked for
+  std::optional<Error> error;          // Finish::kFailed
 };
 
 struct SessionOptions {
@@ -152,12 +200,25 @@ struct SessionOptions {
   int max_step_tokens = 512;
   int max_rows = 0;  // rows of logits a step; 0: as many as sequences
   bool prefix_cache = true;
+  // Positions that all sequences hold together, the kept ones too; 0: as many as they can take. Of
+  // fewer the youngest sequences give theirs up when the room is needed, and are computed again
+  // later. At least one context.
+  int cache_positions = 0;
 };
 
 using SequenceId = uint64_t;
 
+struct SequenceStatus {
+  SequenceId id;
+  bool waits;  // for a place
+  int prompt_tokens;
+  int computed;  // positions
+  int answered;  // tokens
+};
+
 // Runs sequences, many in one step: each step takes the next token of every sequence that is
-// answering, and as much of the waiting prompts as fits. Keys and values lie in pages that
+// answering, and as much of the waiting prompts as fits, of which the oldest has at least half and
+// then the shortest come first. Keys and values lie in pages that
 // sequences with the same beginning share; the pages of finished sequences are kept until the room
 // is needed, so the next turn of a conversation computes only what is new. One thread at a time.
 class Session {
@@ -171,14 +232,17 @@ class Session {
 
   // Queues a request. Throws Error when the prompt is empty or does not fit the context.
   SequenceId add(Request request);
-  // Runs one step; false when there is nothing to run. Throws Error where a sequence's logits are
-  // NaN or infinite, naming the part of the model where that began (engine/not_finite.h); that
-  // sequence is gone, the others go on with the next step.
+  // Runs one step; false when there is nothing to run. A sequence whose logits are NaN or infinite
+  // fails with an error that names the part of the model where that began (engine/not_finite.h),
+  // and so does one whose grammar wants what no token begins with; the others go on. Throws Error
+  // when the device fails for good: then nothing more can be run here.
   bool step();
   // A finished sequence's completion, once; none while it runs.
   std::optional<Completion> take(SequenceId id);
-  // add, step until done, take.
+  // add, step until done, take; throws the completion's error.
   Completion generate(Request request);
+  // Those that are not finished, in order of arrival.
+  std::vector<SequenceStatus> status() const;
 
   // Logits of every token of one text, from position 0. Calls rows(first, logits) with the logits
   // [n, vocabulary] of tokens first to first + n - 1, in order, with the padding rows of the output

@@ -68,7 +68,7 @@ int PagePool::begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
   while (done + page_size <= limit) {
     PageNode* child = find_child(*node, prompt.subspan(done, page_size));
     if (child == nullptr) break;
-    ++child->references;
+    refer(*child);
     child->last_use = clock_;
     lease.shared_.push_back(child);
     lease.pages_.push_back(child->page);
@@ -97,6 +97,25 @@ int PagePool::begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
   return static_cast<int>(done);
 }
 
+size_t PagePool::pages_missing(const Lease& lease, size_t tokens) const {
+  const auto page_size = static_cast<size_t>(page_tokens_);
+  const size_t wanted = (tokens + page_size - 1) / page_size;
+  return wanted - std::min(wanted, lease.pages_.size());
+}
+
+bool PagePool::can_begin(std::span<const int32_t> prompt, size_t tokens) const {
+  const auto page_size = static_cast<size_t>(page_tokens_);
+  // Pages that others refer to anyway are not missing; those that nobody does are available.
+  size_t shared = 0;
+  const PageNode* node = root_.get();
+  for (size_t done = 0; done + page_size < prompt.size(); done += page_size) {
+    node = find_child(*node, prompt.subspan(done, page_size));
+    if (node == nullptr) break;
+    if (node->references > 0) ++shared;
+  }
+  return pages_missing({}, tokens) - shared <= available();
+}
+
 void PagePool::reserve(Lease& lease, size_t tokens) {
   while (lease.pages_.size() * static_cast<size_t>(page_tokens_) < tokens)
     lease.pages_.push_back(take_page());
@@ -117,14 +136,19 @@ void PagePool::share_full_pages(Lease& lease) {
     PageNode* node = find_child(parent, content);
     if (node == nullptr) {
       node = &add_child(parent, lease.pages_[index], content);
-    } else {  // another sequence computed the same: one of the two pages is enough
+      ++unused_;  // until the line below
+    } else {      // another sequence computed the same: one of the two pages is enough
       free_.push_back(lease.pages_[index]);
       lease.pages_[index] = node->page;
     }
-    ++node->references;
+    refer(*node);
     node->last_use = ++clock_;
     lease.shared_.push_back(node);
   }
+}
+
+void PagePool::refer(PageNode& node) {
+  if (node.references++ == 0) --unused_;
 }
 
 void PagePool::end(Lease& lease) {
@@ -140,11 +164,13 @@ void PagePool::end(Lease& lease) {
     });
     if (!known) {
       add_child(parent, lease.pages_[owned], rest).last_use = ++clock_;
+      ++unused_;
       ++owned;
     }
   }
   for (; owned < lease.pages_.size(); ++owned) free_.push_back(lease.pages_[owned]);
-  for (PageNode* node : lease.shared_) --node->references;
+  for (PageNode* node : lease.shared_)
+    if (--node->references == 0) ++unused_;
   lease = {};
 }
 
@@ -163,6 +189,7 @@ int32_t PagePool::take_page() {
     find_oldest(*root_, oldest);
     if (oldest == nullptr) fail("KV cache: every page is in use");
     free_.push_back(oldest->page);
+    --unused_;
     std::erase_if(oldest->parent->children,
                   [&](const auto& child) { return child.get() == oldest; });
   }

@@ -38,9 +38,16 @@ class PagePool {
   // must be in the next step. Returns the tokens that need not be computed.
   int begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
             std::vector<devices::PageCopy>& copies);
-  // Makes room for `tokens` positions in all. The pool is sized so that this succeeds for as many
-  // sequences as the session allows; throws Error otherwise.
+  // Makes room for `tokens` positions in all; throws Error where can_reserve() is false.
   void reserve(Lease& lease, size_t tokens);
+  bool can_reserve(const Lease& lease, size_t tokens) const {
+    return pages_missing(lease, tokens) <= available();
+  }
+  size_t pages_missing(const Lease& lease, size_t tokens) const;
+  // Whether a new sequence with this beginning would find room for so many positions.
+  bool can_begin(std::span<const int32_t> prompt, size_t tokens) const;
+  // Pages that are free, or kept and referred to by nobody.
+  size_t available() const { return free_.size() + unused_; }
   // Tells that these tokens' keys and values are computed now; full pages enter the tree.
   void commit(Lease& lease, std::span<const int32_t> tokens);
   // Ends a sequence.
@@ -51,11 +58,13 @@ class PagePool {
  private:
   int32_t take_page();
   void share_full_pages(Lease& lease);
+  void refer(PageNode& node);
 
   int page_tokens_;
   bool cache_;
   uint64_t clock_ = 0;
   std::vector<int32_t> free_;
+  size_t unused_ = 0;  // nodes that no sequence refers to
   std::unique_ptr<PageNode> root_;
 };
 

@@ -15,13 +15,6 @@ double checked(const formats::Metadata& metadata, const std::string& key, double
   return found;
 }
 
-// Filters that are off, and settings of filters that then change nothing.
-bool asks_for_nothing(const formats::Metadata& metadata, const std::string& key) {
-  const std::string_view name = std::string_view(key).substr(kSpace.size());
-  if (name == "xtc_probability" || name == "mirostat") return metadata.get_float(key) == 0;
-  return name == "xtc_threshold" || name == "mirostat_tau" || name == "mirostat_eta";
-}
-
 // The order of the filters, "top_k;top_p;temperature": ours may have filters between that are off.
 bool is_our_order(std::string_view sequence) {
   constexpr std::string_view kOurs[] = {"penalties", "top_k", "top_p", "min_p", "temperature"};
@@ -38,6 +31,33 @@ bool is_our_order(std::string_view sequence) {
 }
 
 }  // namespace
+
+void SamplingSettings::check() const {
+  const auto within = [](std::string_view name, double value, double low, double high) {
+    if (!(value >= low && value <= high))
+      fail("{}: {:g}, expected {:g} to {:g}", name, value, low, high);
+  };
+  within("temperature", temperature, 0, 100);
+  within("top_k", top_k, 0, INT32_MAX);
+  within("top_p", top_p, 0, 1);
+  within("min_p", min_p, 0, 1);
+  within("typical_p", typical_p, 0, 1);
+  within("repeat_penalty", repeat_penalty, 0.01, 100);
+  within("repeat_last", repeat_last, 0, INT32_MAX);
+  within("frequency_penalty", frequency_penalty, -100, 100);
+  within("presence_penalty", presence_penalty, -100, 100);
+  within("xtc_probability", xtc_probability, 0, 1);
+  within("xtc_threshold", xtc_threshold, 0, 1);
+  within("dry_multiplier", dry_multiplier, 0, 100);
+  within("dry_base", dry_base, 1, 10);
+  within("dry_allowed_length", dry_allowed_length, 0, INT32_MAX);
+  within("dry_last", dry_last, -1, INT32_MAX);
+  within("mirostat", mirostat, 0, 2);
+  within("mirostat_tau", mirostat_tau, 0, 100);
+  within("mirostat_eta", mirostat_eta, 0, 1);
+  for (const auto& [token, bias] : logit_bias)
+    if (std::isnan(bias)) fail("logit_bias of token {}: not a number", token);
+}
 
 SamplingSettings sampling_of(const formats::Metadata& metadata, std::vector<std::string>* unheard) {
   SamplingSettings settings;
@@ -63,7 +83,17 @@ SamplingSettings sampling_of(const formats::Metadata& metadata, std::vector<std:
       const std::string& order = metadata.get_string(key);
       if (!is_our_order(order) && unheard != nullptr)
         unheard->push_back(fmt::format("metadata {} = \"{}\"", key, order));
-    } else if (!asks_for_nothing(metadata, key) && unheard != nullptr) {
+    } else if (name == "xtc_probability") {
+      settings.xtc_probability = static_cast<float>(number(0, 1));
+    } else if (name == "xtc_threshold") {
+      settings.xtc_threshold = static_cast<float>(number(0, 1));
+    } else if (name == "mirostat") {
+      settings.mirostat = static_cast<int>(number(0, 2));
+    } else if (name == "mirostat_tau") {
+      settings.mirostat_tau = static_cast<float>(number(0, 100));
+    } else if (name == "mirostat_eta") {
+      settings.mirostat_eta = static_cast<float>(number(0, 1));
+    } else if (unheard != nullptr) {
       unheard->push_back(fmt::format("metadata {}", key));
     }
   }

@@ -7,6 +7,7 @@
 
 #include "devices/sampler.h"
 #include "engine/engine.h"
+#include "engine/host_sampler.h"
 #include "engine/not_finite.h"
 #include "engine/page_pool.h"
 #include "engine/stop_filter.h"
@@ -35,7 +36,10 @@ struct Sequence {
     completion.prompt_tokens = static_cast<int>(request.prompt.size());
     random.seed(completion.seed);
     tokens = request.prompt;
+    thinks = request.thinking.has_value();
   }
+
+  bool answers() const { return tokens.size() - computed == 1; }
 
   SequenceId id;
   Request request;
@@ -43,15 +47,21 @@ struct Sequence {
   text::StreamDecoder decoder;
   StopFilter stops;
   std::optional<grammar::Matcher> matcher;  // where the request has a grammar
-  std::span<const uint32_t> mask;           // the matcher's, for the next token
+  std::span<const uint32_t> mask;   // the matcher's, for the next token; empty while it thinks
+  std::optional<HostSampler> host;  // where the device's choice does not do
+  bool thinks;                      // the thinking has not ended
+  std::string tail;                 // the last of what was thought, where its end is looked for
+  size_t told = 0;                  // log probabilities that pieces have had
   std::mt19937_64 random;
   std::vector<int32_t> tokens;  // prompt and answer
   size_t computed = 0;          // tokens whose keys and values are in pages
   size_t in_step = 0;           // tokens of this sequence in the step under way
+  bool admitted = false;        // at least once
   bool started = false;
   bool finished = false;
-  bool broken = false;  // its logits were not finite
-  bool stuck = false;   // the grammar wants what no token is
+  bool broken = false;    // its logits were not finite
+  bool stuck = false;     // the grammar wants what no token is
+  bool put_back = false;  // its pages were needed
   Completion completion;
   Clock::time_point start;
   Clock::time_point first_token;
@@ -71,12 +81,16 @@ SessionOptions complete(SessionOptions options, const program::Program& program)
   options.max_step_tokens =
       std::max(options.max_sequences, std::min(options.max_step_tokens, options.context));
   options.max_rows = std::max(options.max_rows, options.max_sequences);
+  const int64_t most = int64_t{options.context} * options.max_sequences;
+  const int64_t asked = options.cache_positions == 0 ? most : options.cache_positions;
+  options.cache_positions = static_cast<int>(
+      std::clamp(std::min(asked, most), int64_t{options.context}, int64_t{1} << 30));
   return options;
 }
 
 // Which tokens may come next; false where none may.
 bool find_mask(Sequence& sequence) {
-  if (!sequence.matcher) return true;
+  if (!sequence.matcher || sequence.thinks) return true;
   sequence.mask = sequence.matcher->mask();
   return std::ranges::any_of(sequence.mask, [](uint32_t word) { return word != 0; });
 }
@@ -91,7 +105,9 @@ Error stuck_error(std::string_view text) {
 }
 
 int pages_for(const SessionOptions& options) {
-  return (options.context + kPageTokens - 1) / kPageTokens * options.max_sequences;
+  const int one = (options.context + kPageTokens - 1) / kPageTokens;
+  return std::max(one, std::min((options.cache_positions + kPageTokens - 1) / kPageTokens,
+                                one * options.max_sequences));
 }
 
 }  // namespace
@@ -108,6 +124,8 @@ std::string_view name_of(Finish finish) {
       return "context_full";
     case Finish::kCancelled:
       return "cancelled";
+    case Finish::kFailed:
+      return "failed";
   }
   return "?";
 }
@@ -137,15 +155,22 @@ struct Session::State {
   void admit();
   void plan_runs();
   void add_run(Sequence& sequence, size_t count);
+  bool make_room(Sequence& sequence, size_t tokens);
+  void put_back();
   size_t steps_ahead() const;
   void submit(size_t steps);
   void take_results(const devices::StepResult& result);
   void collect_finished();
-  void throw_broken();
-  void throw_stuck();
+  void fail_broken();
+  void fail_stuck();
+  void fail_sequence(Sequence& sequence, const Error& error);
   devices::Sampling sampling(Sequence& sequence, size_t ahead);
   void start_again();
+  int32_t choose(Sequence& sequence, std::span<const float> logits);
   void take_token(Sequence& sequence, int32_t token);
+  void think(Sequence& sequence, std::string_view text);
+  void say(Sequence& sequence, std::string_view text, bool is_marker);
+  void say_token(Sequence& sequence, int32_t token);
   void finish(Sequence& sequence, Finish reason);
 
   std::shared_ptr<const Model> model;
@@ -157,7 +182,8 @@ struct Session::State {
   std::deque<std::unique_ptr<Sequence>> waiting;
   std::vector<std::unique_ptr<Sequence>> active;
   std::vector<std::pair<SequenceId, Completion>> done;
-  std::vector<int32_t> stops;  // the tokenizer's end-of-generation tokens
+  std::vector<int32_t> stops;               // the tokenizer's end-of-generation tokens
+  std::optional<devices::Sampler> sampler;  // once a request needs the host's
   std::shared_ptr<const grammar::Vocabulary> vocabulary;  // once a request has a grammar
   // The step under way and those queued behind it; kept to reuse memory.
   struct Queued {
@@ -193,17 +219,21 @@ SequenceId Session::add(Request request) {
                     ? fmt::format("Shorten it, or use --ctx (the model can take {}).",
                                   s.model->program().context_length)
                     : "Shorten it.");
+  request.check();
   const SequenceId id = s.next_id++;
-  s.waiting.push_back(std::make_unique<Sequence>(id, std::move(request), s.model->tokenizer()));
-  if (const auto& grammar = s.waiting.back()->request.grammar; grammar != nullptr) {
+  auto sequence = std::make_unique<Sequence>(id, std::move(request), s.model->tokenizer());
+  if (const auto& grammar = sequence->request.grammar; grammar != nullptr) {
     if (s.vocabulary == nullptr)
       s.vocabulary = std::make_shared<const grammar::Vocabulary>(s.model->tokenizer());
-    s.waiting.back()->matcher.emplace(grammar, s.vocabulary);
-    if (!find_mask(*s.waiting.back())) {
-      s.waiting.pop_back();
-      throw stuck_error("");
-    }
+    sequence->matcher.emplace(grammar, s.vocabulary);
+    if (!find_mask(*sequence)) throw stuck_error("");
   }
+  if (needs_host_sampler(sequence->request, sequence->request.logprobs)) {
+    if (!s.sampler) s.sampler.emplace(s.model->program().tokens);
+    sequence->host.emplace(sequence->request, sequence->request.logprobs, s.model->tokenizer(),
+                           *s.sampler);
+  }
+  s.waiting.push_back(std::move(sequence));
   return id;
 }
 
@@ -228,9 +258,9 @@ bool Session::step() {
     if (++s.failures > kPatience) throw;
     s.start_again();
   }
+  s.fail_broken();
+  s.fail_stuck();
   s.collect_finished();
-  s.throw_broken();
-  s.throw_stuck();
   return !s.active.empty() || !s.waiting.empty();
 }
 
@@ -241,7 +271,7 @@ size_t Session::State::steps_ahead() const {
   if (!waiting.empty() || !copies.empty()) return 1;
   for (const Sequence* sequence : in_step) {
     // What may come next depends on what is chosen, which the host has to see first.
-    if (sequence->matcher) return 1;
+    if (sequence->matcher || sequence->host || sequence->thinks) return 1;
     if (sequence->in_step != 1 || sequence->computed + 1 != sequence->tokens.size()) return 1;
     const auto room = static_cast<size_t>(options.context) - sequence->tokens.size();
     steps = std::min(steps, std::max<size_t>(1, room));
@@ -252,7 +282,10 @@ size_t Session::State::steps_ahead() const {
                                                   std::min(static_cast<size_t>(r.max_tokens),
                                                            sequence->completion.tokens.size())));
   }
-  return steps;
+  size_t missing = 0;
+  for (const Sequence* sequence : in_step)
+    missing += pool.pages_missing(sequence->lease, sequence->computed + steps);
+  return missing <= pool.available() ? steps : 1;
 }
 
 // Queues the planned step, and behind it steps that feed on the tokens that it and its followers
@@ -279,7 +312,7 @@ void Session::State::submit(size_t steps) {
         run.tokens = kChosenBefore;
         run.first_position += static_cast<int>(ahead);
       }
-      if (run.logits == devices::Run::Logits::kNone) continue;
+      if (run.logits == devices::Run::Logits::kNone || sequence.host) continue;
       devices::Sampling sampled = sampling(sequence, ahead);
       if (ahead > 0 && sampled.repeat_penalty != 1) {
         // The last tokens are not known yet.
@@ -301,16 +334,33 @@ void Session::State::submit(size_t steps) {
 }
 
 void Session::State::take_results(const devices::StepResult& result) {
+  const auto stride = static_cast<size_t>(model->program().vocabulary);
+  const auto tokens = static_cast<size_t>(model->program().tokens);
+  size_t row = 0;
   for (size_t i = 0; i < in_step.size(); ++i) {
     Sequence& sequence = *in_step[i];
+    const bool has_row = runs[i].logits != devices::Run::Logits::kNone;
+    const size_t own_row = row;
+    row += has_row ? 1 : 0;
     if (sequence.finished || sequence.broken) continue;
     pool.commit(sequence.lease,
                 std::span(sequence.tokens).subspan(sequence.computed, sequence.in_step));
     sequence.computed += sequence.in_step;
     sequence.in_step = 1;  // in those that are queued behind
-    if (result.tokens[i] >= 0) take_token(sequence, result.tokens[i]);
-    sequence.broken = result.tokens[i] == devices::kNotFinite;
+    const int32_t token =
+        has_row && sequence.host
+            ? choose(sequence, result.logits.subspan(own_row * stride, tokens))
+            : result.tokens[i];
+    if (token >= 0) take_token(sequence, token);
+    sequence.broken = token == devices::kNotFinite;
   }
+}
+
+int32_t Session::State::choose(Sequence& sequence, std::span<const float> logits) {
+  HostSampler::Choice choice =
+      sequence.host->choose(sampling(sequence, 0), logits, sequence.tokens, sequence.random);
+  if (choice.logprob) sequence.completion.logprobs.push_back(std::move(*choice.logprob));
+  return choice.token;
 }
 
 void Session::State::collect_finished() {
@@ -319,9 +369,14 @@ void Session::State::collect_finished() {
   std::erase_if(active, [](const auto& sequence) { return sequence->finished; });
 }
 
-// A sequence with logits that are not finite goes. No page may hand on what was computed: the
-// others, should the caller go on, start again.
-void Session::State::throw_broken() {
+void Session::State::fail_sequence(Sequence& sequence, const Error& error) {
+  sequence.completion.error = error;
+  finish(sequence, Finish::kFailed);
+}
+
+// A sequence with logits that are not finite fails. No page may hand on what was computed: the
+// others start again.
+void Session::State::fail_broken() {
   std::vector<Broken> tried;
   std::vector<Sequence*> broken;
   for (auto& sequence : active)
@@ -331,20 +386,14 @@ void Session::State::throw_broken() {
     }
   if (broken.empty()) return;
   const NotFinite found = not_finite(*model, device.description(), tried);
-  pool.end(broken[found.which]->lease);
-  std::erase_if(active, [&](const auto& s) { return s.get() == broken[found.which]; });
+  fail_sequence(*broken[found.which], found.error);
   start_again();
-  throw found.error;
 }
 
-void Session::State::throw_stuck() {
-  for (auto& sequence : active) {
-    if (!sequence->stuck) continue;
-    const Error error = stuck_error(sequence->completion.text);
-    pool.end(sequence->lease);
-    std::erase_if(active, [gone = sequence.get()](const auto& s) { return s.get() == gone; });
-    throw error;
-  }
+void Session::State::fail_stuck() {
+  for (auto& sequence : active)
+    if (sequence->stuck && !sequence->finished)
+      fail_sequence(*sequence, stuck_error(sequence->completion.text));
 }
 
 // The device lost its pages: what was computed is computed again, and the answers go on.
@@ -373,7 +422,10 @@ Completion Session::generate(Request request) {
   const SequenceId id = add(std::move(request));
   for (;;) {
     const bool more = step();
-    if (std::optional<Completion> completion = take(id)) return std::move(*completion);
+    if (std::optional<Completion> completion = take(id)) {
+      if (completion->error) throw Error(*completion->error);
+      return std::move(*completion);
+    }
     if (!more) fail("session: the sequence was lost");  // our own bug
   }
 }
@@ -428,28 +480,79 @@ void Session::State::cancel_requested() {
 void Session::State::admit() {
   while (!waiting.empty() && active.size() < static_cast<size_t>(options.max_sequences)) {
     Sequence& sequence = *waiting.front();
+    // One that does not find room for all that is known of it would drive others out.
+    if (!active.empty() && !pool.can_begin(sequence.tokens, sequence.tokens.size() + 1)) break;
     // The last token of the prompt is computed in any case: its logits are wanted.
     sequence.computed = static_cast<size_t>(
         pool.begin(sequence.lease, sequence.tokens, sequence.tokens.size() - 1, copies));
-    sequence.completion.cached_tokens = static_cast<int>(sequence.computed);
+    if (!sequence.admitted) sequence.completion.cached_tokens = static_cast<int>(sequence.computed);
+    sequence.admitted = true;
     active.push_back(std::move(waiting.front()));
     waiting.pop_front();
   }
+}
+
+// Pages for so many positions of it, where need be from the youngest that this step has not taken
+// yet. False when it is its own turn to give them up.
+bool Session::State::make_room(Sequence& sequence, size_t tokens) {
+  for (size_t i = active.size(); !pool.can_reserve(sequence.lease, tokens) && i > 0; --i) {
+    Sequence& youngest = *active[i - 1];
+    if (youngest.put_back || std::ranges::find(in_step, &youngest) != in_step.end()) continue;
+    youngest.put_back = true;
+    pool.end(youngest.lease);
+    if (&youngest == &sequence) return false;
+  }
+  return pool.can_reserve(sequence.lease, tokens);
+}
+
+// Those that gave their pages up wait again, before all others.
+void Session::State::put_back() {
+  for (size_t i = active.size(); i > 0; --i) {
+    if (!active[i - 1]->put_back) continue;
+    active[i - 1]->put_back = false;
+    active[i - 1]->computed = 0;
+    waiting.push_front(std::move(active[i - 1]));
+  }
+  std::erase_if(active, [](const auto& sequence) { return sequence == nullptr; });
 }
 
 void Session::State::plan_runs() {
   runs.clear();
   in_step.clear();
   auto budget = static_cast<size_t>(options.max_step_tokens);
-  // Answers first, so that a long prompt does not hold them up; then prompts in order of arrival.
-  for (const bool answering : {true, false})
-    for (auto& sequence : active) {
-      const size_t left = sequence->tokens.size() - sequence->computed;
-      if ((left == 1) != answering || budget == 0) continue;
-      const size_t count = std::min(left, budget);
-      budget -= count;
-      add_run(*sequence, count);
+  // Answers first, so that a long prompt does not hold them up.
+  std::vector<Sequence*> prompts;
+  for (auto& sequence : active) {
+    if (!sequence->answers()) {
+      prompts.push_back(sequence.get());
+    } else if (budget > 0 && !sequence->put_back && make_room(*sequence, sequence->tokens.size())) {
+      --budget;
+      add_run(*sequence, 1);
     }
+  }
+  // The oldest prompt gets half of the rest at least, so that it comes to its end; the shortest
+  // come next, so that a short question need not wait for long ones; what they leave is the
+  // oldest's again.
+  const auto left = [](const Sequence* sequence) {
+    return sequence->tokens.size() - sequence->computed;
+  };
+  if (prompts.empty()) return put_back();
+  std::stable_sort(prompts.begin() + 1, prompts.end(),
+                   [&](const Sequence* a, const Sequence* b) { return left(a) < left(b); });
+  std::vector<size_t> counts(prompts.size());
+  counts[0] = std::min(left(prompts[0]), (budget + 1) / 2);
+  budget -= counts[0];
+  for (size_t i = 1; i < prompts.size(); ++i) {
+    counts[i] = std::min(left(prompts[i]), budget);
+    budget -= counts[i];
+  }
+  counts[0] += std::min(left(prompts[0]) - counts[0], budget);
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    Sequence& sequence = *prompts[i];
+    if (counts[i] > 0 && !sequence.put_back && make_room(sequence, sequence.computed + counts[i]))
+      add_run(sequence, counts[i]);
+  }
+  put_back();
 }
 
 void Session::State::add_run(Sequence& sequence, size_t count) {
@@ -506,13 +609,12 @@ void Session::State::take_token(Sequence& sequence, int32_t token) {
   if (sequence.request.max_tokens == 0) return finish(sequence, Finish::kLength);
   sequence.tokens.push_back(token);
   c.tokens.push_back(token);
-  const std::string text = sequence.stops.feed(sequence.decoder.feed(token));
-  if (!text.empty()) {
-    c.text += text;
-    if (sequence.request.on_text) sequence.request.on_text(text);
-  }
+  const bool was_thinking = sequence.thinks;
+  say_token(sequence, token);
   if (sequence.stops.stopped()) return finish(sequence, Finish::kStopString);
-  if (sequence.matcher) {
+  if (was_thinking) {
+    if (!sequence.thinks) sequence.stuck = !find_mask(sequence);
+  } else if (sequence.matcher) {
     if (!sequence.matcher->accept(token))
       fail("a token was chosen that the grammar does not allow");
     // Nothing but the end may follow: it need not be asked for.
@@ -526,20 +628,94 @@ void Session::State::take_token(Sequence& sequence, int32_t token) {
     return finish(sequence, Finish::kContextFull);
 }
 
+// What a token stands for goes out, and where a budget of thinking is used up, its end behind it.
+void Session::State::say_token(Sequence& sequence, int32_t token) {
+  const text::Tokenizer& tokenizer = model->tokenizer();
+  if (tokenizer.is_control(token)) {
+    const std::string marker = tokenizer.piece(token, true);
+    say(sequence, sequence.decoder.flush(), false);
+    think(sequence, marker);
+    say(sequence, marker, true);
+  } else {
+    const std::string text = sequence.decoder.feed(token);
+    think(sequence, text);
+    say(sequence, text, false);
+  }
+  const std::optional<Thinking>& thinking = sequence.request.thinking;
+  if (!sequence.thinks || thinking->budget < 0 ||
+      sequence.completion.tokens.size() < static_cast<size_t>(thinking->budget))
+    return;
+  sequence.thinks = false;  // by and by
+  for (const int32_t end : thinking->ending) {
+    sequence.tokens.push_back(end);
+    sequence.completion.tokens.push_back(end);
+    if (sequence.host && sequence.request.logprobs >= 0)  // nothing else could come
+      sequence.completion.logprobs.push_back({end, 0, {}});
+    say_token(sequence, end);
+  }
+}
+
+// Has the thinking ended?
+void Session::State::think(Sequence& sequence, std::string_view text) {
+  if (!sequence.thinks) return;
+  const std::string& end = sequence.request.thinking->end;
+  sequence.tail += text;
+  const size_t found = sequence.tail.find(end);
+  if (found == std::string::npos) {
+    if (sequence.tail.size() > end.size())
+      sequence.tail.erase(0, sequence.tail.size() - end.size());
+    return;
+  }
+  sequence.thinks = false;
+  // A token may hold the end of the thinking and the answer's first bytes. Where the grammar does
+  // not want these (blanks, mostly) it begins behind them.
+  if (sequence.matcher) sequence.matcher->accept_bytes(sequence.tail.substr(found + end.size()));
+}
+
+// Text goes through the filter of stop strings; a marker ends what waits there.
+void Session::State::say(Sequence& sequence, std::string_view text, bool is_marker) {
+  Completion& c = sequence.completion;
+  const auto tell = [&](std::string_view piece, bool marker) {
+    if (piece.empty()) return;
+    if (!marker) {
+      c.text += piece;
+      if (sequence.request.on_text) sequence.request.on_text(piece);
+    }
+    if (!sequence.request.on_piece) return;
+    const auto logprobs = std::span<const TokenLogprob>(c.logprobs).subspan(sequence.told);
+    sequence.told = c.logprobs.size();
+    sequence.request.on_piece({piece, marker, logprobs});
+  };
+  if (is_marker) {
+    tell(sequence.stops.flush(), false);
+    tell(text, true);
+  } else {
+    tell(sequence.stops.feed(text), false);
+  }
+}
+
 void Session::State::finish(Sequence& sequence, Finish reason) {
   Completion& c = sequence.completion;
   c.finish = reason;
   c.stop_string = sequence.stops.met();
   if (reason != Finish::kStopString) {
-    std::string text = sequence.stops.feed(sequence.decoder.flush());
-    text += sequence.stops.flush();
-    if (!text.empty()) {
-      c.text += text;
-      if (sequence.request.on_text) sequence.request.on_text(text);
-    }
+    say(sequence, sequence.decoder.flush(), false);
+    say(sequence, "", true);  // what waits may be no stop string's beginning any more
   }
   pool.end(sequence.lease);
   sequence.finished = true;
+}
+
+std::vector<SequenceStatus> Session::status() const {
+  std::vector<SequenceStatus> all;
+  const auto add = [&](const Sequence& sequence, bool waits) {
+    all.push_back({sequence.id, waits, sequence.completion.prompt_tokens,
+                   static_cast<int>(sequence.computed),
+                   static_cast<int>(sequence.completion.tokens.size())});
+  };
+  for (const auto& sequence : state_->active) add(*sequence, false);
+  for (const auto& sequence : state_->waiting) add(*sequence, true);
+  return all;
 }
 
 }  // namespace outboard::engine

@@ -87,6 +87,155 @@ TEST_F(SessionTest, ABatchGivesEachTheTextItGetsAlone) {
   }
 }
 
+// Of so few pages that the youngest give theirs up again and again.
+TEST_F(SessionTest, SequencesThatDoNotFitTogetherTakeTurns) {
+  std::vector<Request> requests;
+  std::vector<Completion> alone;
+  for (int i = 0; i < 6; ++i) {
+    requests.push_back(request(std::string(static_cast<size_t>(20 + 9 * i), 'a') + " inn", 70));
+    Session session(model_, *device_, options(256, 1));
+    alone.push_back(session.generate(requests.back()));
+  }
+  SessionOptions few = options(256, 6);
+  few.cache_positions = 256;
+  Session session(model_, *device_, few);
+  EXPECT_EQ(session.memory().kv * 6, Session(model_, *device_, options(256, 6)).memory().kv);
+  std::vector<SequenceId> ids;
+  for (const Request& r : requests) ids.push_back(session.add(r));
+  int turns = 0;  // sequences that wait though they have begun
+  while (session.step())
+    for (const SequenceStatus& status : session.status())
+      turns += status.waits && status.answered > 0 ? 1 : 0;
+  EXPECT_GT(turns, 0);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const std::optional<Completion> c = session.take(ids[i]);
+    ASSERT_TRUE(c.has_value());
+    EXPECT_EQ(c->tokens, alone[i].tokens) << i;
+    EXPECT_EQ(c->prompt_tokens, alone[i].prompt_tokens);
+  }
+}
+
+// A long prompt and short ones that come while it is read: these need not wait for its end, nor it
+// for theirs.
+TEST_F(SessionTest, PromptsShareTheSteps) {
+  Session session(model_, *device_, options(512, 4));
+  const SequenceId slow = session.add(request(std::string(400, 'a'), 4));
+  session.step();
+  std::vector<SequenceId> quick;
+  for (const char* prompt : {"the inn", "an", "the rain"})
+    quick.push_back(session.add(request(prompt, 4)));
+  session.step();
+  for (const SequenceStatus& status : session.status()) {
+    EXPECT_FALSE(status.waits);
+    if (status.id == slow) {
+      EXPECT_GE(status.computed, 48 + 24);
+      EXPECT_EQ(status.answered, 0);
+    } else {
+      EXPECT_EQ(status.answered, 1);
+    }
+  }
+  while (session.step()) {
+  }
+  EXPECT_EQ(session.take(slow)->tokens.size(), 4u);
+  for (const SequenceId id : quick) EXPECT_EQ(session.take(id)->tokens.size(), 4u);
+}
+
+// Against evaluate(): the logarithm of the softmax of the row that each token was chosen from.
+TEST_F(SessionTest, LogProbabilitiesAreThoseOfTheLogits) {
+  Session session(model_, *device_, options(256, 1));
+  Request r = request("the thing in the inn", 12);
+  const Completion plain = session.generate(r);
+  r.logprobs = 3;
+  size_t told = 0;
+  std::string text;
+  r.on_piece = [&](const Piece& piece) {
+    told += piece.logprobs.size();
+    text += piece.text;
+  };
+  const Completion c = session.generate(r);
+  EXPECT_EQ(c.tokens, plain.tokens);
+  EXPECT_EQ(text, c.text);
+  EXPECT_LE(told, 12u);
+  ASSERT_EQ(c.logprobs.size(), 12u);
+  std::vector<int32_t> all = r.prompt;
+  all.insert(all.end(), c.tokens.begin(), c.tokens.end());
+  const auto count = static_cast<size_t>(model_->program().tokens);
+  const auto stride = static_cast<size_t>(model_->program().vocabulary);
+  session.evaluate(all, [&](size_t first, std::span<const float> rows) {
+    for (size_t row = 0; row < rows.size() / stride; ++row) {
+      const size_t position = first + row;
+      if (position + 1 < r.prompt.size() || position + 1 >= all.size()) continue;
+      const auto logits = rows.subspan(row * stride, count);
+      double sum = 0;
+      for (const float logit : logits) sum += std::exp(static_cast<double>(logit));
+      const TokenLogprob& told_of = c.logprobs[position + 1 - r.prompt.size()];
+      EXPECT_EQ(told_of.token, all[position + 1]);
+      EXPECT_NEAR(told_of.log_probability,
+                  logits[static_cast<size_t>(told_of.token)] - std::log(sum), 1e-4);
+      ASSERT_EQ(told_of.top.size(), 3u);
+      EXPECT_EQ(told_of.top[0].token, told_of.token);  // greedy
+      EXPECT_GE(told_of.top[0].log_probability, told_of.top[1].log_probability);
+      EXPECT_GE(told_of.top[1].log_probability, told_of.top[2].log_probability);
+    }
+  });
+}
+
+TEST_F(SessionTest, BiasesAndPenaltiesChangeTheChoice) {
+  Session session(model_, *device_, options(256, 1));
+  Request r = request("the thing in the inn", 30);
+  const Completion plain = session.generate(r);
+  r.logit_bias = {{plain.tokens[0], -1e9F}, {'q', 1e9F}};
+  for (const int32_t token : session.generate(r).tokens) EXPECT_EQ(token, 'q');
+  r.logit_bias = {};
+  r.presence_penalty = 100;  // never again what stood there
+  std::vector<int32_t> once = session.generate(r).tokens;
+  std::ranges::sort(once);
+  EXPECT_EQ(std::ranges::unique(once).begin(), once.end());
+  r.presence_penalty = 0;
+  r.dry_multiplier = 100;
+  r.dry_base = 10;
+  r.dry_breakers = {};
+  const Completion dry = session.generate(r);
+  // No three tokens come twice.
+  std::vector<int32_t> all = r.prompt;
+  all.insert(all.end(), dry.tokens.begin(), dry.tokens.end());
+  for (size_t i = r.prompt.size(); i + 3 <= all.size(); ++i)
+    for (size_t j = 0; j < i; ++j)
+      EXPECT_FALSE(std::equal(all.begin() + static_cast<ptrdiff_t>(i),
+                              all.begin() + static_cast<ptrdiff_t>(i) + 3,
+                              all.begin() + static_cast<ptrdiff_t>(j)))
+          << j << " and " << i;
+}
+
+// A grammar holds from the end of the thinking on, and a budget brings that end.
+TEST_F(SessionTest, TheGrammarWaitsForTheEndOfTheThinking) {
+  Session session(model_, *device_, options(256, 1));
+  Request r = request("the thing in the inn", 60);
+  r.grammar = grammar::parse_gbnf(R"(root ::= "yes" | "no")");
+  r.ignore_end_of_text = false;
+  const Completion at_once = session.generate(r);
+  EXPECT_TRUE(at_once.text == "yes" || at_once.text == "no") << at_once.text;
+  Thinking thinking;
+  thinking.end = "</t>";
+  thinking.budget = 9;
+  thinking.ending = model_->tokenizer().encode("</t>", false, false);
+  r.thinking = thinking;
+  std::string heard;
+  r.on_piece = [&](const Piece& piece) { heard += piece.text; };
+  const Completion c = session.generate(r);
+  EXPECT_EQ(heard, c.text);
+  EXPECT_THAT(c.text, ::testing::MatchesRegex("(.|\n)*</t>(yes|no)"));
+  EXPECT_EQ(c.finish, Finish::kEndOfText);
+  EXPECT_GE(c.tokens.size(), 9u + thinking.ending.size());
+  EXPECT_EQ(model_->tokenizer().decode(std::span(c.tokens).subspan(9, thinking.ending.size())),
+            "</t>");
+  // Without a budget: as long as it likes.
+  r.thinking->budget = -1;
+  r.ignore_end_of_text = true;
+  r.on_piece = {};
+  EXPECT_EQ(session.generate(r).finish, Finish::kLength);
+}
+
 TEST_F(SessionTest, AConversationComputesOnlyWhatIsNew) {
   Session session(model_, *device_, options(256, 1));
   Request first = request("a question that takes more than one page of thirty-two tokens to ask");

@@ -123,7 +123,7 @@ def test_tensors_of_other_families(models, family, tensors, tmp_path):
 UNKNOWN_KEYS = {
     "llama.attention.gate": (1, U32), "llama.rope.freq_base_swa": (10000.0, F32), "llama.some.array": ([1, 2], gguf.GGUFValueType.ARRAY, U32),
     "someone.else": ("asks", TEXT), "tokenizer.ggml.add_sep_token": (True, FLAG), "tokenizer.ggml.add_space_prefix": (True, FLAG),
-    "tokenizer.ggml.suppress_tokens": ([1], gguf.GGUFValueType.ARRAY, I32), "general.sampling.mirostat": (2, I32),
+    "tokenizer.ggml.suppress_tokens": ([1], gguf.GGUFValueType.ARRAY, I32), "general.sampling.top_n_sigma": (1.5, F32),
     "general.sampling.sequence": ("temperature;top_k", TEXT)}
 
 
@@ -154,7 +154,8 @@ def test_harmless_keys(models, tmp_path):
         "llama.vocab_size": (268, U32), "llama.tensor_data_layout": ("Meta AI original pth", TEXT), "llama.rope.scaling.finetuned": (True, FLAG),
         "general.quantized_by": ("someone", TEXT), "quantize.imatrix.file": ("x.dat", TEXT), "mradermacher.quantize_version": ("2", TEXT),
         "tokenizer.ggml.fim_pre_token_id": (3, U32), "tokenizer.chat_template.tool_use": ("{{ messages }}", TEXT),
-        "tokenizer.ggml.token_type_count": (1, U32), "general.sampling.xtc_threshold": (0.1, F32)},
+        "tokenizer.ggml.token_type_count": (1, U32), "general.sampling.xtc_threshold": (0.1, F32),
+        "general.sampling.mirostat": (2, I32)},
         tensors={"blk.0.nothing.weight": np.zeros((0, 4), np.float32)})
     result = run("run", path, "--raw", "-p", "the", "-n", 4, "--temp", 0)
     assert result.err.count("outboard:") == 0
