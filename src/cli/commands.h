@@ -8,6 +8,7 @@ namespace outboard::cli {
 
 void add_run(CLI::App& app);
 void add_chat(CLI::App& app);
+void add_serve(CLI::App& app);
 void add_translate(CLI::App& app);
 void add_pull(CLI::App& app);
 void add_list(CLI::App& app);

@@ -26,6 +26,7 @@ int run(int argc, char** argv) {
   using namespace outboard::cli;  // NOLINT: the list below reads as the help does
   add_run(app);
   add_chat(app);
+  add_serve(app);
   add_translate(app);
   add_pull(app);
   add_list(app);

@@ -44,6 +44,10 @@ void add_threads_option(CLI::App& command, int& threads, const std::string& abou
 void add_model_options(CLI::App& command, ModelOptions& options) {
   command.add_option("MODEL", options.model, "model file, Hugging Face folder or pulled name")
       ->required();
+  add_device_options(command, options);
+}
+
+void add_device_options(CLI::App& command, ModelOptions& options) {
   command
       .add_option("--device", options.device,
                   "where to run: auto, cpu, amd (the card), remote:HOST:PORT, tinygpu:SOCKET, "

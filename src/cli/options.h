@@ -34,6 +34,8 @@ void add_ignore_option(CLI::App& command, bool& ignore_unknown);
 void judge_unknown(const formats::Model& model, bool ignore_unknown,
                    const std::vector<std::string>& more = {});
 void add_model_options(CLI::App& command, ModelOptions& options);
+// All of those but MODEL.
+void add_device_options(CLI::App& command, ModelOptions& options);
 // A model and the device that it runs on.
 class LoadedModel {
  public:

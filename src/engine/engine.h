@@ -77,11 +77,16 @@ class Model {
   // options.trust_markers. Throws Error when the model has no template.
   std::vector<int32_t> chat_tokens(const std::vector<text::Message>& messages,
                                    const text::ChatOptions& options = {}) const;
+  // Its two steps: the prompt's text, and that text tokenized.
+  text::TracedText chat_prompt(const std::vector<text::Message>& messages,
+                               const text::ChatOptions& options = {}) const;
+  std::vector<int32_t> chat_tokens(const text::TracedText& prompt) const;
   bool has_chat_template() const { return file_->metadata.contains("tokenizer.chat_template"); }
+  // Throws Error when the model has none, or one that can't be parsed.
+  const text::ChatTemplate& chat_template() const;
 
  private:
   Model() = default;
-  const text::ChatTemplate& chat_template() const;
 
   std::shared_ptr<const formats::Model> file_;
   program::Program program_;
@@ -169,6 +174,7 @@ struct Request : SamplingSettings {
   // any. It holds from the answer's first token on, or from the end of its thinking.
   std::shared_ptr<const grammar::Grammar> grammar;
   std::optional<Thinking> thinking;  // the answer begins inside it
+  bool use_prefix_cache = true;      // false: all of the prompt is computed
   int logprobs = -1;                 // how many of the likeliest tokens to tell; -1: no logprobs
   // Called with whole UTF-8 characters as the answer grows; text that may be the start of a stop
   // string waits.

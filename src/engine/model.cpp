@@ -72,14 +72,21 @@ const text::ChatTemplate& Model::chat_template() const {
 
 std::vector<int32_t> Model::chat_tokens(const std::vector<text::Message>& messages,
                                         const text::ChatOptions& options) const {
+  return chat_tokens(chat_prompt(messages, options));
+}
+
+text::TracedText Model::chat_prompt(const std::vector<text::Message>& messages,
+                                    const text::ChatOptions& options) const {
   try {
-    const text::ChatTemplate& made = chat_template();
-    const text::TracedText prompt = made.render(messages, options);
-    return tokenizer_->encode(prompt, !made.starts_with_bos(prompt.bytes()));
+    return chat_template().render(messages, options);
   } catch (Error& e) {
     e.add_context(file_->path.string());
     throw;
   }
+}
+
+std::vector<int32_t> Model::chat_tokens(const text::TracedText& prompt) const {
+  return tokenizer_->encode(prompt, !chat_template().starts_with_bos(prompt.bytes()));
 }
 
 }  // namespace outboard::engine

@@ -484,7 +484,8 @@ void Session::State::admit() {
     if (!active.empty() && !pool.can_begin(sequence.tokens, sequence.tokens.size() + 1)) break;
     // The last token of the prompt is computed in any case: its logits are wanted.
     sequence.computed = static_cast<size_t>(
-        pool.begin(sequence.lease, sequence.tokens, sequence.tokens.size() - 1, copies));
+        pool.begin(sequence.lease, sequence.tokens,
+                   sequence.request.use_prefix_cache ? sequence.tokens.size() - 1 : 0, copies));
     if (!sequence.admitted) sequence.completion.cached_tokens = static_cast<int>(sequence.computed);
     sequence.admitted = true;
     active.push_back(std::move(waiting.front()));

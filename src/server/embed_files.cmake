@@ -1,0 +1,15 @@
+# cmake -DOUTPUT=page.cpp -DFILES=a;b -P embed_files.cmake: the files' texts as C++ string literals.
+set(text "// Made by embed_files.cmake.\n#include \"server/page.h\"\n\n#include <array>\n\nnamespace outboard::server {\nnamespace {\n")
+set(entries "")
+set(n 0)
+foreach(file ${FILES})
+  get_filename_component(name ${file} NAME)
+  # As bytes: CMake's own strings take `;` and `[` for lists.
+  file(READ ${file} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(APPEND text "constexpr unsigned char k${n}[] = {${bytes}0};\n")
+  string(APPEND entries "    PageFile{\"${name}\", {reinterpret_cast<const char*>(k${n}), sizeof(k${n}) - 1}},\n")
+  math(EXPR n "${n} + 1")
+endforeach()
+string(APPEND text "const std::array kFiles = {\n${entries}};\n}  // namespace\n\nstd::span<const PageFile> page_files() { return kFiles; }\n}  // namespace outboard::server\n")
+file(WRITE ${OUTPUT} "${text}")

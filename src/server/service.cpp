@@ -1,0 +1,510 @@
+#include "server/service.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <condition_variable>
+#include <deque>
+#include <thread>
+
+#include "hub/hub.h"
+#include "support/sha256.h"
+
+namespace outboard::server {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+using std::chrono::seconds;
+
+namespace {
+
+constexpr int64_t kUsualContext = 32768;
+
+uint64_t bytes_of(const formats::Model& file) {
+  uint64_t bytes = 0;
+  for (const auto& tensor : file.tensors) bytes += tensor.data.size();
+  return bytes;
+}
+
+// A model on the device, and its answers.
+struct Loaded {
+  std::shared_ptr<const ServedModel> model;
+  std::unique_ptr<engine::Session> session;
+  std::map<engine::SequenceId, std::shared_ptr<Job>> jobs;
+  seconds keep_alive;
+  Clock::time_point last_use = Clock::now();
+};
+
+}  // namespace
+
+struct Service::State {
+  explicit State(const ServiceOptions& o) : options(o) {}
+
+  void run();
+  bool take_jobs();
+  void begin(const std::shared_ptr<Job>& job);
+  Loaded& load(const std::shared_ptr<const ServedModel>& model);
+  std::unique_ptr<engine::Session> make_session(const ServedModel& model);
+  void open_device();
+  bool step(Loaded& loaded);
+  void device_failed(const Error& error);
+  void unload(const std::string& name);
+  void unload_idle();
+  bool make_place(const ServedModel& for_model);
+  void publish();
+  void say(std::string_view line) const {
+    if (options.log) options.log(line);
+  }
+  void set_state(std::string text, bool ok) {
+    const std::lock_guard lock(mutex);
+    shown.state = std::move(text);
+    shown.ok = ok;
+  }
+
+  const ServiceOptions& options;
+  mutable std::mutex mutex;  // of these:
+  std::condition_variable wake;
+  std::deque<std::shared_ptr<Job>> queue;
+  std::vector<std::pair<std::shared_ptr<const ServedModel>, seconds>> keeps;
+  bool stopping = false;
+  Status shown;
+
+  // The thread's own:
+  machine::Opened device;
+  std::vector<std::unique_ptr<Loaded>> loaded;
+  Counters counters;
+  Clock::time_point next_try{};  // of opening a device that failed
+  std::thread thread;
+};
+
+seconds read_duration(std::string_view name, std::string_view text) {
+  const std::string_view whole = text;
+  constexpr double kLongest = 1e9;  // 30 years
+  const bool negative = text.starts_with('-');
+  if (negative) text.remove_prefix(1);
+  double sum = 0;
+  do {
+    const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
+    const std::string number(text.substr(0, digits));
+    char* end = nullptr;
+    const double value = std::strtod(number.c_str(), &end);
+    text.remove_prefix(digits);
+    const size_t letters = std::min(text.find_first_of("0123456789."), text.size());
+    const std::string_view unit = text.substr(0, letters);
+    text.remove_prefix(letters);
+    const double scale = unit == "h"                   ? 3600
+                         : unit == "m"                 ? 60
+                         : unit == "s" || unit.empty() ? 1
+                         : unit == "ms"                ? 1e-3
+                                                       : -1;
+    if (digits == 0 || *end != '\0' || scale < 0)
+      refuse("{}: \"{}\" is no duration, expected one like \"5m\", \"1h30m\" or seconds", name,
+             whole);
+    sum += value * scale;
+  } while (!text.empty());
+  return seconds(negative ? -1 : static_cast<int64_t>(std::min(sum, kLongest)));
+}
+
+Service::Service(ServiceOptions options)
+    : options_(std::move(options)), state_(std::make_unique<State>(options_)) {
+  for (const std::string& name : options_.models) {
+    const fs::path path = hub::find_model(name);
+    // Short names: some clients do not show those that are paths.
+    given_.emplace_back(path.extension() == ".gguf" ? path.stem().string()
+                                                    : path.filename().string(),
+                        path);
+    find(given_.back().first);
+  }
+  for (const auto& [name, path] : given_)
+    state_->keeps.emplace_back(files_.at(name), options_.keep_alive);
+  state_->shown.state = "ok";
+  state_->thread = std::thread([this] { state_->run(); });
+}
+
+Service::~Service() { stop(); }
+
+void Service::stop() {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->stopping = true;
+  }
+  state_->wake.notify_all();
+  if (state_->thread.joinable()) state_->thread.join();
+}
+
+std::vector<std::string> Service::names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, path] : given_) names.push_back(name);
+  if (hub::has_model_folder())
+    for (const hub::Installed& model : hub::installed())
+      if (std::ranges::find(names, model.name) == names.end()) names.push_back(model.name);
+  return names;
+}
+
+std::shared_ptr<const ServedModel> Service::find(const std::string& asked) {
+  std::string name = asked;
+  if (name.ends_with(":latest")) name.resize(name.size() - std::string_view(":latest").size());
+  std::optional<fs::path> path;
+  for (const auto& [given, file] : given_)
+    if (name == given || asked == file) path = file, name = given;
+  const bool any = asked.empty() || asked.starts_with("claude-") || asked.starts_with("gpt-");
+  if (!path && hub::has_model_folder())
+    for (const hub::Installed& model : hub::installed())
+      if (model.name == name) path = model.path;
+  if (!path && any && !given_.empty()) {
+    name = given_.front().first;
+    path = given_.front().second;
+  }
+  if (!path)
+    throw Refusal(404,
+                  fmt::format("model \"{}\" not found, here are: {}. `outboard pull` gets more.",
+                              asked, fmt::join(names(), ", ")),
+                  "model_not_found", "model");
+  const std::lock_guard lock(files_mutex_);
+  std::shared_ptr<const ServedModel>& known = files_[name];
+  if (known == nullptr) known = read(name, *path);
+  return known;
+}
+
+std::vector<std::string> Service::given() const {
+  std::vector<std::string> names;
+  for (const auto& [name, path] : given_) names.push_back(name);
+  return names;
+}
+
+void Service::forget(const std::string& name) {
+  const std::lock_guard lock(files_mutex_);
+  files_.erase(name);
+}
+
+std::shared_ptr<const ServedModel> Service::read(const std::string& name,
+                                                 const fs::path& path) const {
+  auto served = std::make_shared<ServedModel>();
+  served->name = name;
+  served->path = path;
+  engine::LoadOptions load;
+  load.ignore_unknown = options_.ignore_unknown;
+  load.on_notice = options_.log;
+  served->model = engine::Model::load(path, load);
+  const engine::Model& model = *served->model;
+  (void)model.tokenizer();  // an Error for a translation model
+  if (model.has_chat_template()) {
+    served->format = chat::detect(model.chat_template().source(), model.tokenizer());
+    served->abilities = chat::abilities_of(model.chat_template());
+  }
+  const int64_t most = model.program().context_length;
+  served->context = static_cast<int>(
+      options_.context > 0 ? std::min<int64_t>(options_.context, most) : std::min(most, kUsualContext));
+  if (options_.context > most)
+    throw Error(fmt::format("a context of {} positions was asked for, but {} was trained for {}",
+                            options_.context, name, most),
+                fmt::format("Use --ctx {} or less.", most));
+  served->bytes = bytes_of(model.file());
+  std::error_code unknown;  // 0 then
+  served->modified = fs::last_write_time(path, unknown);
+  const std::string identity =
+      fmt::format("{}\n{}\n{}", path.string(), served->bytes,
+                  served->modified.time_since_epoch().count());
+  served->digest = to_hex(sha256(std::as_bytes(std::span(identity))));
+  return served;
+}
+
+void Service::submit(std::shared_ptr<Job> job) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    if (state_->stopping) throw Refusal(503, "the server is stopping");
+    if (state_->queue.size() >= options_.most_waiting)
+      throw Refusal(503, fmt::format("{} requests wait already", state_->queue.size()), "busy");
+    state_->queue.push_back(std::move(job));
+  }
+  state_->wake.notify_all();
+}
+
+void Service::keep(std::shared_ptr<const ServedModel> model, seconds keep_alive) {
+  {
+    const std::lock_guard lock(state_->mutex);
+    state_->keeps.emplace_back(std::move(model), keep_alive);
+  }
+  state_->wake.notify_all();
+}
+
+Status Service::status() const {
+  const std::lock_guard lock(state_->mutex);
+  Status status = state_->shown;
+  status.waiting = state_->queue.size();
+  return status;
+}
+
+void Service::State::run() {
+  for (;;) {
+    const bool goes_on = take_jobs();
+    if (!goes_on) break;
+    bool works = false;
+    for (size_t i = 0; i < loaded.size(); ++i) {
+      if (loaded[i]->jobs.empty()) continue;
+      works = true;
+      if (!step(*loaded[i])) break;  // nothing is loaded any more
+    }
+    unload_idle();
+    publish();
+    if (works) continue;
+    std::unique_lock lock(mutex);
+    if (queue.empty() && keeps.empty() && !stopping) wake.wait_for(lock, seconds(1));
+  }
+  // The end: running answers are told so, waiting ones refused.
+  for (const auto& model : loaded) {
+    for (const auto& [id, job] : model->jobs) job->cancel = true;
+    try {
+      while (model->session->step()) {
+      }
+      for (const auto& [id, job] : model->jobs)
+        if (std::optional<engine::Completion> c = model->session->take(id)) job->done(std::move(*c));
+    } catch (const Error& e) {
+      for (const auto& [id, job] : model->jobs) job->failed(Refusal(500, e.message()));
+    }
+    model->jobs.clear();
+  }
+  loaded.clear();
+  std::deque<std::shared_ptr<Job>> rest;
+  {
+    const std::lock_guard lock(mutex);
+    rest.swap(queue);
+  }
+  for (const auto& job : rest) job->failed(Refusal(503, "the server is stopping"));
+  try {
+    device = {};
+  } catch (const Error& e) {
+    say(fmt::format("the device could not be put to rest: {}", e.message()));
+  }
+}
+
+// From the queue to sessions, as many as these may have: what waits here can still be refused, and
+// its client goes away without a trace. False when the service is to stop.
+bool Service::State::take_jobs() {
+  for (;;) {
+    std::shared_ptr<Job> job;
+    std::vector<std::pair<std::shared_ptr<const ServedModel>, seconds>> kept;
+    {
+      const std::lock_guard lock(mutex);
+      if (stopping) return false;
+      kept.swap(keeps);
+      std::erase_if(queue, [&](const std::shared_ptr<Job>& waiting) {
+        return waiting->cancel.load();  // nobody listens
+      });
+      // In order, but one whose model has to wait for its place lets others pass.
+      const auto can_begin = [&](const std::shared_ptr<Job>& waiting) {
+        for (const auto& model : loaded)
+          if (model->model == waiting->model)
+            return model->jobs.size() < static_cast<size_t>(options.parallel);
+        return loaded.size() < static_cast<size_t>(options.models_max) ||
+               std::ranges::any_of(loaded, [](const auto& model) { return model->jobs.empty(); });
+      };
+      const auto found = std::ranges::find_if(queue, can_begin);
+      if (found != queue.end()) {
+        job = *found;
+        queue.erase(found);
+      }
+    }
+    for (const auto& [model, keep_alive] : kept) {
+      if (keep_alive == seconds(0)) {
+        unload(model->name);
+        continue;
+      }
+      try {
+        load(model).keep_alive = keep_alive;
+      } catch (const Error& e) {
+        say(fmt::format("{}: {}", model->name, e.message()));
+        set_state("error: " + e.message(), false);
+      }
+    }
+    if (job == nullptr) return true;
+    begin(job);
+  }
+}
+
+void Service::State::begin(const std::shared_ptr<Job>& job) {
+  try {
+    Loaded& model = load(job->model);
+    if (job->keep_alive) model.keep_alive = *job->keep_alive;
+    job->request.cancel = &job->cancel;
+    job->request.on_piece = [raw = job.get()](const engine::Piece& piece) {
+      if (raw->piece) raw->piece(piece);
+    };
+    const engine::SequenceId id = model.session->add(std::move(job->request));
+    model.jobs.emplace(id, job);
+    ++counters.requests;
+    if (job->started) job->started();
+  } catch (const Refusal& e) {
+    job->failed(e);
+  } catch (const Error& e) {
+    // What the device can not do is no mistake of the client's.
+    job->failed(Refusal(device.device == nullptr ? 503 : 400, e.message()));
+  }
+}
+
+Loaded& Service::State::load(const std::shared_ptr<const ServedModel>& model) {
+  for (const auto& known : loaded)
+    if (known->model == model) return *known;
+  unload(model->name);  // its file has changed
+  if (device.device == nullptr) open_device();
+  while (loaded.size() >= static_cast<size_t>(options.models_max) && make_place(*model)) {
+  }
+  set_state("loading " + model->name, true);
+  const auto begin = Clock::now();
+  auto made = std::make_unique<Loaded>();
+  made->model = model;
+  made->keep_alive = options.keep_alive;
+  for (;;) {
+    try {
+      made->session = make_session(*model);
+      break;
+    } catch (const Error&) {
+      // Others may be in the way.
+      if (!make_place(*model)) {
+        set_state("ok", true);
+        throw;
+      }
+    }
+  }
+  loaded.push_back(std::move(made));
+  set_state("ok", true);
+  const devices::MemoryUse memory = loaded.back()->session->memory();
+  say(fmt::format("{} is loaded: context {}, {:.0f} MiB of keys and values, {:.1f} s", model->name,
+                  loaded.back()->session->context(), static_cast<double>(memory.kv) / (1 << 20),
+                  std::chrono::duration<double>(Clock::now() - begin).count()));
+  return *loaded.back();
+}
+
+std::unique_ptr<engine::Session> Service::State::make_session(const ServedModel& model) {
+  engine::SessionOptions session;
+  session.context = model.context;
+  session.max_sequences = options.parallel;
+  session.cache_positions =
+      options.cache_positions > 0
+          ? std::max(options.cache_positions, model.context)
+          : static_cast<int>(std::max<int64_t>(model.context, kUsualContext));
+  return std::make_unique<engine::Session>(model.model, *device.device, session);
+}
+
+// One idle model less; false where all are busy.
+bool Service::State::make_place(const ServedModel& for_model) {
+  Loaded* oldest = nullptr;
+  for (const auto& model : loaded)
+    if (model->jobs.empty() && (oldest == nullptr || model->last_use < oldest->last_use))
+      oldest = model.get();
+  if (oldest == nullptr) return false;
+  say(fmt::format("{} makes place for {}", oldest->model->name, for_model.name));
+  unload(oldest->model->name);
+  return true;
+}
+
+void Service::State::unload(const std::string& name) {
+  std::erase_if(loaded, [&](const auto& model) {
+    return model->model->name == name && model->jobs.empty();
+  });
+}
+
+void Service::State::unload_idle() {
+  const auto now = Clock::now();
+  std::vector<std::string> idle;
+  for (const auto& model : loaded)
+    if (model->jobs.empty() && model->keep_alive >= seconds(0) &&
+        now - model->last_use > model->keep_alive)
+      idle.push_back(model->model->name);
+  for (const std::string& name : idle) {
+    say(fmt::format("{} is unloaded: nobody asked for it", name));
+    unload(name);
+  }
+}
+
+void Service::State::open_device() {
+  constexpr seconds kBetweenTries(2);
+  if (Clock::now() < next_try) {
+    const std::lock_guard lock(mutex);
+    throw Refusal(503, "the device failed and is not there yet: " + shown.state);
+  }
+  set_state("opening the device", true);
+  try {
+    device = machine::open_device(options.device, options.open);
+  } catch (const Error& e) {
+    next_try = Clock::now() + kBetweenTries;
+    set_state("error: " + e.message(), false);
+    throw Refusal(503, e.message());
+  }
+  set_state("ok", true);
+  const std::lock_guard lock(mutex);
+  shown.device = device.device->description();
+}
+
+// False when the device failed, and with it all that was loaded.
+bool Service::State::step(Loaded& model) {
+  try {
+    model.session->step();
+    model.last_use = Clock::now();
+  } catch (const Error& e) {
+    device_failed(e);
+    return false;
+  }
+  for (auto it = model.jobs.begin(); it != model.jobs.end();) {
+    std::optional<engine::Completion> completion = model.session->take(it->first);
+    if (!completion) {
+      ++it;
+      continue;
+    }
+    const std::shared_ptr<Job> job = it->second;
+    it = model.jobs.erase(it);
+    counters.prompt_tokens +=
+        static_cast<uint64_t>(completion->prompt_tokens - completion->cached_tokens);
+    counters.cached_tokens += static_cast<uint64_t>(completion->cached_tokens);
+    counters.answer_tokens += completion->tokens.size();
+    counters.prompt_seconds += completion->prompt_seconds;
+    counters.answer_seconds += completion->decode_seconds;
+    if (completion->error) {
+      ++counters.failures;
+      job->failed(Refusal(500, completion->error->message()));
+    } else {
+      job->done(std::move(*completion));
+    }
+  }
+  return true;
+}
+
+// All that was on it is gone. It is opened again for the next request.
+void Service::State::device_failed(const Error& error) {
+  ++counters.device_failures;
+  say(fmt::format("the device failed: {}", error.message()));
+  if (!error.hint().empty()) say(error.hint());
+  set_state("error: " + error.message(), false);
+  std::vector<std::shared_ptr<Job>> lost;
+  for (const auto& model : loaded)
+    for (const auto& [id, job] : model->jobs) lost.push_back(job);
+  counters.failures += lost.size();
+  try {
+    loaded.clear();
+    device = {};
+  } catch (const Error& e) {
+    say(fmt::format("the device could not be put to rest: {}", e.message()));
+  }
+  for (const auto& job : lost)
+    job->failed(Refusal(503, fmt::format("the device failed: {}", error.message())));
+}
+
+void Service::State::publish() {
+  const std::lock_guard lock(mutex);
+  shown.loaded.clear();
+  for (const auto& model : loaded) {
+    LoadedStatus status;
+    status.name = model->model->name;
+    status.for_ever = model->keep_alive < seconds(0);
+    if (!status.for_ever)
+      status.until = std::chrono::system_clock::now() + model->keep_alive -
+                     std::chrono::duration_cast<seconds>(Clock::now() - model->last_use);
+    status.memory = model->session->memory();
+    status.sequences = model->session->status();
+    shown.loaded.push_back(std::move(status));
+  }
+  shown.counters = counters;
+}
+
+}  // namespace outboard::server
