@@ -35,6 +35,8 @@ struct ReaderOptions {
   nlohmann::ordered_json tools = nullptr;
 };
 
+class Reader;
+
 // Whatever is fed comes out in order and once: bytes of a call that can't be read, or that was cut
 // off, come out as content, markers included. What is left out are the markers of what was read,
 // the blanks around them, and control tokens that belong to no marker.
@@ -64,8 +66,7 @@ class AnswerReader {
   bool thinking() const;
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  std::unique_ptr<Reader> reader_;
 };
 
 }  // namespace outboard::chat
