@@ -9,10 +9,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// Of a value, as a schema may allow them.
-enum Kind : unsigned { kString = 1, kNumber = 2, kBoolean = 4, kNull = 8, kList = 16, kMap = 32 };
-constexpr unsigned kAny = 63;
-
 unsigned kind_of(const Json& value) {
   if (value.is_string()) return kString;
   if (value.is_number()) return kNumber;
@@ -27,13 +23,12 @@ unsigned kind_named(const Json& type) {
   if (type == "boolean") return kBoolean;
   if (type == "null") return kNull;
   if (type == "array") return kList;
-  return type == "object" ? kMap : kAny;
+  return type == "object" ? kMap : kAnyKind;
 }
 
-// What a schema allows, as far as its outermost words say. root: where `#/...` is looked up.
 unsigned allowed(const Json& schema, const Json& root, int depth) {
-  if (!schema.is_object() || depth > 20) return kAny;
-  unsigned kinds = kAny;
+  if (!schema.is_object() || depth > 20) return kAnyKind;
+  unsigned kinds = kAnyKind;
   if (const auto type = schema.find("type"); type != schema.end()) {
     kinds = 0;
     if (type->is_array())
@@ -74,6 +69,8 @@ unsigned allowed(const Json& schema, const Json& root, int depth) {
 
 }  // namespace
 
+unsigned allowed_kinds(const Json& schema, const Json& root) { return allowed(schema, root, 0); }
+
 const Json* function_of(const Json& entry) {
   if (!entry.is_object()) return nullptr;
   const auto inner = entry.find("function");
@@ -94,12 +91,12 @@ const Json* Tools::find(std::string_view name) const {
 
 Json Tools::value_of(std::string_view function, const std::string& parameter,
                      std::string_view text) const {
-  unsigned kinds = kAny;
+  unsigned kinds = kAnyKind;
   if (const Json* found = find(function); found != nullptr && found->contains("parameters")) {
     const Json& schema = found->at("parameters");
     if (schema.is_object() && schema.contains("properties") &&
         schema.at("properties").is_object() && schema.at("properties").contains(parameter))
-      kinds = allowed(schema.at("properties").at(parameter), schema, 0);
+      kinds = allowed_kinds(schema.at("properties").at(parameter), schema);
   }
   if (kinds == kString) return std::string(text);
   Json value = Json::parse(text, nullptr, false);
@@ -109,7 +106,7 @@ Json Tools::value_of(std::string_view function, const std::string& parameter,
   if (auto read = loose.value(); read && loose.at_end() && (kind_of(*read) & kinds & ~kString) != 0)
     return std::move(*read);
   // A string in JSON's quotes, where anything may stand: the model wrote JSON.
-  if (!value.is_discarded() && value.is_string() && kinds == kAny) return value;
+  if (!value.is_discarded() && value.is_string() && kinds == kAnyKind) return value;
   return std::string(text);
 }
 

@@ -7,6 +7,19 @@
 
 namespace outboard::chat {
 
+// Kinds of JSON values, as bits.
+enum ValueKind : unsigned {
+  kString = 1,
+  kNumber = 2,
+  kBoolean = 4,
+  kNull = 8,
+  kList = 16,
+  kMap = 32,
+  kAnyKind = 63
+};
+// What a schema allows, as far as its outermost words say; `root` is where its references begin.
+unsigned allowed_kinds(const nlohmann::ordered_json& schema, const nlohmann::ordered_json& root);
+
 class Tools {
  public:
   // [{"type": "function", "function": {"name":, "parameters": schema}}], or the functions
