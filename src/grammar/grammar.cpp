@@ -11,6 +11,12 @@ constexpr uint32_t kNone = ~uint32_t{0};
 
 }  // namespace
 
+std::string token_bytes(std::string_view text) {
+  std::string bytes = "\xFF";
+  bytes += text;
+  return bytes + '\xFE';
+}
+
 uint32_t Builder::add_rule() {
   const uint32_t start = state();
   rules_.push_back({start, state()});

@@ -15,6 +15,10 @@
 
 namespace outboard::grammar {
 
+// How automata spell a control token: its text between two bytes that UTF-8 never has, so that no
+// text, and no rule over characters, can be taken for one.
+std::string token_bytes(std::string_view text);
+
 // One automaton a rule, all in one array of states. A rule begins at its start and has matched when
 // it is at its end. Edges read a byte, nothing (`free`), or whatever another rule matches
 // (`calls`). From every state that can be reached the grammar can be brought to its end. Immutable,
@@ -98,10 +102,16 @@ class Builder {
   void free(uint32_t from, uint32_t to);
   void bytes(uint32_t from, uint8_t first, uint8_t last, uint32_t to);
   void literal(uint32_t from, std::string_view bytes, uint32_t to);
+  // The control token of this text. Text that is spelled the same does not match.
+  void token(uint32_t from, std::string_view text, uint32_t to) {
+    literal(from, token_bytes(text), to);
+  }
   void call(uint32_t from, uint32_t rule, uint32_t to);
   // One character of the set, as UTF-8.
   void chars(uint32_t from, const CharSet& set, uint32_t to);
 
+  // Whether any text matches the rule.
+  bool can_match(uint32_t rule) const { return states_that_end(true)[rules_[rule].start]; }
   // A rule that comes to itself again before it has read anything, if there is one. build() would
   // never end.
   std::optional<uint32_t> left_recursive() const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 
+#include "grammar/char_set.h"
 #include "grammar/json_rules.h"
 #include "grammar/schema_reader.h"
 #include "support/error.h"
@@ -13,13 +14,15 @@ namespace {
 constexpr size_t kMaxPatterns = 8;  // of one object, told apart by all their combinations
 constexpr uint64_t kMaxCount = 100'000;
 
-class Compiler {
- public:
-  Compiler(const Json& schema, const SchemaOptions& options)
-      : schema_(schema), options_(options), reader_(schema), json_(builder_) {}
+}  // namespace
 
-  SchemaGrammar compile() {
-    const uint32_t root = rule_of({{&schema_, "#"}});
+class SchemaRules::Compiler {
+ public:
+  Compiler(Builder& builder, const Json& schema, const SchemaOptions& options)
+      : schema_(schema), options_(options), reader_(schema), builder_(builder), json_(builder) {}
+
+  uint32_t json(const std::string& pointer) {
+    const uint32_t root = rule_of({place(pointer)});
     // Not by recursion: schemas may be nested as deep as they like.
     while (!waiting_.empty()) {
       const auto [rule, schemas] = waiting_.back();
@@ -28,13 +31,38 @@ class Compiler {
         add(d, schemas.empty() ? "#" : schemas[0].pointer, builder_.start(rule),
             builder_.end(rule));
     }
-    auto grammar = builder_.build(root);
-    if (grammar == nullptr)
-      throw Error("#: no value is valid under this schema, or none that ends");
-    return {std::move(grammar), reader_.notes()};
+    return root;
   }
 
+  CharDfa strings(const std::string& pointer) {
+    CharDfa all;
+    for (const Demands& d : reader_.alternatives({place(pointer)})) {
+      CharDfa some;
+      if (d.values) {
+        Demands rest = d;
+        rest.values.reset();
+        std::vector<std::vector<uint32_t>> texts;
+        for (const Json* value : *d.values)
+          if (value->is_string() && reader_.fits(*value, rest))
+            texts.push_back(chars_of(value->get_ref<const std::string&>()));
+        some = one_of(texts);
+      } else {
+        if ((d.types & kString) == 0) continue;
+        refuse(d, kString);
+        some = d.text == nullptr ? any_text() : *d.text;
+      }
+      all = all.is_empty() ? std::move(some) : grammar::alternatives(all, some);
+    }
+    return all;
+  }
+
+  const std::vector<std::string>& notes() const { return reader_.notes(); }
+
  private:
+  SchemaPlace place(const std::string& pointer) const {
+    return {&schema_.at(Json::json_pointer(pointer)), "#" + pointer};
+  }
+
   // The rule for values that fit all of these.
   uint32_t rule_of(const Schemas& schemas) {
     Schemas wanted;
@@ -329,16 +357,27 @@ class Compiler {
   const Json& schema_;
   SchemaOptions options_;
   SchemaReader reader_;
-  Builder builder_;
+  Builder& builder_;
   JsonRules json_;
   std::map<std::vector<const Json*>, uint32_t> rules_;
   std::vector<std::pair<uint32_t, Schemas>> waiting_;
 };
 
-}  // namespace
+SchemaRules::SchemaRules(Builder& builder, const nlohmann::ordered_json& schema,
+                         const SchemaOptions& options)
+    : compiler_(std::make_unique<Compiler>(builder, schema, options)) {}
+SchemaRules::~SchemaRules() = default;
+
+uint32_t SchemaRules::json(const std::string& pointer) { return compiler_->json(pointer); }
+CharDfa SchemaRules::strings(const std::string& pointer) { return compiler_->strings(pointer); }
+const std::vector<std::string>& SchemaRules::notes() const { return compiler_->notes(); }
 
 SchemaGrammar compile_schema(const nlohmann::ordered_json& schema, const SchemaOptions& options) {
-  return Compiler(schema, options).compile();
+  Builder builder;
+  SchemaRules rules(builder, schema, options);
+  auto grammar = builder.build(rules.json(""));
+  if (grammar == nullptr) throw Error("#: no value is valid under this schema, or none that ends");
+  return {std::move(grammar), rules.notes()};
 }
 
 SchemaGrammar compile_schema_text(std::string_view text, const SchemaOptions& options) {

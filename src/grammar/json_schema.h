@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "grammar/char_dfa.h"
 #include "grammar/grammar.h"
 
 namespace outboard::grammar {
@@ -50,6 +51,29 @@ SchemaGrammar compile_schema(const nlohmann::ordered_json& schema,
                              const SchemaOptions& options = {});
 // Of a file's text; throws Error also where that is no JSON.
 SchemaGrammar compile_schema_text(std::string_view text, const SchemaOptions& options = {});
+
+// A schema as part of a grammar that is put together elsewhere. Throws Error as compile_schema
+// does, but knows nothing of rules that no value matches (Builder::can_match()).
+class SchemaRules {
+ public:
+  // Both have to outlive this.
+  SchemaRules(Builder& builder, const nlohmann::ordered_json& schema,
+              const SchemaOptions& options = {});
+  SchemaRules(const SchemaRules&) = delete;
+  SchemaRules& operator=(const SchemaRules&) = delete;
+  ~SchemaRules();
+
+  // The rule for the JSON of values that are valid under the schema at this place in it: "" for all
+  // of it, "/properties/a" ...
+  uint32_t json(const std::string& pointer);
+  // The strings that are valid there, themselves, not their JSON. Without states where none is.
+  CharDfa strings(const std::string& pointer);
+  const std::vector<std::string>& notes() const;
+
+ private:
+  class Compiler;
+  std::unique_ptr<Compiler> compiler_;
+};
 
 // Any JSON value; objects_only: any object, as "JSON mode" has it.
 std::shared_ptr<const Grammar> any_json(bool objects_only);

@@ -3,12 +3,26 @@
 #include <algorithm>
 #include <numeric>
 
+#include "grammar/grammar.h"
+
 namespace outboard::grammar {
+namespace {
+
+std::string piece_of(const text::Tokenizer& tokenizer, int32_t token) {
+  if (tokenizer.is_control(token)) return token_bytes(tokenizer.token_text(token));
+  std::string piece = tokenizer.piece(token);
+  // Byte tokens could spell a control token otherwise.
+  const bool is_text =
+      std::ranges::none_of(piece, [](char c) { return static_cast<uint8_t>(c) >= 0xf8; });
+  return is_text ? piece : std::string();
+}
+
+}  // namespace
 
 Vocabulary::Vocabulary(const text::Tokenizer& tokenizer) {
   for (size_t i = 0; i < tokenizer.vocabulary_size(); ++i) {
     const auto token = static_cast<int32_t>(i);
-    pieces_.push_back(tokenizer.piece(token));
+    pieces_.push_back(piece_of(tokenizer, token));
     if (tokenizer.is_end_of_generation(token)) ends_.push_back(token);
   }
   make_trie();

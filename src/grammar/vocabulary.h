@@ -13,8 +13,10 @@ namespace outboard::grammar {
 // Immutable, so any number of threads may use one.
 class Vocabulary {
  public:
-  // What tokens stand for in a text. Those that stand for nothing (control tokens, unknown) are
-  // never allowed by a grammar, except the ones that end a text.
+  // What tokens stand for in a text; control tokens for token_bytes() of their own text, so they
+  // are allowed where a grammar asks for one (Builder::token()), and those that end a text where it
+  // may end. Unknown tokens stand for nothing and are never allowed, nor are bytes that no UTF-8
+  // has.
   explicit Vocabulary(const text::Tokenizer& tokenizer);
   // Token i stands for pieces[i]; those of `ends` end a text, whatever their piece.
   Vocabulary(std::vector<std::string> pieces, std::vector<int32_t> ends);
