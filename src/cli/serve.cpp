@@ -67,7 +67,8 @@ void greet(const server::Server& server, const server::ServerOptions& options) {
       "  Codex        codex -c model_provider=outboard -c model={1}\n"
       "               -c 'model_providers.outboard={{name=\"Outboard\",base_url=\"{0}/v1\","
       "wire_api=\"responses\"}}'\n"
-      "  Zed          settings.json: \"language_models\": {{\"ollama\": {{\"api_url\": \"{0}\"}}}}\n\n",
+      "  Zed          settings.json: \"language_models\": {{\"ollama\": {{\"api_url\": "
+      "\"{0}\"}}}}\n\n",
       address, model, key);
 }
 
@@ -81,12 +82,12 @@ std::string state_line(const server::Status& now, const server::Status& before, 
   const auto answered = [](const server::Status& status) {
     uint64_t tokens = status.counters.answer_tokens;
     for (const server::LoadedStatus& loaded : status.loaded)
-      for (const auto& sequence : loaded.sequences) tokens += static_cast<uint64_t>(sequence.answered);
+      for (const auto& sequence : loaded.sequences)
+        tokens += static_cast<uint64_t>(sequence.answered);
     return static_cast<double>(tokens);
   };
   return fmt::format("{} answering, {} waiting, {:.1f} tokens/s, {} prompt tokens cached so far",
-                     answering, waiting,
-                     std::max(0.0, answered(now) - answered(before)) / seconds,
+                     answering, waiting, std::max(0.0, answered(now) - answered(before)) / seconds,
                      now.counters.cached_tokens);
 }
 
@@ -162,11 +163,13 @@ void add_serve(CLI::App& app) {
       "serve", "Serve models over HTTP: OpenAI's, Anthropic's, ollama's and llama.cpp's routes");
   server::ServerOptions& server = options->server;
   server::ServiceOptions& service = server.service;
-  command->add_option("MODEL", service.models,
-                      "model files or pulled names to load at the start; others that were pulled are "
-                      "loaded when they are asked for");
+  command->add_option(
+      "MODEL", service.models,
+      "model files or pulled names to load at the start; others that were pulled are "
+      "loaded when they are asked for");
   command->add_option("--host", server.http.host, "address to listen on")->capture_default_str();
-  command->add_option("--port", server.http.port, "port; 0: any that is free")->capture_default_str();
+  command->add_option("--port", server.http.port, "port; 0: any that is free")
+      ->capture_default_str();
   add_device_options(*command, options->model);
   command->add_option("--parallel", service.parallel, "answers at a time, of a model")
       ->check(CLI::Range(1, 256))
@@ -186,7 +189,8 @@ void add_serve(CLI::App& app) {
   command->add_option("--models-max", service.models_max, "models on the device at a time")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  command->add_option("--api-key", server.api_keys, "key that requests must carry (may be repeated)")
+  command
+      ->add_option("--api-key", server.api_keys, "key that requests must carry (may be repeated)")
       ->take_all();
   command->add_option("--api-key-file", options->key_file, "file with keys, one a line");
   command->add_flag("--no-auth", server.no_auth,

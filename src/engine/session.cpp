@@ -347,10 +347,9 @@ void Session::State::take_results(const devices::StepResult& result) {
                 std::span(sequence.tokens).subspan(sequence.computed, sequence.in_step));
     sequence.computed += sequence.in_step;
     sequence.in_step = 1;  // in those that are queued behind
-    const int32_t token =
-        has_row && sequence.host
-            ? choose(sequence, result.logits.subspan(own_row * stride, tokens))
-            : result.tokens[i];
+    const int32_t token = has_row && sequence.host
+                              ? choose(sequence, result.logits.subspan(own_row * stride, tokens))
+                              : result.tokens[i];
     if (token >= 0) take_token(sequence, token);
     sequence.broken = token == devices::kNotFinite;
   }

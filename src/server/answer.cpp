@@ -24,8 +24,8 @@ class CacheWatch {
     size_t common = 0;
     for (const Seen& seen : seen_) {
       if (seen.model != model.name) continue;
-      const auto n = static_cast<size_t>(
-          std::ranges::mismatch(seen.prompt, prompt).in1 - seen.prompt.begin());
+      const auto n =
+          static_cast<size_t>(std::ranges::mismatch(seen.prompt, prompt).in1 - seen.prompt.begin());
       if (n > common) common = n, nearest = &seen;
     }
     std::string text;
@@ -73,8 +73,8 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
       : service_(service), request_(std::move(request)), sink_(std::move(sink)) {}
 
   void start(const std::shared_ptr<Reply>& reply) {
-    prompt_ = request_.messages.is_null() ? Prompt{"", request_.prompt, false}
-                                          : make_prompt(request_);
+    prompt_ =
+        request_.messages.is_null() ? Prompt{"", request_.prompt, false} : make_prompt(request_);
     if (prompt_.tokens.empty()) refuse("the prompt is empty: it needs at least one token");
     if (prompt_.tokens.size() >= static_cast<size_t>(request_.model->context))
       throw Refusal(400,
@@ -131,9 +131,9 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
       choice.name = request_.tool_name;
       choice.parallel = request_.parallel_tools;
       using Thinks = chat::ToolChoice::Thinking;
-      choice.thinking = prompt_.thinking_open                              ? Thinks::kIsOpen
+      choice.thinking = prompt_.thinking_open                          ? Thinks::kIsOpen
                         : marks && request_.thinking.on.value_or(true) ? Thinks::kMayOpen
-                                                                           : Thinks::kNone;
+                                                                       : Thinks::kNone;
       try {
         out.grammar = chat::tool_grammar(model.format, request_.tools, choice).grammar;
       } catch (const Error& e) {
@@ -298,7 +298,9 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
     const ServiceOptions& options = service_.options();
     const engine::Completion& c = choice.completion;
     if (options.log_work) {
-      const auto speed = [](int count, double seconds) { return seconds > 0 ? count / seconds : 0; };
+      const auto speed = [](int count, double seconds) {
+        return seconds > 0 ? count / seconds : 0;
+      };
       options.log_work(fmt::format(
           "{}  {}  prompt {} ({} known), {:.0f} tokens/s; answer {}, {:.1f} tokens/s; {}{}",
           request_.route, request_.model->name, c.prompt_tokens, c.cached_tokens,
@@ -307,8 +309,8 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
           choice.calls.empty() ? "" : fmt::format("; {} tool calls", choice.calls.size())));
     }
     if (options.log_prompts && options.log)
-      options.log(fmt::format("prompt: {}\nanswer: {}", request_.model->model->tokenizer().decode(
-                                                            prompt_.tokens, true),
+      options.log(fmt::format("prompt: {}\nanswer: {}",
+                              request_.model->model->tokenizer().decode(prompt_.tokens, true),
                               c.text));
     if (options.log_cache && options.log) {
       const std::string broke =
@@ -367,8 +369,9 @@ std::shared_ptr<const grammar::Grammar> grammar_of_gbnf(const std::string& text)
 Prompt make_prompt(const AnswerRequest& request) {
   const ServedModel& model = *request.model;
   if (!model.model->has_chat_template())
-    refuse("{} has no chat template: it continues texts (/v1/completions) and holds no conversations",
-           model.name);
+    refuse(
+        "{} has no chat template: it continues texts (/v1/completions) and holds no conversations",
+        model.name);
   text::ChatOptions options;
   options.add_generation_prompt = !request.continues;
   if (request.tools.is_array() && !request.tools.empty() && request.tool_use != ToolUse::kNone)

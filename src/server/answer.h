@@ -52,7 +52,7 @@ struct Choice {
   std::string reasoning;
   std::string content;
   std::vector<ToolCall> calls;
-  std::string finish;             // "stop", "length", "tool_calls"
+  std::string finish;  // "stop", "length", "tool_calls"
   size_t reasoning_tokens = 0;
   engine::Completion completion;  // its text holds thinking and calls as the model wrote them
 };

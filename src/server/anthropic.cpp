@@ -110,10 +110,10 @@ class StreamedMessage : public AnswerSink {
   void done(const std::vector<Choice>& choices) override {
     const Choice& choice = choices.front();
     close();
-    say("message_delta", {{"delta",
-                           {{"stop_reason", stop_reason(choice)},
-                            {"stop_sequence", stop_sequence(choice)}}},
-                          {"usage", usage(choice.completion)}});
+    say("message_delta",
+        {{"delta",
+          {{"stop_reason", stop_reason(choice)}, {"stop_sequence", stop_sequence(choice)}}},
+         {"usage", usage(choice.completion)}});
     say("message_stop", ordered_json::object());
     reply_->end();
   }
@@ -166,7 +166,8 @@ std::string text_of_blocks(const ordered_json& content, size_t message) {
   std::string text;
   for (const ordered_json& block : content) {
     const std::string type = block.is_object() ? text_field(block, "type") : "";
-    if (type != "text") wrong(message, fmt::format("a block of the type \"{}\" can't be read here", type));
+    if (type != "text")
+      wrong(message, fmt::format("a block of the type \"{}\" can't be read here", type));
     text += (text.empty() ? "" : "\n") + text_field(block, "text");
   }
   return text;
@@ -177,7 +178,8 @@ std::string text_of_blocks(const ordered_json& content, size_t message) {
 std::string system_text(const ordered_json& system) {
   if (system.is_null()) return {};
   if (system.is_string()) return system.get<std::string>();
-  if (!system.is_array()) throw Refusal(400, "system: a text or a list of blocks was expected", "", "system");
+  if (!system.is_array())
+    throw Refusal(400, "system: a text or a list of blocks was expected", "", "system");
   std::string text;
   for (const ordered_json& block : system) {
     if (!block.is_object() || text_field(block, "type") != "text")
@@ -226,11 +228,11 @@ void add_assistant(const ordered_json& blocks, size_t index, ordered_json& messa
     } else if (type == "redacted_thinking") {
       continue;  // for its maker alone
     } else if (type == "tool_use") {
-      message["tool_calls"].push_back({{"id", text_field(block, "id")},
-                                       {"type", "function"},
-                                       {"function",
-                                        {{"name", text_field(block, "name")},
-                                         {"arguments", field(block, "input")}}}});
+      message["tool_calls"].push_back(
+          {{"id", text_field(block, "id")},
+           {"type", "function"},
+           {"function",
+            {{"name", text_field(block, "name")}, {"arguments", field(block, "input")}}}});
     } else {
       wrong(index, fmt::format("a block of the type \"{}\" can't be read here", type));
     }
@@ -283,7 +285,8 @@ AnswerRequest read(Service& service, const HttpRequest& http, const ordered_json
     ordered_json functions = ordered_json::array();
     if (!tools.is_array()) throw Refusal(400, "tools: a list was expected", "", "tools");
     for (const ordered_json& tool : tools) {
-      if (!tool.is_object()) throw Refusal(400, "tools: a list of objects was expected", "", "tools");
+      if (!tool.is_object())
+        throw Refusal(400, "tools: a list of objects was expected", "", "tools");
       if (field(tool, "input_schema").is_null()) {  // its maker's own: web search and the like
         functions.push_back({{"type", text_field(tool, "type", "?")}});
         continue;
@@ -321,13 +324,15 @@ AnswerRequest read(Service& service, const HttpRequest& http, const ordered_json
     } else if (type == "disabled") {
       request.thinking.on = false;
     } else if (type != "adaptive") {
-      throw Refusal(400, fmt::format("thinking: the type \"{}\" is not known", type), "", "thinking");
+      throw Refusal(400, fmt::format("thinking: the type \"{}\" is not known", type), "",
+                    "thinking");
     }
   }
   const ordered_json& output = field(body, "output_config");
   if (output.is_object()) request.thinking.effort = text_field(output, "effort");
-  const ordered_json& format =
-      output.is_object() && output.contains("format") ? output["format"] : field(body, "output_format");
+  const ordered_json& format = output.is_object() && output.contains("format")
+                                   ? output["format"]
+                                   : field(body, "output_format");
   if (format.is_object()) {
     if (text_field(format, "type") != "json_schema")
       refuse("output_format: the type \"{}\" is not known", text_field(format, "type"));
@@ -345,8 +350,8 @@ void anthropic_messages(Service& service, const HttpRequest& http,
   read_sampling(body, request);
   request.stop = texts_field(body, "stop_sequences");
   std::erase(request.stop, "");
-  request.max_tokens = static_cast<int>(
-      std::clamp<int64_t>(integer_field(body, "max_tokens", -1), -1, INT32_MAX));
+  request.max_tokens =
+      static_cast<int>(std::clamp<int64_t>(integer_field(body, "max_tokens", -1), -1, INT32_MAX));
   if (request.max_tokens < 1)
     throw Refusal(400, "max_tokens: a number of at least 1 was expected", "", "max_tokens");
   const std::string name = text_field(body, "model");

@@ -6,6 +6,8 @@
 #include <mutex>
 #include <random>
 
+#include "grammar/json_schema.h"
+
 namespace outboard::server {
 
 std::string error_body(Protocol protocol, const Refusal& refusal) {
@@ -21,7 +23,8 @@ std::string error_body(Protocol protocol, const Refusal& refusal) {
                          : status == 413 ? "request_too_large"
                          : status == 503 ? "overloaded_error"
                                          : "api_error";
-      return text_of({{"type", "error"}, {"error", {{"type", type}, {"message", refusal.message()}}}});
+      return text_of(
+          {{"type", "error"}, {"error", {{"type", type}, {"message", refusal.message()}}}});
     }
     case Protocol::kOpenAi:
       break;
@@ -33,8 +36,11 @@ std::string error_body(Protocol protocol, const Refusal& refusal) {
                      : status < 500  ? "invalid_request_error"
                                      : "server_error";
   ordered_json error{{"message", refusal.message()}, {"type", type}};
-  error["param"] = refusal.parameter().empty() ? ordered_json(nullptr) : refusal.parameter();
-  error["code"] = refusal.code().empty() ? ordered_json(nullptr) : refusal.code();
+  const auto or_null = [](const std::string& text) {
+    return text.empty() ? ordered_json(nullptr) : ordered_json(text);
+  };
+  error["param"] = or_null(refusal.parameter());
+  error["code"] = or_null(refusal.code());
   return text_of({{"error", error}});
 }
 
@@ -44,7 +50,7 @@ Protocol protocol_of(std::string_view path) {
 }
 
 ordered_json body_of(const HttpRequest& request) {
-  constexpr int kDeepest = 128;
+  static constexpr int kDeepest = 128;
   try {
     ordered_json body = ordered_json::parse(
         request.body, [](int depth, ordered_json::parse_event_t, ordered_json&) {
@@ -273,8 +279,10 @@ void read_format(const ordered_json& body, AnswerRequest& request) {
       request.grammar = grammar_of_schema(inner);
       ++asked;
     } else if (type != "text") {
-      refuse("response_format: the type \"{}\" is not known, expected text, json_object or json_schema",
-             type);
+      refuse(
+          "response_format: the type \"{}\" is not known, expected text, json_object or "
+          "json_schema",
+          type);
     }
   }
   if (!schema.is_null()) request.grammar = grammar_of_schema(schema), ++asked;
@@ -330,8 +338,8 @@ void read_thinking(const ordered_json& body, AnswerRequest& request) {
   }
   for (const char* name : {"thinking_budget_tokens", "thinking_budget", "reasoning_budget"})
     if (!field(body, name).is_null())
-      request.thinking_budget = static_cast<int>(
-          std::clamp<int64_t>(integer_field(body, name, -1), -1, INT32_MAX));
+      request.thinking_budget =
+          static_cast<int>(std::clamp<int64_t>(integer_field(body, name, -1), -1, INT32_MAX));
   if (request.thinking_budget == 0) request.thinking.on = false;
   const ordered_json& variables = field(body, "chat_template_kwargs");
   if (variables.is_null()) return;
@@ -419,16 +427,13 @@ struct InfillTokens {
   int32_t prefix, suffix, middle;
 };
 InfillTokens infill_tokens(const ServedModel& model) {
-  return {infill_token(model,
-                       {"tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id"},
+  return {infill_token(model, {"tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id"},
                        {"<|fim_prefix|>", "<fim_prefix>", "<fim-prefix>", "<|fim▁begin|>", "<PRE>",
                         "▁<PRE>", "<|code_prefix|>"}),
-          infill_token(model,
-                       {"tokenizer.ggml.fim_suf_token_id", "tokenizer.ggml.suffix_token_id"},
+          infill_token(model, {"tokenizer.ggml.fim_suf_token_id", "tokenizer.ggml.suffix_token_id"},
                        {"<|fim_suffix|>", "<fim_suffix>", "<fim-suffix>", "<|fim▁hole|>", "<SUF>",
                         "▁<SUF>", "<|code_suffix|>"}),
-          infill_token(model,
-                       {"tokenizer.ggml.fim_mid_token_id", "tokenizer.ggml.middle_token_id"},
+          infill_token(model, {"tokenizer.ggml.fim_mid_token_id", "tokenizer.ggml.middle_token_id"},
                        {"<|fim_middle|>", "<fim_middle>", "<fim-middle>", "<|fim▁end|>", "<MID>",
                         "▁<MID>", "<|code_middle|>"})};
 }

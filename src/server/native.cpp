@@ -18,27 +18,27 @@ class NativeSink : public AnswerSink {
   }
   void event(size_t choice, const chat::Event& event,
              std::span<const engine::TokenLogprob>) override {
-    if (stream_)
-      say({{"index", choice}, {"content", event.text}, {"stop", false}});
+    if (stream_) say({{"index", choice}, {"content", event.text}, {"stop", false}});
   }
   void done(const std::vector<Choice>& choices) override {
     const Choice& choice = choices.front();
     const engine::Completion& c = choice.completion;
     const bool word = c.finish == engine::Finish::kStopString;
-    ordered_json body{
-        {"index", 0},
-        {"content", stream_ ? "" : choice.content},
-        {"tokens", c.tokens},
-        {"stop", true},
-        {"model", model_->name},
-        {"tokens_predicted", c.tokens.size()},
-        {"tokens_evaluated", c.prompt_tokens},
-        {"tokens_cached", c.cached_tokens},
-        {"truncated", false},
-        {"stop_type", word ? "word" : choice.finish == "length" ? "limit" : "eos"},
-        {"stopping_word", c.stop_string},
-        {"generation_settings", {{"seed", c.seed}}},
-        {"timings", timings_of(c)}};
+    ordered_json body{{"index", 0},
+                      {"content", stream_ ? "" : choice.content},
+                      {"tokens", c.tokens},
+                      {"stop", true},
+                      {"model", model_->name},
+                      {"tokens_predicted", c.tokens.size()},
+                      {"tokens_evaluated", c.prompt_tokens},
+                      {"tokens_cached", c.cached_tokens},
+                      {"truncated", false},
+                      {"stop_type", word                        ? "word"
+                                    : choice.finish == "length" ? "limit"
+                                                                : "eos"},
+                      {"stopping_word", c.stop_string},
+                      {"generation_settings", {{"seed", c.seed}}},
+                      {"timings", timings_of(c)}};
     if (!c.logprobs.empty()) body["completion_probabilities"] = probabilities(c.logprobs);
     if (!stream_) return send_json(reply_, body);
     say(body);
@@ -85,7 +85,8 @@ void native_health(Service& service, const HttpRequest&, const std::shared_ptr<R
   ordered_json body{{"status", status.ok ? (ready ? "ok" : "loading model") : "error"},
                     {"state", status.state},
                     {"device", status.device}};
-  if (!ready) body["error"] = {{"code", 503}, {"message", status.state}, {"type", "unavailable_error"}};
+  if (!ready)
+    body["error"] = {{"code", 503}, {"message", status.state}, {"type", "unavailable_error"}};
   send_json(reply, body, ready ? 200 : 503);
 }
 
@@ -100,9 +101,9 @@ void native_completion(Service& service, const HttpRequest& http,
   const text::Tokenizer& tokenizer = request.model->model->tokenizer();
   const ordered_json& prompt = field(body, "prompt");
   if (http.path == "/infill") {
-    request.prompt = infill_prompt(*request.model,
-                                   text_field(body, "input_prefix") + text_field(body, "prompt"),
-                                   text_field(body, "input_suffix"));
+    request.prompt =
+        infill_prompt(*request.model, text_field(body, "input_prefix") + text_field(body, "prompt"),
+                      text_field(body, "input_suffix"));
   } else if (prompt.is_string()) {
     request.prompt = tokenizer.encode(prompt.get_ref<const std::string&>(), true, true);
   } else if (prompt.is_array()) {
@@ -136,8 +137,9 @@ void native_tokenize(Service& service, const HttpRequest& http,
   const ordered_json body = body_of(http);
   const auto model = model_of(service, body);
   const text::Tokenizer& tokenizer = model->model->tokenizer();
-  const auto ids = tokenizer.encode(text_field(body, "content"), flag_field(body, "add_special", false),
-                                    flag_field(body, "parse_special", true));
+  const auto ids =
+      tokenizer.encode(text_field(body, "content"), flag_field(body, "add_special", false),
+                       flag_field(body, "parse_special", true));
   ordered_json tokens = ordered_json::array();
   for (const int32_t id : ids) {
     if (flag_field(body, "with_pieces", false)) {
@@ -222,8 +224,8 @@ void native_metrics(Service& service, const HttpRequest&, const std::shared_ptr<
   const Counters& c = status.counters;
   std::string text;
   const auto metric = [&](const char* name, const char* type, const char* help, double value) {
-    text += fmt::format("# HELP llamacpp:{0} {2}\n# TYPE llamacpp:{0} {1}\nllamacpp:{0} {3}\n", name,
-                        type, help, value);
+    text += fmt::format("# HELP llamacpp:{0} {2}\n# TYPE llamacpp:{0} {1}\nllamacpp:{0} {3}\n",
+                        name, type, help, value);
   };
   size_t processing = 0;
   size_t waiting = status.waiting;
@@ -242,11 +244,13 @@ void native_metrics(Service& service, const HttpRequest&, const std::shared_ptr<
   metric("prompt_seconds_total", "counter", "Time of prompts.", c.prompt_seconds);
   metric("tokens_predicted_total", "counter", "Tokens of answers.", answered);
   metric("tokens_predicted_seconds_total", "counter", "Time of answers.", c.answer_seconds);
-  metric("prompt_tokens_seconds", "gauge", "Prompt tokens a second.", rate(prompt, c.prompt_seconds));
+  metric("prompt_tokens_seconds", "gauge", "Prompt tokens a second.",
+         rate(prompt, c.prompt_seconds));
   metric("predicted_tokens_seconds", "gauge", "Tokens a second of one answer.",
          rate(answered, c.answer_seconds));
   metric("requests_total", "counter", "Answers begun.", static_cast<double>(c.requests));
-  metric("requests_failed_total", "counter", "Answers that failed.", static_cast<double>(c.failures));
+  metric("requests_failed_total", "counter", "Answers that failed.",
+         static_cast<double>(c.failures));
   metric("device_failures_total", "counter", "Failures of the device.",
          static_cast<double>(c.device_failures));
   metric("requests_processing", "gauge", "Answers under way.", static_cast<double>(processing));

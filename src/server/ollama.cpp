@@ -171,8 +171,8 @@ void refuse_images(const ordered_json& object) {
 }
 
 // Nothing is asked: the model is to be loaded, or, with a keep_alive of 0, unloaded.
-bool only_loads(Service& service, const AnswerRequest& request, const std::string& name, bool is_chat,
-                const std::shared_ptr<Reply>& reply) {
+bool only_loads(Service& service, const AnswerRequest& request, const std::string& name,
+                bool is_chat, const std::shared_ptr<Reply>& reply) {
   const auto keep = request.keep_alive.value_or(service.options().keep_alive);
   service.keep(request.model, keep);
   ordered_json body{{"model", name}, {"created_at", iso_time(std::chrono::system_clock::now())}};
@@ -223,7 +223,7 @@ ordered_json messages_of(const ordered_json& messages) {
 
 std::string quantization_of(const ServedModel& model) {
   std::map<std::string, size_t> sizes;
-  for (const auto& tensor : model.model->file().tensors)
+  for (const auto& tensor : model.model->file().tensors())
     sizes[std::string(formats::type_info(tensor.type).name)] += tensor.data.size();
   const auto largest = std::ranges::max_element(
       sizes, [](const auto& a, const auto& b) { return a.second < b.second; });
@@ -232,7 +232,7 @@ std::string quantization_of(const ServedModel& model) {
 
 std::string parameters_of(const ServedModel& model) {
   double count = 0;
-  for (const auto& tensor : model.model->file().tensors)
+  for (const auto& tensor : model.model->file().tensors())
     count += static_cast<double>(tensor.elements());
   if (count >= 1e9) return fmt::format("{:.1f}B", count / 1e9);
   return fmt::format("{:.1f}M", count / 1e6);
@@ -354,7 +354,8 @@ void ollama_show(Service& service, const HttpRequest& http, const std::shared_pt
   for (const auto& entry : metadata.entries()) {
     const std::string& key = entry.first;
     // Without the tokenizer's lists of a hundred thousand.
-    if (key.starts_with("tokenizer.") && key != "tokenizer.ggml.model" && key != "tokenizer.ggml.pre")
+    if (key.starts_with("tokenizer.") && key != "tokenizer.ggml.model" &&
+        key != "tokenizer.ggml.pre")
       continue;
     info[key] = std::visit(
         [](const auto& value) -> ordered_json {
@@ -369,7 +370,7 @@ void ollama_show(Service& service, const HttpRequest& http, const std::shared_pt
   const program::Program& program = model->model->program();
   info["general.parameter_count"] = [&] {
     int64_t count = 0;
-    for (const auto& tensor : model->model->file().tensors) count += tensor.elements();
+    for (const auto& tensor : model->model->file().tensors()) count += tensor.elements();
     return count;
   }();
   // Clients look for "<architecture>.context_length".
@@ -389,8 +390,9 @@ void ollama_ps(Service& service, const HttpRequest&, const std::shared_ptr<Reply
   ordered_json models = ordered_json::array();
   for (const LoadedStatus& loaded : service.status().loaded) {
     const auto model = service.find(loaded.name);
-    const auto until = loaded.for_ever ? std::chrono::system_clock::now() + std::chrono::hours(24 * 3650)
-                                       : loaded.until;
+    const auto until = loaded.for_ever
+                           ? std::chrono::system_clock::now() + std::chrono::hours(24 * 3650)
+                           : loaded.until;
     const uint64_t size = model->bytes + loaded.memory.kv + loaded.memory.buffers;
     const bool on_card = !service.status().device.starts_with("CPU");
     models.push_back({{"name", loaded.name + ":latest"},
@@ -443,15 +445,16 @@ void ollama_delete(Service& service, const HttpRequest& http, const std::shared_
   if (name.ends_with(":latest")) name.resize(name.size() - std::string_view(":latest").size());
   const auto given = service.given();
   if (std::ranges::find(given, name) != given.end())
-    throw Refusal(400, fmt::format("{} was given at the start; it is not deleted while it is served",
-                                   name));
+    throw Refusal(
+        400, fmt::format("{} was given at the start; it is not deleted while it is served", name));
   for (const hub::Installed& model : hub::installed()) {
     if (model.name != name) continue;
     service.keep(service.find(name), std::chrono::seconds(0));
     std::error_code error;
     fs::remove_all(model.path, error);
     if (error)
-      throw Refusal(500, fmt::format("{} could not be deleted: {}", model.path.string(), error.message()));
+      throw Refusal(
+          500, fmt::format("{} could not be deleted: {}", model.path.string(), error.message()));
     service.forget(name);
     return reply->send(200, "", "");
   }

@@ -29,7 +29,8 @@ ordered_json logprobs_of(const ServedModel& model, std::span<const engine::Token
     ordered_json entry = logprob_of(model, chosen.token, chosen.log_probability);
     entry["top_logprobs"] = ordered_json::array();
     for (const devices::Candidate& candidate : chosen.top)
-      entry["top_logprobs"].push_back(logprob_of(model, candidate.token, candidate.log_probability));
+      entry["top_logprobs"].push_back(
+          logprob_of(model, candidate.token, candidate.log_probability));
     content.push_back(std::move(entry));
   }
   return {{"content", content}};

@@ -170,8 +170,9 @@ void openai_completions(Service& service, const HttpRequest& http,
     request.prompt = suffix.empty() ? tokenizer.encode(text, true, true)
                                     : infill_prompt(*request.model, text, suffix);
     if (flag_field(body, "echo", false)) head.echo = text;
-  } else if (one.is_array() && !one.empty() &&
-             std::ranges::all_of(one, [](const ordered_json& id) { return id.is_number_integer(); })) {
+  } else if (one.is_array() && !one.empty() && std::ranges::all_of(one, [](const ordered_json& id) {
+               return id.is_number_integer();
+             })) {
     for (const ordered_json& id : one) {
       const int64_t token = id.get<int64_t>();
       if (token < 0 || static_cast<size_t>(token) >= tokenizer.vocabulary_size())
@@ -200,8 +201,7 @@ void openai_completions(Service& service, const HttpRequest& http,
   if (choices < 1 || choices > kMostChoices)
     throw Refusal(400, fmt::format("n: {}, expected 1 to {}", choices, kMostChoices), "", "n");
   const int64_t best_of = integer_field(body, "best_of", choices);
-  if (best_of != choices)
-    throw Refusal(400, "best_of: only as many as n are made", "", "best_of");
+  if (best_of != choices) throw Refusal(400, "best_of: only as many as n are made", "", "best_of");
   request.choices = static_cast<int>(choices);
   const ordered_json& stream_options = field(body, "stream_options");
   const bool usage =

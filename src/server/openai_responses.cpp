@@ -1,4 +1,5 @@
 // OpenAI's Responses, as Codex sends them: without a memory of earlier ones.
+#include "grammar/json_schema.h"
 #include "server/api.h"
 
 namespace outboard::server {
@@ -38,9 +39,9 @@ class ResponseSink : public AnswerSink {
       case Kind::kContent:
         open("message");
         text_ += event.text;
-        return say_in_item("response.output_text.delta", {{"content_index", 0},
-                                                          {"delta", event.text},
-                                                          {"logprobs", ordered_json::array()}});
+        return say_in_item(
+            "response.output_text.delta",
+            {{"content_index", 0}, {"delta", event.text}, {"logprobs", ordered_json::array()}});
       case Kind::kCallBegin:
         close();
         call_ = {event.id, event.name, ""};
@@ -149,6 +150,9 @@ class ResponseSink : public AnswerSink {
   ordered_json output_ = ordered_json::array();
 };
 
+// 0.8, not 0.800000011920929.
+double as_written(float value) { return std::stod(fmt::format("{}", value)); }
+
 [[noreturn]] void wrong(size_t item, const std::string& what) {
   throw Refusal(400, fmt::format("input[{}]: {}", item, what), "", "input");
 }
@@ -200,8 +204,7 @@ void read_input(const ordered_json& input, AnswerRequest& request) {
       reasoning = text_of_parts(field(item, "content"), i);
     } else if (type == "function_call" || type == "custom_tool_call") {
       ordered_json arguments = field(item, "arguments");
-      if (type == "custom_tool_call")
-        arguments = text_of({{"input", text_field(item, "input")}});
+      if (type == "custom_tool_call") arguments = text_of({{"input", text_field(item, "input")}});
       assistant()["tool_calls"].push_back(
           {{"id", text_field(item, "call_id")},
            {"type", "function"},
@@ -244,7 +247,8 @@ void openai_responses(Service& service, const HttpRequest& http,
   read_thinking(body, request);
   ordered_json tools = ordered_json::array();
   const ordered_json& named = field(body, "tools");
-  if (!named.is_null() && !named.is_array()) throw Refusal(400, "tools: a list was expected", "", "tools");
+  if (!named.is_null() && !named.is_array())
+    throw Refusal(400, "tools: a list was expected", "", "tools");
   for (const ordered_json& tool : named) {
     if (!tool.is_object()) throw Refusal(400, "tools: a list of objects was expected", "", "tools");
     const std::string type = text_field(tool, "type");
@@ -297,15 +301,16 @@ void openai_responses(Service& service, const HttpRequest& http,
                     {"previous_response_id", nullptr},
                     {"reasoning", echoed("reasoning", {{"effort", nullptr}, {"summary", nullptr}})},
                     {"store", false},
-                    {"temperature", request.sampling.temperature},
+                    {"temperature", as_written(request.sampling.temperature)},
                     {"text", echoed("text", {{"format", {{"type", "text"}}}})},
                     {"tool_choice", echoed("tool_choice", "auto")},
                     {"tools", echoed("tools", ordered_json::array())},
-                    {"top_p", request.sampling.top_p},
+                    {"top_p", as_written(request.sampling.top_p)},
                     {"truncation", "disabled"},
                     {"usage", nullptr},
                     {"metadata", echoed("metadata", ordered_json::object())}};
-  auto sink = std::make_shared<ResponseSink>(std::move(echo), flag_field(body, "stream", false), reply);
+  auto sink =
+      std::make_shared<ResponseSink>(std::move(echo), flag_field(body, "stream", false), reply);
   start_answer(service, std::move(request), std::move(sink), reply);
 }
 

@@ -158,10 +158,10 @@ ServerOptions checked(ServerOptions options) {
     throw Error("serve: a certificate needs its key, and a key its certificate",
                 "Give both --tls-cert and --tls-key.");
   if (!is_local_host(options.http.host) && options.api_keys.empty() && !options.no_auth)
-    throw Error(fmt::format("serve: on {} others could use this machine without a key",
-                            options.http.host),
-                "Give one with --api-key or --api-key-file, or say --no-auth if all who can reach "
-                "it may use it.");
+    throw Error(
+        fmt::format("serve: on {} others could use this machine without a key", options.http.host),
+        "Give one with --api-key or --api-key-file, or say --no-auth if all who can reach "
+        "it may use it.");
   return options;
 }
 
@@ -227,8 +227,7 @@ bool Server::is_authorized(const HttpRequest& request) const {
       bearer.starts_with("Bearer ") || bearer.starts_with("bearer "))
     key = bearer.substr(std::string_view("Bearer ").size());
   bool found = false;
-  for (const std::string& known : options_.api_keys)
-    found |= equal_in_constant_time(key, known);
+  for (const std::string& known : options_.api_keys) found |= equal_in_constant_time(key, known);
   return found;
 }
 
@@ -264,8 +263,8 @@ void Server::handle(HttpRequest&& request, const std::shared_ptr<Reply>& plain) 
       allowed = entry.method;
     }
     if (!allowed.empty()) {
-      const Refusal refusal(405, fmt::format("{}: {} was expected, not {}", request.path, allowed,
-                                             request.method));
+      const Refusal refusal(
+          405, fmt::format("{}: {} was expected, not {}", request.path, allowed, request.method));
       return reply->send(405, "application/json", error_body(protocol_of(request.path), refusal),
                          {{"Allow", allowed}});
     }

@@ -19,8 +19,8 @@ struct ServerOptions {
   std::vector<std::string> allowed_origins;  // of pages elsewhere, beside localhost
 };
 
-// Serves as long as it lives. The constructor throws Error where it can't: a wrong model, an address
-// in use, an address that others can reach without a key.
+// Serves as long as it lives. The constructor throws Error where it can't: a wrong model, an
+// address in use, an address that others can reach without a key.
 class Server {
  public:
   explicit Server(ServerOptions options);
@@ -41,8 +41,8 @@ class Server {
   std::unique_ptr<HttpServer> http_;
 };
 
-// Whether a Host header or an Origin is of this machine: localhost, 127.x.x.x, [::1], with any port.
-// Others are what a page elsewhere would have, by a name that leads here (DNS rebinding).
+// Whether a Host header or an Origin is of this machine: localhost, 127.x.x.x, [::1], with any
+// port. Others are what a page elsewhere would have, by a name that leads here (DNS rebinding).
 bool is_local_host(std::string_view host);
 bool is_local_origin(std::string_view origin);
 // Takes as long wherever they differ.

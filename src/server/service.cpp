@@ -3,8 +3,8 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <condition_variable>
+#include <cstdlib>
 #include <deque>
 #include <thread>
 
@@ -23,7 +23,7 @@ constexpr int64_t kUsualContext = 32768;
 
 uint64_t bytes_of(const formats::Model& file) {
   uint64_t bytes = 0;
-  for (const auto& tensor : file.tensors) bytes += tensor.data.size();
+  for (const auto& tensor : file.tensors()) bytes += tensor.data.size();
   return bytes;
 }
 
@@ -111,9 +111,8 @@ Service::Service(ServiceOptions options)
   for (const std::string& name : options_.models) {
     const fs::path path = hub::find_model(name);
     // Short names: some clients do not show those that are paths.
-    given_.emplace_back(path.extension() == ".gguf" ? path.stem().string()
-                                                    : path.filename().string(),
-                        path);
+    given_.emplace_back(
+        path.extension() == ".gguf" ? path.stem().string() : path.filename().string(), path);
     find(given_.back().first);
   }
   for (const auto& [name, path] : given_)
@@ -194,8 +193,9 @@ std::shared_ptr<const ServedModel> Service::read(const std::string& name,
     served->abilities = chat::abilities_of(model.chat_template());
   }
   const int64_t most = model.program().context_length;
-  served->context = static_cast<int>(
-      options_.context > 0 ? std::min<int64_t>(options_.context, most) : std::min(most, kUsualContext));
+  served->context =
+      static_cast<int>(options_.context > 0 ? std::min<int64_t>(options_.context, most)
+                                            : std::min(most, kUsualContext));
   if (options_.context > most)
     throw Error(fmt::format("a context of {} positions was asked for, but {} was trained for {}",
                             options_.context, name, most),
@@ -203,9 +203,8 @@ std::shared_ptr<const ServedModel> Service::read(const std::string& name,
   served->bytes = bytes_of(model.file());
   std::error_code unknown;  // 0 then
   served->modified = fs::last_write_time(path, unknown);
-  const std::string identity =
-      fmt::format("{}\n{}\n{}", path.string(), served->bytes,
-                  served->modified.time_since_epoch().count());
+  const std::string identity = fmt::format("{}\n{}\n{}", path.string(), served->bytes,
+                                           served->modified.time_since_epoch().count());
   served->digest = to_hex(sha256(std::as_bytes(std::span(identity))));
   return served;
 }
@@ -259,7 +258,8 @@ void Service::State::run() {
       while (model->session->step()) {
       }
       for (const auto& [id, job] : model->jobs)
-        if (std::optional<engine::Completion> c = model->session->take(id)) job->done(std::move(*c));
+        if (std::optional<engine::Completion> c = model->session->take(id))
+          job->done(std::move(*c));
     } catch (const Error& e) {
       for (const auto& [id, job] : model->jobs) job->failed(Refusal(500, e.message()));
     }
@@ -380,10 +380,9 @@ std::unique_ptr<engine::Session> Service::State::make_session(const ServedModel&
   engine::SessionOptions session;
   session.context = model.context;
   session.max_sequences = options.parallel;
-  session.cache_positions =
-      options.cache_positions > 0
-          ? std::max(options.cache_positions, model.context)
-          : static_cast<int>(std::max<int64_t>(model.context, kUsualContext));
+  session.cache_positions = options.cache_positions > 0
+                                ? std::max(options.cache_positions, model.context)
+                                : static_cast<int>(std::max<int64_t>(model.context, kUsualContext));
   return std::make_unique<engine::Session>(model.model, *device.device, session);
 }
 
@@ -400,9 +399,8 @@ bool Service::State::make_place(const ServedModel& for_model) {
 }
 
 void Service::State::unload(const std::string& name) {
-  std::erase_if(loaded, [&](const auto& model) {
-    return model->model->name == name && model->jobs.empty();
-  });
+  std::erase_if(
+      loaded, [&](const auto& model) { return model->model->name == name && model->jobs.empty(); });
 }
 
 void Service::State::unload_idle() {

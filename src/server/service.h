@@ -22,8 +22,8 @@
 
 namespace outboard::server {
 
-// "5m", "1h30m", "30s", plain seconds; "-1" and other negative ones: for ever (-1 s). Throws Refusal
-// naming `name`.
+// "5m", "1h30m", "30s", plain seconds; "-1" and other negative ones: for ever (-1 s). Throws
+// Refusal naming `name`.
 std::chrono::seconds read_duration(std::string_view name, std::string_view text);
 
 struct ServiceOptions {
@@ -31,11 +31,11 @@ struct ServiceOptions {
                                     // one for tools that insist on names of their own
   std::string device = "auto";
   machine::OpenOptions open;
-  int context = 0;           // positions a sequence; 0: the model's own, at most 32768
-  int parallel = 16;         // sequences in one step
-  int cache_positions = 0;   // of all sequences of a model; 0: a context, or 32768 if that is more
+  int context = 0;            // positions a sequence; 0: the model's own, at most 32768
+  int parallel = 16;          // sequences in one step
+  int cache_positions = 0;    // of all sequences of a model; 0: a context, or 32768 if that is more
   size_t most_waiting = 512;  // requests beyond `parallel`; more are refused with 503
-  int models_max = 1;        // models on the device at a time
+  int models_max = 1;         // models on the device at a time
   std::chrono::seconds keep_alive = std::chrono::minutes(5);  // idle; negative: for ever
   bool ignore_unknown = false;
   bool log_prompts = false;  // what is asked and answered
@@ -49,11 +49,11 @@ struct ServedModel {
   std::string name;
   std::filesystem::path path;
   std::shared_ptr<const engine::Model> model;
-  chat::Format format;                 // of its chat template; the generic one where it has none
+  chat::Format format;  // of its chat template; the generic one where it has none
   chat::TemplateAbilities abilities;
-  int context;                         // positions a sequence
-  uint64_t bytes;                      // of its files
-  std::string digest;                  // of path, size and time: 64 hex digits; not of the content
+  int context;         // positions a sequence
+  uint64_t bytes;      // of its files
+  std::string digest;  // of path, size and time: 64 hex digits; not of the content
   std::filesystem::file_time_type modified;
 };
 
