@@ -251,7 +251,7 @@ void Server::handle(HttpRequest&& request, const std::shared_ptr<Reply>& plain) 
     if (request.method == "OPTIONS") return reply->send(204, "", "");
     if (!is_public(request.path) && !is_authorized(request))
       throw Refusal(401, "the API key is missing or wrong", "invalid_api_key");
-    const std::string_view method = request.method == "HEAD" ? "GET" : request.method;
+    const std::string method = request.method == "HEAD" ? "GET" : request.method;
     std::string allowed;
     for (const RouteEntry& entry : kRoutes) {
       if (!matches(entry, request.path)) continue;
