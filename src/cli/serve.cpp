@@ -183,6 +183,10 @@ void add_serve(CLI::App& app) {
   command->add_option("--queue", service.most_waiting, "requests that may wait; more get 503")
       ->capture_default_str();
   command
+      ->add_option("--connections", server.http.most_connections, "open connections; more get 503")
+      ->check(CLI::Range(1, 100000))
+      ->capture_default_str();
+  command
       ->add_option("--keep-alive", options->keep_alive,
                    "unload a model that nobody asks for after this time (30s, 5m, 2h; -1: never)")
       ->capture_default_str();

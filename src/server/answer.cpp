@@ -129,7 +129,8 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
       if (out.grammar) refuse("a format for the answer and a tool that has to be called: not both");
       chat::ToolChoice choice;
       choice.name = request_.tool_name;
-      choice.parallel = request_.parallel_tools;
+      // One function that is named is called once, as OpenAI's models do.
+      choice.parallel = request_.parallel_tools && request_.tool_name.empty();
       using Thinks = chat::ToolChoice::Thinking;
       choice.thinking = prompt_.thinking_open                          ? Thinks::kIsOpen
                         : marks && request_.thinking.on.value_or(true) ? Thinks::kMayOpen

@@ -117,6 +117,9 @@ Service::Service(ServiceOptions options)
   }
   for (const auto& [name, path] : given_)
     state_->keeps.emplace_back(files_.at(name), options_.keep_alive);
+  // What is wrong with it is told before anybody asks for something.
+  state_->device = machine::open_device(options_.device, options_.open);
+  state_->shown.device = state_->device.device->description();
   state_->shown.state = "ok";
   state_->thread = std::thread([this] { state_->run(); });
 }

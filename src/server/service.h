@@ -100,8 +100,8 @@ struct Status {
 
 class Service {
  public:
-  // Reads the files of options.models; the device is opened and the models brought to it by the
-  // service's thread. Throws Error where a file is wrong.
+  // Reads the files of options.models and opens the device; the models are brought to it by the
+  // service's thread. Throws Error where a file is wrong or the device can't be opened.
   explicit Service(ServiceOptions options);
   ~Service();
   Service(const Service&) = delete;
