@@ -43,7 +43,8 @@ Json prompt(const Json& request) {
   if (request.contains("thinking")) choice.on = request.at("thinking").get<bool>();
   choice.effort = request.value("effort", "");
   const auto variables = chat::thinking_variables(format, choice);
-  if (variables) options.variables = *variables;
+  if (request.contains("variables")) options.variables = request.at("variables");
+  if (variables) options.variables.update(*variables);
   Json abilities = {{"system_role", can.system_role},
                     {"developer_role", can.developer_role},
                     {"late_system", can.late_system},
@@ -51,6 +52,7 @@ Json prompt(const Json& request) {
                     {"tool_role", can.tool_role},
                     {"tool_calls", can.tool_calls},
                     {"parallel_calls", can.parallel_calls},
+                    {"content_apart", can.content_apart},
                     {"string_arguments", can.string_arguments},
                     {"null_content", can.null_content},
                     {"string_content", can.string_content},
@@ -89,13 +91,10 @@ Json read(const Json& request) {
 Json grammar_of(const Json& request) {
   const chat::Format format = format_of(request);
   chat::ToolChoice choice;
-  choice.name = request.value("name", "");
-  choice.thinking = request.value("thinking_open", false) ? chat::ToolChoice::Thinking::kIsOpen
-                                                          : chat::ToolChoice::Thinking::kMayOpen;
   const auto made = chat::tool_grammar(format, request.at("tools"), choice);
-  grammar::Matcher matcher(
-      made.grammar, std::make_shared<const grammar::Vocabulary>(std::vector<std::string>{""},
-                                                                std::vector<int32_t>{0}));
+  grammar::Matcher matcher(made.grammar,
+                           std::make_shared<const grammar::Vocabulary>(std::vector<std::string>{""},
+                                                                       std::vector<int32_t>{0}));
   std::string passed;
   for (const char c : request.at("text").get<std::string>()) {
     if (!matcher.accept_bytes({&c, 1})) break;

@@ -42,7 +42,7 @@ FAMILIES = {
 
 TOOLS = [{"type": "function", "function": {"name": "get_weather", "description": "Weather of a place", "parameters": {"type": "object", "properties": {
             "place": {"type": "string", "description": "where"}, "days": {"type": "integer", "description": "how many"}, "exact": {"type": "boolean", "description": "or not"},
-            "zip": {"type": "string", "description": "a number as text"}, "options": {"type": "object", "description": "more", "properties": {}}},
+            "zip": {"type": "string", "description": "a number as text"}, "options": {"type": "object", "description": "more", "additionalProperties": {"type": "array"}}},
             "required": ["place"], "additionalProperties": False}}},
          {"type": "function", "function": {"name": "add", "description": "Adds", "parameters": {"type": "object", "properties": {
              "numbers": {"type": "array", "description": "what", "items": {"type": "number"}}}, "required": ["numbers"]}}},
@@ -52,8 +52,8 @@ ADD = ("add", {"numbers": [1.5, -2, 3]})
 NOW = ("now", {})
 
 # What ends an assistant's turn: control tokens, which end a model's answer.
-ENDS = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<eos>", "<turn|>", "<|END_OF_TURN_TOKEN|>", "<|end_of_text|>", "<｜end▁of▁sentence｜>", "<|observation|>", "<end_of_sentence>",
-        "[e~[", "<|message_sep|>", "<seed:eos>", "<|call|>", "<SPECIAL_12>", "<|assistant_end|>", "<|tool_response>", "<|role_end|>", "</assistant>", "<|end|>\n<|begin_tool", "<|end|>\n<eos>", "<|end|>\n<|begin", "<|end|>\n", "<sep>", "<tool_response>", "RESULT", "\n\n<sep>"]
+ENDS = ["<|im_end|>", "<|START_OF_TURN_TOKEN|>", "<|eot_id|>", "<|eom_id|>", "<eos>", "<turn|>", "<|END_OF_TURN_TOKEN|>", "<|end_of_text|>", "<｜end▁of▁sentence｜>", "<|observation|>", "<end_of_sentence>",
+        "[e~[", "<|message_sep|>", "<seed:eos>", "<|call|>", "<SPECIAL_12>", "<|assistant_end|>", "<|tool_response>", "<|role_end|>", "</assistant>", "<|end|>\n<|begin_tool", "<|end|>\n<eos>", "<|end|>\n<|begin", "<|end|>\n", "<sep>", "<tool_response>", "[RESULT", "RESULT", "<｜tool▁outputs▁begin｜>"]
 
 
 class Tool:
@@ -90,10 +90,13 @@ USER = {"role": "user", "content": "How is it?"}
 
 def turn(tool, template, calls, content, reasoning):
     """What the template writes for the assistant's turn, and whether the prompt before it has begun the thinking."""
-    request = {"template": template, "bos": "<bos>", "eos": "<eos>", "tools": TOOLS, "thinking": True}
+    request = {"template": template, "bos": "<bos>", "eos": "<eos>", "tools": TOOLS, "thinking": True,
+               "variables": {"functions": "", "datetime": "today"}}  # firefunction's own
     before = tool("prompt", messages=[USER], **request)
     # Some write a turn differently when no result follows, and some end in the result's own header.
     after = tool("prompt", messages=[USER, assistant(calls, content, reasoning), *results(calls)], add_generation_prompt=False, **request)
+    if "is not JSON serializable" in before.get("error", ""):
+        pytest.skip("jinja2 refuses this template, too")
     assert "error" not in before and "error" not in after, (before, after)
     prompt, text = before["text"], after["text"]
     if text.startswith(prompt):
@@ -101,9 +104,9 @@ def turn(tool, template, calls, content, reasoning):
     else:
         # The thinking that the prompt begins is left out of the history, or begun otherwise.
         prompt, opened = os.path.commonprefix([prompt, text]), False
-        while prompt.endswith(("<", "\n", "<|", "[")):
-            prompt = prompt[:-1]
-    rest = text[len(prompt):]
+        if prompt.rfind("<") > prompt.rfind(">"):
+            prompt = prompt[:prompt.rfind("<")]
+    rest = text[len(prompt):].removeprefix("<|CHATBOT_TOKEN|>")
     ends = [at for at in (rest.find(end) for end in ENDS) if at > 0]
     return rest[:min(ends)] if ends else rest, opened, after["abilities"]
 
@@ -117,7 +120,10 @@ CASES = {"one": ([WEATHER], "", None), "two": ([WEATHER, ADD], "", None), "no ar
          "thought": ([ADD], "", "Hm, add."), "all": ([NOW, WEATHER], "So be it.", "Hm.")}
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(TEMPLATES) if FAMILIES.get(name, "none") not in ("none", "minimax-m3")])
+CALLING = [name for name in sorted(TEMPLATES) if FAMILIES.get(name, "none") not in ("none", "minimax-m3")]
+
+
+@pytest.mark.parametrize("name", CALLING)
 def test_calls_in_the_history_are_read_back(tool, name):
     template = TEMPLATES[name]
     read = 0
@@ -125,7 +131,7 @@ def test_calls_in_the_history_are_read_back(tool, name):
         text, opened, abilities = turn(tool, template, calls, content, reasoning)
         if not abilities["tool_calls"]:
             pytest.skip("the template leaves calls out of the history")
-        if len(calls) > 1 and not abilities["parallel_calls"]:
+        if len(calls) > 1 and not abilities["parallel_calls"] or content and abilities["content_apart"]:
             continue
         answer = tool("read", template=template, text=text, thinking_open=opened, tools=TOOLS)
         assert answer.get("wrong") == "", (label, text, answer)
@@ -137,7 +143,24 @@ def test_calls_in_the_history_are_read_back(tool, name):
             assert answer["content"].strip() == content or answer["reasoning"].endswith(content), (label, text, answer)
         elif not content:
             assert answer["content"].strip() == "", (label, text, answer)
-        allowed = tool("grammar", template=template, text=text.rstrip() if not content else text[text.find(content) + len(content):].strip(), tools=TOOLS, thinking_open=opened and not content)
-        print(name, label, "grammar", allowed.get("can_end"), repr(allowed.get("passed", allowed))[-80:])
         read += 1
     assert read >= 3
+
+
+@pytest.mark.parametrize("name", CALLING)
+def test_the_grammar_lets_through_what_the_template_writes(tool, name):
+    template = TEMPLATES[name]
+    thinking = tool("detect", template=template)["thinking"]
+    for calls in ([ADD], [NOW], [ADD, NOW]):
+        text, _, abilities = turn(tool, template, calls, "", None)
+        if not abilities["tool_calls"]:
+            pytest.skip("the template leaves calls out of the history")
+        if len(calls) > 1 and not abilities["parallel_calls"]:
+            continue
+        if thinking:
+            text = text.split(thinking[1])[-1]
+        text = text.strip("\n")
+        if name == "deepseek-ai-DeepSeek-R1-Distill-Llama-8B" and not text.endswith("calls▁end｜>"):
+            text += "<｜tool▁calls▁end｜>"  # this template leaves it out behind a single call, others of the family don't
+        allowed = tool("grammar", template=template, tools=TOOLS, text=text)
+        assert allowed.get("can_end") and allowed["passed"] == text, (text, allowed)
