@@ -290,6 +290,22 @@ void say_in_words(std::vector<Message>& messages, const Format& format,
   }
 }
 
+void part_content(std::vector<Message>& messages) {
+  std::vector<Message> parted;
+  for (Message& message : messages) {
+    if (has_calls(message) && !message.content.empty()) {
+      parted.push_back({"assistant", std::exchange(message.content, {}), Json::object()});
+      if (const auto thought = message.extra.find("reasoning_content");
+          thought != message.extra.end()) {
+        parted.back().extra["reasoning_content"] = *thought;
+        message.extra.erase("reasoning_content");
+      }
+    }
+    parted.push_back(std::move(message));
+  }
+  messages = std::move(parted);
+}
+
 void join_users(std::vector<Message>& messages) {
   std::vector<Message> joined;
   for (Message& message : messages) {
@@ -334,6 +350,7 @@ std::vector<Message> prepare(const Json& messages, const Format& format,
   place_system(ready, abilities);
   if (format.calls.id_length > 0) fit_ids(ready, format.calls.id_length);
   if (!abilities.parallel_calls && abilities.tool_calls) split_calls(ready);
+  if (abilities.content_apart) part_content(ready);
   say_in_words(ready, format, abilities);
   if (!abilities.user_after_user) join_users(ready);
   for (Message& message : ready) fit_fields(message, format, abilities);

@@ -16,11 +16,13 @@ namespace outboard::chat {
 struct TemplateAbilities {
   bool system_role = false;
   bool developer_role = false;
-  bool late_system = false;       // a system message behind others
-  bool user_after_user = false;   // two in a row
-  bool tool_role = false;         // writes results of calls
-  bool tool_calls = false;        // writes the calls of a message
-  bool parallel_calls = false;    // more than one of them
+  bool late_system = false;      // a system message behind others
+  bool user_after_user = false;  // two in a row
+  bool tool_role = false;        // writes results of calls
+  bool tool_calls = false;       // writes the calls of a message
+  bool parallel_calls = false;   // more than one of them
+  // What is said beside calls is left out, but written when it has a message of its own in front.
+  bool content_apart = false;
   bool string_arguments = false;  // wants a call's arguments as JSON text, not as an object
   bool null_content = false;      // writes calls only beside a content of null
   bool string_content = true;     // false: content has to be a list of parts

@@ -209,8 +209,9 @@ Found calls_of(const Source& source) {
   }
   if (source.has("<tool_calls>")) {
     const bool one_array = source.has("<tool_calls>[");
-    return {one_array ? "apriel" : "minimax-m1",
-            json_calls("<tool_calls>", "</tool_calls>", one_array)};
+    c = json_calls("<tool_calls>", "</tool_calls>", one_array);
+    c.one_block = !one_array;
+    return {one_array ? "apriel" : "minimax-m1", c};
   }
   if (source.has("<TOOLCALL>"))
     return {"nemotron-v2", json_calls("<TOOLCALL>", "</TOOLCALL>", true)};

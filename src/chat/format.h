@@ -48,9 +48,10 @@ struct CallSyntax {
   std::string name_key, arguments_key;  // kJson, as the template writes them; others are read, too
   std::string id_key;                   // kJson: in front of them, a number as text; empty: none
   bool one_array = false;               // kJson: the template writes an array, of one call also
-  bool bare = false;                    // kJson: without markers at the beginning of an answer
-  bool keeps_ids = false;               // an id that the model writes is handed on
-  size_t id_length = 0;  // ids have to be so many letters and digits (Mistral: 9); 0: any text
+  bool one_block = false;  // kJson: all calls between one pair of markers, an object a line
+  bool bare = false;       // kJson: without markers at the beginning of an answer
+  bool keeps_ids = false;  // an id that the model writes is handed on
+  size_t id_length = 0;    // ids have to be so many letters and digits (Mistral: 9); 0: any text
 };
 
 struct Format {

@@ -98,6 +98,18 @@ void find_calls(const Probes& probes, TemplateAbilities& can) {
         const auto both = probes.rendered(messages);
         can.parallel_calls = both && both->find(kProbe) != std::string::npos &&
                              both->find(kOther) != std::string::npos;
+        messages[1] = calling(as_text, null_content, false);
+        messages.resize(with_result ? 3 : 2);
+        const Message said = message("assistant", kOther);
+        std::vector<Message> together = messages;
+        together[1].content = kOther;
+        together[1].extra.erase("content");
+        std::vector<Message> apart = messages;
+        apart.insert(apart.begin() + 1, said);
+        const auto has_both = [&](const std::vector<Message>& probe) {
+          return probes.writes(probe, kOther) && probes.writes(probe, kProbe);
+        };
+        can.content_apart = !has_both(together) && has_both(apart);
         return;
       }
   can.tool_role =

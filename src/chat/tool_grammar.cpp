@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 
 #include "chat/tools.h"
 #include "grammar/char_dfa.h"
@@ -129,7 +130,7 @@ class ToolRules {
     if (choice_.thinking == ToolChoice::Thinking::kMayOpen)
       at = text(lines(at, 1), format_.thinking->open);
     at = text(until(at, format_.thinking->close), next);
-    builder_.free(lines(at, 2), to);
+    builder_.free(lines(at, 3), to);
   }
 
   void calls(uint32_t from, uint32_t to) {
@@ -143,6 +144,10 @@ class ToolRules {
       const uint32_t end = builder_.state();
       json_.close(at, ']', end);
       return builder_.free(text(lines(end, 1), s.close), to);
+    }
+    if (s.one_block) {
+      const uint32_t at = many(lines(text(from, s.open), 1), "");
+      return builder_.free(text(lines(at, 1), s.close), to);
     }
     if (s.bare) return builder_.free(call(from), to);
     if (s.section_open.empty()) return builder_.free(many(from, ""), to);
@@ -201,12 +206,18 @@ class ToolRules {
     uint32_t at = from;
     switch (s.body) {
       case CallBody::kJson: {
-        const bool marked = !s.one_array && !s.bare;
+        const bool marked = !s.one_array && !s.one_block && !s.bare;
         if (marked) at = lines(text(from, s.open), 1);
         at = open(at, '{');
         if (!s.id_key.empty()) at = comma(number(key(at, s.id_key)));
         at = value(key(at, s.name_key), tool.name);
         at = arguments(tool, key(comma(at), s.arguments_key), schema);
+        if (s.id_length > 0) {  // Mistral's models give their calls ids
+          const uint32_t end = builder_.state();
+          builder_.free(at, end);
+          builder_.free(text(id(text(key(comma(at), "id"), "\"")), "\""), end);
+          at = end;
+        }
         at = close(at, '}');
         if (marked) at = text(lines(at, 1), s.close);
         break;
@@ -219,6 +230,12 @@ class ToolRules {
         const bool numbered = s.keeps_ids && s.id_open.empty() && s.id_length == 0;
         at = text(at, (numbered ? "functions." : "") + tool.name + (numbered ? ":" : ""));
         if (numbered) at = digits(at);
+        if (!s.id_open.empty()) {
+          const uint32_t named = builder_.state();
+          builder_.free(at, named);
+          builder_.free(id(text(at, s.id_open)), named);
+          at = named;
+        }
         at = arguments(tool, lines(text(at, s.name_close), 1), schema);
         at = text(lines(at, 1), s.close);
         break;
@@ -289,6 +306,17 @@ class ToolRules {
     builder_.bytes(second, '0', '9', to);
     return to;
   }
+  // An id as Mistral's templates ask for it.
+  uint32_t id(uint32_t from) {
+    for (size_t i = 0; i < syntax_.id_length; ++i) {
+      const uint32_t next = builder_.state();
+      builder_.bytes(from, '0', '9', next);
+      builder_.bytes(from, 'A', 'Z', next);
+      builder_.bytes(from, 'a', 'z', next);
+      from = next;
+    }
+    return from;
+  }
   uint32_t number(uint32_t from) { return text(digits(text(from, "\"")), "\""); }
 
   void note(const Tool& tool, const grammar::SchemaRules& rules) {
@@ -330,6 +358,14 @@ class ToolRules {
     }
     std::vector<std::string> names;
     for (const auto& [name, value] : schema["properties"].items()) names.push_back(name);
+    // Gemma's templates sort them, in calls and in the descriptions of tools.
+    if (syntax_.body == CallBody::kBraces)
+      std::ranges::sort(names, [](const std::string& a, const std::string& b) {
+        return std::ranges::lexicographical_compare(a, b, [](char x, char y) {
+          return std::tolower(static_cast<unsigned char>(x)) <
+                 std::tolower(static_cast<unsigned char>(y));
+        });
+      });
     // Strings are written without quotes, all else as JSON. Where both may come, the JSON has to be
     // something else than a string.
     const Json whole = schema;
