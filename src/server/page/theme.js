@@ -1,0 +1,6 @@
+// Before anything is drawn, so that a page that was set to dark does not flash white. Not a module: those
+// wait for the document.
+{
+  const theme = localStorage.getItem('outboard.theme');
+  if (theme) document.documentElement.dataset.theme = theme;
+}
