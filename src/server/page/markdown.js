@@ -81,7 +81,7 @@ function keep(old, node) {
   }
   node.element = old.element;
   if (node.children) patch(placeOfChildren(node), old.children, node.children);
-  if (node.kind === 'list') node.element.classList.toggle('tight', !node.loose);
+  if (node.kind === 'list') node.element.toggleAttribute('data-tight', !node.loose);
   if (node.kind === 'table') alignCells(node);
   return true;
 }
@@ -93,7 +93,7 @@ function placeOfChildren(node) {
 function build(node) {
   const element = node.element = emptyElement(node);
   if (node.kind === 'paragraph' || node.kind === 'heading') appendInlines(element, node.text);
-  if (node.kind === 'list') element.classList.toggle('tight', !node.loose);
+  if (node.kind === 'list') element.toggleAttribute('data-tight', !node.loose);
   if (node.children) patch(placeOfChildren(node), [], node.children);
   if (node.kind === 'table') alignCells(node);
   return element;

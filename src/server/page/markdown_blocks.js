@@ -111,7 +111,8 @@ class BlockParser {
     }
     if (!opened) this.open.length = matched;
     if (cursor.blank) {
-      if (opened) this.touch(this.open.length - 1);
+      // A quote's mark alone is a line of the quote.
+      this.touch(this.open.findLastIndex(({kind}) => kind === 'quote'));
       return;
     }
     const tip = this.tip;
@@ -306,7 +307,7 @@ function cellsOf(row) {
 // What is known only at the end: blank lines within lists, task marks, code without its last blanks.
 function finish(node) {
   if (node.kind === 'paragraph' || node.kind === 'heading') node.text = node.text.trim();
-  if (node.kind === 'code' && !node.fence) node.text = node.text.replace(/(?:[ \t]*\n)+$/, '\n');
+  if (node.kind === 'code' && !node.fence) node.text = node.text.replace(/\n(?:[ \t]*\n)+$/, '\n');
   if (node.kind === 'list')
     node.loose = apart(node.children) || node.children.some((item) => apart(item.children));
   if (node.kind === 'item' && node.children[0]?.kind === 'paragraph') {

@@ -180,8 +180,10 @@ class InlineParser {
       const opener = list[j];
       const count = opener.count >= 2 && closer.count >= 2 ? 2 : 1;
       if (!this.wrap(opener.node, closer.node, closer.mark === '~' ? 'del' : count === 2 ? 'strong' : 'em')) {
-        list.splice(j, i - j + 1);
-        i = j;
+        // Nobody writes that. All marks so far stay text, or each pair would count its way down again.
+        list.splice(bottom, i + 1 - bottom);
+        floor.clear();
+        i = bottom;
         continue;
       }
       for (const side of [opener, closer]) {
@@ -227,7 +229,7 @@ class InlineParser {
     }
     const start = this.at;
     const target = this.match(
-      /\([ \t\n]*(?:<((?:[^<>\n\\]|\\.)*)>|((?:[^\s()\\]|\\.|\((?:[^\s()\\]|\\.)*\))*))(?:[ \t\n]+(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\((?:[^()\\]|\\.)*\)))?[ \t\n]*\)/ys);
+      /\([ \t\n]*(?:<((?:[^<>\n\\]|\\.)*)>|((?:[^\0- ()\\]|\\.|\((?:[^\0- ()\\]|\\.)*\))*))(?:[ \t\n]+(?:"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'|\((?:[^()\\]|\\.)*\)))?[ \t\n]*\)/ys);
     const href = target && safeAddress(unescape(target[1] ?? target[2]));
     if (!target || !href) {
       // Not a link, or to where none may lead: all of it stays to be read as text.
@@ -283,14 +285,14 @@ class InlineParser {
   // An address that stands in the text without any marks, as GitHub finds them.
   bareAddress() {
     const before = this.text[this.at - 1] ?? ' ';
-    const match = /[A-Za-z0-9]/.test(before) ? null : this.match(/https?:\/\/[^\s<]+/y);
+    const match = /[A-Za-z0-9]/.test(before) ? null : this.match(/https?:\/\/[^\s<>\]"`\u3000-\u303f\uff00-\uffef]+/y);
     if (!match) {
       this.addChar();
       return;
     }
     let address = match[0];
     for (;;) {
-      const shorter = address.replace(/(?:[?!.,:;*_~'"`\]]|&[A-Za-z0-9]+;)+$/, '');
+      const shorter = address.replace(/(?:[?!.,:;*_~']|&[A-Za-z0-9]+;)+$/, '');
       const unbalanced = shorter.endsWith(')') && shorter.split(')').length > shorter.split('(').length;
       address = unbalanced ? shorter.slice(0, -1) : shorter;
       if (!unbalanced) break;

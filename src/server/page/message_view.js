@@ -57,6 +57,7 @@ export class MessageView {
     }[state];
     const box = this.find('.trouble');
     box.hidden = !trouble;
+    this.find('.actions [data-action=retry]').hidden = Boolean(trouble) && state !== 'stopped' && state !== 'cut';
     if (!trouble) return;
     box.classList.toggle('failed', state === 'failed');
     this.find('.trouble-title').textContent = trouble.title;

@@ -453,6 +453,7 @@ function submitEdit(event) {
 function openSidebar() {
   document.body.classList.add('sidebar-open');
   at('open-sidebar').ariaExpanded = 'true';
+  document.querySelector('.main').inert = true;
   at('close-sidebar').focus();
 }
 
@@ -460,6 +461,7 @@ function closeSidebar() {
   if (!document.body.classList.contains('sidebar-open')) return;
   document.body.classList.remove('sidebar-open');
   at('open-sidebar').ariaExpanded = 'false';
+  document.querySelector('.main').inert = false;
   at('open-sidebar').focus();
 }
 
