@@ -170,7 +170,7 @@ def test_rename_export_delete(page):
 
 @pytest.mark.parametrize("how", ["button", "Escape"])
 def test_stop(page, fake, how):
-    send(page, "slow, please: count from one to five hundred, in words")
+    send(page, "slow please, count from one to five hundred, in words")
     if REAL:
         expect(last(page).locator(".body")).not_to_be_empty(timeout=60_000)
     else:
@@ -209,6 +209,7 @@ def test_edit_and_versions(page, fake):
     first.get_by_role("button", name="Previous version").click()
     expect(page.locator(".user .body")).to_have_text(["What is one?", "Thanks"])
     expect(first.get_by_role("button", name="Previous version")).to_be_focused()
+    page.wait_for_timeout(300)  # a choice is written in two steps, and nothing tells when
     page.reload()
     expect(page.locator(".user .body")).to_have_text(["What is one?", "Thanks"])
     page.locator(".user").first.get_by_role("button", name="Next version").click()
@@ -251,8 +252,9 @@ def test_two_tabs(context, page, url):
     expect(other.locator(".user .body")).to_have_text("From the first tab")
     send(page, "One")
     send(other, "Two")
-    expect(page.locator("#stop")).to_be_hidden(timeout=60_000)
-    expect(other.locator("#stop")).to_be_hidden(timeout=60_000)
+    for tab, text in ((page, "One"), (other, "Two")):
+        finished(tab, 2)
+        expect(tab.locator(".user .body")).to_have_text(["From the first tab", text])  # what it wrote itself
     for tab in (page, other):
         tab.reload()
         expect(tab.locator("#list a")).to_have_count(2)
@@ -284,25 +286,46 @@ def test_a_reload_in_the_middle_of_an_answer(page):
     send(page, "slow answer")
     expect(last(page).locator(".body")).to_contain_text("word " * 20)
     page.reload()
-    expect(last(page).locator(".body")).to_contain_text("word " * 20)
+    # It is written down each 0.7 seconds, which are 14 words.
+    expect(last(page).locator(".body")).to_contain_text("word " * 5)
     expect(last(page).locator(".trouble")).to_contain_text("Not finished.")
     last(page).get_by_role("button", name="Try again").click()
     expect(last(page).locator(".place")).to_have_text("2/2")
     page.keyboard.press("Escape")
 
 
-def test_a_full_disk_is_told(page):
+@needs_set_answers
+def test_a_full_disk_is_told(page, fake):
+    # Chromium remembers for a while how much room there is, so it is told before the first write.
+    page.context.new_cdp_session(page).send("Storage.overrideQuotaForOrigin", {"origin": fake.url, "quotaSize": 300_000})
     ask(page, "This fits")
-    session = page.context.new_cdp_session(page)
-    session.send("Storage.overrideQuotaForOrigin", {"origin": re.match(r"https?://[^/]+", page.url).group(), "quotaSize": 1})
-    ask(page, "This does not " + "x" * 100_000)
+    fake.answers["Too"] = type(fake.answers["cut"])("It goes on.")
+    assert ask(page, "Too much " + "x" * 2_000_000) == "It goes on."
     expect(page.locator("#notice")).to_contain_text("storage is full")
-    # The conversation goes on, and can be taken away.
+    # What is not kept is still here, also after a look at another conversation, and can be taken away.
+    page.get_by_role("link", name="New conversation").click()
+    expect(page.locator(".user")).to_have_count(0)
+    page.get_by_role("link", name="This fits").click()
     expect(page.locator(".user")).to_have_count(2)
     page.locator("#menu summary").click()
     with page.expect_download() as download:
         page.get_by_role("button", name="Export as Markdown").click()
-    assert "This does not xxx" in download.value.path().read_text()
+    assert "Too much xxx" in download.value.path().read_text()
+
+
+def test_a_browser_that_keeps_nothing(context, url):
+    """Storage may be forbidden: the page works as long as it is open, and says so."""
+    context.add_init_script("""indexedDB.open = () => { throw new DOMException('storage is forbidden', 'SecurityError'); };
+      Storage.prototype.getItem = Storage.prototype.setItem = () => { throw new DOMException('forbidden', 'SecurityError'); };""")
+    page = visit(context, url)
+    expect(page.locator("#notice")).to_contain_text("does not keep this")
+    ask(page, "Even so")
+    page.get_by_role("link", name="New conversation").click()
+    expect(page.locator(".user")).to_have_count(0)
+    page.get_by_role("link", name="Even so").click()
+    expect(page.locator(".user .body")).to_have_text("Even so")
+    page.get_by_role("button", name="Dark colours").click()
+    expect(page.get_by_role("button", name="Light colours")).to_be_visible()
 
 
 # ---- What goes wrong
@@ -548,14 +571,14 @@ def test_keyboard_only(page):
     for _ in range(40):
         page.keyboard.press("Tab")
         name, outline = page.evaluate("""(() => { const element = document.activeElement;
-          return [element.getAttribute('aria-label') || element.innerText || element.id,
+          return element === document.body ? ['', ''] : [element.getAttribute('aria-label') || element.innerText || element.id,
                   element.id === 'input' ? 'its frame' : getComputedStyle(element).outlineStyle]; })()""")
         if outline == "none":
             unseen.append(name)
         reached.add(name.split("\n")[0].strip())
-    assert unseen == [] or set(unseen) == {""}  # the browser's own parts have no name
+    assert unseen == []
     assert {"To the message field", "Second", "One line", "Settings", "Dark colours", "Actions", "Edit", "Copy", "Retry",
-            "input", "model", "Send"} - reached - {"model"} == set()
+            "input", "Send"} - reached == set()
 
     # The other conversation, by keys alone.
     page.get_by_role("link", name="One line").focus()
@@ -608,7 +631,8 @@ def test_axe_finds_nothing(page, scheme, width):
     def check(where):
         # Colours that are still fading into their place would be measured halfway.
         page.wait_for_timeout(300)
-        found = Axe().run(page).response["violations"]
+        # In which order an answer's headings come is its writer's affair.
+        found = Axe().run(page, options={"rules": {"heading-order": {"enabled": False}}}).response["violations"]
         wrong = [f"{where}: {each['impact']} {each['id']}: {each['help']}\n  " +
                  "\n  ".join(node["html"] + "\n    " + node["failureSummary"] for node in each["nodes"]) for each in found]
         assert wrong == [], "\n".join(wrong)

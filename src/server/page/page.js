@@ -287,7 +287,7 @@ function showStatus() {
   const usage = currentPath().findLast((message) => message.usage)?.usage;
   const parts = [properties.device];
   if (usage && properties.context) parts.push(`context ${usage.total_tokens} of ${properties.context}`);
-  at('status').textContent = parts.filter(Boolean).join(' · ');
+  at('status').textContent = looking ? 'The server does not answer.' : parts.filter(Boolean).join(' · ');
   at('about').textContent = [at('model').value, properties.device].filter(Boolean).join(' on ');
 }
 
@@ -311,6 +311,8 @@ function notify(title, text, action) {
 
 // ---- The server
 
+let looking = false;  // for a server that went away
+
 async function connect() {
   try {
     const [models, props] = await Promise.all([server.models(), server.properties()]);
@@ -325,12 +327,10 @@ async function connect() {
   }
 }
 
-let looking = false;
-
 async function lookForServer() {
   if (looking) return;
   looking = true;
-  at('status').textContent = 'The server does not answer.';
+  showStatus();
   do {
     await new Promise((done) => setTimeout(done, LOOK_EVERY));
   } while (!await server.healthy());
@@ -367,7 +367,7 @@ function confirmed({title, text = '', yes, value}) {
 function download(name, type, text) {
   const link = document.createElement('a');
   link.href = URL.createObjectURL(new Blob([text], {type}));
-  link.download = name.replace(/[\\/:*?"<>|\p{Cc}]+/gu, ' ').trim().slice(0, 80);
+  link.download = name.replace(/[\s\\/:*?"<>|\p{Cc}]+/gu, ' ').trim().slice(0, 80);
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
 }
@@ -538,6 +538,7 @@ function listen() {
   at('open-settings').addEventListener('click', () => at('settings').showModal());
   at('reset-settings').addEventListener('click', () => settings.reset());
   at('settings').addEventListener('close', () => { if (!at('model').value) connect(); });
+  at('ask-no').addEventListener('click', () => at('ask').close());
   at('notice-close').addEventListener('click', () => { at('notice').hidden = true; });
   at('theme').addEventListener('click', switchTheme);
   document.querySelector('.skip').addEventListener('click', (event) => { event.preventDefault(); at('input').focus(); });
@@ -546,8 +547,6 @@ function listen() {
   window.addEventListener('hashchange', openAddressed);
   window.addEventListener('storage', showTheme);
   systemDark.addEventListener('change', showTheme);
-  // The last words before a reload; the browser finishes what was begun.
-  window.addEventListener('pagehide', () => { for (const {message} of running.values()) kept(store.put(message)); });
 }
 
 showTheme();
