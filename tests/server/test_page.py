@@ -318,7 +318,8 @@ def test_a_browser_that_keeps_nothing(context, url):
     context.add_init_script("""indexedDB.open = () => { throw new DOMException('storage is forbidden', 'SecurityError'); };
       Storage.prototype.getItem = Storage.prototype.setItem = () => { throw new DOMException('forbidden', 'SecurityError'); };""")
     page = visit(context, url)
-    expect(page.locator("#notice")).to_contain_text("does not keep this")
+    expect(page.locator("#notice")).to_contain_text("The browser does not keep this.")
+    expect(page.locator("#notice")).to_contain_text("storage is forbidden")
     ask(page, "Even so")
     page.get_by_role("link", name="New conversation").click()
     expect(page.locator(".user")).to_have_count(0)

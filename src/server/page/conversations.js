@@ -20,28 +20,27 @@ export class Conversations {
     this.channel.onmessage = ({data}) => changed(data);
   }
 
+  // Where that fails, all else fails with the same words.
   async open() {
+    this.opened = this.openDatabase();
+    await this.opened;
+  }
+
+  async openDatabase() {
     const request = indexedDB.open('outboard', 1);
     request.onupgradeneeded = () => {
       request.result.createObjectStore('conversations', {keyPath: 'id'});
       request.result.createObjectStore('messages', {keyPath: 'id'}).createIndex('conversation', 'conversation');
     };
-    this.database = await settled(request);
+    return settled(request);
   }
 
-  // Newest first.
-  async list() {
-    const all = await settled(this.database.transaction('conversations').objectStore('conversations').getAll());
-    return all.sort((a, b) => b.updated - a.updated);
-  }
+  // In no order, as are the messages.
+  async list() { return settled((await this.reading('conversations')).getAll()); }
+  async get(id) { return settled((await this.reading('conversations')).get(id)); }
+  async messages(id) { return settled((await this.reading('messages')).index('conversation').getAll(id)); }
 
-  get(id) { return settled(this.database.transaction('conversations').objectStore('conversations').get(id)); }
-
-  // Oldest first.
-  async messages(id) {
-    const index = this.database.transaction('messages').objectStore('messages').index('conversation');
-    return (await settled(index.getAll(id))).sort((a, b) => a.created - b.created);
-  }
+  async reading(store) { return (await this.opened).transaction(store).objectStore(store); }
 
   add(conversation) {
     return this.write({conversation: conversation.id}, (stores) => stores.conversations.add(conversation));
@@ -80,7 +79,7 @@ export class Conversations {
   // Runs `work` in a transaction, and tells the other tabs when it is through. Throws what went wrong, for
   // instance QuotaExceededError.
   async write(news, work) {
-    const transaction = this.database.transaction(['conversations', 'messages'], 'readwrite');
+    const transaction = (await this.opened).transaction(['conversations', 'messages'], 'readwrite');
     work({conversations: transaction.objectStore('conversations'), messages: transaction.objectStore('messages')});
     await new Promise((resolve, reject) => {
       transaction.oncomplete = resolve;
