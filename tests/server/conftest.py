@@ -11,6 +11,8 @@ sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 
 from fake_server import FakeServer
 
+OTHER_NAME = "box.test"
+
 
 @pytest.fixture(scope="session")
 def browser():
@@ -18,8 +20,12 @@ def browser():
     if found is None:
         pytest.skip("no chromium on this machine")
     with sync_playwright() as playwright:
+        # OTHER_NAME is this machine as others of the house see it, without TLS: browsers keep the clipboard
+        # and more from such pages.
+        arguments = [f"--host-resolver-rules=MAP {OTHER_NAME} 127.0.0.1"]
         # Its sandbox does not work for root, as whom containers run tests.
-        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"] if os.getuid() == 0 else [])
+        arguments += ["--no-sandbox"] if os.getuid() == 0 else []
+        chromium = playwright.chromium.launch(executable_path=found, args=arguments)
         yield chromium
         chromium.close()
 

@@ -17,8 +17,9 @@ import time
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "src/server/page"
 # What the real server sends along with the page.
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:"
-PROPERTIES = {"model": "fake", "device": "CPU, 2 threads, avx512", "context": 8192, "version": "0.0"}
+POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+          "base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+PROPERTIES = {"device": "CPU, 2 threads, avx512", "version": "0.0"}
 
 
 @dataclasses.dataclass
@@ -115,10 +116,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/health":
             self.send(200, {"status": "ok"})
-        elif self.path in ("/props", "/v1/models"):
+        elif self.path.startswith("/props"):
             if self.allowed():
-                self.send(200, PROPERTIES if self.path == "/props" else
-                          {"object": "list", "data": [{"id": name, "object": "model"} for name in ("fake", "other")]})
+                # A model's own only when it is named: one that is not loaded yet has none to tell.
+                model = self.path.partition("?model=")[2]
+                self.send(200, {**PROPERTIES, **({"model": model, "context": 8192} if model else {})})
+        elif self.path == "/v1/models":
+            if self.allowed():
+                self.send(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in ("fake", "other")]})
         else:
             file = PAGE / ("index.html" if self.path == "/" else self.path[1:])
             if file.parent != PAGE or not file.is_file():

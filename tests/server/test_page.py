@@ -9,6 +9,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from conftest import OTHER_NAME
+
 REAL = os.environ.get("OUTBOARD_PAGE")
 needs_set_answers = pytest.mark.skipif(bool(REAL), reason="needs answers that only the fake server gives")
 
@@ -281,6 +283,15 @@ def test_what_one_tab_does_the_other_shows(context, page, url):
     expect(other.locator("#list a")).to_have_count(0)
 
 
+def test_the_focus_in_the_list_stays(context, page, url):
+    ask(page, "Mine")
+    other = visit(context, url)
+    page.get_by_role("link", name="Mine").focus()
+    ask(other, "Theirs")
+    expect(page.locator("#list a")).to_have_text(["Theirs", "Mine"])
+    expect(page.get_by_role("link", name="Mine")).to_be_focused()
+
+
 @needs_set_answers
 def test_a_reload_in_the_middle_of_an_answer(page):
     send(page, "slow answer")
@@ -397,6 +408,19 @@ def test_markdown_and_copying(context, page):
     assert code.startswith("// Greatest common divisor") and "\n\twhile (b != 0) {\n" in code
     answer.locator(".actions").get_by_role("button", name="Copy").click()
     assert page.evaluate("navigator.clipboard.readText()").startswith("Here is a **function** in `C++`")
+
+
+@needs_set_answers
+def test_from_another_machine(context, fake):
+    """Over plain HTTP from elsewhere than localhost there is no clipboard and no randomUUID."""
+    page = visit(context, fake.url.replace("127.0.0.1", OTHER_NAME))
+    assert page.evaluate("[isSecureContext, typeof navigator.clipboard]") == [False, "undefined"]
+    ask(page, "code please")
+    last(page).get_by_role("button", name="Copy code").click()
+    expect(page.locator("#announcer")).to_have_text("Copied.")
+    page.locator("#input").focus()
+    page.keyboard.press("Control+V")
+    expect(page.locator("#input")).to_have_value(re.compile("^// Greatest common divisor"))
 
 
 @needs_set_answers

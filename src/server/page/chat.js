@@ -9,6 +9,7 @@ export class Chat {
   // The listener:
   //   model()                the name of the model to ask
   //   changed(id, {added})   a conversation is another than before; added: this tab has put a message at its end
+  //   answered(model)        that model has answered
   //   grew(message)          more of an answer has come
   //   removedElsewhere(id)   by another tab
   //   say(text)              for those who can't see what happens
@@ -190,6 +191,7 @@ export class Chat {
       this.fail(record, error);
     }
     this.running.delete(id);
+    if (record.usage) this.listener.answered(record.model);
     if (!this.conversations.has(id)) return;  // it was deleted meanwhile
     this.listener.say({done: 'The answer is complete.', cut: 'The answer was cut off.', stopped: 'The answer was stopped.',
       failed: `${record.error?.title}. ${record.error?.text}`}[record.state]);

@@ -12,7 +12,7 @@ const at = (id) => document.getElementById(id);
 const settings = new Settings(at('settings').querySelector('form'));
 const server = new ServerClient(() => settings.values.api_key);
 const chat = new Chat(server, settings, {model: () => at('model').value, changed, grew: drawSoon, removedElsewhere, say, notify,
-  unreachable: lookForServer});
+  answered: learn, unreachable: lookForServer});
 
 let current = '';         // id of the conversation on the page; '': one that has not begun
 let properties = {};      // what the server tells of itself
@@ -119,14 +119,21 @@ function render() {
   watchEnd();
 }
 
+let listed = '';  // what the list shows: it stays as it is, and the focus in it, when nothing changed
+
 function showList() {
-  at('list').replaceChildren(...chat.list().map(({id, title}) => {
+  const list = chat.list();
+  const wanted = JSON.stringify([current, ...list.map(({id, title}) => [id, title])]);
+  if (wanted === listed) return;
+  listed = wanted;
+  const focused = document.activeElement.closest('#list a')?.hash;
+  at('list').replaceChildren(...list.map(({id, title}) => {
     const item = document.createElement('li');
     const link = document.createElement('a');
     link.href = addressOf(id);
-    link.textContent = title;
-    link.title = title;
+    link.textContent = link.title = title;
     if (id === current) link.ariaCurrent = 'page';
+    if (link.hash === focused) setTimeout(() => link.focus());
     item.append(link);
     return item;
   }));
@@ -159,6 +166,13 @@ function notify(title, text, action) {
 }
 
 // ---- The server
+
+// Of a model that the server loads when it is first asked, the context's size is known only then.
+async function learn(model) {
+  if (properties.model === model && properties.context) return;
+  properties = await server.properties(model).catch(() => properties);  // the next answer asks again
+  showStatus();
+}
 
 let looking = false;  // for a server that went away
 

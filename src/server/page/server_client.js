@@ -19,7 +19,10 @@ export class ServerClient {
   }
 
   async models() { return (await this.get('/v1/models')).data.map((model) => model.id); }
-  properties() { return this.get('/props'); }
+
+  // Of a model, which the server may have to load for that; without one, of the server and the model that
+  // it was started with, if it was.
+  properties(model) { return this.get(model ? `/props?model=${encodeURIComponent(model)}` : '/props'); }
 
   // Whether the server is there; never throws.
   async healthy() {
