@@ -72,6 +72,7 @@ LONG = "".join(f"{'## Part' if n % 12 == 0 else 'Paragraph'} {n}\n\n" +
 
 ANSWERS = {
     "code": Answer(CODE),
+    "wide": Answer("|" + " a column |" * 14 + "\n|" + "---|" * 14 + "\n|" + " unbreakable |" * 14 + "\n\n`" + "x" * 300 + "`"),
     "think": Answer("So it is **42**.", reasoning="Six times seven.\n\n- six\n- seven\n", delay=0.03),
     "slow": Answer("word " * 400, delay=0.05, size=5),
     "late": Answer("At last.", first=3),

@@ -558,6 +558,7 @@ def test_dark_and_light(page, brightness):
 def test_narrow(page):
     page.set_viewport_size({"width": 360, "height": 640})
     ask(page, "code with a_very_long_word_" + "x" * 200)
+    ask(page, "wide table")
     ask(page, "refuse it")
 
     def sideways():

@@ -31,6 +31,7 @@ export class MessageView {
     this.showTrouble(here);
     this.find('.stats').textContent = statsOf(message);
     this.find('.actions').hidden = here;
+    this.find('.actions [data-action=copy]').hidden = !message.content;
   }
 
   // What has come so far of an answer.

@@ -191,7 +191,7 @@ async function connect() {
 }
 
 async function lookForServer() {
-  if (looking) return;
+  if (looking || await server.healthy()) return;
   looking = true;
   showStatus();
   do {
@@ -351,6 +351,7 @@ function pressed(event) {
   if ((event.ctrlKey || event.metaKey) && event.shiftKey && event.code === 'KeyO') {
     event.preventDefault();
     location.hash = '';
+    at('input').focus();
   }
 }
 
