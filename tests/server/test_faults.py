@@ -1,0 +1,121 @@
+"""The card fails under a server: it hangs, its link is cut, its cable is pulled. Answers go on, or end with an error that says
+why; the server stays up and answers again when the card is back."""
+import contextlib
+import json
+import pathlib
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+
+from serving import serve, small_model, wait_until
+from support import run
+from test_doctor import report, served
+
+CHAT = "/v1/chat/completions"
+STREAMS = 8
+AT_REST = 60  # less than what bringing the card to rest takes: a fault from there on strikes among the answers
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return small_model(tmp_path_factory.mktemp("models") / "small.gguf")
+
+
+@pytest.fixture(scope="module")
+def firmware(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("firmware")
+    run("sim", "firmware", folder)
+    return folder
+
+
+def body(number, length=24):
+    return {"model": "small", "messages": [{"role": "user", "content": f"the rain number {number}"}], "temperature": 0, "max_tokens": length,
+            "ignore_eos": True, "chat_template_kwargs": {"enable_thinking": False}}
+
+
+def said(server, number, length=24):
+    """(text, finish_reason or None, error or None)"""
+    try:
+        events = server.events(CHAT, body(number, length))
+    except AssertionError as refused:  # it never began
+        return "", None, str(refused)
+    text, finish, error = "", None, None
+    for _, data in events:
+        if data == "[DONE]":
+            continue
+        if "error" in data:
+            error = data["error"]["message"]
+            continue
+        for choice in data["choices"]:
+            text += choice["delta"].get("content") or ""
+            finish = choice["finish_reason"] or finish
+    return text, finish, error
+
+
+def together(server, length=24):
+    with ThreadPoolExecutor(STREAMS) as pool:
+        return list(pool.map(lambda number: said(server, number, length), range(STREAMS)))
+
+
+@pytest.fixture(scope="module")
+def want(model):
+    with serve(model, "--device", "cpu", "--ctx", 512) as server:
+        return together(server)
+
+
+@contextlib.contextmanager
+def on_card(model, firmware, folder, rules):
+    path = folder / "faults.json"
+    path.write_text(json.dumps(rules))
+    with served(folder, "tinygpu", "--faults", path) as card:
+        with serve(model, "--device", card.device, "--firmware-dir", firmware, "--ctx", 512, wait=120) as server:
+            yield server
+
+
+@pytest.fixture(scope="module")
+def boot_requests(model, firmware, tmp_path_factory):
+    """Requests of the link up to a server that waits, and back to rest."""
+    folder = tmp_path_factory.mktemp("boot")
+    with served(folder, "tinygpu", "--trace", folder / "trace") as card:
+        with serve(model, "--device", card.device, "--firmware-dir", firmware, "--ctx", 512, wait=120) as server:
+            wait_until(lambda: server.json("/api/ps")["models"])
+        report(card)
+    return sum(1 for _ in (folder / "trace").open()) - AT_REST
+
+
+def test_a_hang(model, firmware, tmp_path, want, boot_requests):
+    """One reset: the answers go on where they were, and are what they would have been."""
+    path = tmp_path / "faults.json"
+    path.write_text(json.dumps([{"what": "mec.queue-hang", "request": boot_requests, "count": 1}]))
+    with served(tmp_path, "tinygpu", "--faults", path) as card:
+        with serve(model, "--device", card.device, "--firmware-dir", firmware, "--ctx", 512, wait=120) as server:
+            for _ in range(12):
+                assert together(server) == want
+            assert server.json("/health")["status"] == "ok"
+        events = [event["text"] for event in report(card).get("events", [])]
+    assert any("reset" in text for text in events), events
+
+
+@pytest.mark.parametrize("fault", ["link.drop", "link.refuse"])
+def test_the_link_is_cut(model, firmware, tmp_path, want, boot_requests, fault):
+    with on_card(model, firmware, tmp_path, [{"what": fault, "request": boot_requests, "count": 1}]) as server:
+        for _ in range(60):
+            results = together(server)
+            broken = [result for result in results if result[2]]
+            if broken:
+                break
+            assert results == want
+        assert broken, "the fault struck nobody"
+        for number, (text, finish, error) in enumerate(results):
+            if error is None:
+                assert (text, finish) == want[number][:2]
+                continue
+            assert "device failed" in error or "503" in error, error
+            assert want[number][0].startswith(text)  # nothing wrong before it
+        wait_until(lambda: together(server) == want, 60)
+        assert server.json("/health")["status"] == "ok"
+        assert "the device failed" in server.log()
+        assert "device_failures_total 0" not in server.call("/metrics")[2]
