@@ -29,8 +29,8 @@ def wait_for(port, process):
 
 
 def client(port, numbers, length, first, done):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
     for number in numbers:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=600)
         body = {"messages": [{"role": "user", "content": f"Number {number}. {PROMPT} What is number {number}?"}],
                 "temperature": 0, "max_tokens": length, "stream": True, "ignore_eos": True}
         begin = time.perf_counter()
