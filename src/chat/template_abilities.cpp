@@ -38,7 +38,7 @@ class Probes {
              {"parameters",
               {{"type", "object"},
                {"properties", {{"key", {{"type", "string"}, {"description", "a key"}}}}},
-               {"required", {"key"}}}}}}});
+               {"required", Json::array({"key"})}}}}}});
     auto text = rendered(messages, options);
     if (text) return text;
     options.tools = nullptr;
@@ -63,7 +63,7 @@ class Probes {
 };
 
 Json call(const char* id, const char* name, const char* value, bool as_text) {
-  const Json arguments = {{"key", value}};
+  const Json arguments = Json::object({{"key", value}});
   return {
       {"id", id},
       {"type", "function"},
@@ -73,7 +73,7 @@ Json call(const char* id, const char* name, const char* value, bool as_text) {
 Message calling(bool as_text, bool null_content, bool two) {
   Message answer = message("assistant", "");
   if (null_content) answer.extra["content"] = nullptr;
-  answer.extra["tool_calls"] = {call("abcdefghi", "first_tool", kProbe, as_text)};
+  answer.extra["tool_calls"] = Json::array({call("abcdefghi", "first_tool", kProbe, as_text)});
   if (two) answer.extra["tool_calls"].push_back(call("bcdefghij", "second_tool", kOther, as_text));
   return answer;
 }
