@@ -252,7 +252,7 @@ std::vector<Case> cases() {
        kCoder,
        "<function=weather>\n<parameter=unit>\nC\n</parameter>\n</function>\n</tool_call>",
        "",
-       "</tool_call>",
+       "",
        {{"weather", R"({"unit":"C"})"}}},
       {"CoderKeepsLines",
        kCoder,
@@ -406,6 +406,13 @@ std::vector<Case> cases() {
        "",
        "Well.",
        {{"weather", R"({"place":"[TOOL_CALLS]"})"}, {"now", "{}"}}},
+      {"GemmaThinksAgain",
+       kGemma,
+       "Yes.<|channel>thought\nHm<channel|>No.<channel|>",
+       "Hm",
+       "Yes.No.",
+       {},
+       {"<|channel>", "<channel|>"}},
       {"Gemma",
        kGemma,
        "<|channel>thought\nHm\n<channel|><|tool_call>call:weather{days:1,where:{a:[1,<|\"|>two, "
@@ -563,6 +570,13 @@ std::vector<Case> cases() {
        "",
        {{"now", "{}"}},
        kHarmonyTokens},
+      {"HarmonyHeaderAnew",
+       kHarmony,
+       "<|channel|>commentary to=assistant<|channel|>analysis<|message|>Hm<|end|>",
+       "Hm",
+       "",
+       {},
+       kHarmonyTokens},
       {"HarmonyPreamble",
        kHarmony,
        "<|channel|>commentary<|message|>I look.<|end|><|start|>assistant "
@@ -699,6 +713,24 @@ TEST(Format, TheNameOfTheFamily) {
   for (const auto& [words, family] : kFamilies) EXPECT_EQ(detect(words).family, family) << words;
   EXPECT_FALSE(detect("").has_calls());
   EXPECT_FALSE(detect("").thinking.has_value());
+}
+
+TEST(Format, ControlTokensAreTheTokenizers) {
+  formats::Metadata metadata;
+  metadata.set("tokenizer.ggml.model", std::string("gpt2"));
+  metadata.set("tokenizer.ggml.pre", std::string("gpt-2"));
+  metadata.set("tokenizer.ggml.tokens",
+               formats::MetadataArray{std::vector<std::string>{"a", "[TOOL_CALLS]", "[ARGS]",
+                                                               "[CALL_ID]", "[THINK]", "</s>"}});
+  // [ARGS] is user-defined, [THINK] ordinary text.
+  metadata.set("tokenizer.ggml.token_type",
+               formats::MetadataArray{std::vector<int32_t>{1, 3, 4, 3, 1, 3}});
+  metadata.set("tokenizer.ggml.merges", formats::MetadataArray{std::vector<std::string>{}});
+  const auto tokenizer = text::Tokenizer::from_metadata(metadata);
+  const Format format = detect("[TOOL_CALLS][ARGS][THINK]", *tokenizer);
+  EXPECT_THAT(format.control_tokens, ElementsAre("[TOOL_CALLS]", "[CALL_ID]"));
+  EXPECT_EQ(format.control_token("[TOOL_CALLS]now"), "[TOOL_CALLS]");
+  EXPECT_EQ(format.control_token("[ARGS]"), "");
 }
 
 TEST(Format, SeesThatThePromptBeganTheThinking) {

@@ -71,7 +71,13 @@ class ChannelReader : public Reader {
       events.content(text);
       return forget(text.size());
     }
-    const std::string_view words = text.substr(0, found.at);
+    // A header that begins anew counts from there.
+    const std::string_view all = text.substr(0, found.at);
+    const size_t channel = all.rfind("<|channel|>");
+    const std::string_view words =
+        channel != std::string_view::npos && all.find("<|channel|>") != channel
+            ? all.substr(channel)
+            : all;
     if (found.marker != kMessage) {  // a message without a body
       if (!recipient(words).empty()) events.content(text.substr(0, found.at + found.length));
       return forget(found.at + found.length);
@@ -104,15 +110,14 @@ class ChannelReader : public Reader {
     return false;
   }
 
-  // NAME of to=functions.NAME; other recipients are tools as well, those of the assistant's own
-  // turn are none.
+  // NAME of to=functions.NAME. Other recipients are tools as well, but for the assistant itself.
   static std::string recipient(std::string_view words) {
     const size_t to = words.find("to=");
     if (to == std::string_view::npos) return {};
     std::string_view name = words.substr(to + 3);
     name = name.substr(0, name.find_first_of(" \t\r\n<"));
     if (name.starts_with("functions.")) name.remove_prefix(10);
-    return std::string(name);
+    return name == "assistant" ? std::string() : std::string(name);
   }
 
   bool body(bool last) {

@@ -90,8 +90,10 @@ class Reader {
     std::string text;
     for (size_t i = 0; i < content.size(); ++i) {
       const Json& part = content[i];
-      std::string type = part.is_object() ? part.value("type", "text") : "";
-      if (part.is_string()) type = "text";
+      Json type = "text";
+      if (part.is_object() && part.contains("type")) type = part["type"];
+      if (!part.is_object() && !part.is_string())
+        fail("content[{}]: expected a part, got {}", i, part.type_name());
       const char* key = type == "refusal" ? "refusal" : "text";
       if (type != "text" && type != "input_text" && type != "output_text" && type != "refusal")
         fail("content[{}]: a part of type {}: this model reads text only", i, dumped(type));

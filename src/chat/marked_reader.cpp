@@ -89,6 +89,9 @@ class MarkedReader : public Reader {
 
   bool tell(bool last) {
     uint64_t wanted = all_dropped_;
+    // A control token begins thinking wherever it comes; text that is spelled so only in its place.
+    if (format.thinking && !format.control_token(format.thinking->open).empty())
+      wanted |= bit(kThinkOpen);
     if (reads_calls_) wanted |= bit(kSectionOpen) | bit(kCallOpen);
     if (in_section_) wanted |= bit(kSectionClose);
     if (fresh_) {
@@ -138,6 +141,7 @@ class MarkedReader : public Reader {
     events.content(without_controls(text.substr(0, end)));
     held.remove(found.at + found.length);
     if (found.marker == kSectionClose) in_section_ = false;
+    if (found.marker == kThinkOpen) part_ = Part::kThinking;
     fresh_ = behind_marker_ = true;
     return true;
   }
@@ -185,7 +189,7 @@ class MarkedReader : public Reader {
     }
     for (const Call& c : scanner_->calls()) events.call(c);
     held.remove(call_at_ + scanner_->length());
-    in_section_ = in_section_ || opened_section_;
+    in_section_ = true;  // also of a section that the model forgot to open
     fresh_ = behind_marker_ = began_ = true;
     return true;
   }

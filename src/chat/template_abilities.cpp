@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <optional>
 
 #include "chat/conversation.h"
@@ -22,9 +23,11 @@ class Probes {
  public:
   explicit Probes(const text::ChatTemplate& chat_template) : template_(chat_template) {}
 
-  // What the template makes of it; nothing where it refuses.
+  // What the template makes of it; nothing where it refuses. Some templates fail without tools, and
+  // some with them.
   std::optional<std::string> rendered(const std::vector<Message>& messages) const {
     text::ChatOptions options;
+    options.variables = {{"enable_thinking", true}, {"thinking", true}};
     options.tools = Json::array();
     for (const char* name : {"first_tool", "second_tool"})
       options.tools.push_back(
@@ -35,13 +38,11 @@ class Probes {
              {"parameters",
               {{"type", "object"},
                {"properties", {{"key", {{"type", "string"}, {"description", "a key"}}}}},
-               {"required", {"key"}}}}}}});
-    options.variables = {{"enable_thinking", true}, {"thinking", true}};
-    try {
-      return template_.render(messages, options).bytes();
-    } catch (const Error&) {
-      return std::nullopt;  // that is the answer to the probe
-    }
+               {"required", Json::array({"key"})}}}}}});
+    auto text = rendered(messages, options);
+    if (text) return text;
+    options.tools = nullptr;
+    return rendered(messages, options);
   }
   bool writes(const std::vector<Message>& messages, std::string_view word) const {
     const auto text = rendered(messages);
@@ -49,11 +50,20 @@ class Probes {
   }
 
  private:
+  std::optional<std::string> rendered(const std::vector<Message>& messages,
+                                      const text::ChatOptions& options) const {
+    try {
+      return template_.render(messages, options).bytes();
+    } catch (const Error&) {
+      return std::nullopt;  // that is the answer to the probe
+    }
+  }
+
   const text::ChatTemplate& template_;
 };
 
 Json call(const char* id, const char* name, const char* value, bool as_text) {
-  const Json arguments = {{"key", value}};
+  const Json arguments = Json::object({{"key", value}});
   return {
       {"id", id},
       {"type", "function"},
@@ -63,7 +73,7 @@ Json call(const char* id, const char* name, const char* value, bool as_text) {
 Message calling(bool as_text, bool null_content, bool two) {
   Message answer = message("assistant", "");
   if (null_content) answer.extra["content"] = nullptr;
-  answer.extra["tool_calls"] = {call("abcdefghi", "first_tool", kProbe, as_text)};
+  answer.extra["tool_calls"] = Json::array({call("abcdefghi", "first_tool", kProbe, as_text)});
   if (two) answer.extra["tool_calls"].push_back(call("bcdefghij", "second_tool", kOther, as_text));
   return answer;
 }
@@ -75,9 +85,12 @@ Message result(const char* id, const char* name, const char* content) {
 }
 
 // The arguments in JSON or in tags, not as Python prints a dict nor as JSON within JSON.
-bool is_written_well(const std::string& text) {
-  return text.find(kProbe) != std::string::npos && text.find("first_tool") != std::string::npos &&
-         text.find("{'key'") == std::string::npos && text.find("\\\"key") == std::string::npos;
+bool is_written_well(std::string_view text) {
+  text = text.substr(std::min(text.find(kUser), text.size()));  // tools may be described before
+  return text.find(kProbe) != std::string_view::npos &&
+         text.find("first_tool") != std::string_view::npos &&
+         text.find("{'key'") == std::string_view::npos &&
+         text.find("\\\"key") == std::string_view::npos;
 }
 
 void find_calls(const Probes& probes, TemplateAbilities& can) {

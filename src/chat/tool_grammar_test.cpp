@@ -244,7 +244,7 @@ TEST_P(ToolGrammarOf, WhateverItAllowsIsReadAsValidCalls) {
     for (const bool parallel : {true, false}) {
       const bool is_open = thinking == ToolChoice::Thinking::kIsOpen && format.thinking;
       const ToolGrammar made = tool_grammar(format, tools(), {"", parallel, thinking});
-      for (int round = 0; round < 30; ++round) {
+      for (int round = 0; round < 10; ++round) {
         const std::vector<Piece> text = at_random(made, tokens, random);
         if (text.empty()) continue;
         ++seen;
@@ -284,7 +284,7 @@ TEST_P(ToolGrammarOf, WhateverItAllowsIsReadAsValidCalls) {
       }
     }
   }
-  EXPECT_GT(seen, 50);
+  EXPECT_GT(seen, 15);
 }
 
 INSTANTIATE_TEST_SUITE_P(Families, ToolGrammarOf, ::testing::ValuesIn(families()),

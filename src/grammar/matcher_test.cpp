@@ -111,6 +111,43 @@ TEST(Matcher, TheMaskIsWhatIsAccepted) {
     }
 }
 
+// A grammar may ask for a control token; nothing else is taken for one, and it for nothing else.
+TEST(Matcher, ControlTokensAreAskedForByName) {
+  formats::Metadata metadata;
+  metadata.set("tokenizer.ggml.model", std::string("gpt2"));
+  metadata.set("tokenizer.ggml.pre", std::string("gpt-2"));
+  // The fourth is the byte FF, the fifth FE, as byte-level vocabularies spell them.
+  metadata.set("tokenizer.ggml.tokens",
+               formats::MetadataArray{std::vector<std::string>{"<call>", "<", "call>", "ÿ", "þ",
+                                                               "a", "<calls>", "</s>"}});
+  metadata.set("tokenizer.ggml.token_type",
+               formats::MetadataArray{std::vector<int32_t>{3, 1, 1, 1, 1, 1, 3, 3}});
+  metadata.set("tokenizer.ggml.merges", formats::MetadataArray{std::vector<std::string>{}});
+  metadata.set("tokenizer.ggml.eos_token_id", uint32_t{7});
+  const auto tokenizer = text::Tokenizer::from_metadata(metadata);
+  const auto tokens = std::make_shared<const Vocabulary>(*tokenizer);
+  ASSERT_EQ(tokenizer->piece(3), "\xFF");
+
+  Builder builder;
+  const uint32_t root = builder.add_rule();
+  const uint32_t between = builder.state();
+  builder.token(builder.start(root), "<call>", between);
+  builder.literal(between, "a", builder.end(root));
+  Matcher asked(builder.build(root), tokens);
+  EXPECT_THAT(allowed(asked, tokens->size()), ElementsAre(0));
+  EXPECT_FALSE(asked.accept(1));
+  EXPECT_FALSE(asked.accept(3));
+  EXPECT_FALSE(asked.accept(6));
+  EXPECT_TRUE(asked.accept(0));
+  EXPECT_THAT(allowed(asked, tokens->size()), ElementsAre(5));
+  EXPECT_TRUE(asked.accept(5));
+  EXPECT_TRUE(asked.accept(7));
+
+  Matcher spelled(parse_gbnf("root ::= \"<call>\" | [ÿa]+"), tokens);
+  EXPECT_THAT(allowed(spelled, tokens->size()), ElementsAre(1, 5));
+  EXPECT_FALSE(spelled.accept(0));
+}
+
 // States and frames are forgotten when there are many; the text goes on as if they were not.
 TEST(Matcher, ForgetsWithoutLoss) {
   const auto grammar =

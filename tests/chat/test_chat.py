@@ -162,5 +162,7 @@ def test_the_grammar_lets_through_what_the_template_writes(tool, name):
         text = text.strip("\n")
         if name == "deepseek-ai-DeepSeek-R1-Distill-Llama-8B" and not text.endswith("calls▁end｜>"):
             text += "<｜tool▁calls▁end｜>"  # this template leaves it out behind a single call, others of the family don't
+        if FAMILIES[name] == "apriel":
+            text = text.replace(', "id": "abcdefgh0"', "").replace(', "id": "abcdefgh1"', "")  # the client's; the model is told to write none
         allowed = tool("grammar", template=template, tools=TOOLS, text=text)
         assert allowed.get("can_end") and allowed["passed"] == text, (text, allowed)
