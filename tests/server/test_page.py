@@ -381,6 +381,19 @@ def test_a_server_that_goes_away_and_comes_back(page, fake):
 
 
 @needs_set_answers
+def test_a_server_without_models(context, fake):
+    fake.models = []
+    page = context.new_page()
+    page.goto(fake.url)
+    expect(page.locator("#notice")).to_contain_text("The server has no model.")
+    fake.models = ["new"]
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("#notice")).to_be_hidden()
+    assert ask(page, "Hello") == "You said: Hello"
+    assert fake.requests[-1]["model"] == "new"
+
+
+@needs_set_answers
 def test_an_api_key(context, fake):
     fake.key = "sesame"
     page = context.new_page()
@@ -569,6 +582,8 @@ def test_narrow(page):
     def sideways():
         return page.evaluate("[document.documentElement.scrollWidth, document.getElementById('scroll').scrollWidth]")
     assert max(sideways()) <= 360
+    # What only screen readers see must not make the whole page longer than the window.
+    assert page.evaluate("document.documentElement.scrollHeight") == 640
     expect(page.locator("#sidebar")).to_be_hidden()
     page.get_by_role("button", name="Conversations").click()
     expect(page.locator("#sidebar")).to_be_visible()
@@ -615,6 +630,7 @@ def test_keyboard_only(page):
     page.get_by_role("link", name="One line").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#title")).to_have_text("One line")
+    expect(page.locator("#input")).to_be_focused()
     page.locator("#menu summary").focus()
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Rename")).to_be_visible()
