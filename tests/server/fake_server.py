@@ -92,6 +92,7 @@ class FakeServer(http.server.ThreadingHTTPServer):
     def __init__(self, port=0):
         super().__init__(("127.0.0.1", port), Handler)
         self.answers = dict(ANSWERS)
+        self.models = ["fake", "other"]
         self.key = None        # asked for, where set
         self.requests = []     # bodies of chat completions
         self.hung_up = threading.Event()  # a client left before its answer's end
@@ -124,7 +125,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 self.send(200, {**PROPERTIES, **({"model": model, "context": 8192} if model else {})})
         elif self.path == "/v1/models":
             if self.allowed():
-                self.send(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in ("fake", "other")]})
+                self.send(200, {"object": "list", "data": [{"id": name, "object": "model"} for name in self.server.models]})
         else:
             file = PAGE / ("index.html" if self.path == "/" else self.path[1:])
             if file.parent != PAGE or not file.is_file():

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from fake_server import CODE
+from fake_server import CODE, FakeServer
 from fetched import package_files
 
 # What the page does another way on purpose, by the section of the specification.
@@ -74,6 +74,16 @@ def examples():
             # The page takes no relative addresses: those of the examples are made absolute on both sides.
             yield section, *(re.sub(r"(?<![\w:/.])/((?:my )?ur[il])", r"https://e.x/\1", part.replace("→", "\t"))
                              for part in match.groups()[1:])
+
+
+@pytest.fixture(scope="module")
+def page(browser):
+    """One page for all of these: they add elements of their own, if at all, and take them away."""
+    with FakeServer() as fake:
+        page = browser.new_page()
+        page.goto(fake.url)
+        yield page
+        page.close()
 
 
 def test_commonmark(page):
@@ -208,5 +218,6 @@ def test_no_text_takes_long(page, text):
       new MarkdownView(root).show(text);
       document.body.append(root);
       root.getBoundingClientRect();
+      root.remove();
       return (performance.now() - begin) / 1000; }""", text)
     assert seconds < 5

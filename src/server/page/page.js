@@ -133,10 +133,10 @@ function showList() {
     link.href = addressOf(id);
     link.textContent = link.title = title;
     if (id === current) link.ariaCurrent = 'page';
-    if (link.hash === focused) setTimeout(() => link.focus());
     item.append(link);
     return item;
   }));
+  if (focused) at('list').querySelector(`a[href="${focused}"]`)?.focus();
 }
 
 function showStatus() {
@@ -181,7 +181,10 @@ async function connect() {
     const [models, props] = await Promise.all([server.models(), server.properties()]);
     properties = props;
     at('model').replaceChildren(...models.map((name) => new Option(name, name)));
-    if (models.includes(settings.values.model)) at('model').value = settings.values.model;
+    const wanted = [settings.values.model, props.model].find((name) => models.includes(name));
+    if (wanted) at('model').value = wanted;
+    if (models.length === 0)
+      notify('The server has no model.', 'Get one with: outboard pull smollm2', {label: 'Try again', run: connect});
     showStatus();
   } catch (error) {
     notify(error.title ?? 'The server could not be asked about its models.', error.message,
