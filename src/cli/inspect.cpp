@@ -146,7 +146,7 @@ void print_text(const formats::Model& model, const std::optional<program::Progra
 }
 
 void inspect(const InspectOptions& options) {
-  const formats::Model model = formats::open_model(hub::find_model(options.model));
+  const formats::Model model = models::open_model(hub::find_model(options.model));
   if (options.program) return print(program::to_string(models::build_program(model)));
   std::string why;
   std::vector<std::string> unknown = model.unknown;
