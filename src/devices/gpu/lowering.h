@@ -2,9 +2,10 @@
 // what.
 //
 // Ops are lowered in order, but norms, activations, gates, additions and ropes wait until something
-// needs them: a matrix product takes its input's norm (and a residual addition before it) along, an
-// attention its ropes and head norms. A layer of Llama becomes five launches when decoding:
-// norm + q, k, v; attention with rope and KV write; its splits + output + residual; norm + gate, up
+// needs them (which goes along with what: the tables in fusion.cpp): a matrix product takes its
+// input's norm (and a residual addition before it) along, an attention its ropes and head norms. A
+// layer of Llama becomes five launches when decoding: norm + q, k, v; attention with rope and KV
+// write; its splits + output + residual; norm + gate, up
 // + activation; down + residual. A mixture of experts makes three of the last two: norm + router,
 // the choice + gate, up + activation, down + weighted sum + residual. Whatever is not taken along
 // by another kernel gets one of its own, so every Program runs, if not as fast.
