@@ -66,6 +66,7 @@ const Standing Lowerer::kStanding[] = {
     {kKind<Attention>,      &Lowerer::lower_standing<Attention>,      false},
     {kKind<CrossAttention>, &Lowerer::lower_standing<CrossAttention>, false},
     {kKind<KvWrite>,        &Lowerer::lower_standing<KvWrite>,        false},
+    {kKind<SsmConv>,        &Lowerer::lower_standing<SsmConv>,        false},
 };
 
 // clang-format on

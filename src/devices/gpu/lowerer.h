@@ -297,6 +297,7 @@ class Lowerer {
   View make(const program::Experts&, ValueId id) { return missing(id); }
   View make(const program::KvWrite&, ValueId id) { return missing(id); }
   View make(const program::CrossAttention&, ValueId id) { return prepare_rows(id); }
+  View make(const program::SsmConv&, ValueId id) { return missing(id); }
   View missing(ValueId id) const {
     fail("value {} is used before it is there", program_.values[index(id)].name);
   }
@@ -345,6 +346,10 @@ class Lowerer {
   void lower(const program::Attention& op, ValueId out);
   void lower(const program::KvWrite& op, ValueId);
   void lower(const program::CrossAttention& op, ValueId out);
+
+  // --- ops over a run's tokens in order (lowering_sequences.cpp) ---
+
+  void lower(const program::SsmConv& op, ValueId out);
 
   const Program& program_;
   const StreamShape shape_;

@@ -52,7 +52,10 @@ struct StreamMemory {
     uint64_t keys = 0, values = 0;  // offsets into a page, bytes
   };
   std::vector<State> states;
-  int context = 0;        // positions of the longest sequence
+  uint64_t slots = 0;                 // [slot][slot state], float32
+  uint64_t slot_bytes = 0;            // a multiple of 16
+  std::vector<uint64_t> slot_states;  // offsets into a slot, bytes
+  int context = 0;                    // positions of the longest sequence
   int compute_units = 0;  // that the card has: work is cut into parts that keep them busy
   uint64_t arena = 0;     // values that live within a step
 };

@@ -1,0 +1,16 @@
+// A small Program with slot states, for tests: no family has some yet.
+#pragma once
+
+#include "formats/model_file.h"
+#include "program/program.h"
+
+namespace outboard::models {
+
+// tiny_model("llama") with "conv_a.weight" [96, 4] and .bias [96], "conv_b.weight" [64, 3].
+formats::Model tiny_slot_model();
+
+// Of such a model: the first layer mixes tokens by conv_a within its feed-forward layer, the second
+// by attention and, on the residual stream, by conv_b. Two slot states and one KV state.
+program::Program slot_program(const formats::Model& model);
+
+}  // namespace outboard::models
