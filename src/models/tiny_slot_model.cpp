@@ -32,6 +32,10 @@ formats::Model tiny_slot_model() {
   return model;
 }
 
+void write_tiny_slot_model(const std::filesystem::path& path) {
+  write_model(path, tiny_slot_model());
+}
+
 Program slot_program(const formats::Model& model) {
   Builder b(model, "slots");
   const auto norm = [&](ValueId x, const char* tensor) {
