@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "formats/model_file.h"
+#include "formats/gguf.h"
 #include "grammar/json_schema.h"
 #include "grammar/matcher.h"
 #include "support/error.h"
@@ -67,7 +67,7 @@ void measure(const char* name, const std::shared_ptr<const Grammar>& grammar,
 }
 
 void run(const char* path) {
-  const auto model = formats::open_model(path);
+  const auto model = formats::open_gguf(path);
   const auto tokenizer = text::Tokenizer::from_metadata(model.metadata);
   auto begin = Clock::now();
   const auto vocabulary = std::make_shared<const Vocabulary>(*tokenizer);

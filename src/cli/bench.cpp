@@ -178,7 +178,7 @@ void count(const BenchOptions& options, const LoadedModel& loaded) {
         cost::difference(card, before, snapshot(), options.decode, options.decode);
     counted.decode = work;
     const auto wanted = static_cast<uint64_t>(options.decode) *
-                        (weights + program::kv_bytes_read(program, options.decode / 2));
+                        (weights + program::state_bytes_read(program, options.decode / 2));
     text += to_text(fmt::format("decode {}", options.decode), work, wanted);
     json["decode"] = to_json(work, wanted);
   }
@@ -225,8 +225,9 @@ void bench(BenchOptions options) {
   bar.update(1);
   Row prompt{fmt::format("prompt {}", options.prompt), {}};
   Row decode{fmt::format("decode {}", options.decode), {}};
-  decode.bytes_per_token = static_cast<double>(program::weight_bytes_per_token(program) +
-                                               program::kv_bytes_read(program, options.decode / 2));
+  decode.bytes_per_token =
+      static_cast<double>(program::weight_bytes_per_token(program) +
+                          program::state_bytes_read(program, options.decode / 2));
   uint64_t done = 1;
   for (int i = 0; i < options.repetitions; ++i) {
     const auto seed = static_cast<unsigned>(i + 1);

@@ -3,6 +3,7 @@
 #include "cli/model_output.h"
 #include "cli/options.h"
 #include "formats/quantize_model.h"
+#include "models/models.h"
 #include "support/error.h"
 #include "support/notice.h"
 #include "support/progress.h"
@@ -30,7 +31,7 @@ std::string name_of(std::filesystem::path path) {
 void convert(const ConvertOptions& options) {
   const formats::Mix mix = mix_of("convert", options.type);
   check_output(options.out, options.force);
-  formats::Model model = formats::open_model(options.in);
+  formats::Model model = models::open_model(options.in);
   judge_unknown(model, options.ignore_unknown);
   if (!options.name.empty()) {
     model.metadata.set("general.name", options.name);

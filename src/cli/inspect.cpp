@@ -71,12 +71,13 @@ std::string preview(const formats::MetadataValue& value) {
   return text;
 }
 
-// Memory by context length: weights, keys and values. Powers of two up to what the model can take.
+// Memory by context length: what a sequence keeps. Powers of two up to what the model can take.
 std::vector<std::pair<int64_t, size_t>> memory_table(const program::Program& program) {
   std::vector<std::pair<int64_t, size_t>> table;
   for (int64_t context = 1024; context < program.context_length; context *= 4)
-    table.emplace_back(context, program::kv_bytes(program, context));
-  table.emplace_back(program.context_length, program::kv_bytes(program, program.context_length));
+    table.emplace_back(context, program::kv_bytes(program, context) + program.slot_bytes());
+  table.emplace_back(program.context_length,
+                     program::kv_bytes(program, program.context_length) + program.slot_bytes());
   return table;
 }
 
@@ -146,7 +147,7 @@ void print_text(const formats::Model& model, const std::optional<program::Progra
 }
 
 void inspect(const InspectOptions& options) {
-  const formats::Model model = formats::open_model(hub::find_model(options.model));
+  const formats::Model model = models::open_model(hub::find_model(options.model));
   if (options.program) return print(program::to_string(models::build_program(model)));
   std::string why;
   std::vector<std::string> unknown = model.unknown;

@@ -4,6 +4,7 @@
 #include "cli/options.h"
 #include "formats/quantize_model.h"
 #include "hub/hub.h"
+#include "models/models.h"
 #include "support/error.h"
 #include "support/notice.h"
 #include "support/progress.h"
@@ -23,7 +24,7 @@ struct QuantizeOptions {
 void quantize(const QuantizeOptions& options) {
   const formats::Mix mix = mix_of("quantize", options.type);
   check_output(options.out, options.force);
-  const formats::Model model = formats::open_model(hub::find_model(options.in));
+  const formats::Model model = models::open_model(hub::find_model(options.in));
   judge_unknown(model, options.ignore_unknown);
   formats::QuantizeOptions how;
   how.threads = options.threads;

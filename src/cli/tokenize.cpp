@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "hub/hub.h"
+#include "models/models.h"
 #include "support/error.h"
 #include "support/notice.h"
 
@@ -21,7 +22,7 @@ struct TokenizeOptions {
 
 void tokenize(const TokenizeOptions& options) {
   const std::string text = options.file.empty() ? options.text : read_text(options.file);
-  const formats::Model model = formats::open_model(hub::find_model(options.model));
+  const formats::Model model = models::open_model(hub::find_model(options.model));
   const auto tokenizer = text::Tokenizer::from_metadata(model.metadata);
   judge_unknown(model, options.ignore_unknown, text::Tokenizer::unheard(model.metadata));
   for (const std::string& note : tokenizer->notes()) notice("outboard: {}\n", note);

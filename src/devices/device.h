@@ -71,11 +71,22 @@ struct Run {
   // are neighbours.
   std::span<const int32_t> source_pages = {};
   int source_tokens = 0;
+  // For Programs with slot states, outside encode steps: the slot of the sequence, of
+  // CompileOptions::slots; no other run of the step has it. It holds what the run up to
+  // first_position left there; a run from position 0 finds it empty, whatever it held.
+  int32_t slot = -1;
 };
 
 // Copies a whole KV page, all layers, before the step's tokens are computed. The copies of one step
 // happen in any order: no page is written by one and read or written by another.
 struct PageCopy {
+  int32_t from;
+  int32_t to;
+};
+
+// Copies a whole slot, by the same rules: to keep what a sequence has come to, and to go on from
+// it.
+struct SlotCopy {
   int32_t from;
   int32_t to;
 };
@@ -90,6 +101,7 @@ struct Step {
   // Every run is a whole source, from position 0: it goes through the Program's encoder to its
   // pages, and wants no logits.
   bool encode = false;
+  std::span<const SlotCopy> slot_copies = {};
 };
 
 // Valid until the next submit or wait.
@@ -107,7 +119,7 @@ struct StepResult {
 };
 
 // Thrown by submit() and wait() when the device failed and is ready again, but has lost the KV
-// pages: all sequences must be computed anew.
+// pages and slots: all sequences must be computed anew.
 class DeviceReset : public Error {
  public:
   using Error::Error;
@@ -118,6 +130,7 @@ struct CompileOptions {
   int max_rows = 64;     // rows of logits a step
   int pages = 0;         // KV pages in all
   int page_tokens = 32;  // positions a page
+  int slots = 0;         // for Programs with slot states: slots in all
   // Finding where numbers go wrong, on the CPU alone (others leave it): called in submit() with
   // every row of what each op came to, in order; an op whose result is added to a residual: the
   // sum. Must not throw.
@@ -126,7 +139,7 @@ struct CompileOptions {
 
 // Bytes that an Executable holds beyond the weights in their file.
 struct MemoryUse {
-  size_t kv = 0;       // KV pages
+  size_t kv = 0;       // KV pages and slots
   size_t buffers = 0;  // activations and scratch
 };
 

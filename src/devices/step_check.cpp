@@ -37,6 +37,8 @@ void check_run(const Run& run, bool encode, const CompileOptions& options,
         run.best, kMaxBest);
   if (run.sampling != nullptr && run.logits == Run::Logits::kNone)
     fail("step: a token to choose without logits");
+  if (!encode && !program.slot_states.empty() && (run.slot < 0 || run.slot >= options.slots))
+    fail("step: slot {} of {}", run.slot, options.slots);
   if (!encode && program.encoder_ops > 0) {
     if (!hold(run.source_pages, run.source_tokens, options))
       fail("step: a source of {} tokens with {} pages", run.source_tokens, run.source_pages.size());
@@ -74,6 +76,13 @@ void check_step(const Step& step, const CompileOptions& options, const program::
   for (const PageCopy& copy : step.copies)
     if (std::min(copy.from, copy.to) < 0 || std::max(copy.from, copy.to) >= options.pages)
       fail("step: copies page {} to {} of {}", copy.from, copy.to, options.pages);
+  for (const SlotCopy& copy : step.slot_copies)
+    if (std::min(copy.from, copy.to) < 0 || std::max(copy.from, copy.to) >= options.slots)
+      fail("step: copies slot {} to {} of {}", copy.from, copy.to, options.slots);
+  if (program.slot_states.empty() || step.encode) return;
+  for (size_t i = 0; i < step.runs.size(); ++i)
+    for (const Run& earlier : step.runs.first(i))
+      if (earlier.slot == step.runs[i].slot) fail("step: two runs have slot {}", earlier.slot);
 }
 
 }  // namespace outboard::devices

@@ -43,6 +43,8 @@ struct LoadOptions {
   // it; on_notice is told what is left out.
   bool ignore_unknown = false;
   std::function<void(std::string_view)> on_notice;  // something that the person may want to know
+  // Writes the Program, instead of the family that the file names.
+  std::function<program::Program(const formats::Model&)> build;
 };
 
 // Keys of the tokenizer and of sampling that ask for what is not here, appended to `unknown`.
@@ -210,6 +212,9 @@ struct SessionOptions {
   // fewer the youngest sequences give theirs up when the room is needed, and are computed again
   // later. At least one context.
   int cache_positions = 0;
+  // Of a model whose layers keep more of a text than keys and values: so many places in texts that
+  // a later sequence can go on from (of others it computes all again). Each costs a slot.
+  int snapshots = 8;
 };
 
 using SequenceId = uint64_t;

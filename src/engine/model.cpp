@@ -21,9 +21,10 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path,
                                          const LoadOptions& options) {
   std::shared_ptr<Model> model(
       new Model);  // NOLINT(cppcoreguidelines-owning-memory): private constructor
-  model->file_ = std::make_shared<formats::Model>(formats::open_model(path));
+  model->file_ = std::make_shared<formats::Model>(models::open_model(path));
   std::vector<std::string> unknown = model->file_->unknown;
-  model->program_ = models::build_program(*model->file_, &unknown);
+  model->program_ =
+      options.build ? options.build(*model->file_) : models::build_program(*model->file_, &unknown);
   size_t tokens = 0;
   try {
     const formats::Metadata& metadata = model->file_->metadata;

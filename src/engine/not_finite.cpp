@@ -60,6 +60,7 @@ std::optional<Found> find(const Model& model, const Broken& broken) {
   options.max_rows = 1;
   options.pages = static_cast<int>(source_pages.size() + pages.size());
   options.page_tokens = kPageTokens;
+  options.slots = 1;
   options.look = [&](size_t op, int row, std::span<const float> values) {
     if (found || is_fine(program, program.ops[op], values)) return;
     const bool last = program.values[static_cast<size_t>(program.ops[op].out)].shape[0].kind ==
@@ -81,6 +82,7 @@ std::optional<Found> find(const Model& model, const Broken& broken) {
                          last ? devices::Run::Logits::kLast : devices::Run::Logits::kNone, nullptr};
     of_part.source_pages = source_pages;
     of_part.source_tokens = static_cast<int>(source.size());
+    of_part.slot = 0;
     run(of_part, false);
     done += part.size();
   }

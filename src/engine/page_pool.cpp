@@ -1,6 +1,7 @@
 #include "engine/page_pool.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "support/error.h"
 
@@ -13,6 +14,8 @@ struct PageNode {
   std::vector<std::unique_ptr<PageNode>> children;
   int references = 0;
   uint64_t last_use = 0;
+  int32_t snapshot = -1;  // the slot with what a sequence had come to at the page's end
+  uint64_t snapshot_use = 0;
 };
 
 namespace {
@@ -47,11 +50,38 @@ void find_oldest(PageNode& node, PageNode*& oldest) {
   }
 }
 
+// The node whose snapshot was used longest ago.
+void find_oldest_snapshot(PageNode& node, PageNode*& oldest) {
+  for (const auto& child : node.children) {
+    if (child->snapshot >= 0 && (oldest == nullptr || child->snapshot_use < oldest->snapshot_use))
+      oldest = child.get();
+    find_oldest_snapshot(*child, oldest);
+  }
+}
+
+template <typename Copy>
+size_t first_independent(std::span<const Copy> copies) {
+  for (size_t i = 1; i < copies.size(); ++i)
+    for (const Copy& earlier : copies.first(i))
+      if (copies[i].to == earlier.from || copies[i].to == earlier.to ||
+          copies[i].from == earlier.to)
+        return i;
+  return copies.size();
+}
+
 }  // namespace
 
-PagePool::PagePool(int pages, int page_tokens, bool cache)
-    : page_tokens_(page_tokens), cache_(cache), root_(std::make_unique<PageNode>()) {
+PagePool::PagePool(int pages, int page_tokens, bool cache, int sequences, int snapshots)
+    : page_tokens_(page_tokens),
+      cache_(cache),
+      root_(std::make_unique<PageNode>()),
+      has_slots_(sequences > 0),
+      has_snapshots_(has_slots_ && cache && snapshots > 0) {
   for (int32_t page = pages - 1; page >= 0; --page) free_.push_back(page);
+  for (int32_t slot = sequences - 1; slot >= 0; --slot) free_slots_.push_back(slot);
+  if (!has_snapshots_) return;
+  for (int32_t slot = sequences + snapshots - 1; slot >= sequences; --slot)
+    free_snapshots_.push_back(slot);
 }
 
 PagePool::~PagePool() = default;
@@ -62,22 +92,37 @@ int PagePool::begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
                     std::vector<devices::PageCopy>& copies) {
   lease = {};
   const auto page_size = static_cast<size_t>(page_tokens_);
-  PageNode* node = root_.get();
-  size_t done = 0;
+  std::vector<PageNode*> path;
   ++clock_;
-  while (done + page_size <= limit) {
-    PageNode* child = find_child(*node, prompt.subspan(done, page_size));
-    if (child == nullptr) break;
-    refer(*child);
-    child->last_use = clock_;
-    lease.shared_.push_back(child);
-    lease.pages_.push_back(child->page);
-    done += page_size;
-    node = child;
+  PageNode* node = root_.get();
+  while ((path.size() + 1) * page_size <= limit) {
+    node = find_child(*node, prompt.subspan(path.size() * page_size, page_size));
+    if (node == nullptr) break;
+    node->last_use = clock_;
+    path.push_back(node);
   }
+  lease.known_ = path.size() * page_size;
+  if (has_slots_) {
+    if (free_slots_.empty()) fail("every slot is in use");  // our own bug
+    lease.slot_ = free_slots_.back();
+    free_slots_.pop_back();
+    while (!path.empty() && path.back()->snapshot < 0) path.pop_back();
+    if (!path.empty()) {
+      path.back()->snapshot_use = clock_;
+      slot_copies_.push_back({path.back()->snapshot, lease.slot_});
+    }
+  }
+  for (PageNode* known : path) {
+    refer(*known);
+    lease.shared_.push_back(known);
+    lease.pages_.push_back(known->page);
+  }
+  size_t done = path.size() * page_size;
+  node = path.empty() ? root_.get() : path.back();
   // The best beginning of the next page, copied because this sequence goes on differently.
   const PageNode* best = nullptr;
   size_t best_tokens = 0;
+  if (has_slots_) limit = done;  // no snapshot stands inside a page
   for (const auto& child : node->children) {
     const size_t n = common_prefix(child->tokens, prompt.subspan(done, limit - done));
     if (n > best_tokens) {
@@ -105,6 +150,7 @@ size_t PagePool::pages_missing(const Lease& lease, size_t tokens) const {
 
 bool PagePool::can_begin(std::span<const int32_t> prompt, size_t tokens) const {
   const auto page_size = static_cast<size_t>(page_tokens_);
+  if (has_slots_) return pages_missing({}, tokens) <= available();
   // Pages that others refer to anyway are not missing; those that nobody does are available.
   size_t shared = 0;
   const PageNode* node = root_.get();
@@ -156,7 +202,7 @@ void PagePool::end(Lease& lease) {
   size_t owned = lease.shared_.size();
   const auto rest =
       std::span(lease.tokens_).subspan(std::min(lease.tokens_.size(), owned * page_size));
-  if (cache_ && !rest.empty() && owned < lease.pages_.size()) {
+  if (cache_ && !has_slots_ && !rest.empty() && owned < lease.pages_.size()) {
     // The page begun last is kept for a sequence that continues this one.
     PageNode& parent = owned == 0 ? *root_ : *lease.shared_.back();
     const bool known = std::ranges::any_of(parent.children, [&](const auto& child) {
@@ -171,16 +217,44 @@ void PagePool::end(Lease& lease) {
   for (; owned < lease.pages_.size(); ++owned) free_.push_back(lease.pages_[owned]);
   for (PageNode* node : lease.shared_)
     if (--node->references == 0) ++unused_;
+  if (lease.slot_ >= 0) free_slots_.push_back(lease.slot_);
   lease = {};
 }
 
+void PagePool::snapshot(Lease& lease, bool is_answer) {
+  const auto page_size = static_cast<size_t>(page_tokens_);
+  if (!has_snapshots_ || lease.shared_.empty() ||
+      lease.tokens_.size() != lease.shared_.size() * page_size)
+    return;
+  PageNode& node = *lease.shared_.back();
+  node.snapshot_use = ++clock_;
+  if (node.snapshot >= 0) return;
+  if (is_answer && lease.answer_ != nullptr) drop_snapshot(*lease.answer_);
+  if (free_snapshots_.empty()) {
+    PageNode* oldest = nullptr;
+    find_oldest_snapshot(*root_, oldest);
+    drop_snapshot(*oldest);
+  }
+  node.snapshot = free_snapshots_.back();
+  free_snapshots_.pop_back();
+  slot_copies_.push_back({lease.slot_, node.snapshot});
+  if (is_answer) lease.answer_ = &node;
+}
+
+void PagePool::drop_snapshot(PageNode& node) {
+  if (node.snapshot >= 0) free_snapshots_.push_back(node.snapshot);
+  node.snapshot = -1;
+}
+
+std::vector<devices::SlotCopy> PagePool::take_slot_copies() {
+  return std::exchange(slot_copies_, {});
+}
+
 size_t independent_copies(std::span<const devices::PageCopy> copies) {
-  for (size_t i = 1; i < copies.size(); ++i)
-    for (const devices::PageCopy& earlier : copies.first(i))
-      if (copies[i].to == earlier.from || copies[i].to == earlier.to ||
-          copies[i].from == earlier.to)
-        return i;
-  return copies.size();
+  return first_independent(copies);
+}
+size_t independent_copies(std::span<const devices::SlotCopy> copies) {
+  return first_independent(copies);
 }
 
 int32_t PagePool::take_page() {
@@ -189,6 +263,7 @@ int32_t PagePool::take_page() {
     find_oldest(*root_, oldest);
     if (oldest == nullptr) fail("KV cache: every page is in use");
     free_.push_back(oldest->page);
+    drop_snapshot(*oldest);
     --unused_;
     std::erase_if(oldest->parent->children,
                   [&](const auto& child) { return child.get() == oldest; });

@@ -1,4 +1,5 @@
-// KV pages, counted by reference and shared between sequences that begin alike.
+// KV pages, counted by reference and shared between sequences that begin alike; slots, one a
+// sequence, and snapshots of them.
 #pragma once
 
 #include <cstdint>
@@ -14,9 +15,15 @@ namespace outboard::engine {
 // path from the root spells the beginning of a text. A sequence holds references to the nodes of
 // its path and owns the page it is writing. Pages that no sequence refers to stay in the tree as a
 // cache, and the ones used longest ago are taken when a page is needed.
+//
+// Of a Program with slot states a sequence has a slot, too, and a beginning of a text can only be
+// gone on from where a snapshot of a slot hangs at the node: a copy in one of a limited number of
+// further slots, of which the one used longest ago goes.
 class PagePool {
  public:
-  PagePool(int pages, int page_tokens, bool cache);
+  // sequences: that run at once, slots 0 to sequences - 1 are theirs; 0: the Program has no slot
+  // states. Snapshots have the slots behind them.
+  PagePool(int pages, int page_tokens, bool cache, int sequences = 0, int snapshots = 0);
   ~PagePool();
   PagePool(PagePool&&) noexcept;
   PagePool& operator=(PagePool&&) noexcept;
@@ -25,12 +32,19 @@ class PagePool {
   class Lease {
    public:
     std::span<const int32_t> pages() const { return pages_; }
+    int32_t slot() const { return slot_; }  // -1: the Program has none
+    // Tokens, whole pages, that the tree knew of this text when it began: where they are more than
+    // could be gone on from, texts part there, and a snapshot is worth having.
+    size_t known() const { return known_; }
 
    private:
     friend class PagePool;
     std::vector<int32_t> pages_;            // in order of position
     std::vector<struct PageNode*> shared_;  // nodes of the first pages; the rest is owned
     std::vector<int32_t> tokens_;           // all tokens whose keys and values are computed
+    int32_t slot_ = -1;
+    size_t known_ = 0;
+    struct PageNode* answer_ = nullptr;  // the node with the snapshot of its growing answer
   };
 
   // Starts a sequence: finds how much of the prompt is in the tree already, at most `limit` tokens.
@@ -50,6 +64,12 @@ class PagePool {
   size_t available() const { return free_.size() + unused_; }
   // Tells that these tokens' keys and values are computed now; full pages enter the tree.
   void commit(Lease& lease, std::span<const int32_t> tokens);
+  // Keeps a snapshot of what the sequence has come to. Does nothing unless the tokens that are
+  // committed end with a page. is_answer: it takes the place of the one before of this answer.
+  void snapshot(Lease& lease, bool is_answer);
+  // Copies of slots since the last call, in order. They must happen before the step that goes on
+  // from them.
+  std::vector<devices::SlotCopy> take_slot_copies();
   // Ends a sequence.
   void end(Lease& lease);
 
@@ -58,6 +78,7 @@ class PagePool {
  private:
   int32_t take_page();
   void share_full_pages(Lease& lease);
+  void drop_snapshot(PageNode& node);
   void refer(PageNode& node);
 
   int page_tokens_;
@@ -66,10 +87,16 @@ class PagePool {
   std::vector<int32_t> free_;
   size_t unused_ = 0;  // nodes that no sequence refers to
   std::unique_ptr<PageNode> root_;
+  bool has_slots_;
+  bool has_snapshots_;
+  std::vector<int32_t> free_slots_;
+  std::vector<int32_t> free_snapshots_;
+  std::vector<devices::SlotCopy> slot_copies_;
 };
 
 // How many of the first copies can happen in any order. The page that one copies may be taken and
 // copied to by a later one, when the pool is short of pages.
 size_t independent_copies(std::span<const devices::PageCopy> copies);
+size_t independent_copies(std::span<const devices::SlotCopy> copies);
 
 }  // namespace outboard::engine

@@ -174,5 +174,138 @@ TEST(PagePool, ShortOfPagesItsCopiesFormAChain) {
   EXPECT_EQ(independent_copies(copies), 1u);
 }
 
+// --- slots ---
+
+// Four sequences at once, two snapshots in slots 4 and 5.
+class SlotPoolTest : public ::testing::Test {
+ protected:
+  using Copies = std::vector<std::pair<int32_t, int32_t>>;
+  Copies slot_copies() {
+    Copies list;
+    for (const devices::SlotCopy& copy : pool_.take_slot_copies())
+      list.emplace_back(copy.from, copy.to);
+    return list;
+  }
+  // Computes the tokens, with a snapshot at the end of so many.
+  int run(PagePool::Lease& lease, const std::vector<int32_t>& tokens, size_t snapshot_at,
+          bool is_answer = false) {
+    const auto known = static_cast<size_t>(pool_.begin(lease, tokens, tokens.size() - 1, copies_));
+    pool_.reserve(lease, tokens.size());
+    const size_t first = std::max(known, snapshot_at);
+    pool_.commit(lease, std::span(tokens).subspan(known, first - known));
+    if (first == snapshot_at) pool_.snapshot(lease, is_answer);
+    pool_.commit(lease, std::span(tokens).subspan(first));
+    return static_cast<int>(known);
+  }
+
+  PagePool pool_{32, 4, true, 4, 2};
+  std::vector<devices::PageCopy> copies_;
+};
+
+TEST_F(SlotPoolTest, GoesOnFromASnapshotAlone) {
+  PagePool::Lease a, b;
+  EXPECT_EQ(run(a, sequence(0, 14), 8), 0);
+  EXPECT_EQ(slot_copies(), (Copies{{a.slot(), 4}}));
+  // Three pages are known, the snapshot stands behind two.
+  EXPECT_EQ(run(b, sequence(0, 20), 12), 8);
+  EXPECT_EQ(b.known(), 12U);
+  EXPECT_NE(a.slot(), b.slot());
+  EXPECT_EQ(slot_copies(), (Copies{{4, b.slot()}, {b.slot(), 5}}));
+  EXPECT_TRUE(copies_.empty());  // no half pages
+  // What b computed again is one page with a's.
+  EXPECT_EQ(a.pages()[2], b.pages()[2]);
+}
+
+TEST_F(SlotPoolTest, WithoutASnapshotAllIsComputedAgain) {
+  PagePool::Lease a, b;
+  run(a, sequence(0, 14), 99);
+  pool_.end(a);
+  EXPECT_EQ(run(b, sequence(0, 14), 99), 0);
+  EXPECT_EQ(b.known(), 12U);
+  EXPECT_TRUE(slot_copies().empty());
+}
+
+TEST_F(SlotPoolTest, SnapshotsStandAtTheEndsOfPages) {
+  PagePool::Lease a;
+  run(a, sequence(0, 14), 99);
+  pool_.snapshot(a, false);  // 14 tokens
+  EXPECT_TRUE(slot_copies().empty());
+}
+
+TEST_F(SlotPoolTest, TheOneUsedLongestAgoGoes) {
+  PagePool::Lease lease;
+  for (const int first : {100, 200}) {
+    run(lease, sequence(first, 9), 8);
+    pool_.end(lease);
+  }
+  EXPECT_EQ(run(lease, sequence(100, 9), 99), 8);  // used
+  pool_.end(lease);
+  run(lease, sequence(300, 9), 8);
+  pool_.end(lease);
+  EXPECT_EQ(run(lease, sequence(200, 9), 99), 0);
+  pool_.end(lease);
+  EXPECT_EQ(run(lease, sequence(100, 9), 99), 8);
+  pool_.end(lease);
+  EXPECT_EQ(run(lease, sequence(300, 9), 99), 8);
+}
+
+// An answer that grows has one snapshot, not one a page.
+TEST_F(SlotPoolTest, AnAnswersSnapshotMovesAlong) {
+  PagePool::Lease other, a, b;
+  run(other, sequence(500, 9), 8);
+  pool_.end(other);
+  run(a, sequence(0, 4), 4, true);
+  for (int page = 1; page < 5; ++page) {
+    pool_.reserve(a, static_cast<size_t>(4 * page + 4));
+    pool_.commit(a, sequence(4 * page, 4));
+    pool_.snapshot(a, true);
+  }
+  pool_.end(a);
+  EXPECT_EQ(run(b, sequence(0, 30), 99), 20);
+  EXPECT_EQ(run(other, sequence(500, 9), 99), 8);  // not driven out
+}
+
+TEST_F(SlotPoolTest, APageThatGoesTakesItsSnapshotAlong) {
+  PagePool small(3, 4, true, 2, 1);
+  PagePool::Lease lease;
+  const auto text = sequence(0, 5);
+  small.begin(lease, text, 4, copies_);
+  small.reserve(lease, 5);
+  small.commit(lease, std::span(text).first(4));
+  small.snapshot(lease, false);
+  small.end(lease);
+  const auto other = sequence(50, 12);
+  small.begin(lease, other, 11, copies_);
+  small.reserve(lease, 12);  // all pages
+  small.commit(lease, std::span(other).first(4));
+  small.take_slot_copies();
+  small.snapshot(lease, false);
+  ASSERT_EQ(small.take_slot_copies().size(), 1U);  // there is room for it
+  small.end(lease);
+  EXPECT_EQ(small.begin(lease, text, 4, copies_), 0);
+}
+
+TEST_F(SlotPoolTest, SlotsAreGivenBack) {
+  std::set<int32_t> seen;
+  PagePool::Lease leases[4];
+  for (int round = 0; round < 3; ++round) {
+    for (PagePool::Lease& lease : leases) {
+      pool_.begin(lease, sequence(0, 3), 2, copies_);
+      EXPECT_TRUE(lease.slot() >= 0 && lease.slot() < 4);
+      seen.insert(lease.slot());
+    }
+    EXPECT_EQ(seen.size(), 4U);
+    for (PagePool::Lease& lease : leases) pool_.end(lease);
+  }
+}
+
+// What one copy writes and another reads or writes cannot happen in any order.
+TEST(IndependentCopies, OfSlots) {
+  const devices::SlotCopy copies[] = {{0, 4}, {5, 1}, {4, 2}};
+  EXPECT_EQ(independent_copies(std::span(copies)), 2U);
+  const devices::SlotCopy taken[] = {{0, 4}, {5, 0}};
+  EXPECT_EQ(independent_copies(std::span(taken)), 1U);
+}
+
 }  // namespace
 }  // namespace outboard::engine

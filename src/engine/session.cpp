@@ -110,6 +110,12 @@ int pages_for(const SessionOptions& options) {
                                 one * options.max_sequences));
 }
 
+// Slots that sequences may have at once: one is for a text that is evaluated. 0: the Program has no
+// slot states.
+int sequence_slots(const program::Program& program, const SessionOptions& options) {
+  return program.slot_states.empty() ? 0 : options.max_sequences + 1;
+}
+
 }  // namespace
 
 std::string_view name_of(Finish finish) {
@@ -132,16 +138,15 @@ std::string_view name_of(Finish finish) {
 
 struct Session::State {
   State(std::shared_ptr<const Model> m, devices::Device& d, const SessionOptions& o)
-      : model(std::move(m)),
-        device(d),
-        options(complete(o, model->program())),
-        pool(pages_for(options), kPageTokens, options.prefix_cache) {
+      : model(std::move(m)), device(d), options(complete(o, model->program())), pool(make_pool()) {
     const text::Tokenizer& tokenizer = model->tokenizer();  // says so where there is none
     devices::CompileOptions compile;
     compile.max_tokens = options.max_step_tokens;
     compile.max_rows = options.max_rows;
     compile.pages = pages_for(options);
     compile.page_tokens = kPageTokens;
+    const int slots = sequence_slots(model->program(), options);
+    compile.slots = slots > 0 ? slots + options.snapshots : 0;
     executable = device.compile(model->program(), model->shared_file(), compile);
     runs.reserve(static_cast<size_t>(options.max_sequences));
     in_step.reserve(static_cast<size_t>(options.max_sequences));
@@ -151,13 +156,21 @@ struct Session::State {
         stops.push_back(static_cast<int32_t>(id));
   }
 
+  PagePool make_pool() const {
+    return {pages_for(options), kPageTokens, options.prefix_cache,
+            sequence_slots(model->program(), options), options.snapshots};
+  }
   void cancel_requested();
   void admit();
   void plan_runs();
   void add_run(Sequence& sequence, size_t count);
   bool make_room(Sequence& sequence, size_t tokens);
   void put_back();
+  size_t next_snapshot(const Sequence& sequence) const;
+  void keep_snapshots();
   size_t steps_ahead() const;
+  void copy_in_order(std::span<const devices::PageCopy>& pages,
+                     std::span<const devices::SlotCopy>& slots);
   void submit(size_t steps);
   void take_results(const devices::StepResult& result);
   void collect_finished();
@@ -196,6 +209,7 @@ struct Session::State {
   std::vector<devices::Run> runs;
   std::vector<Sequence*> in_step;
   std::vector<devices::PageCopy> copies;
+  std::vector<devices::SlotCopy> slot_copies;
   int failures = 0;  // of the device, since the last step that went well
 };
 
@@ -252,6 +266,7 @@ bool Session::step() {
       MappedFile::check_all();
       s.take_results(result);
     }
+    s.keep_snapshots();
     s.failures = 0;
   } catch (const devices::DeviceReset&) {
     constexpr int kPatience = 2;
@@ -275,6 +290,7 @@ size_t Session::State::steps_ahead() const {
     if (sequence->in_step != 1 || sequence->computed + 1 != sequence->tokens.size()) return 1;
     const auto room = static_cast<size_t>(options.context) - sequence->tokens.size();
     steps = std::min(steps, std::max<size_t>(1, room));
+    steps = std::min(steps, next_snapshot(*sequence) - sequence->computed);
     const Request& r = sequence->request;
     if (r.max_tokens >= 0)
       steps =
@@ -288,13 +304,52 @@ size_t Session::State::steps_ahead() const {
   return missing <= pool.available() ? steps : 1;
 }
 
+// Where the next step must end for a snapshot: with a page, for only there a text can be gone on
+// from. Of a prompt's pages that is the last one, and the last that other texts share; of an answer
+// every one. Far away where there are no slots.
+size_t Session::State::next_snapshot(const Sequence& sequence) const {
+  constexpr size_t kPage = kPageTokens;
+  constexpr size_t kNever = size_t{1} << 62;
+  if (sequence.lease.slot() < 0 || !options.prefix_cache) return kNever;
+  const size_t last = (sequence.tokens.size() - 1) / kPage * kPage;
+  for (const size_t end : {std::min(sequence.lease.known(), last), last})
+    if (end > sequence.computed) return end;
+  return (sequence.computed / kPage + 1) * kPage;
+}
+
+// After a step that ended so.
+void Session::State::keep_snapshots() {
+  for (Sequence* sequence : in_step) {
+    if (sequence->finished || sequence->broken || sequence->lease.slot() < 0) continue;
+    const bool is_answer = sequence->computed >= sequence->request.prompt.size();
+    const size_t last = (sequence->tokens.size() - 1) / kPageTokens * kPageTokens;
+    if (is_answer || sequence->computed == last || sequence->computed == sequence->lease.known())
+      pool.snapshot(sequence->lease, is_answer);
+  }
+}
+
+// Makes copies that depend on others before them, until the rest can go with a step.
+void Session::State::copy_in_order(std::span<const devices::PageCopy>& pages,
+                                   std::span<const devices::SlotCopy>& slots) {
+  for (;;) {
+    const size_t first_pages = independent_copies(pages);
+    const size_t first_slots = independent_copies(slots);
+    if (first_pages == pages.size() && first_slots == slots.size()) return;
+    devices::Step step{{}, pages.first(first_pages)};
+    step.slot_copies = slots.first(first_slots);
+    executable->wait(executable->submit(step));
+    pages = pages.subspan(first_pages);
+    slots = slots.subspan(first_slots);
+  }
+}
+
 // Queues the planned step, and behind it steps that feed on the tokens that it and its followers
 // choose.
 void Session::State::submit(size_t steps) {
   std::span<const devices::PageCopy> step_copies = copies;
-  for (size_t n; (n = independent_copies(step_copies)) < step_copies.size();
-       step_copies = step_copies.subspan(n))
-    executable->wait(executable->submit({{}, step_copies.first(n)}));
+  slot_copies = pool.take_slot_copies();
+  std::span<const devices::SlotCopy> step_slot_copies = slot_copies;
+  copy_in_order(step_copies, step_slot_copies);
   static constexpr std::array<int32_t, 1> kChosenBefore{devices::chosen_before(1)};
   for (Sequence* sequence : in_step)
     pool.reserve(sequence->lease, sequence->computed + sequence->in_step + steps - 1);
@@ -327,8 +382,12 @@ void Session::State::submit(size_t steps) {
       run.sampling = &step.sampling.emplace_back(sampled);
     }
     const bool more = ahead + 1 < steps;
-    step.ticket = executable->submit(
-        {step.runs, ahead == 0 ? step_copies : std::span<const devices::PageCopy>(), more});
+    devices::Step queued_step{step.runs, {}, more};
+    if (ahead == 0) {
+      queued_step.copies = step_copies;
+      queued_step.slot_copies = step_slot_copies;
+    }
+    step.ticket = executable->submit(queued_step);
   }
   copies.clear();
 }
@@ -395,12 +454,12 @@ void Session::State::fail_stuck() {
       fail_sequence(*sequence, stuck_error(sequence->completion.text));
 }
 
-// The device lost its pages: what was computed is computed again, and the answers go on.
+// The device lost its pages and slots: what was computed is computed again, and the answers go on.
 void Session::State::start_again() {
   copies.clear();
   for (auto& sequence : active)
     if (!sequence->finished) pool.end(sequence->lease);
-  pool = PagePool(pages_for(options), kPageTokens, options.prefix_cache);
+  pool = make_pool();
   for (auto& sequence : active) {
     if (sequence->finished) continue;
     sequence->computed = static_cast<size_t>(
@@ -440,11 +499,19 @@ void Session::evaluate(std::span<const int32_t> tokens,
   std::vector<devices::PageCopy> none;
   s.pool.begin(lease, {}, 0, none);
   s.pool.reserve(lease, tokens.size());
+  // Snapshots that are still to be made.
+  s.slot_copies = s.pool.take_slot_copies();
+  std::span<const devices::PageCopy> page_copies;
+  std::span<const devices::SlotCopy> slot_copies = s.slot_copies;
+  s.copy_in_order(page_copies, slot_copies);
   for (size_t first = 0; first < tokens.size(); first += chunk) {
     const auto part = tokens.subspan(first, std::min(chunk, tokens.size() - first));
-    const devices::Run run{part, static_cast<int>(first), lease.pages(), devices::Run::Logits::kAll,
-                           nullptr};
-    const devices::StepResult result = s.executable->wait(s.executable->submit({{&run, 1}, {}}));
+    devices::Run run{part, static_cast<int>(first), lease.pages(), devices::Run::Logits::kAll,
+                     nullptr};
+    run.slot = lease.slot();
+    devices::Step step{{&run, 1}, {}};
+    step.slot_copies = std::exchange(slot_copies, {});
+    const devices::StepResult result = s.executable->wait(s.executable->submit(step));
     MappedFile::check_all();
     for (size_t i = 0; i < part.size(); ++i)
       if (!devices::can_choose(result.logits.subspan(i * vocabulary, vocabulary))) {
@@ -533,8 +600,8 @@ void Session::State::plan_runs() {
   // The oldest prompt gets half of the rest at least, so that it comes to its end; the shortest
   // come next, so that a short question need not wait for long ones; what they leave is the
   // oldest's again.
-  const auto left = [](const Sequence* sequence) {
-    return sequence->tokens.size() - sequence->computed;
+  const auto left = [&](const Sequence* sequence) {
+    return std::min(sequence->tokens.size(), next_snapshot(*sequence)) - sequence->computed;
   };
   if (prompts.empty()) return put_back();
   std::stable_sort(prompts.begin() + 1, prompts.end(),
@@ -566,6 +633,7 @@ void Session::State::add_run(Sequence& sequence, size_t count) {
   run.tokens = std::span(sequence.tokens).subspan(sequence.computed, count);
   run.first_position = static_cast<int>(sequence.computed);
   run.pages = sequence.lease.pages();
+  run.slot = sequence.lease.slot();
   if (sequence.computed + count == sequence.tokens.size()) {
     run.logits = devices::Run::Logits::kLast;
   }

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include "formats/model_file.h"
+#include "formats/gguf.h"
 #include "support/error.h"
 
 namespace outboard::formats {
@@ -43,7 +43,7 @@ TEST_F(GgufWriterTest, WhatIsWrittenIsRead) {
   writer.finish();
   EXPECT_EQ(writer.bytes_written(), fs::file_size(path_));
 
-  const Model model = open_model(path_);
+  const Model model = open_gguf(path_);
   EXPECT_EQ(model.get("a").shape, (std::vector<int64_t>{2, 32}));
   EXPECT_EQ(model.get("b").data.size(), 3u);
   EXPECT_EQ(model.get("b").data[2], std::byte{9});
@@ -90,7 +90,7 @@ TEST_F(GgufWriterTest, TensorsOfNoElementsTakeNoBytes) {
     writer.append({});
     writer.finish();
   }
-  const Model model = open_model(path_);
+  const Model model = open_gguf(path_);
   EXPECT_EQ(model.tensors().size(), 3u);
   EXPECT_EQ(model.get("b").data.size(), 16u);
   EXPECT_EQ(model.get("c").elements(), 0);

@@ -12,37 +12,10 @@ namespace {
 
 constexpr size_t kShown = 80;
 
-enum FamilyBit : unsigned {
-  kLlama = 1,
-  kMistral = 2,
-  kQwen2 = 4,
-  kQwen3 = 8,
-  kGemma3 = 16,
-  kGpt2 = 32,
-  kQwen = kQwen2 | kQwen3,
-  kRotating = kLlama | kMistral | kQwen | kGemma3,
-  kAll = kRotating | kGpt2,
-};
-
-unsigned family_bit(std::string_view model_type) {
-  if (model_type == "llama") return kLlama;
-  if (model_type == "mistral") return kMistral;
-  if (model_type == "qwen2") return kQwen2;
-  if (model_type == "qwen3") return kQwen3;
-  if (model_type == "gpt2") return kGpt2;
-  return kGemma3;
-}
-
-struct ConfigField {
-  std::string_view name;
-  std::string_view values = {};  // as KnownField's
-  unsigned families = kAll;
-};
-
 // Sources: the configuration classes of transformers 4.57 and 5 with what their models do with each
 // field, and the config.json files of published models.
-constexpr ConfigField kConfigFields[] = {
-    // Read by hf_config.cpp and hf_tokenizer.cpp.
+constexpr KnownField kConfigFields[] = {
+    // Read by the readers of configs and tokenizers.
     {"model_type"},
     {"vocab_size"},
     {"tie_word_embeddings"},
@@ -52,51 +25,11 @@ constexpr ConfigField kConfigFields[] = {
     {"sep_token_id"},
     {"pad_token_id"},
     {"mask_token_id"},
-    {"hidden_size", {}, kRotating},
-    {"intermediate_size", {}, kRotating},
-    {"num_hidden_layers", {}, kRotating},
-    {"num_attention_heads", {}, kRotating},
-    {"num_key_value_heads", {}, kRotating},
-    {"head_dim", {}, kRotating},
-    {"max_position_embeddings", {}, kRotating},
-    {"original_max_position_embeddings", {}, kRotating},
-    {"rms_norm_eps", {}, kRotating},
-    {"rope_theta", {}, kRotating},
-    {"sliding_window", {}, kMistral | kGemma3},
-    {"rope_local_base_freq", {}, kGemma3},
-    {"sliding_window_pattern", {}, kGemma3},
-    {"_sliding_window_pattern", {}, kGemma3},
-    {"query_pre_attn_scalar", {}, kGemma3},
-    {"final_logit_softcapping", {}, kGemma3},
-    {"n_embd", {}, kGpt2},
-    {"n_layer", {}, kGpt2},
-    {"n_head", {}, kGpt2},
-    {"n_inner", {}, kGpt2},
-    {"n_ctx", {}, kGpt2},
-    {"n_positions", {}, kGpt2},
-    {"layer_norm_epsilon", {}, kGpt2},
-    // Whether a bias is there, the tensors say.
-    {"attention_bias", {}, kRotating},
-    {"mlp_bias", {}, kRotating},
 
-    // The computation, where it is the family's own.
-    {"hidden_act", R"(["silu", "swish"])", kLlama | kMistral | kQwen},
-    {"hidden_act", R"(["gelu_pytorch_tanh"])", kGemma3},
-    {"hidden_activation", R"(["gelu_pytorch_tanh"])", kGemma3},
-    {"activation_function", R"(["gelu_new", "gelu_pytorch_tanh"])", kGpt2},
-    {"partial_rotary_factor", "[1]", kRotating},
-    {"rope_interleaved", "[false]", kRotating},
-    {"use_mrope", "[false]", kQwen},
-    {"is_llama_config", "[true]", kLlama},
-    {"use_bidirectional_attention", "[false]", kGemma3},
-    {"scale_attn_weights", "[true]", kGpt2},
-    {"scale_attn_by_inverse_layer_idx", "[false]", kGpt2},
+    // The computation.
     {"is_encoder_decoder", "[false]"},
     {"add_cross_attention", "[false]"},
     {"pruned_heads", "[{}]"},
-    // With use_sliding_window false (below) there is no window.
-    {"sliding_window", {}, kQwen},
-    {"max_window_layers", {}, kQwen},
 
     // How the same numbers are kept, cut, cached or summed.
     {"torch_dtype"},
@@ -106,7 +39,6 @@ constexpr ConfigField kConfigFields[] = {
     {"pretraining_tp"},
     {"chunk_size_feed_forward"},
     {"use_bfloat16"},
-    {"reorder_and_upcast_attn", {}, kGpt2},
     {"attn_implementation"},
     {"_attn_implementation*"},
     {"_flash_attn_2_enabled"},
@@ -151,27 +83,27 @@ constexpr ConfigField kConfigFields[] = {
     {"num_labels"},
     {"_num_labels"},
     {"tf_legacy_loss"},
-    {"summary_*", {}, kGpt2},
-    {"n_special", {}, kGpt2},
-    {"predict_special_tokens", {}, kGpt2},
-
-    // The eyes of a Gemma that also sees; only its text is used.
-    {"vision_config", {}, kGemma3},
-    {"mm_tokens_per_image", {}, kGemma3},
-    {"image_token_index", {}, kGemma3},
-    {"image_token_id", {}, kGemma3},
-    {"boi_token_index", {}, kGemma3},
-    {"boi_token_id", {}, kGemma3},
-    {"eoi_token_index", {}, kGemma3},
-    {"eoi_token_id", {}, kGemma3},
 };
 
-// Other names of GPT-2's sizes, as transformers' attribute map has them.
-constexpr std::pair<std::string_view, std::string_view> kGpt2Names[] = {
-    {"hidden_size", "n_embd"},
-    {"max_position_embeddings", "n_positions"},
-    {"num_attention_heads", "n_head"},
-    {"num_hidden_layers", "n_layer"},
+// Of families with rotary positions, whose names are Llama's.
+constexpr KnownField kRotatingFields[] = {
+    // Read by HfConfigWriter.
+    {"hidden_size"},
+    {"intermediate_size"},
+    {"num_hidden_layers"},
+    {"num_attention_heads"},
+    {"num_key_value_heads"},
+    {"head_dim"},
+    {"max_position_embeddings"},
+    {"original_max_position_embeddings"},
+    {"rms_norm_eps"},
+    {"rope_theta"},
+    // Whether a bias is there, the tensors say.
+    {"attention_bias"},
+    {"mlp_bias"},
+    // The computation.
+    {"partial_rotary_factor", "[1]"},
+    {"rope_interleaved", "[false]"},
 };
 
 // Sources: transformers' GenerationConfig, whose defaults are the values listed, and what its
@@ -258,9 +190,10 @@ bool has_name(std::string_view known, std::string_view name) {
   return known == name;
 }
 
-bool has_value(std::string_view values, const Json& value) {
-  if (values.empty()) return true;
-  const Json listed = parse_json(values);
+bool is_fine(const KnownField& field, const Json& object, const Json& value) {
+  if (field.fits != nullptr) return field.fits(object, value);
+  if (field.values.empty()) return true;
+  const Json listed = parse_json(field.values);
   return std::find(listed.begin(), listed.end(), value) != listed.end();
 }
 
@@ -282,10 +215,8 @@ std::string shown_name(std::string_view name) {
 
 class ConfigChecker {
  public:
-  ConfigChecker(const std::string& model_type, bool has_generation_config, FieldReport& report)
-      : family_(family_bit(model_type)),
-        has_generation_config_(has_generation_config),
-        report_(report) {}
+  ConfigChecker(const HfFamily& family, bool has_generation_config, FieldReport& report)
+      : family_(family), has_generation_config_(has_generation_config), report_(report) {}
 
   void check(const Json& object, const std::string& path) {
     for (const auto& [name, value] : object.items()) {
@@ -298,56 +229,33 @@ class ConfigChecker {
  private:
   bool is_known(const Json& object, const std::string& name, const Json& value,
                 const std::string& path) {
-    if (name == "text_config" && family_ == kGemma3 && value.is_object() && path.empty()) {
+    if (name == "text_config" && has_text_config() && value.is_object() && path.empty()) {
       check(value, "text_config.");
       return true;
     }
-    if (name == "model_type" && !path.empty()) return value == "gemma3_text";
-    if (name == "use_sliding_window" && (family_ & kQwen) != 0) return sees_everything(object);
-    if (name == "layer_types") return layers_fit(object);
-    if (name == "rope_parameters" && (family_ & kRotating) != 0)
-      return check_rope(value, path + name);
-    if (name == "rope_scaling" && (family_ & kRotating) != 0) {
+    if (name == "model_type" && !path.empty())
+      return value == Json(std::string(family_.text_model_type));
+    if (name == "rope_parameters" && rotates()) return check_rope(value, path + name);
+    if (name == "rope_scaling" && rotates()) {
       // rope_parameters is the newer name and wins.
       const Json* newer = json_field(object, "rope_parameters");
       return newer != nullptr ? *newer == value : check_rope(value, path + name);
     }
-    if (family_ == kGpt2) {
-      for (const auto& [other, own] : kGpt2Names) {
-        if (name != other) continue;
-        const Json* size = json_field(object, own);
-        return size != nullptr && *size == value;
-      }
+    for (const HfRename& alias : family_.field_aliases) {
+      if (name != alias.from) continue;
+      const Json* own = json_field(object, alias.to);
+      return own != nullptr && *own == value;
     }
-    for (const ConfigField& field : kConfigFields) {
-      if ((field.families & family_) != 0 && has_name(field.name, name)) {
-        return has_value(field.values, value);
-      }
-    }
-    const KnownField* generation = find_known(kGenerationFields, name);
-    return generation != nullptr &&
-           (has_generation_config_ || has_value(generation->values, value));
+    const KnownField* field = find_known(family_.fields, name);
+    if (field == nullptr && rotates()) field = find_known(kRotatingFields, name);
+    if (field == nullptr) field = find_known(kConfigFields, name);
+    if (field != nullptr) return is_fine(*field, object, value);
+    field = find_known(kGenerationFields, name);
+    return field != nullptr && (has_generation_config_ || is_fine(*field, object, value));
   }
 
-  // Qwen's layers from max_window_layers on have the window.
-  static bool sees_everything(const Json& object) {
-    if (!json_bool(object, "use_sliding_window").value_or(false)) return true;
-    if (json_field(object, "layer_types") != nullptr) return true;  // it decides
-    const auto layers = json_int(object, "num_hidden_layers");
-    const auto first = json_int(object, "max_window_layers").value_or(28);
-    return layers && first >= *layers;
-  }
-
-  // Whether layer_types is what the family does, or can do.
-  bool layers_fit(const Json& object) const {
-    const auto sliding = sliding_layers(object);
-    const auto layers = json_int(object, family_ == kGpt2 ? "n_layer" : "num_hidden_layers");
-    if (!sliding || static_cast<int64_t>(sliding->size()) != layers) return false;
-    if (family_ == kGemma3) return window_pattern(*sliding).has_value();
-    const bool window = family_ == kMistral && (object.find("sliding_window") == object.end() ||
-                                                json_field(object, "sliding_window") != nullptr);
-    return std::ranges::all_of(*sliding, [&](bool each) { return each == window; });
-  }
+  bool has_text_config() const { return !family_.text_model_type.empty(); }
+  bool rotates() const { return family_.positions != HfPositions::kLearned; }
 
   bool check_rope(const Json& rope, const std::string& path) {
     if (!rope.is_object()) return false;
@@ -360,7 +268,8 @@ class ConfigChecker {
     for (const auto& [name, value] : rope.items()) {
       if (value.is_null()) continue;
       const bool full = name == "full_attention";
-      if (family_ == kGemma3 && value.is_object() && (full || name == "sliding_attention")) {
+      if (family_.positions == HfPositions::kRotaryByLayerType && value.is_object() &&
+          (full || name == "sliding_attention")) {
         check_rotation(value, fmt::format("{}.{}", path, name), full);
       } else {
         report_.unknown(fmt::format("{}.{}", path, shown_name(name)), value);
@@ -369,7 +278,7 @@ class ConfigChecker {
     return true;
   }
 
-  // One kind of layer's rotation; Gemma's layers with a window are never scaled.
+  // One kind of layer's rotation; layers with a window are never scaled (Gemma 3).
   void check_rotation(const Json& rope, const std::string& path, bool may_scale) {
     std::vector<KnownField> known = {{"rope_theta"}, {"partial_rotary_factor", "[1]"}};
     auto type = json_string(rope, "rope_type");
@@ -391,7 +300,7 @@ class ConfigChecker {
     report_unknown(rope, path + ".", known, report_);
   }
 
-  unsigned family_;
+  const HfFamily& family_;
   bool has_generation_config_;
   FieldReport& report_;
 };
@@ -470,15 +379,15 @@ void report_unknown(const Json& object, std::string_view path, const std::vector
   for (const auto& [name, value] : object.items()) {
     if (value.is_null()) continue;
     const KnownField* field = find_known(known, name);
-    if (field == nullptr || !has_value(field->values, value)) {
+    if (field == nullptr || !is_fine(*field, object, value)) {
       report.unknown(fmt::format("{}{}", path, shown_name(name)), value);
     }
   }
 }
 
-void report_config(const Json& config, const std::string& model_type, bool has_generation_config,
+void report_config(const Json& config, const HfFamily& family, bool has_generation_config,
                    FieldReport& report) {
-  ConfigChecker(model_type, has_generation_config, report).check(config, "");
+  ConfigChecker(family, has_generation_config, report).check(config, "");
 }
 
 std::optional<std::vector<bool>> sliding_layers(const Json& config) {
@@ -499,6 +408,12 @@ std::optional<int64_t> window_pattern(const std::vector<bool>& sliding) {
     if (sliding[i] != ((i + 1) % n != 0)) return std::nullopt;
   }
   return static_cast<int64_t>(n);
+}
+
+bool all_layers_slide(const Json& config, bool slide, std::string_view layers_field) {
+  const auto sliding = sliding_layers(config);
+  return sliding && static_cast<int64_t>(sliding->size()) == json_int(config, layers_field) &&
+         std::ranges::all_of(*sliding, [&](bool each) { return each == slide; });
 }
 
 void read_generation(const Json& generation, bool is_config_json, Metadata& metadata,

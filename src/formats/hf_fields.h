@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "formats/hf_family.h"
 #include "formats/json_file.h"
 #include "formats/model_file.h"
 
@@ -32,31 +33,15 @@ class FieldReport {
 // A value for a message: JSON in ASCII, at most some 80 characters.
 std::string shown_field(const Json& value);
 
-// A field that is known. `values` is a JSON list of those that ask for nothing special; empty: all,
-// since the field is read elsewhere or changes no answer. A name may end in '*': any that begins
-// so.
-struct KnownField {
-  std::string_view name;
-  std::string_view values = {};
-};
-
 // Reports each field of `object` that `known` lacks or that has another value than listed there.
 // null asks for nothing. `path` stands before the names, as "text_config.".
 void report_unknown(const Json& object, std::string_view path, const std::vector<KnownField>& known,
                     FieldReport& report);
 
-// config.json, as its file has it, of a supported model_type. Fields about generating count only
+// config.json, as its file has it, of a model of the family. Fields about generating count only
 // where there is no generation_config.json.
-void report_config(const Json& config, const std::string& model_type, bool has_generation_config,
+void report_config(const Json& config, const HfFamily& family, bool has_generation_config,
                    FieldReport& report);
-
-// "sliding_attention" layers: true, as a list of config.json's layer_types; nothing where it is
-// absent or no list of names.
-std::optional<std::vector<bool>> sliding_layers(const Json& config);
-
-// Every nth layer sees everything, the others a window: n, when the layers are so; a number above
-// their count when none sees everything.
-std::optional<int64_t> window_pattern(const std::vector<bool>& sliding);
 
 // generation_config.json, or config.json's fields about generating where there is none: sets
 // general.sampling.* (llama.cpp's keys) and reports what changes answers and is not done.

@@ -24,7 +24,7 @@ Model read_named(const std::filesystem::path& folder, Read read) {
 
 }  // namespace
 
-Model open_hf_folder(const std::filesystem::path& folder) {
+Model open_hf_folder(const std::filesystem::path& folder, std::span<const HfFamily> families) {
   const std::filesystem::path config_path = folder / "config.json";
   if (!std::filesystem::exists(config_path)) {
     if (is_marian_npz(folder)) return read_named(folder, [&] { return open_marian_npz(folder); });
@@ -39,7 +39,7 @@ Model open_hf_folder(const std::filesystem::path& folder) {
   }
   Model model;
   model.path = folder;
-  const HfConfig config = read_hf_config(folder, model);
+  const HfConfig config = read_hf_config(folder, families, model);
   const int64_t tokens = read_hf_tokenizer(folder, config, model);
   add_hf_tensors(model, folder, config, tokens);
   return model;

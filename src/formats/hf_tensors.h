@@ -12,13 +12,14 @@
 namespace outboard::formats {
 
 // The GGUF name of a folder's tensor. Nothing for tensors that a text model does not need: masks,
-// rotary tables, vision towers. Throws Error for a name that no supported model has.
-std::optional<std::string> gguf_tensor_name(HfFamily family, std::string_view name);
+// rotary tables, vision towers. Throws Error for a name that no model of the family has.
+std::optional<std::string> gguf_tensor_name(const HfFamily& family, std::string_view name);
 
-// Opens the folder's weights and adds their tensors: matrices as stored (GPT-2's
-// transposed), vectors as float32 (Gemma's norms plus 1), Gemma's embedding cut to `tokens` rows;
-// an output matrix equal to the embedding by config is left out; rope_freqs.weight is added where
-// the config scales the rotation. Throws Error naming file and tensor.
+// Opens the folder's weights and adds their tensors: matrices as stored or
+// transposed, vectors as float32, norms plus 1 and the embedding cut to `tokens` rows where the
+// family's table says so; an output matrix equal to the embedding by config is left out;
+// rope_freqs.weight is added where the config scales the rotation. Throws Error naming file and
+// tensor.
 void add_hf_tensors(Model& model, const std::filesystem::path& folder, const HfConfig& config,
                     int64_t tokens);
 

@@ -294,7 +294,7 @@ class Reader {
     }
     auto space = json_bool(tokenizer_config_, "add_prefix_space");
     if (dummy_prefix_) {
-      if (config_.family == HfFamily::kGemma3) space = false;
+      if (config_.family->never_spaces_prefix) space = false;
       space = space.value_or(*dummy_prefix_);
     } else {
       if (space && *space != adds_space_) {

@@ -6,7 +6,6 @@
 #include <cstring>
 #include <string>
 
-#include "formats/hf_tensors.h"
 #include "support/error.h"
 
 namespace outboard::formats {
@@ -114,21 +113,6 @@ TEST(Json, RefusesWhatIsNotPlain) {
   EXPECT_THROW(parse_json("{\"a\":{\"b\":1},\"a\":2}"), Error);
   // The same key in different objects is fine.
   EXPECT_EQ(parse_json("[{\"a\":1},{\"a\":{\"a\":2}}]").size(), 2u);
-}
-
-TEST(HfTensorNames, UnknownNamesAreRefused) {
-  for (const char* name :
-       {"", "x", "model.layers", "model.layers.0", "model.layers.x.mlp.up_proj.weight",
-        "model.layers.99999999999.mlp.up_proj.weight", "model.norm.other",
-        "model.layers.0.mlp.odd_proj.weight"}) {
-    EXPECT_THROW(gguf_tensor_name(HfFamily::kLlama, name), Error) << name;
-  }
-  EXPECT_EQ(gguf_tensor_name(HfFamily::kLlama, "model.layers.12.mlp.up_proj.weight"),
-            "blk.12.ffn_up.weight");
-  EXPECT_EQ(gguf_tensor_name(HfFamily::kGemma3, "language_model.model.norm.weight"),
-            "output_norm.weight");
-  EXPECT_EQ(gguf_tensor_name(HfFamily::kGemma3, "vision_tower.x.weight"), std::nullopt);
-  EXPECT_EQ(gguf_tensor_name(HfFamily::kGpt2, "transformer.h.3.attn.bias"), std::nullopt);
 }
 
 TEST(LooksSpecial, Texts) {

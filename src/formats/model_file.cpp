@@ -4,6 +4,7 @@
 
 #include "formats/file_kind.h"
 #include "formats/gguf.h"
+#include "formats/hf_family.h"
 #include "formats/hf_folder.h"
 #include "formats/zip_archive.h"
 #include "formats/zip_folder.h"
@@ -54,11 +55,11 @@ void refuse_unknown(const std::filesystem::path& path, std::span<const std::stri
       "may know it; --ignore-unknown goes on without it.");
 }
 
-Model open_model(const std::filesystem::path& path) {
-  if (std::filesystem::is_directory(path)) return open_hf_folder(path);
+Model open_model(const std::filesystem::path& path, std::span<const HfFamily> families) {
+  if (std::filesystem::is_directory(path)) return open_hf_folder(path, families);
   {
     const MappedFile file(path);
-    if (is_zip(file.bytes())) return open_zipped_folder(path);
+    if (is_zip(file.bytes())) return open_zipped_folder(path, families);
     if (!looks_like_gguf(file.bytes())) throw not_a_model(path, file.bytes());
   }
   return open_gguf(path);

@@ -16,6 +16,8 @@
 
 namespace outboard::formats {
 
+struct HfFamily;  // hf_family.h
+
 struct Tensor {
   std::string name;  // GGUF's names: "blk.0.attn_q.weight"
   TensorType type = TensorType::F32;
@@ -69,10 +71,11 @@ void refuse_unknown(const std::filesystem::path& path, std::span<const std::stri
 // one. Tensors are mapped where the file allows it, not read. Every length and offset is checked
 // before use. Throws Error naming file, field and what was expected.
 //
-// Folders: Hugging Face's (llama, mistral, qwen2, qwen3, gemma3, gpt2, marian) with config.json and
-// safetensors or pytorch_model.bin, and Marian's own (marian.h). A folder gives the same metadata
-// keys and tensor names as a GGUF file of that model, its tokenizer included, except that llama's q
-// and k rows keep the folder's order: the metadata key "outboard.rope.neox" (bool, true) says so.
-Model open_model(const std::filesystem::path& path);
+// Folders: Hugging Face's, of `families` or of Marian, with config.json and safetensors or
+// pytorch_model.bin, and Marian's own (marian.h). models::open_model() knows all families;
+// `families` must outlive the call only. A folder gives the same metadata keys and tensor names as
+// a GGUF file of that model, its tokenizer included, except that llama's q and k rows keep the
+// folder's order: the metadata key "outboard.rope.neox" (bool, true) says so.
+Model open_model(const std::filesystem::path& path, std::span<const HfFamily> families);
 
 }  // namespace outboard::formats

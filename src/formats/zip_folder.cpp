@@ -96,14 +96,14 @@ std::string named_after(const fs::path& archive, std::string message, const fs::
 
 }  // namespace
 
-Model open_zipped_folder(const fs::path& path) {
+Model open_zipped_folder(const fs::path& path, std::span<const HfFamily> families) {
   const TemporaryFolder folder;
   try {
     const MappedFile file(path);
     const ZipArchive archive(file.bytes());
     refuse_weights(path, archive);
     unpack(archive, folder.path());
-    Model model = open_hf_folder(folder.path());
+    Model model = open_hf_folder(folder.path(), families);
     model.path = path;
     return model;
   } catch (const Error& error) {

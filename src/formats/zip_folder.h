@@ -2,7 +2,9 @@
 #pragma once
 
 #include <filesystem>
+#include <span>
 
+#include "formats/hf_family.h"
 #include "formats/model_file.h"
 
 namespace outboard::formats {
@@ -11,6 +13,6 @@ namespace outboard::formats {
 // that and removes it: the model keeps what it needs. The files lie at the archive's top, or all in
 // one folder; others are skipped. model.path names the archive. Throws Error as ZipArchive and
 // open_model() do.
-Model open_zipped_folder(const std::filesystem::path& archive);
+Model open_zipped_folder(const std::filesystem::path& archive, std::span<const HfFamily> families);
 
 }  // namespace outboard::formats

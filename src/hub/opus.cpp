@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "formats/file_kind.h"
+#include "formats/hf_family.h"
 #include "formats/quantize_model.h"
 #include "hub/download.h"
 #include "hub/origin.h"
@@ -94,7 +95,8 @@ fs::path pull_opus(const std::string& what, const fs::path& folder, const PullOp
     throw;
   }
   {
-    formats::Model model = formats::open_model(pulling);
+    // Of the folders that there are, this one is Marian's.
+    formats::Model model = formats::open_model(pulling, {});
     model.metadata.set("general.name", name);
     Progress progress(name + " converting", model.tensor_bytes());
     formats::QuantizeOptions how;

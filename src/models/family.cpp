@@ -30,7 +30,7 @@ Hyperparameters read_hyperparameters(Keys& keys, std::string_view epsilon_key,
   h.epsilon = keys.number(epsilon_key);
   if (h.epsilon < 0) fail("{}: {}, expected 0 or more", keys.full(epsilon_key), h.epsilon);
 
-  if (positions == Positions::kRotary) {
+  if (positions != Positions::kLearned) {
     h.rotary = static_cast<int>(keys.integer_or("rope.dimension_count", h.key_dim, 2, h.key_dim));
     if (h.rotary % 2 != 0)
       fail("{}: {}, expected an even number: pairs are turned", keys.full("rope.dimension_count"),
@@ -49,7 +49,7 @@ Hyperparameters read_hyperparameters(Keys& keys, std::string_view epsilon_key,
     const float factor = keys.number_or(key, 1);
     if (type == "linear") {
       h.rope_scale = factor == 0 ? 1 : keys.positive_or(key, 1);
-    } else if (type == "llama3" && keys.architecture() == "llama") {
+    } else if (type == "llama3" && positions == Positions::kScaledRotary) {
       h.rope_freqs = true;
     } else if (type != "none") {
       throw Error(fmt::format("{} = \"{}\": Outboard does not implement this scaling",

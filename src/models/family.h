@@ -1,10 +1,12 @@
 // What the families share: the numbers every decoder has, read and checked once.
 #pragma once
 
-#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "formats/hf_family.h"
 #include "formats/model_file.h"
 #include "models/keys.h"
 #include "program/builder.h"
@@ -32,7 +34,8 @@ struct Hyperparameters {
   float softcap = 0;  // of the logits, 0 for none
 };
 
-enum class Positions : uint8_t { kLearned, kRotary };
+// kScaledRotary: the scaling of Llama 3.1 (a tensor of factors), too.
+enum class Positions : uint8_t { kLearned, kRotary, kScaledRotary };
 
 // Reads and checks; epsilon_key is "attention.layer_norm_rms_epsilon" or "..._epsilon". Families
 // with learned positions are not asked about rotation or windows. Throws Error for scalings of
@@ -58,13 +61,31 @@ int read_experts_used(Keys& keys);
 program::ValueId feed_forward(program::Builder& builder, program::ValueId x, int layer,
                               program::Function function, int experts_used);
 
-// The families, one file each.
-program::Program build_gpt2(const formats::Model& model, Keys& keys);
-program::Program build_llama(const formats::Model& model,
-                             Keys& keys);  // Llama 1-3.2, Mistral, SmolLM2
-program::Program build_qwen(const formats::Model& model,
-                            Keys& keys);  // Qwen 2, 2.5, 3 and Qwen 3 MoE
-program::Program build_gemma3(const formats::Model& model, Keys& keys);  // text
-program::Program build_marian(const formats::Model& model, Keys& keys);  // Helsinki-NLP's opus-mt
+// What a family's file says of itself. All spans point to what lives as long as the program.
+struct Family {
+  std::span<const std::string_view> architectures;  // values of general.architecture
+  program::Program (*build)(const formats::Model& model, Keys& keys);
+  std::span<const formats::HfFamily> folders = {};  // Hugging Face's
+};
+
+// Names of tensors that transformers' decoders have had since Llama, for HfFamily::tensors and
+// layer_tensors.
+inline constexpr formats::HfRename kHfTensors[] = {
+    {"embed_tokens", "token_embd"}, {"norm", "output_norm"}, {"lm_head", "output"}};
+inline constexpr formats::HfRename kHfLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},      {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"}, {"self_attn.q_norm", "attn_q_norm"},
+    {"self_attn.k_norm", "attn_k_norm"}, {"post_attention_layernorm", "ffn_norm"},
+    {"mlp.gate_proj", "ffn_gate"},       {"mlp.up_proj", "ffn_up"},
+    {"mlp.down_proj", "ffn_down"},
+};
+
+// Each family's file defines its own.
+namespace families {
+#define OUTBOARD_FAMILY(name) extern const Family name;
+#include "models/families.def"
+#undef OUTBOARD_FAMILY
+}  // namespace families
 
 }  // namespace outboard::models

@@ -10,8 +10,11 @@ namespace outboard::models {
 
 using namespace program;  // NOLINT: a model file is written in the Program's words
 
-program::Program build_llama(const formats::Model& model, Keys& keys) {
-  const Hyperparameters h = read_hyperparameters(keys, "attention.layer_norm_rms_epsilon");
+namespace {
+
+Program build(const formats::Model& model, Keys& keys) {
+  const Hyperparameters h =
+      read_hyperparameters(keys, "attention.layer_norm_rms_epsilon", Positions::kScaledRotary);
   // GGUF's converter reorders q and k so that rotary pairs are neighbours; folders keep halves.
   const bool neox = model.metadata.get_bool("outboard.rope.neox", false);
 
@@ -44,5 +47,72 @@ program::Program build_llama(const formats::Model& model, Keys& keys) {
   }
   return b.finish(rms_logits(b, x, h), h.context_length);
 }
+
+// --- Hugging Face's folders ---
+
+void write_config(formats::HfConfigWriter& w, int64_t window) {
+  const int64_t rotated = w.write_sizes();
+  w.set("vocab_size", w.vocabulary());
+  w.set("rope.dimension_count", rotated);
+  // The folder's q and k rows are made for rotating halves, GGUF's for neighbours.
+  w.set_any("outboard.rope.neox", true);
+  if (window > 0) w.set("attention.sliding_window", window);
+  w.write_rope(rotated);
+}
+
+bool has_window(const formats::Json& config) {
+  return !config.contains("sliding_window") ||
+         formats::json_field(config, "sliding_window") != nullptr;
+}
+
+constexpr std::string_view kArchitectures[] = {"llama"};
+
+constexpr formats::KnownField kLlamaFields[] = {
+    {"hidden_act", R"(["silu", "swish"])"},
+    {"is_llama_config", "[true]"},
+    {"layer_types",
+     {},
+     [](const formats::Json& config, const formats::Json&) {
+       return formats::all_layers_slide(config, false, "num_hidden_layers");
+     }},
+};
+
+// Mistral's layers all have a window (v0.1; later models write null); a config without the field
+// has the family's. One that the context never fills changes nothing.
+void write_mistral(formats::HfConfigWriter& w) {
+  const int64_t window =
+      has_window(w.config()) ? w.optional_size("sliding_window").value_or(4096) : 0;
+  const bool fills = window < w.optional_size("max_position_embeddings").value_or(2048);
+  write_config(w, fills ? window : 0);
+}
+
+constexpr formats::KnownField kMistralFields[] = {
+    {"hidden_act", R"(["silu", "swish"])"},
+    {"sliding_window"},
+    {"layer_types",
+     {},
+     [](const formats::Json& config, const formats::Json&) {
+       return formats::all_layers_slide(config, has_window(config), "num_hidden_layers");
+     }},
+};
+
+constexpr formats::HfFamily kFolders[] = {
+    {.model_type = "llama",
+     .architecture = "llama",
+     .write = [](formats::HfConfigWriter& w) { write_config(w, 0); },
+     .fields = kLlamaFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kHfLayerTensors},
+    {.model_type = "mistral",
+     .architecture = "llama",
+     .write = write_mistral,
+     .fields = kMistralFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kHfLayerTensors},
+};
+
+}  // namespace
+
+constinit const Family families::llama = {kArchitectures, build, kFolders};
 
 }  // namespace outboard::models

@@ -170,10 +170,13 @@ class Marian {
   std::vector<StateId> sources_;  // by decoder layer
 };
 
+constexpr std::string_view kArchitectures[] = {"marian"};
+
+Program build(const formats::Model& model, Keys& keys) { return Marian(model, keys).build(); }
+
 }  // namespace
 
-Program build_marian(const formats::Model& model, Keys& keys) {
-  return Marian(model, keys).build();
-}
+// Its folders are read by formats/marian.h: they hold more than renamed tensors.
+constinit const Family families::marian = {kArchitectures, build};
 
 }  // namespace outboard::models

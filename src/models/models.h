@@ -1,6 +1,7 @@
-// From a model file to its Program: one file a family, one line each in the registry.
+// From a model file to its Program: one file a family, one line each in families.def.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,9 @@
 #include "program/program.h"
 
 namespace outboard::models {
+
+// formats::open_model() with the Hugging Face folders of all families.
+formats::Model open_model(const std::filesystem::path& path);
 
 // Writes the model's Program by its architecture (metadata key general.architecture). Throws Error:
 // for an unsupported architecture (the hint lists those supported), for a metadata key that is

@@ -5,6 +5,8 @@
 
 #include <functional>
 
+#include "formats/hf_tensors.h"
+#include "models/family.h"
 #include "models/tiny_model.h"
 #include "support/error.h"
 
@@ -165,6 +167,25 @@ TEST(Models, Gemma3AlternatesWindows) {
   EXPECT_THAT(windows(), ElementsAre(40, 40));  // of six layers the last sees everything
   model.metadata.set("gemma3.attention.sliding_window_pattern", uint32_t{2});
   EXPECT_THAT(windows(), ElementsAre(40, 0));
+}
+
+TEST(HfTensorNames, UnknownNamesAreRefused) {
+  for (const char* name :
+       {"", "x", "model.layers", "model.layers.0", "model.layers.x.mlp.up_proj.weight",
+        "model.layers.99999999999.mlp.up_proj.weight", "model.norm.other",
+        "model.layers.0.mlp.odd_proj.weight"}) {
+    EXPECT_THROW(formats::gguf_tensor_name(families::llama.folders[0], name), Error) << name;
+  }
+  EXPECT_EQ(
+      formats::gguf_tensor_name(families::llama.folders[0], "model.layers.12.mlp.up_proj.weight"),
+      "blk.12.ffn_up.weight");
+  EXPECT_EQ(
+      formats::gguf_tensor_name(families::gemma3.folders[0], "language_model.model.norm.weight"),
+      "output_norm.weight");
+  EXPECT_EQ(formats::gguf_tensor_name(families::gemma3.folders[0], "vision_tower.x.weight"),
+            std::nullopt);
+  EXPECT_EQ(formats::gguf_tensor_name(families::gpt2.folders[0], "transformer.h.3.attn.bias"),
+            std::nullopt);
 }
 
 }  // namespace

@@ -10,7 +10,9 @@ namespace outboard::models {
 
 using namespace program;  // NOLINT: a model file is written in the Program's words
 
-program::Program build_qwen(const formats::Model& model, Keys& keys) {
+namespace {
+
+Program build(const formats::Model& model, Keys& keys) {
   const Hyperparameters h = read_hyperparameters(keys, "attention.layer_norm_rms_epsilon");
   const std::string& architecture = keys.architecture();
   const bool head_norms = architecture != "qwen2";
@@ -43,5 +45,53 @@ program::Program build_qwen(const formats::Model& model, Keys& keys) {
   }
   return b.finish(rms_logits(b, x, h), h.context_length);
 }
+
+constexpr std::string_view kArchitectures[] = {"qwen2", "qwen3", "qwen3moe"};
+
+// --- Hugging Face's folders ---
+
+// Layers from max_window_layers on have the window.
+bool sees_everything(const formats::Json& config, const formats::Json& /*use_sliding_window*/) {
+  if (!formats::json_bool(config, "use_sliding_window").value_or(false)) return true;
+  if (formats::json_field(config, "layer_types") != nullptr) return true;  // it decides
+  const auto layers = formats::json_int(config, "num_hidden_layers");
+  const auto first = formats::json_int(config, "max_window_layers").value_or(28);
+  return layers && first >= *layers;
+}
+
+constexpr formats::KnownField kFields[] = {
+    {"hidden_act", R"(["silu", "swish"])"},
+    {"use_mrope", "[false]"},
+    // With use_sliding_window false there is no window.
+    {"sliding_window"},
+    {"max_window_layers"},
+    {"use_sliding_window", {}, sees_everything},
+    {"layer_types",
+     {},
+     [](const formats::Json& config, const formats::Json&) {
+       return formats::all_layers_slide(config, false, "num_hidden_layers");
+     }},
+};
+
+void write_config(formats::HfConfigWriter& w) { w.write_rope(w.write_sizes()); }
+
+constexpr formats::HfFamily kFolders[] = {
+    {.model_type = "qwen2",
+     .architecture = "qwen2",
+     .write = write_config,
+     .fields = kFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kHfLayerTensors},
+    {.model_type = "qwen3",
+     .architecture = "qwen3",
+     .write = write_config,
+     .fields = kFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kHfLayerTensors},
+};
+
+}  // namespace
+
+constinit const Family families::qwen = {kArchitectures, build, kFolders};
 
 }  // namespace outboard::models

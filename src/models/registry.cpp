@@ -11,15 +11,17 @@
 namespace outboard::models {
 namespace {
 
-using Build = program::Program (*)(const formats::Model&, Keys&);
+constexpr const Family* kFamilies[] = {
+#define OUTBOARD_FAMILY(name) &families::name,
+#include "models/families.def"
+#undef OUTBOARD_FAMILY
+};
 
-const std::map<std::string, Build, std::less<>>& registry() {
-  static const std::map<std::string, Build, std::less<>> families = {
-      {"gemma3", build_gemma3}, {"gpt2", build_gpt2},  {"llama", build_llama},
-      {"marian", build_marian}, {"qwen2", build_qwen}, {"qwen3", build_qwen},
-      {"qwen3moe", build_qwen},
-  };
-  return families;
+const Family* find_family(std::string_view architecture) {
+  for (const Family* family : kFamilies)
+    if (std::ranges::find(family->architectures, architecture) != family->architectures.end())
+      return family;
+  return nullptr;
 }
 
 // Tensors that change no text: what older converters wrote down besides the weights, and the parts
@@ -58,8 +60,17 @@ std::vector<std::string> unused_tensors(const formats::Model& model,
 
 std::vector<std::string> supported_architectures() {
   std::vector<std::string> names;
-  for (const auto& [name, build] : registry()) names.push_back(name);
+  for (const Family* family : kFamilies)
+    names.insert(names.end(), family->architectures.begin(), family->architectures.end());
+  std::ranges::sort(names);
   return names;
+}
+
+formats::Model open_model(const std::filesystem::path& path) {
+  std::vector<formats::HfFamily> folders;
+  for (const Family* family : kFamilies)
+    folders.insert(folders.end(), family->folders.begin(), family->folders.end());
+  return formats::open_model(path, folders);
 }
 
 program::Program build_program(const formats::Model& model, std::vector<std::string>* unheard) {
@@ -70,12 +81,12 @@ program::Program build_program(const formats::Model& model, std::vector<std::str
                   "Adapters, projectors and the like are no models of their own: get the model, "
                   "with the adapter merged if you need it.");
     const std::string& architecture = model.metadata.get_string("general.architecture");
-    const auto family = registry().find(architecture);
-    if (family == registry().end())
+    const Family* family = find_family(architecture);
+    if (family == nullptr)
       throw Error(fmt::format("general.architecture: \"{}\" is not supported", architecture),
                   fmt::format("Outboard runs {}.", fmt::join(supported_architectures(), ", ")));
     Keys keys(model.metadata);
-    program::Program program = family->second(model, keys);
+    program::Program program = family->build(model, keys);
     if (unheard != nullptr) {
       for (std::string& line : unused_tensors(model, program)) unheard->push_back(std::move(line));
       for (std::string& line : keys.unheard()) unheard->push_back(std::move(line));

@@ -272,7 +272,10 @@ formats::Model tiny_model(const std::string& architecture, unsigned seed) {
 
 void write_tiny_model(const std::filesystem::path& path, const std::string& architecture,
                       unsigned seed) {
-  const formats::Model model = tiny_model(architecture, seed);
+  write_model(path, tiny_model(architecture, seed));
+}
+
+void write_model(const std::filesystem::path& path, const formats::Model& model) {
   std::vector<formats::TensorPlan> plans;
   for (const formats::Tensor& t : model.tensors()) plans.push_back({t.name, t.type, t.shape});
   formats::GgufWriter writer(path, model.metadata, plans);

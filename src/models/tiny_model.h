@@ -14,7 +14,8 @@ namespace outboard::models {
 // are its words, 258 ends a sentence, 259 starts one and is never a candidate.
 formats::Model tiny_model(const std::string& architecture, unsigned seed = 1);
 
-// The same as a GGUF file.
+// A model as a GGUF file.
+void write_model(const std::filesystem::path& path, const formats::Model& model);
 void write_tiny_model(const std::filesystem::path& path, const std::string& architecture,
                       unsigned seed = 1);
 

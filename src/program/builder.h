@@ -24,6 +24,7 @@ class Builder {
   const std::vector<int64_t>& weight_shape(WeightId id) const {
     return program_.weights.at(static_cast<size_t>(id)).shape;
   }
+  SlotStateId slot_state(int64_t size);
   StateId kv_state(int kv_heads, int key_dim, int value_dim, bool source = false);
 
   ValueId tokens() const { return Program::kTokens; }

@@ -43,10 +43,10 @@ size_t kv_bytes(const Program& program, int64_t context) {
   return program.kv_bytes_per_token() * static_cast<size_t>(context);
 }
 
-size_t kv_bytes_read(const Program& program, int64_t context) {
+size_t state_bytes_read(const Program& program, int64_t context) {
   size_t sum = 0;
   for (size_t i = program.encoder_ops; i < program.ops.size(); ++i)
-    sum += kv_bytes_read(program, program.ops[i].kind, context);
+    sum += state_bytes_read(program, program.ops[i].kind, context);
   return sum;
 }
 

@@ -83,6 +83,13 @@ class Checker {
       want(value(id)[0].kind == Dim::kTokens, "keys and values must have a row a token");
   }
 
+  void want_slot(SlotStateId id, int64_t size) const {
+    want(id >= 0 && static_cast<size_t>(id) < program_.slot_states.size(),
+         "the slot state does not exist");
+    const int64_t found = program_.slot_states[static_cast<size_t>(id)].size;
+    if (found != size) fail("[{}] slot state {} has {} values, expected {}", op_, id, found, size);
+  }
+
   void want(bool condition, std::string_view what) const {
     if (!condition) fail("[{}] {}", op_, what);
   }
@@ -122,6 +129,10 @@ struct Usual {
   }
   template <typename Op>
   static StateId writes(const Op&) {
+    return kNone;
+  }
+  template <typename Op>
+  static SlotStateId slot(const Op&) {
     return kNone;
   }
   // Positions of which state one token reads.
@@ -291,6 +302,28 @@ struct About<CrossAttention> : Usual {
 };
 
 template <>
+struct About<SsmConv> : Usual {
+  static constexpr std::string_view kName = "ssm_conv";
+  static Weights weights(const SsmConv& o) {
+    return {{o.weight, WeightUse::kVector}, {o.bias, WeightUse::kVector}};
+  }
+  static Shape shape(const SsmConv& o, const Checker& check) {
+    const int64_t width = check.width(o.x);
+    const Weight& w = check.weight(o.weight);
+    if (w.shape.size() != 2 || w.shape[0] != width || w.shape[1] < 2)
+      fail("[ssm_conv] weight {} has shape {}, expected [{}, 2 or more taps]", w.name,
+           shape_text(w.shape), width);
+    check.want_weight(o.bias, {width}, true);
+    check.want_slot(o.state, (w.shape[1] - 1) * width);
+    check.want(check.value(o.x)[0].kind == Dim::kTokens, "the input must have a row a token");
+    return check.value(o.x);
+  }
+  static std::string attributes(const SsmConv& o) { return fmt::format(" slot={}", o.state); }
+  static Place place(const SsmConv&) { return Place::kDecoder; }
+  static SlotStateId slot(const SsmConv& o) { return o.state; }
+};
+
+template <>
 struct About<Gate> : Usual {
   static constexpr std::string_view kName = "gate";
   static Inputs inputs(const Gate& o) { return {o.gate, o.up}; }
@@ -419,7 +452,13 @@ StateId written_state(const OpKind& kind) {
   return about(kind, [](auto a, const auto& o) { return a.writes(o); });
 }
 
-size_t kv_bytes_read(const Program& program, const OpKind& kind, int64_t context) {
+SlotStateId slot_state_of(const OpKind& kind) {
+  return about(kind, [](auto a, const auto& o) { return a.slot(o); });
+}
+
+size_t state_bytes_read(const Program& program, const OpKind& kind, int64_t context) {
+  if (const SlotStateId slot = slot_state_of(kind); slot != kNone)
+    return static_cast<size_t>(program.slot_states[static_cast<size_t>(slot)].size) * sizeof(float);
   const Usual::Read read = about(kind, [&](auto a, const auto& o) { return a.reads(o, context); });
   if (read.state == kNone) return 0;
   const KvState& s = program.states[static_cast<size_t>(read.state)];

@@ -19,8 +19,11 @@ Place place_of(const OpKind& kind);
 // The KV state that the op alone writes; kNone: it writes none, or one that may be written again.
 StateId written_state(const OpKind& kind);
 
-// Bytes of keys and values that one token's op reads when its sequence has `context` positions.
-size_t kv_bytes_read(const Program& program, const OpKind& kind, int64_t context);
+// The slot state that the op alone reads and writes; kNone: it has none.
+SlotStateId slot_state_of(const OpKind& kind);
+
+// Bytes of states that one token's op reads when its sequence has `context` positions.
+size_t state_bytes_read(const Program& program, const OpKind& kind, int64_t context);
 
 // " kv=0 heads=4", for the printer.
 std::string attributes_of(const OpKind& kind);

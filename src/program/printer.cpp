@@ -28,6 +28,8 @@ std::string to_string(const Program& program) {
     text += fmt::format("  kv {}: {} heads, keys {}, values {}{}\n", i, s.kv_heads, s.key_dim,
                         s.value_dim, s.source ? ", of the source" : "");
   }
+  for (size_t i = 0; i < program.slot_states.size(); ++i)
+    text += fmt::format("  slot {}: {} values\n", i, program.slot_states[i].size);
   for (const ValueId id : {Program::kTokens, Program::kPositions})
     text += fmt::format("  %{} = {} : {}\n", id, program.values[static_cast<size_t>(id)].name,
                         to_string(program.values[static_cast<size_t>(id)].shape));

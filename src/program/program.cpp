@@ -16,6 +16,12 @@ size_t Program::kv_bytes_per_token() const {
   return *std::ranges::max_element(halves) * 2;
 }
 
+size_t Program::slot_bytes() const {
+  size_t bytes = 0;
+  for (const SlotState& s : slot_states) bytes += static_cast<size_t>(s.size) * sizeof(float);
+  return bytes;
+}
+
 std::string_view name_of(Function function) {
   switch (function) {
     case Function::kSilu:
@@ -32,9 +38,9 @@ std::string_view name_of(Function function) {
 
 namespace {
 
-void claim(std::vector<bool>& written, std::string_view op, StateId state) {
+void claim(std::vector<bool>& written, std::string_view op, std::string_view kind, StateId state) {
   if (written[static_cast<size_t>(state)])
-    fail("[{}] KV state {} is written by two ops", op, state);
+    fail("[{}] {} state {} is written by two ops", op, kind, state);
   written[static_cast<size_t>(state)] = true;
 }
 
@@ -44,6 +50,7 @@ void verify(const Program& program) {
   std::vector<bool> defined(program.values.size(), false);
   std::vector<bool> visible(program.values.size(), false);  // defined, on this side of the encoder
   std::vector<bool> written(program.states.size(), false);
+  std::vector<bool> slots_written(program.slot_states.size(), false);
   if (defined.size() < 2) fail("program {}: the tokens and positions are missing", program.name);
   for (const ValueId id : {Program::kTokens, Program::kPositions})
     defined[static_cast<size_t>(id)] = visible[static_cast<size_t>(id)] = true;
@@ -62,7 +69,9 @@ void verify(const Program& program) {
       if (place == (encodes ? Place::kDecoder : Place::kEncoder))
         fail("[{}] stands {} the encoder", name_of(op.kind), encodes ? "in" : "outside");
       if (const StateId state = written_state(op.kind); state != kNone)
-        claim(written, name_of(op.kind), state);
+        claim(written, name_of(op.kind), "KV", state);
+      if (const SlotStateId state = slot_state_of(op.kind); state != kNone)
+        claim(slots_written, name_of(op.kind), "slot", state);
       if (shape.empty()) {
         if (op.out != kNone) fail("[{}] has no output", name_of(op.kind));
         continue;

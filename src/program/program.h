@@ -1,8 +1,9 @@
 // The forward pass of one model as plain data.
 //
 // A Program is made once when a model is loaded: values with symbolic dimensions, ops at the level
-// a reader of the paper knows, weights by name, and KV states. It holds no pointers to weights and
-// no device types. Devices compile it; a model file never mentions a kernel.
+// a reader of the paper knows, weights by name, and the states that outlive a step. It holds no
+// pointers to weights and no device types. Devices compile it; a model file never mentions a
+// kernel.
 #pragma once
 
 #include <cstdint>
@@ -29,9 +30,10 @@ struct Dim {
 
 enum class ElementType : uint8_t { kFloat, kInt };
 
-using ValueId = int32_t;   // index into Program::values
-using WeightId = int32_t;  // index into Program::weights
-using StateId = int32_t;   // index into Program::states
+using ValueId = int32_t;      // index into Program::values
+using WeightId = int32_t;     // index into Program::weights
+using StateId = int32_t;      // index into Program::states
+using SlotStateId = int32_t;  // index into Program::slot_states
 constexpr int32_t kNone = -1;
 
 struct Value {
@@ -46,6 +48,10 @@ struct Weight {
   std::vector<int64_t> shape;  // row-major; a linear layer's is [outputs, inputs]
 };
 
+// States are of two kinds. A KvState is paged: it grows with every position, and what was computed
+// of a position stays as it is. A SlotState has one size however long the sequence is, and every
+// token changes it.
+
 // The keys and values that one layer keeps of every position. A page of KV memory holds either all
 // states of a sequence's own positions or all states of a source's: both kinds share its room.
 struct KvState {
@@ -53,6 +59,12 @@ struct KvState {
   int key_dim = 0;      // elements a head
   int value_dim = 0;    // elements a head
   bool source = false;  // of an encoder's source, written in encode steps
+};
+
+// What one layer keeps of a sequence as a whole: float32 values, all 0 before position 0. All slot
+// states of a sequence lie in its slot.
+struct SlotState {
+  int64_t size = 0;  // values
 };
 
 enum class Function : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu };
@@ -135,6 +147,16 @@ struct CrossAttention {
   int heads;
   float scale;
 };
+// x [T, width] -> [T, width]: for each channel the weighted sum of its last `taps` inputs in the
+// token's sequence, oldest first (0 before position 0), + bias; weight [width, taps], bias [width]
+// or kNone. The causal convolution of Mamba and its successors, arXiv:2312.00752, 3.4. Its state
+// keeps the last taps - 1 inputs, [taps - 1, width], oldest first.
+struct SsmConv {
+  ValueId x;
+  WeightId weight;
+  WeightId bias;
+  SlotStateId state;
+};
 // gate, up [.., n] -> same: function(gate) * up.
 struct Gate {
   ValueId gate;
@@ -180,7 +202,7 @@ struct Experts {
 
 using OpKind =
     std::variant<Embed, RmsNorm, LayerNorm, Linear, Slice, Rope, Attention, Gate, Activation, Add,
-                 Scale, Softcap, SelectRows, Experts, KvWrite, CrossAttention>;
+                 Scale, Softcap, SelectRows, Experts, KvWrite, CrossAttention, SsmConv>;
 
 struct Op {
   OpKind kind;
@@ -199,7 +221,8 @@ struct Program {
   std::vector<Value> values;
   std::vector<Weight> weights;
   std::vector<KvState> states;
-  std::vector<Op> ops;  // in order of execution; every input is defined earlier
+  std::vector<SlotState> slot_states;  // of the decoder; an encoder has none
+  std::vector<Op> ops;                 // in order of execution; every input is defined earlier
   // The first encoder_ops ops are an encoder: they run in encode steps, over the tokens of a
   // source, the others in all other steps. Nothing but the source's states goes from one to the
   // other.
@@ -213,6 +236,8 @@ struct Program {
   // Bytes of keys and values for one position, all layers, in half precision: of a sequence or of a
   // source, whichever is more.
   size_t kv_bytes_per_token() const;
+  // Bytes of a sequence's slot; 0 where the Program has no slot states.
+  size_t slot_bytes() const;
 };
 
 // How an op uses a weight. Devices lay weights out by this.

@@ -5,6 +5,7 @@
 
 #include "formats/model_file.h"
 #include "program/builder.h"
+#include "program/cost.h"
 #include "support/error.h"
 
 namespace outboard::program {
@@ -55,6 +56,48 @@ TEST(Builder, InfersShapesAndPrints) {
   EXPECT_THAT(text, HasSubstr("= linear %3, q.weight[64, 32]:F32 : [T, 64]  # layer 0 q"));
   EXPECT_THAT(text, HasSubstr("kv 0: 2 heads, keys 8, values 8"));
   EXPECT_THAT(text, HasSubstr(": [R, 100]"));
+}
+
+// A slot state costs the same whatever the length.
+TEST(Builder, SlotStates) {
+  formats::Model model = tiny_model();
+  model.add({"conv.weight", TensorType::F32, {32, 4}, {}});
+  model.add({"conv.bias", TensorType::F32, {32}, {}});
+  Builder b(model, "tiny");
+  const ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("embed.weight")});
+  const SlotStateId slot = b.slot_state(3 * 32);
+  const ValueId y = b.op("conv", SsmConv{x, b.weight("conv.weight"), b.weight("conv.bias"), slot});
+  const ValueId rows = b.op("rows", SelectRows{y});
+  const Program p = b.finish(b.op("logits", Linear{rows, b.weight("embed.weight"), kNone}), 128);
+  EXPECT_EQ(p.slot_bytes(), 3u * 32 * 4);
+  EXPECT_EQ(p.kv_bytes_per_token(), 0u);
+  EXPECT_EQ(state_bytes_read(p, 1), 3u * 32 * 4);
+  EXPECT_EQ(state_bytes_read(p, 100), 3u * 32 * 4);
+  const std::string text = to_string(p);
+  EXPECT_THAT(text, HasSubstr("slot 0: 96 values"));
+  EXPECT_THAT(
+      text, HasSubstr("= ssm_conv %2, conv.weight[32, 4]:F32, conv.bias[32]:F32 slot=0 : [T, 32]"));
+
+  const auto refused = [&](SsmConv conv, const char* why) {
+    Builder other(model, "tiny");
+    const ValueId in = other.op("embedding", Embed{other.tokens(), other.weight("embed.weight")});
+    for (const char* name : {"conv.weight", "conv.bias", "norm.weight", "wide.weight"})
+      other.weight(name);
+    other.slot_state(3 * 32);
+    other.slot_state(2 * 32);
+    conv.x = in;
+    EXPECT_THAT(message_of([&] { other.op("conv", conv); }), HasSubstr(why));
+  };
+  refused({0, 1, 2, 2}, "the slot state does not exist");
+  refused({0, 1, 2, 1}, "slot state 1 has 64 values, expected 96");
+  refused({0, 3, 2, 0}, "weight norm.weight has shape [32], expected [32, 2 or more taps]");
+  refused({0, 1, 4, 0}, "weight wide.weight has shape [32, 48], expected [32]");
+
+  Program twice = p;
+  twice.values.push_back(twice.values[static_cast<size_t>(y)]);
+  twice.ops.insert(twice.ops.begin() + 2,
+                   {twice.ops[1].kind, static_cast<ValueId>(twice.values.size() - 1)});
+  EXPECT_THAT(message_of([&] { verify(twice); }), HasSubstr("slot state 0 is written by two ops"));
 }
 
 // An output matrix may have more rows than there are tokens, for a round number.

@@ -10,6 +10,7 @@
 #include "formats/model_file.h"
 #include "formats/quantize.h"
 #include "formats/quantize_model.h"
+#include "models/models.h"
 #include "support/error.h"
 
 namespace {
@@ -102,7 +103,7 @@ json to_json(const MetadataArray& array) {
 }
 
 void dump(const std::string& path) {
-  const Model model = open_model(path);
+  const Model model = outboard::models::open_model(path);
   json out = {{"metadata", json::object()},
               {"tensors", json::object()},
               {"unknown", model.unknown},
@@ -127,7 +128,7 @@ Mix parse_mix(const std::string& name) {
 }
 
 void print_types(const std::string& path, const std::string& mix) {
-  const Model model = open_model(path);
+  const Model model = outboard::models::open_model(path);
   const std::vector<TensorType> types = choose_types(model, parse_mix(mix));
   json out;
   for (size_t i = 0; i < types.size(); ++i) {
@@ -149,13 +150,13 @@ int run(const std::vector<std::string>& args) {
   } else if (is("dump", 1)) {
     dump(args[1]);
   } else if (is("tensor", 3)) {
-    const Model model = open_model(args[1]);
+    const Model model = outboard::models::open_model(args[1]);
     const Tensor& tensor = model.get(args[2]);
     write_file(args[3], tensor.data.data(), tensor.data.size());
   } else if (is("types", 2)) {
     print_types(args[1], args[2]);
   } else if (is("convert", 3)) {
-    quantize_model(open_model(args[1]), args[2], parse_mix(args[3]));
+    quantize_model(outboard::models::open_model(args[1]), args[2], parse_mix(args[3]));
   } else {
     std::cerr << kUsage;
     return 2;

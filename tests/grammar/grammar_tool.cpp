@@ -4,7 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
-#include "formats/model_file.h"
+#include "formats/gguf.h"
 #include "grammar/gbnf.h"
 #include "grammar/json_schema.h"
 #include "grammar/matcher.h"
@@ -72,7 +72,7 @@ class Tool {
   }
 
   Json vocabulary(const Json& request) {
-    const auto model = outboard::formats::open_model(request.at("gguf").get<std::string>());
+    const auto model = outboard::formats::open_gguf(request.at("gguf").get<std::string>());
     const auto tokenizer = outboard::text::Tokenizer::from_metadata(model.metadata);
     vocabulary_ = std::make_shared<const Vocabulary>(*tokenizer);
     return {{"size", vocabulary_->size()}};

@@ -4,7 +4,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 
-#include "formats/model_file.h"
+#include "formats/gguf.h"
 #include "support/error.h"
 #include "text/chat_template.h"
 #include "text/jinja/jinja.h"
@@ -75,7 +75,7 @@ class Tool {
   Json load(const Json& request) {
     tokenizer_ = nullptr;
     metadata_ = request.contains("gguf")
-                    ? outboard::formats::open_model(request.at("gguf").get<std::string>()).metadata
+                    ? outboard::formats::open_gguf(request.at("gguf").get<std::string>()).metadata
                     : metadata_of(request.at("metadata"));
     const auto begin = std::chrono::steady_clock::now();
     tokenizer_ = Tokenizer::from_metadata(metadata_);

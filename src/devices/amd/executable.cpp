@@ -13,6 +13,8 @@ namespace outboard::devices::amd {
 namespace {
 
 constexpr uint64_t kAlignment = 256;
+// Where the arguments for copying slots lie behind those for pages.
+constexpr uint64_t kSlotCopies = 128;
 
 void append(std::vector<uint32_t>& to, std::span<const uint32_t> more) {
   to.insert(to.end(), more.begin(), more.end());
@@ -30,6 +32,7 @@ static_assert(kMaxBest == gpu::kernels::kMaxBest);
 static_assert(kNotFinite == gpu::kernels::kNotFinite);
 static_assert(sizeof(Candidate) == sizeof(gpu::kernels::BestToken));
 static_assert(sizeof(PageCopy) == 8);  // as StepLayout::copies
+static_assert(sizeof(SlotCopy) == 8);  // likewise
 
 }  // namespace
 
@@ -112,10 +115,19 @@ void AmdExecutable::set_up() {
     at += round_up(heads * static_cast<uint64_t>(state.value_dim), kAlignment);
   }
   m.page_bytes = std::max(used[0], used[1]);
+  for (const program::SlotState& state : program_.slot_states) {
+    m.slot_states.push_back(m.slot_bytes);
+    m.slot_bytes += round_up(static_cast<uint64_t>(state.size) * 4, kAlignment);
+  }
+  if (m.slot_bytes > 0 && options_.slots > 0) {
+    c.slots = DeviceBuffer(card, static_cast<uint64_t>(options_.slots) * m.slot_bytes, "slots");
+    m.slots = c.slots.address();
+  }
   m.compute_units = static_cast<int>(card.facts().compute_units);
   m.context = static_cast<int>(std::min<int64_t>(
       program_.context_length, int64_t{layout_.pages_per_run} * options_.page_tokens));
-  c.kv = DeviceBuffer(card, static_cast<uint64_t>(options_.pages) * m.page_bytes, "KV cache");
+  if (m.page_bytes > 0)
+    c.kv = DeviceBuffer(card, static_cast<uint64_t>(options_.pages) * m.page_bytes, "KV cache");
   m.kv = c.kv.address();
 
   // The largest shapes need the largest arena.
@@ -142,12 +154,17 @@ void AmdExecutable::upload_copy_arguments() {
   const OnCard& c = *on_card_;
   std::vector<std::byte> bytes(kSlots * kAlignment);
   for (uint64_t slot = 0; slot < kSlots; ++slot) {
-    gpu::kernels::CopyPagesArgs args{};
-    args.copies.address = c.records.address() + slot * static_cast<uint64_t>(layout_.bytes) +
-                          static_cast<uint64_t>(layout_.copies);
-    args.kv.address = c.kv.address();
-    args.page_bytes = c.memory.page_bytes;
-    std::memcpy(bytes.data() + slot * kAlignment, &args, sizeof(args));
+    const uint64_t record = c.records.address() + slot * static_cast<uint64_t>(layout_.bytes);
+    const auto put = [&](uint64_t at, int32_t copies, uint64_t memory, uint64_t piece_bytes) {
+      gpu::kernels::CopyPagesArgs args{};
+      args.copies.address = record + static_cast<uint64_t>(copies);
+      args.kv.address = memory;
+      args.page_bytes = piece_bytes;
+      std::memcpy(bytes.data() + slot * kAlignment + at, &args, sizeof(args));
+    };
+    put(0, layout_.copies, c.kv.address(), c.memory.page_bytes);
+    if (c.memory.slots != 0)
+      put(kSlotCopies, gpu::slot_copies_at(layout_), c.memory.slots, c.memory.slot_bytes);
   }
   device_.card().upload(c.copies.buffer(), 0, bytes);
 }
@@ -157,7 +174,7 @@ MemoryUse AmdExecutable::memory() const {
   const OnCard& c = *on_card_;
   uint64_t buffers = c.control.bytes() + c.logits.bytes() + c.arena.bytes();
   for (const auto& [shape, stream] : c.streams) buffers += stream->bytes();
-  return {c.kv.bytes(), buffers};
+  return {c.kv.bytes() + c.slots.bytes(), buffers};
 }
 
 const Stream& AmdExecutable::stream(const gpu::StreamShape& shape) {
@@ -184,18 +201,23 @@ auto AmdExecutable::guarded(const Body& body) {
   }
 }
 
-// Pages are copied before the step runs, when all earlier steps are done.
-std::vector<uint32_t> AmdExecutable::copy_packets(int slot, size_t copies) const {
+// Pages and slots are copied before the step runs, when all earlier steps are done.
+std::vector<uint32_t> AmdExecutable::copy_packets(int slot, const Step& step) const {
   const OnCard& c = *on_card_;
-  const auto chunks = static_cast<uint32_t>((c.memory.page_bytes + gpu::kernels::kCopyBytes - 1) /
-                                            gpu::kernels::kCopyBytes);
   // The arguments may lie where those of another launch did.
   std::vector<uint32_t> packets =
       hw::pm4::acquire({.instructions = true, .scalar = true, .vector = true});
-  append(packets,
-         hw::pm4::dispatch(launch_of(gpu::kernels::find("copy_pages"), device_.code(),
-                                     c.copies.address() + static_cast<uint64_t>(slot) * kAlignment,
-                                     {chunks, static_cast<uint32_t>(copies), 1})));
+  const auto copy = [&](uint64_t at, uint64_t piece_bytes, size_t copies) {
+    if (copies == 0 || piece_bytes == 0) return;
+    const auto chunks = static_cast<uint32_t>((piece_bytes + gpu::kernels::kCopyBytes - 1) /
+                                              gpu::kernels::kCopyBytes);
+    append(packets, hw::pm4::dispatch(launch_of(
+                        gpu::kernels::find("copy_pages"), device_.code(),
+                        c.copies.address() + static_cast<uint64_t>(slot) * kAlignment + at,
+                        {chunks, static_cast<uint32_t>(copies), 1})));
+  };
+  copy(0, c.memory.page_bytes, step.copies.size());
+  copy(kSlotCopies, c.memory.slot_bytes, step.slot_copies.size());
   append(packets, hw::pm4::barrier());
   return packets;
 }
@@ -243,6 +265,8 @@ Ticket AmdExecutable::submit(const Step& step) {
   if (step.runs.size() > static_cast<size_t>(max_runs_)) fail("step: more than {} runs", max_runs_);
   if (step.copies.size() > static_cast<size_t>(options_.pages))
     fail("step: {} copies of {} pages", step.copies.size(), options_.pages);
+  if (step.slot_copies.size() > static_cast<size_t>(options_.slots))
+    fail("step: {} copies of {} slots", step.slot_copies.size(), options_.slots);
   const gpu::StreamShape exact = gpu::shape_of(step);
   return guarded([&] {
     driver::Card& card = device_.card();
@@ -263,17 +287,19 @@ Ticket AmdExecutable::submit(const Step& step) {
     const OnCard& c = *on_card_;
     const uint64_t place = static_cast<uint64_t>(slot) * static_cast<uint64_t>(layout_.bytes);
     c.records.write(place, std::span(record_).first(used));
-    if (!step.copies.empty()) {
-      const auto copies = static_cast<size_t>(layout_.copies);
-      c.records.write(place + copies,
-                      std::span(record_).subspan(copies, step.copies.size() * sizeof(PageCopy)));
-    }
+    const auto write_copies = [&](int32_t offset, size_t bytes) {
+      const auto at = static_cast<size_t>(offset);
+      if (bytes > 0) c.records.write(place + at, std::span(record_).subspan(at, bytes));
+    };
+    write_copies(layout_.copies, step.copies.size_bytes());
+    write_copies(gpu::slot_copies_at(layout_), step.slot_copies.size_bytes());
     std::ranges::fill(chosen_, -1);  // until it is known otherwise
     c.results.write(static_cast<uint64_t>(slot) * chosen_.size() * 4,
                     std::as_bytes(std::span(chosen_)));
 
     std::vector<uint32_t> packets = hw::pm4::barrier();
-    if (!step.copies.empty()) append(packets, copy_packets(slot, step.copies.size()));
+    if (!step.copies.empty() || !step.slot_copies.empty())
+      append(packets, copy_packets(slot, step));
     if (exact.tokens > 0) append(packets, step_packets(step, pending.shape, slot));
     pending.fence = queued_ = card.compute().enqueue(packets);
     if (!step.more) ring(queued_);

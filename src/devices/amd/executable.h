@@ -44,6 +44,7 @@ class AmdExecutable : public Executable {
     DeviceBuffer control;  // the step's record, what was chosen, flags
     DeviceBuffer logits;
     DeviceBuffer kv;
+    DeviceBuffer slots;
     DeviceBuffer arena;
     gpu::StreamMemory memory;
     uint64_t slot_word = 0;
@@ -62,7 +63,7 @@ class AmdExecutable : public Executable {
   void set_up();
   const Stream& stream(const gpu::StreamShape& shape);
   void upload_copy_arguments();
-  std::vector<uint32_t> copy_packets(int slot, size_t copies) const;
+  std::vector<uint32_t> copy_packets(int slot, const Step& step) const;
   std::vector<uint32_t> step_packets(const Step& step, const gpu::StreamShape& shape, int slot);
   void write_masks(const Step& step);
   void ring(driver::Fence fence);

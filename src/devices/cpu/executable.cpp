@@ -50,6 +50,7 @@ CpuExecutable::CpuExecutable(program::Program program, std::shared_ptr<const for
       state_(options.max_tokens, options.max_rows),
       // Translation keeps few positions, and a search over beams feels their rounding.
       kv_(program_.states, options.pages, options.page_tokens, program_.encoder_ops > 0),
+      slots_(program_.slot_states, options.slots),
       arena_(plan_.arena_bytes),
       scratch_bytes_(scratch_bytes(program_, kernels)),
       floats_(program_.weights.size()),
@@ -65,7 +66,7 @@ devices::MemoryUse CpuExecutable::memory() const {
   for (const AlignedBuffer& buffer : expert_buffers_) buffers += buffer.size();
   for (const auto& weight : floats_)
     if (weight) buffers += weight->size() * sizeof(float);
-  return {kv_.bytes(), buffers};
+  return {kv_.bytes() + slots_.bytes(), buffers};
 }
 
 devices::Ticket CpuExecutable::submit(const devices::Step& step) {
@@ -73,11 +74,14 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
   state_.load(step, options_.page_tokens, program_.encoder_ops > 0);
   for (std::atomic<int>& next : next_) next.store(0, std::memory_order_relaxed);
 
+  const bool copies = !step.copies.empty() || !step.slot_copies.empty();
   const std::function<void(int)> body = [&](int thread) {
-    // Each thread does its share of every page.
+    // Each thread does its share of every page and slot.
     for (const devices::PageCopy& copy : step.copies)
       kv_.copy_page(copy.from, copy.to, thread, team_.size());
-    if (!step.copies.empty()) team_.barrier();
+    for (const devices::SlotCopy& copy : step.slot_copies)
+      slots_.copy(copy.from, copy.to, thread, team_.size());
+    if (copies) team_.barrier();
     const size_t begin = state_.encode ? 0 : encoder_phases_;
     const size_t end = state_.encode ? encoder_phases_ : phases_.size();
     for (size_t i = begin; i < end; ++i) {
@@ -88,7 +92,7 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
       team_.barrier();
     }
   };
-  if (state_.tokens > 0 || !step.copies.empty()) team_.run(body);
+  if (state_.tokens > 0 || copies) team_.run(body);
 
   runs_ = step.runs.size();
   int row = 0;
@@ -189,6 +193,9 @@ void CpuExecutable::build_phases() {
         break;
       case PhasePlan::kAttention:
         phases_.push_back(attention_phase(attention_part(op)));
+        break;
+      case PhasePlan::kSequence:
+        phases_.push_back(conv_phase(std::get<program::SsmConv>(op.kind), op.out));
         break;
       case PhasePlan::kExperts:
         phases_.push_back(experts_phase(std::get<program::Experts>(op.kind), op.out));

@@ -11,6 +11,7 @@
 #include "devices/cpu/kernels/kernels.h"
 #include "devices/cpu/kv_cache.h"
 #include "devices/cpu/plan.h"
+#include "devices/cpu/slots.h"
 #include "devices/cpu/step_state.h"
 #include "devices/device.h"
 #include "devices/sampler.h"
@@ -83,6 +84,7 @@ class CpuExecutable final : public devices::Executable {
   };
   AttentionPart attention_part(const program::Op& op) const;
   Phase attention_phase(const AttentionPart& part);
+  Phase conv_phase(const program::SsmConv& op, program::ValueId out);
   Phase experts_phase(const program::Experts& op, program::ValueId out);
   RowTask row_task(const Item& item);
   RowTask op_task(const program::Op& op);
@@ -102,6 +104,7 @@ class CpuExecutable final : public devices::Executable {
   Plan plan_;
   StepState state_;
   KvCache kv_;
+  Slots slots_;
   AlignedBuffer arena_;
   AlignedBuffer scratch_;  // scratch_bytes_ a thread
   size_t scratch_bytes_ = 0;

@@ -31,7 +31,7 @@ KvCache::KvCache(const std::vector<program::KvState>& states, int pages, int pag
                     "has {} of memory",
                     positions, format_bytes(bytes), format_bytes(memory)),
         "Ask for a shorter context with --ctx.");
-  memory_ = AlignedBuffer(bytes);
+  if (bytes > 0) memory_ = AlignedBuffer(bytes);
 }
 
 std::byte* KvCache::keys(int state, int kv_head) const {
@@ -45,6 +45,7 @@ std::byte* KvCache::values(int state, int kv_head) const {
 }
 
 void KvCache::copy_page(int32_t from, int32_t to, int part, int parts) const {
+  if (page_elements_ == 0) return;
   const int64_t begin = page_elements_ * part / parts;
   const int64_t end = page_elements_ * (part + 1) / parts;
   std::memcpy(at(to * page_elements_ + begin), at(from * page_elements_ + begin),

@@ -110,7 +110,8 @@ class Planner {
 
   PhasePlan& phase(PhasePlan::Kind kind) {
     if (plan_.phases.size() == plan_.encoder_phases || plan_.phases.back().kind != kind ||
-        kind == PhasePlan::kAttention || kind == PhasePlan::kExperts)
+        kind == PhasePlan::kAttention || kind == PhasePlan::kExperts ||
+        kind == PhasePlan::kSequence)
       plan_.phases.push_back({kind, {}});
     return plan_.phases.back();
   }
@@ -140,6 +141,8 @@ class Planner {
         phase(PhasePlan::kAttention).items.push_back({Item::kOp, op_index});
       } else if (std::holds_alternative<program::Experts>(op.kind)) {
         phase(PhasePlan::kExperts).items.push_back({Item::kOp, op_index});
+      } else if (std::holds_alternative<program::SsmConv>(op.kind)) {
+        phase(PhasePlan::kSequence).items.push_back({Item::kOp, op_index});
       } else {
         phase(row_phase(rows_of(op.out))).items.push_back({Item::kOp, op_index});
       }

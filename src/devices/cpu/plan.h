@@ -3,7 +3,8 @@
 // Within a phase threads work without waiting for one another; between phases all wait. Row phases
 // (norms, rope, gates, packing ...) give each thread some rows (tokens) and run all their ops on
 // them; linear phases split the outputs of several matrices that are ready together (q, k and v);
-// attention and expert phases split their own way.
+// attention and expert phases split their own way. A sequence phase goes through the tokens of each
+// run in order, every thread over its own channels.
 #pragma once
 
 #include <vector>
@@ -22,7 +23,7 @@ struct Item {
 };
 
 struct PhasePlan {
-  enum Kind : uint8_t { kTokenRows, kLogitRows, kLinear, kAttention, kExperts };
+  enum Kind : uint8_t { kTokenRows, kLogitRows, kLinear, kAttention, kExperts, kSequence };
   Kind kind;
   std::vector<Item> items;
 };

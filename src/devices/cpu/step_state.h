@@ -17,6 +17,14 @@ struct AttentionTile {
   int context;  // positions there are, for queries that see all
 };
 
+// A run of the step, for ops that go through its tokens in order.
+struct SequenceRun {
+  int first_token;  // row in the step
+  int tokens;
+  int first_position;
+  int32_t slot;
+};
+
 struct StepState {
   StepState(int max_tokens, int max_rows);
 
@@ -32,6 +40,7 @@ struct StepState {
   std::vector<int32_t> page;                // [T] the page that the token's keys go to
   std::vector<int32_t> slot;                // [T] its place in that page
   std::vector<int32_t> row_token;           // [R] the token of each row of logits
+  std::vector<SequenceRun> runs;            // one a run
   std::vector<AttentionTile> tiles;         // of each run over its own positions
   std::vector<AttentionTile> source_tiles;  // of runs with one source over its positions
 

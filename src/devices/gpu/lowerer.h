@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "devices/gpu/fusion.h"
 #include "devices/gpu/kernels/plane_layout.h"
 #include "devices/gpu/kernels/planes.h"
 #include "devices/gpu/lowering.h"
@@ -51,9 +53,34 @@ struct View {
 struct Product {
   const program::Linear* linear;  // null: of experts
   ValueId out;                    // of the op
-  ValueId result;                 // what its rows become: itself, a residual sum, capped logits
+  ValueId result;  // what its rows become: itself, a residual sum, capped logits, a gate's
   bool accumulate = false;
   float softcap = 0;
+  uint32_t parts = 0;  // Part, taken along
+};
+
+// The products of one launch; all read the same rows.
+struct Products {
+  std::vector<Product> all;
+  kernels::Function function{};  // of the gate that both became, where `parts` says so
+  uint32_t parts = 0;
+};
+
+// Rows on the way into a launch.
+struct InputOf {
+  ValueId x;        // what is not taken along yet
+  bool keeps_rows;  // of a norm, where something else wants them too
+  kernels::Input in{};
+  View x_view{};
+  std::optional<View> y_view{}, add_view{}, sum_view{}, normed_view{};
+  uint32_t parts = 0;
+};
+
+// Rows that several ops may make together.
+struct RowsOf {
+  ValueId id;
+  std::optional<View> view{};
+  uint32_t parts = 0;
 };
 
 // Rows as float16, shared by all products of the same value.
@@ -78,9 +105,12 @@ struct SplitsOf {
 
 // A query or key: its rows before rope and head norm.
 struct Headed {
-  View view;
-  kernels::Norm norm;
-  kernels::Rope rope;
+  ValueId x;
+  int head_dim;
+  View view{};
+  kernels::Norm norm{};
+  kernels::Rope rope{};
+  uint32_t parts = 0;
 };
 
 // Runs twice over the Program: the first time to see what lives how long, the second time, when
@@ -100,6 +130,10 @@ class Lowerer {
     const int op = defined_by_[index(id)];
     return op < 0 ? nullptr : std::get_if<T>(&program_.ops[index(op)].kind);
   }
+  const Op* defining(ValueId id) const {
+    const int op = defined_by_[index(id)];
+    return op < 0 ? nullptr : &program_.ops[index(op)];
+  }
   bool has_rows(ValueId id) const {
     return program_.values[index(id)].shape[0].kind == program::Dim::kRows;
   }
@@ -111,6 +145,74 @@ class Lowerer {
   const Op* only_user(ValueId id) const;
 
   void run();
+
+  // --- what goes along with what (fusion.cpp) ---
+
+  static const Fusion<InputOf> kInputs[];
+  static const Fusion<Headed> kHeads[];
+  static const Fusion<Product> kStores[];
+  static const Fusion<Products> kPairs[];
+  static const Fusion<RowsOf> kRowsMade[];
+  static const Standing kStanding[];
+
+  // Makes the op a part of the target, if a row of the table says so.
+  template <typename Target>
+  bool take_along(std::span<const Fusion<Target>> table, const Op* op, Target& target);
+  // The op's row, or null where it waits to be asked for.
+  static const Standing* standing(const Op& op);
+  template <typename T>
+  void lower_standing(const program::OpKind& kind, ValueId out) {
+    lower(std::get<T>(kind), out);
+  }
+
+  // What a launch reads. Everything that must be there before it is computed first: only then are
+  // reads noted.
+  kernels::Input input(ValueId id, bool keeps_rows = true);
+  // The norm that a value is of its whole row, and of what; none: {kNone norm, the value itself}.
+  std::pair<kernels::Norm, ValueId> strip_norm(ValueId id) const;
+  bool spans_row(const InputOf& target) const;
+  void take_norm(InputOf& target);
+  void take_selection(InputOf& target);
+  // A sum of rows that are there; of the second a norm may be taken.
+  struct Terms {
+    ValueId residual, branch;
+    kernels::Norm norm;
+  };
+  std::optional<Terms> terms_of(ValueId id) const;
+  bool has_terms(const InputOf& target) const;
+  void take_sum(InputOf& target);
+  bool is_in_splits(const InputOf& target) const;
+  void take_splits(InputOf& target);
+  void take_gate(InputOf& target);
+  void take_activation(InputOf& target);
+
+  Headed headed(ValueId id, int head_dim);
+  bool turns_heads(const Headed& h) const;
+  void take_rope(Headed& h);
+  bool spans_head(const Headed& h) const;
+  void take_head_norm(Headed& h);
+
+  // linear: null for experts.
+  Product product(const program::Linear* linear, ValueId out);
+  bool is_linear(const Product& p) const;
+  void take_softcap(Product& p);
+  ValueId residual_of(const Product& p) const;
+  bool may_change_residual(const Product& p) const;
+  void take_residual(Product& p);
+  // Everything that reads a value has run; `last` does not count.
+  bool is_settled(ValueId id, const Op* last) const;
+
+  void take_pair(Products& products);
+  const Op* only_user_of_both(const Products& products) const;
+  bool are_of_one_type(const Products& pair) const;
+  void take_gate_of(Products& pair);
+
+  // Rows that one launch makes of several ops; none: nothing fits.
+  std::optional<View> made_together(ValueId id);
+  std::optional<std::pair<const program::Embed*, const program::Embed*>> tokens_and_positions(
+      ValueId id) const;
+  bool adds_positions(const RowsOf& rows) const;
+  void take_positions(RowsOf& rows);
 
   // --- memory (lowering.cpp) ---
 
@@ -176,7 +278,9 @@ class Lowerer {
   View make(const program::Activation& a, ValueId id) {
     return elementwise(kernels::RowsKind::kActivation, a.x, kNone, 0, a.function, id);
   }
-  View make(const program::Add& add, ValueId id);
+  View make(const program::Add& add, ValueId id) {
+    return elementwise(kernels::RowsKind::kAdd, add.a, add.b, 0, {}, id);
+  }
   View make(const program::Scale& scale, ValueId id) {
     return elementwise(kernels::RowsKind::kScale, scale.x, kNone, scale.factor, {}, id);
   }
@@ -193,43 +297,28 @@ class Lowerer {
   View make(const program::Experts&, ValueId id) { return missing(id); }
   View make(const program::KvWrite&, ValueId id) { return missing(id); }
   View make(const program::CrossAttention&, ValueId id) { return prepare_rows(id); }
+  View make(const program::SsmConv&, ValueId id) { return missing(id); }
   View missing(ValueId id) const {
     fail("value {} is used before it is there", program_.values[index(id)].name);
   }
   View elementwise(kernels::RowsKind kind, ValueId x_id, ValueId y_id, float factor,
                    program::Function function, ValueId id);
 
-  // --- what a matrix is multiplied with (lowering_rows.cpp) ---
-
   kernels::Norm rms(const program::RmsNorm& norm) const {
     return {kernels::NormKind::kRms, norm.epsilon, weights_.vector(norm.weight), {}};
   }
-  // The norm that a value is of its whole row, and of what; none: {kNone norm, the value itself}.
-  std::pair<kernels::Norm, ValueId> strip_norm(ValueId id) const;
-  // Whether a norm's rows are needed by what does not take the norm along: a residual that goes on
-  // from them.
-  bool is_wanted_as_rows(ValueId id) const;
-  // Everything that must be there before the launch is computed first: only then are reads noted.
-  // keeps_rows: of a norm, where something else wants them too.
-  kernels::Input input(ValueId id, bool keeps_rows = true);
 
   // --- matrix products (lowering_products.cpp) ---
 
-  // Everything that reads a value has run; `last` does not count.
-  bool is_settled(ValueId id, const Op* last) const;
-  // What can be done as the product is stored.
-  Product product(const program::Linear* linear, ValueId out);
-  void lower_linear(const program::Linear& linear, ValueId out);
+  void lower(const program::Linear& linear, ValueId out);
   View result_view(const Product& p);
   kernels::Part part(const Product& p, const View& view);
   void finish(const Product& p, const View& view);
-  // gate and up whose only use is one Gate.
-  const Op* gate_of(const std::vector<Product>& products) const;
-  void matvec(std::vector<Product> products, int rows);
+  void matvec(Products products, int rows);
   Half prepare_half(ValueId id, int rows);
   // Of an input whose reads are noted already.
   Half make_half(const kernels::Input& in, int rows);
-  void matmul(const std::vector<Product>& products, int rows);
+  void matmul(const Products& products, int rows);
 
   // --- mixtures of experts (lowering_experts.cpp) ---
 
@@ -237,14 +326,13 @@ class Lowerer {
   kernels::Matrix expert_matrix(program::WeightId id, int experts);
   kernels::Part expert_part(program::WeightId id, int experts, const View& out);
   kernels::Routing routing(const program::Experts& op, const Choice& choice);
-  void lower_experts(const program::Experts& op, ValueId out);
+  void lower(const program::Experts& op, ValueId out);
   void few_rows(const program::Experts& op, const Choice& choice, const Product& p, int tokens);
   // Rows sorted by expert, so that an expert's matrices are read for all of its tokens at once.
   void many_rows(const program::Experts& op, const Choice& choice, const Product& p, int tokens);
 
   // --- attention (lowering_attention.cpp) ---
 
-  Headed headed(ValueId id, int head_dim);
   int splits_for(int kv_heads) const;
   // Of the cache, only a state's own pages change; they are named by their first byte.
   Range cache_range(program::StateId id) const {
@@ -255,9 +343,13 @@ class Lowerer {
   // Of decode steps: a launch that leaves its splits to whatever reads `out`.
   void attend_in_splits(kernels::AttentionArgs args, ValueId out);
   void attend_in_tiles(kernels::AttentionArgs args, ValueId out);
-  void lower_attention(const program::Attention& op, ValueId out);
-  void lower_kv_write(const program::KvWrite& op);
-  void lower_cross_attention(const program::CrossAttention& op, ValueId out);
+  void lower(const program::Attention& op, ValueId out);
+  void lower(const program::KvWrite& op, ValueId);
+  void lower(const program::CrossAttention& op, ValueId out);
+
+  // --- ops over a run's tokens in order (lowering_sequences.cpp) ---
+
+  void lower(const program::SsmConv& op, ValueId out);
 
   const Program& program_;
   const StreamShape shape_;

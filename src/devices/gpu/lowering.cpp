@@ -54,16 +54,8 @@ void Lowerer::run() {
     const Op& op = program_.ops[i];
     if (op.out != kNone && shape_.rows == 0 && has_rows(op.out)) continue;
     if (done_[i]) continue;
-    if (const auto* linear = std::get_if<program::Linear>(&op.kind)) {
-      lower_linear(*linear, op.out);
-    } else if (const auto* attention = std::get_if<program::Attention>(&op.kind)) {
-      lower_attention(*attention, op.out);
-    } else if (const auto* cross = std::get_if<program::CrossAttention>(&op.kind)) {
-      lower_cross_attention(*cross, op.out);
-    } else if (const auto* write = std::get_if<program::KvWrite>(&op.kind)) {
-      lower_kv_write(*write);
-    } else if (const auto* experts = std::get_if<program::Experts>(&op.kind)) {
-      lower_experts(*experts, op.out);
+    if (const Standing* row = standing(op)) {
+      (this->*row->lower)(op.kind, op.out);
     } else if (op.out == program_.logits) {
       materialize(op.out);
     }

@@ -2,9 +2,10 @@
 // what.
 //
 // Ops are lowered in order, but norms, activations, gates, additions and ropes wait until something
-// needs them: a matrix product takes its input's norm (and a residual addition before it) along, an
-// attention its ropes and head norms. A layer of Llama becomes five launches when decoding:
-// norm + q, k, v; attention with rope and KV write; its splits + output + residual; norm + gate, up
+// needs them (which goes along with what: the tables in fusion.cpp): a matrix product takes its
+// input's norm (and a residual addition before it) along, an attention its ropes and head norms. A
+// layer of Llama becomes five launches when decoding: norm + q, k, v; attention with rope and KV
+// write; its splits + output + residual; norm + gate, up
 // + activation; down + residual. A mixture of experts makes three of the last two: norm + router,
 // the choice + gate, up + activation, down + weighted sum + residual. Whatever is not taken along
 // by another kernel gets one of its own, so every Program runs, if not as fast.
@@ -51,7 +52,10 @@ struct StreamMemory {
     uint64_t keys = 0, values = 0;  // offsets into a page, bytes
   };
   std::vector<State> states;
-  int context = 0;        // positions of the longest sequence
+  uint64_t slots = 0;                 // [slot][slot state], float32
+  uint64_t slot_bytes = 0;            // a multiple of 16
+  std::vector<uint64_t> slot_states;  // offsets into a slot, bytes
+  int context = 0;                    // positions of the longest sequence
   int compute_units = 0;  // that the card has: work is cut into parts that keep them busy
   uint64_t arena = 0;     // values that live within a step
 };

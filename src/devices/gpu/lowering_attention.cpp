@@ -5,22 +5,6 @@
 
 namespace outboard::devices::gpu {
 
-Headed Lowerer::headed(ValueId id, int head_dim) {
-  Headed h{};
-  ValueId x = id;
-  if (const auto* rope = op_of<program::Rope>(x); rope && rope->head_dim == head_dim) {
-    h.rope = {rope->rotary, rope->neox ? 1 : 0, weights_.turns(*rope)};
-    x = rope->x;
-  }
-  if (const auto* norm = op_of<program::RmsNorm>(x);
-      norm && norm->group == head_dim && !views_[index(x)]) {
-    h.norm = rms(*norm);
-    x = norm->x;
-  }
-  h.view = materialize(x);
-  return h;
-}
-
 int Lowerer::splits_for(int kv_heads) const {
   // Enough workgroups for the compute units, two each, while a split keeps 64 positions.
   constexpr int kMostSplits = 32, kLeastPositions = 64;
@@ -80,7 +64,7 @@ void Lowerer::attend_in_tiles(kernels::AttentionArgs args, ValueId out) {
   views_[index(out)] = view;
 }
 
-void Lowerer::lower_attention(const program::Attention& op, ValueId out) {
+void Lowerer::lower(const program::Attention& op, ValueId out) {
   const program::KvState& state = program_.states[index(op.state)];
   const Headed q = headed(op.q, state.key_dim);
   const Headed k = headed(op.k, state.key_dim);
@@ -116,7 +100,7 @@ void Lowerer::lower_attention(const program::Attention& op, ValueId out) {
   attend_in_tiles(args, out);
 }
 
-void Lowerer::lower_kv_write(const program::KvWrite& op) {
+void Lowerer::lower(const program::KvWrite& op, ValueId) {
   const Headed k = headed(op.k, program_.states[index(op.state)].key_dim);
   const View v = materialize(op.v);
   kernels::AttentionArgs args = attention_args(op.state);
@@ -126,7 +110,7 @@ void Lowerer::lower_kv_write(const program::KvWrite& op) {
   launch("rope_kv", args, {static_cast<uint32_t>(shape_.tokens), 1, 1});
 }
 
-void Lowerer::lower_cross_attention(const program::CrossAttention& op, ValueId out) {
+void Lowerer::lower(const program::CrossAttention& op, ValueId out) {
   const View q = materialize(op.q);
   kernels::AttentionArgs args = attention_args(op.state);
   args.step = step();

@@ -32,7 +32,7 @@ kernels::Routing Lowerer::routing(const program::Experts& op, const Choice& choi
   return r;
 }
 
-void Lowerer::lower_experts(const program::Experts& op, ValueId out) {
+void Lowerer::lower(const program::Experts& op, ValueId out) {
   const int tokens = rows_of(out);
   const kernels::Matrix router = weights_.matrix(op.router);
   if (router.rows > kernels::kMaxExperts || op.used > kernels::kMaxExpertsUsed)

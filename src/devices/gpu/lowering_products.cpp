@@ -1,73 +1,32 @@
 // Matrix products, with what comes before and after them.
 #include <algorithm>
+#include <utility>
 
 #include "devices/gpu/lowerer.h"
 
 namespace outboard::devices::gpu {
 
-bool Lowerer::is_settled(ValueId id, const Op* last) const {
-  return std::ranges::all_of(users_[index(id)], [&](int user) {
-    const Op& op = program_.ops[index(user)];
-    if (&op == last) return true;
-    // Experts read their input before the last of their launches, which stores.
-    if (user == op_ && std::holds_alternative<program::Experts>(op.kind)) return true;
-    if (user >= op_) return false;
-    const bool at_once = std::holds_alternative<program::Linear>(op.kind) ||
-                         std::holds_alternative<program::Attention>(op.kind) ||
-                         std::holds_alternative<program::CrossAttention>(op.kind) ||
-                         std::holds_alternative<program::KvWrite>(op.kind) ||
-                         std::holds_alternative<program::Experts>(op.kind);
-    return at_once || (views_[index(op.out)] && !std::holds_alternative<program::Slice>(op.kind)) ||
-           is_settled(op.out, last);
-  });
-}
-
-Product Lowerer::product(const program::Linear* linear, ValueId out) {
-  Product p{linear, out, out};
-  const Op* user = only_user(out);
-  if (user == nullptr) return p;
-  if (const auto* softcap = std::get_if<program::Softcap>(&user->kind);
-      softcap != nullptr && linear != nullptr) {
-    p.softcap = softcap->cap;
-    p.result = user->out;
-  } else if (const auto* add = std::get_if<program::Add>(&user->kind)) {
-    const ValueId residual = add->a == out ? add->b : add->a;
-    // The sum takes the residual's memory, so nothing may want the residual later.
-    if (residual != out && views_[index(residual)] && !has_rows(out) &&
-        op_of<program::Slice>(residual) == nullptr && is_settled(residual, user)) {
-      p.accumulate = true;
-      p.result = user->out;
-    }
-  }
-  return p;
-}
-
-void Lowerer::lower_linear(const program::Linear& linear, ValueId out) {
-  std::vector<Product> products{product(&linear, out)};
+void Lowerer::lower(const program::Linear& linear, ValueId out) {
+  Products products{.all = {product(&linear, out)}};
+  const Product first = products.all[0];
   // Others that multiply the same rows go along.
-  for (size_t i = index(op_) + 1; i < program_.ops.size() && products.size() < 3; ++i) {
+  for (size_t i = index(op_) + 1; i < program_.ops.size() && products.all.size() < 3; ++i) {
     const auto* other = std::get_if<program::Linear>(&program_.ops[i].kind);
     if (other == nullptr || other->x != linear.x || done_[i]) continue;
     const Product p = product(other, program_.ops[i].out);
-    if (p.accumulate || products[0].accumulate || p.softcap != products[0].softcap) continue;
-    products.push_back(p);
+    if (p.accumulate || first.accumulate || p.softcap != first.softcap) continue;
+    products.all.push_back(p);
     done_[i] = true;
   }
   const int rows = rows_of(out);
   if (rows <= kMatvecRows)
-    matvec(products, rows);
+    matvec(std::move(products), rows);
   else
     matmul(products, rows);
 }
 
 View Lowerer::result_view(const Product& p) {
-  if (p.accumulate) {
-    const auto& add =
-        std::get<program::Add>(program_.ops[index(defined_by_[index(p.result)])].kind);
-    const ValueId residual = add.a == p.out ? add.b : add.a;
-    return materialize(residual);
-  }
-  return output_view(p.result);
+  return p.accumulate ? materialize(residual_of(p)) : output_view(p.result);
 }
 
 kernels::Part Lowerer::part(const Product& p, const View& view) {
@@ -86,40 +45,22 @@ void Lowerer::finish(const Product& p, const View& view) {
   if (p.result != p.out) done_[index(defined_by_[index(p.result)])] = true;
 }
 
-const Op* Lowerer::gate_of(const std::vector<Product>& products) const {
-  if (products.size() != 2 || products[0].result != products[0].out ||
-      products[1].result != products[1].out)
-    return nullptr;
-  const Op* first = only_user(products[0].out);
-  if (first == nullptr || first != only_user(products[1].out)) return nullptr;
-  // A wave takes a row of each at a time, with one format's code.
-  if (weights_.matrix(products[0].linear->weight).type !=
-      weights_.matrix(products[1].linear->weight).type)
-    return nullptr;
-  return std::get_if<program::Gate>(&first->kind) != nullptr ? first : nullptr;
-}
-
-void Lowerer::matvec(std::vector<Product> products, int rows) {
+void Lowerer::matvec(Products products, int rows) {
   kernels::MatvecArgs args{};
-  args.input = input(products[0].linear->x);
+  args.input = input(products.all[0].linear->x);
   args.step = step();
-  args.softcap = products[0].softcap;
-  if (const Op* op = gate_of(products)) {
-    const auto& gate = std::get<program::Gate>(op->kind);
-    if (products[0].out != gate.gate) std::swap(products[0], products[1]);
-    const View view = output_view(op->out);
+  args.softcap = products.all[0].softcap;
+  take_pair(products);
+  std::optional<View> both;
+  if (products.parts != 0) {
     args.gated = 1;
-    args.function = function_of(gate.function);
-    args.part_count = 2;
-    for (size_t i = 0; i < 2; ++i) args.parts[i] = part(products[i], view);
-    views_[index(op->out)] = view;
-    done_[index(defined_by_[index(op->out)])] = true;
-  } else {
-    for (const Product& p : products) {
-      const View view = result_view(p);
-      args.parts[args.part_count++] = part(p, view);
-      finish(p, view);
-    }
+    args.function = products.function;
+    both = output_view(products.all[0].result);
+  }
+  for (const Product& p : products.all) {
+    const View view = both ? *both : result_view(p);
+    args.parts[args.part_count++] = part(p, view);
+    finish(p, view);
   }
   launch(kernels::matvec_kernel(args, rows), args, {kernels::plan_matvec(args), 1, 1});
 }
@@ -148,16 +89,16 @@ Half Lowerer::make_half(const kernels::Input& in, int rows) {
   return half;
 }
 
-void Lowerer::matmul(const std::vector<Product>& products, int rows) {
-  const Half half = prepare_half(products[0].linear->x, rows);
+void Lowerer::matmul(const Products& products, int rows) {
+  const Half half = prepare_half(products.all[0].linear->x, rows);
   kernels::MatmulArgs args{};
   for (const int storage : {half.half, half.factor}) accesses_.reads.push_back(range(storage));
   args.half = pointer<const uint16_t>(range(half.half).address);
   args.factor = pointer<const float>(range(half.factor).address);
   args.half_stride = half.stride;
   args.m = rows;
-  args.softcap = products[0].softcap;
-  for (const Product& p : products) {
+  args.softcap = products.all[0].softcap;
+  for (const Product& p : products.all) {
     const View view = result_view(p);
     args.parts[args.part_count++] = part(p, view);
     finish(p, view);

@@ -81,12 +81,18 @@ kernels::StepLayout step_layout(const CompileOptions& options, const program::Pr
     l.source_tokens = take(int64_t{4} * max_runs);
     l.source_pages = take(int64_t{4} * max_runs * pages_per_run);
   }
+  if (!program.slot_states.empty())
+    l.slot_runs = take(static_cast<int64_t>(sizeof(kernels::SlotRun)) * max_runs);
   l.sampling = take(static_cast<int64_t>(sizeof(kernels::RunSampling)) * max_runs);
-  // Each page can be copied to once.
+  // Each page and slot can be copied to once.
   l.max_copies = options.pages;
-  l.copies = take(int64_t{8} * l.max_copies);
+  l.copies = take(int64_t{8} * (l.max_copies + options.slots));
   l.bytes = take(0);
   return l;
+}
+
+int32_t slot_copies_at(const kernels::StepLayout& layout) {
+  return layout.copies + 8 * layout.max_copies;
 }
 
 StreamShape shape_of(const Step& step) {
@@ -140,6 +146,11 @@ size_t write_record(const Step& step, int slot, const kernels::StepLayout& layou
       ints(layout.source_run)[r] = static_cast<int32_t>(source_run);
       ints(layout.source_tokens)[r] = tokens;
     }
+    if (layout.slot_runs != 0 && !step.encode) {
+      const kernels::SlotRun slot_run{run.slot, header.tokens, count, 0};
+      std::memcpy(record.data() + layout.slot_runs + r * sizeof(slot_run), &slot_run,
+                  sizeof(slot_run));
+    }
     const int wanted = rows_of(run);
     for (int i = 0; i < wanted; ++i)
       row_token[header.rows + i] = header.tokens + count - wanted + i;
@@ -156,10 +167,14 @@ size_t write_record(const Step& step, int slot, const kernels::StepLayout& layou
              static_cast<size_t>(sampling[r].recent_count) * 4;
     }
   }
-  for (size_t i = 0; i < step.copies.size(); ++i) {
-    ints(layout.copies)[2 * i] = step.copies[i].from;
-    ints(layout.copies)[2 * i + 1] = step.copies[i].to;
-  }
+  const auto write_copies = [&](int32_t offset, const auto& copies) {
+    for (size_t i = 0; i < copies.size(); ++i) {
+      ints(offset)[2 * i] = copies[i].from;
+      ints(offset)[2 * i + 1] = copies[i].to;
+    }
+  };
+  write_copies(layout.copies, step.copies);
+  write_copies(slot_copies_at(layout), step.slot_copies);
   std::memcpy(record.data(), &header, sizeof(header));
   return used;
 }

@@ -18,7 +18,8 @@ class Begin : public testing::Test {
                             .rows = 5,
                             .runs = kRuns,
                             .pages_per_run = 260,
-                            .sources = true})),
+                            .sources = true,
+                            .slots = true})),
         records(runner.allocate<uint8_t>(index(kSlots * layout.bytes))),
         vram(runner.allocate<uint8_t>(index(layout.bytes))),
         chosen(runner.allocate<int32_t>(kSlots * kRuns)),
@@ -45,6 +46,7 @@ class Begin : public testing::Test {
       from.best()[index(run)] = 0;
       from.source_run()[index(run)] = 1 - run;
       from.source_tokens()[index(run)] = 50 + run;
+      from.slot_runs()[index(run)] = {9 - run, 2 * run, 2 - run, 0};
       for (size_t i = 0; i < 260; ++i) from.source_pages(run)[i] = static_cast<int>(i) * 7 + run;
       s.temperature = 0.5F;
       s.stops[kMaxStops - 1] = 77;
@@ -99,6 +101,9 @@ TEST_F(Begin, CopiesTheStepAndFillsUpTheRest) {
   for (size_t run = 0; run < 2; ++run) {
     EXPECT_EQ(to.source_run()[run], from.source_run()[run]);
     EXPECT_EQ(to.source_tokens()[run], from.source_tokens()[run]);
+    EXPECT_EQ(to.slot_runs()[run].slot, from.slot_runs()[run].slot);
+    EXPECT_EQ(to.slot_runs()[run].first, from.slot_runs()[run].first);
+    EXPECT_EQ(to.slot_runs()[run].tokens, from.slot_runs()[run].tokens);
     EXPECT_TRUE(std::ranges::equal(to.source_pages(static_cast<int>(run)),
                                    from.source_pages(static_cast<int>(run))));
   }

@@ -14,7 +14,7 @@ constexpr size_t index(int i) { return static_cast<size_t>(i); }
 
 struct TestLimits {
   int tokens = 1, rows = 1, runs = 1, pages_per_run = 1, page_tokens = 32;
-  bool sources = false;
+  bool sources = false, slots = false;
 };
 
 inline StepLayout make_layout(const TestLimits& limits) {
@@ -41,6 +41,7 @@ inline StepLayout make_layout(const TestLimits& limits) {
   l.source_run = place(4 * l.max_runs);
   l.source_tokens = place(4 * l.max_runs);
   l.source_pages = place(4 * l.max_runs * l.pages_per_run);
+  if (limits.slots) l.slot_runs = place(static_cast<int>(sizeof(SlotRun)) * l.max_runs);
   l.sampling = place(static_cast<int>(sizeof(RunSampling)) * l.max_runs);
   l.bytes = at;
   return l;
@@ -63,6 +64,9 @@ class TestRecord {
   std::span<int32_t> source_tokens() { return ints(layout_.source_tokens, layout_.max_runs); }
   std::span<int32_t> source_pages(int run) {
     return ints(layout_.source_pages + 4 * run * layout_.pages_per_run, layout_.pages_per_run);
+  }
+  std::span<SlotRun> slot_runs() {
+    return {at<SlotRun>(layout_.slot_runs), index(layout_.max_runs)};
   }
   std::span<RunSampling> sampling() {
     return {at<RunSampling>(layout_.sampling), index(layout_.max_runs)};

@@ -81,6 +81,13 @@ struct StepHeader {
   int32_t runs;
   int32_t slot;  // of the ring of records; also of `chosen`
 };
+// A run, for kernels that go through its tokens in order.
+struct SlotRun {
+  int32_t slot;
+  int32_t first;  // token
+  int32_t tokens;
+  int32_t reserved;
+};
 struct StepLayout {
   int32_t ids;        // int32 [max_tokens]
   int32_t positions;  // int32 [max_tokens], -1: padding
@@ -95,8 +102,9 @@ struct StepLayout {
   int32_t source_tokens;  // int32 [max_runs]
   int32_t source_pages;   // int32 [max_runs, pages_per_run]
   int32_t sampling;       // RunSampling [max_runs], of runs that choose by sampling
-  int32_t copies;         // int32 [max_copies, 2], from and to; read by `copy_pages` alone
-  int32_t bytes;          // of the whole record
+  // int32 [max_copies, 2], from and to; behind them those of slots; read by `copy_pages` alone.
+  int32_t copies;
+  int32_t bytes;  // of the whole record
   int32_t max_runs;
   int32_t max_tokens;
   int32_t max_rows;
@@ -104,7 +112,7 @@ struct StepLayout {
   int32_t page_tokens;  // positions a page, a power of two
   int32_t max_copies;
   int32_t has_sources;  // 1: of a Program with an encoder
-  int32_t reserved;
+  int32_t slot_runs;    // SlotRun [max_runs], of Programs with slot states; 0: there are none
 };
 // The record in VRAM.
 struct Step {
@@ -416,7 +424,24 @@ struct SampleArgs {
   int32_t reserved;
 };
 
-// --- copy_pages: whole KV pages. Workgroups: (copy_pages_workgroups(), copies). ---
+// --- ssm_conv: program::SsmConv. Workgroups: (ceil(width / kThreads), runs of the stream). ---
+constexpr int kMaxTaps = 8;
+struct SsmConvArgs {
+  Step step;
+  Ptr<const float> x;       // [T, x_stride]
+  Ptr<float> out;           // [T, out_stride]; rows of no token become 0
+  Ptr<const float> weight;  // [width, taps]
+  Ptr<const float> bias;    // [width], may be null
+  Ptr<float> states;        // of slot 0: [taps - 1, width]
+  uint64_t slot_stride;     // floats from slot to slot
+  int32_t x_stride, out_stride;
+  int32_t width;
+  int32_t taps;    // 2 to kMaxTaps
+  int32_t tokens;  // T
+  int32_t reserved;
+};
+
+// --- copy_pages: whole KV pages, or slots. Workgroups: (copy_pages_workgroups(), copies). ---
 constexpr int32_t kCopyBytes = 16 * 4 * kThreads;  // a workgroup
 struct CopyPagesArgs {
   Ptr<const int32_t> copies;  // [copies, 2]: from, to

@@ -60,6 +60,7 @@ KERNEL void begin(BeginArgs a) {
     copy(l.source_tokens, runs);
     copy(l.source_pages, runs * l.pages_per_run);
   }
+  if (l.slot_runs != 0) copy(l.slot_runs, runs * static_cast<int>(sizeof(SlotRun) / sizeof(int)));
   for (int run = thread(); run < l.max_runs; run += kThreads) {
     at<int>(a.record, l.run_row)[run] = run < runs ? at<int>(from, l.run_row)[run] : -1;
     at<int>(a.record, l.best)[run] = run < runs ? at<int>(from, l.best)[run] : 0;
