@@ -84,7 +84,10 @@ LoadedModel::LoadedModel(const ModelOptions& options) : strict_(options.open.str
   open.on_notice = tell;
   if (isatty(STDERR_FILENO) == 1)
     open.on_stage = [](std::string_view stage) { notice("\r\033[Kcard: {}", stage); };
-  model_ = engine::Model::load(hub::find_model(options.model), {options.ignore_unknown, tell});
+  engine::LoadOptions load;
+  load.ignore_unknown = options.ignore_unknown;
+  load.on_notice = tell;
+  model_ = engine::Model::load(hub::find_model(options.model), load);
   // Last, so that a wrong file is told of before a card is booted for it.
   opened_ = machine::open_device(options.device, open);
   if (open.on_stage) notice("\r\033[K");

@@ -180,6 +180,12 @@ void add_serve(CLI::App& app) {
                    "least 32768")
       ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
+  command->add_option("--cache-dir", service.cache_folder,
+                      "folder where prompts are kept between runs: a beginning that was computed "
+                      "once is read from there. Whoever can read it can read them.");
+  command->add_option("--cache-size", service.cache_bytes, "most bytes kept there (8GB, 500MB)")
+      ->transform(CLI::AsSizeValue(true))
+      ->default_str("8GB");
   command->add_option("--queue", service.most_waiting, "requests that may wait; more get 503")
       ->capture_default_str();
   command

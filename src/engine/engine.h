@@ -68,6 +68,9 @@ class Model {
   const formats::Model& file() const { return *file_; }
   std::shared_ptr<const formats::Model> shared_file() const { return file_; }
   const program::Program& program() const { return program_; }
+  // 64 hex digits for its files' path, size and time of change (not their content, which would have
+  // to be read).
+  std::string identity() const;
   // Of a language model; throws Error for a translation model.
   const text::Tokenizer& tokenizer() const;
   // Of a translation model (see engine/translator.h); throws Error for a language model.
@@ -82,7 +85,7 @@ class Model {
   // Its two steps: the prompt's text, and that text tokenized.
   text::TracedText chat_prompt(const std::vector<text::Message>& messages,
                                const text::ChatOptions& options = {}) const;
-  std::vector<int32_t> chat_tokens(const text::TracedText& prompt) const;
+  std::vector<int32_t> prompt_tokens(const text::TracedText& prompt) const;
   bool has_chat_template() const { return file_->metadata.contains("tokenizer.chat_template"); }
   // Throws Error when the model has none, or one that can't be parsed.
   const text::ChatTemplate& chat_template() const;
@@ -212,6 +215,10 @@ struct SessionOptions {
   // fewer the youngest sequences give theirs up when the room is needed, and are computed again
   // later. At least one context.
   int cache_positions = 0;
+  // Where beginnings of texts are kept between programs, and after the device lost them (see
+  // page_store.h); empty: nowhere. Not for models with slot states.
+  std::filesystem::path cache_folder;
+  uint64_t cache_bytes = uint64_t{8} << 30;  // most that is kept there
   // Of a model whose layers keep more of a text than keys and values: so many places in texts that
   // a later sequence can go on from (of others it computes all again). Each costs a slot.
   int snapshots = 8;
@@ -252,6 +259,10 @@ class Session {
   std::optional<Completion> take(SequenceId id);
   // add, step until done, take; throws the completion's error.
   Completion generate(Request request);
+  // Keeps in SessionOptions::cache_folder what is not there yet; nothing where there is none. Takes
+  // a while: for when there is nothing to run. `stop` is polled between pages. Throws Error when it
+  // can't be written.
+  void save_cache(const std::function<bool()>& stop = {});
   // Those that are not finished, in order of arrival.
   std::vector<SequenceStatus> status() const;
 

@@ -1,6 +1,7 @@
 #include "engine/engine.h"
 #include "models/models.h"
 #include "support/error.h"
+#include "support/sha256.h"
 
 namespace outboard::engine {
 
@@ -49,6 +50,16 @@ std::shared_ptr<const Model> Model::load(const std::filesystem::path& path,
   return model;
 }
 
+std::string Model::identity() const {
+  uint64_t bytes = 0;
+  for (const formats::Tensor& tensor : file_->tensors()) bytes += tensor.data.size();
+  std::error_code unknown;  // a file that has gone since: its time counts as none
+  const auto time = std::filesystem::last_write_time(file_->path, unknown);
+  const std::string text = fmt::format("{}\n{}\n{}", file_->path.string(), bytes,
+                                       unknown ? 0 : time.time_since_epoch().count());
+  return to_hex(sha256(std::as_bytes(std::span(text))));
+}
+
 const text::Tokenizer& Model::tokenizer() const {
   if (translates())
     throw Error(fmt::format("{} is a translation model", program_.name),
@@ -73,7 +84,7 @@ const text::ChatTemplate& Model::chat_template() const {
 
 std::vector<int32_t> Model::chat_tokens(const std::vector<text::Message>& messages,
                                         const text::ChatOptions& options) const {
-  return chat_tokens(chat_prompt(messages, options));
+  return prompt_tokens(chat_prompt(messages, options));
 }
 
 text::TracedText Model::chat_prompt(const std::vector<text::Message>& messages,
@@ -86,7 +97,7 @@ text::TracedText Model::chat_prompt(const std::vector<text::Message>& messages,
   }
 }
 
-std::vector<int32_t> Model::chat_tokens(const text::TracedText& prompt) const {
+std::vector<int32_t> Model::prompt_tokens(const text::TracedText& prompt) const {
   return tokenizer_->encode(prompt, !chat_template().starts_with_bos(prompt.bytes()));
 }
 

@@ -88,8 +88,7 @@ PagePool::~PagePool() = default;
 PagePool::PagePool(PagePool&&) noexcept = default;
 PagePool& PagePool::operator=(PagePool&&) noexcept = default;
 
-int PagePool::begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
-                    std::vector<devices::PageCopy>& copies) {
+int PagePool::begin_pages(Lease& lease, std::span<const int32_t> prompt, size_t limit) {
   lease = {};
   const auto page_size = static_cast<size_t>(page_tokens_);
   std::vector<PageNode*> path;
@@ -117,8 +116,15 @@ int PagePool::begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
     lease.shared_.push_back(known);
     lease.pages_.push_back(known->page);
   }
-  size_t done = path.size() * page_size;
-  node = path.empty() ? root_.get() : path.back();
+  lease.tokens_.assign(prompt.begin(),
+                       prompt.begin() + static_cast<ptrdiff_t>(path.size() * page_size));
+  return static_cast<int>(lease.tokens_.size());
+}
+
+int PagePool::begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
+                    std::vector<devices::PageCopy>& copies) {
+  auto done = static_cast<size_t>(begin_pages(lease, prompt, limit));
+  const PageNode* node = lease.shared_.empty() ? root_.get() : lease.shared_.back();
   // The best beginning of the next page, copied because this sequence goes on differently.
   const PageNode* best = nullptr;
   size_t best_tokens = 0;
@@ -140,6 +146,17 @@ int PagePool::begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
   }
   lease.tokens_.assign(prompt.begin(), prompt.begin() + static_cast<ptrdiff_t>(done));
   return static_cast<int>(done);
+}
+
+void PagePool::visit(const PageStore::Key& beginning, const Visit& visit) const {
+  std::vector<std::pair<const PageNode*, PageStore::Key>> open{{root_.get(), beginning}};
+  while (!open.empty()) {
+    const auto [node, before] = open.back();
+    open.pop_back();
+    for (const auto& child : node->children)
+      if (child->tokens.size() == static_cast<size_t>(page_tokens_))
+        open.emplace_back(child.get(), visit(before, child->tokens, child->page));
+  }
 }
 
 size_t PagePool::pages_missing(const Lease& lease, size_t tokens) const {

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "devices/device.h"
+#include "engine/page_store.h"
 
 namespace outboard::engine {
 
@@ -52,6 +54,8 @@ class PagePool {
   // must be in the next step. Returns the tokens that need not be computed.
   int begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
             std::vector<devices::PageCopy>& copies);
+  // The same for whole pages alone: nothing has to be copied.
+  int begin_pages(Lease& lease, std::span<const int32_t> prompt, size_t limit);
   // Makes room for `tokens` positions in all; throws Error where can_reserve() is false.
   void reserve(Lease& lease, size_t tokens);
   bool can_reserve(const Lease& lease, size_t tokens) const {
@@ -72,6 +76,12 @@ class PagePool {
   std::vector<devices::SlotCopy> take_slot_copies();
   // Ends a sequence.
   void end(Lease& lease);
+
+  // The tree from its root, whole pages only: `visit` gets what it gave for the page before (first:
+  // `beginning`), the page's tokens and the page.
+  using Visit = std::function<PageStore::Key(const PageStore::Key& before,
+                                             std::span<const int32_t> tokens, int32_t page)>;
+  void visit(const PageStore::Key& beginning, const Visit& visit) const;
 
   int free_pages() const { return static_cast<int>(free_.size()); }
 

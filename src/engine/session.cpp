@@ -10,6 +10,7 @@
 #include "engine/host_sampler.h"
 #include "engine/not_finite.h"
 #include "engine/page_pool.h"
+#include "engine/page_store.h"
 #include "engine/stop_filter.h"
 #include "grammar/matcher.h"
 #include "support/error.h"
@@ -148,6 +149,10 @@ struct Session::State {
     const int slots = sequence_slots(model->program(), options);
     compile.slots = slots > 0 ? slots + options.snapshots : 0;
     executable = device.compile(model->program(), model->shared_file(), compile);
+    if (!options.cache_folder.empty() && model->program().slot_states.empty())
+      store.emplace(
+          options.cache_folder, options.cache_bytes,
+          fmt::format("{}\n{}\n{}", model->identity(), executable->page_layout(), kPageTokens));
     runs.reserve(static_cast<size_t>(options.max_sequences));
     in_step.reserve(static_cast<size_t>(options.max_sequences));
     if (executable->lookahead() == 1) return;  // nothing is queued that could be left out
@@ -162,6 +167,7 @@ struct Session::State {
   }
   void cancel_requested();
   void admit();
+  void restore(std::span<const int32_t> prompt);
   void plan_runs();
   void add_run(Sequence& sequence, size_t count);
   bool make_room(Sequence& sequence, size_t tokens);
@@ -210,6 +216,7 @@ struct Session::State {
   std::vector<Sequence*> in_step;
   std::vector<devices::PageCopy> copies;
   std::vector<devices::SlotCopy> slot_copies;
+  std::optional<PageStore> store;
   int failures = 0;  // of the device, since the last step that went well
 };
 
@@ -548,6 +555,7 @@ void Session::State::admit() {
     Sequence& sequence = *waiting.front();
     // One that does not find room for all that is known of it would drive others out.
     if (!active.empty() && !pool.can_begin(sequence.tokens, sequence.tokens.size() + 1)) break;
+    if (sequence.request.use_prefix_cache) restore(sequence.tokens);
     // The last token of the prompt is computed in any case: its logits are wanted.
     sequence.computed = static_cast<size_t>(
         pool.begin(sequence.lease, sequence.tokens,
@@ -557,6 +565,50 @@ void Session::State::admit() {
     active.push_back(std::move(waiting.front()));
     waiting.pop_front();
   }
+}
+
+// Pages of this text that lie on disk, into the tree.
+void Session::State::restore(std::span<const int32_t> prompt) {
+  if (!store) return;
+  constexpr size_t kPage = kPageTokens;
+  PagePool::Lease lease;
+  auto known = static_cast<size_t>(pool.begin_pages(lease, prompt, prompt.size() - 1));
+  PageStore::Key key = store->beginning();
+  for (size_t at = 0; at < known; at += kPage) key = PageStore::next(key, prompt.subspan(at, kPage));
+  std::vector<std::byte> bytes(executable->page_bytes());
+  for (; known + kPage < prompt.size(); known += kPage) {
+    const auto tokens = prompt.subspan(known, kPage);
+    key = PageStore::next(key, tokens);
+    if (!store->has(key) || !pool.can_reserve(lease, known + kPage) || !store->load(key, bytes))
+      break;
+    if (!copies.empty()) {
+      // A page that is written now may be the source of a copy that waits.
+      std::span<const devices::PageCopy> rest = copies;
+      std::span<const devices::SlotCopy> none;
+      copy_in_order(rest, none);
+      executable->wait(executable->submit({{}, rest}));
+      copies.clear();
+    }
+    pool.reserve(lease, known + kPage);
+    executable->write_page(lease.pages().back(), bytes);
+    pool.commit(lease, tokens);
+  }
+  pool.end(lease);
+}
+
+void Session::save_cache(const std::function<bool()>& stop) {
+  State& s = *state_;
+  if (!s.store) return;
+  std::vector<std::byte> bytes(s.executable->page_bytes());
+  s.pool.visit(s.store->beginning(),
+               [&](const PageStore::Key& before, std::span<const int32_t> tokens, int32_t page) {
+                 const PageStore::Key key = PageStore::next(before, tokens);
+                 if (!s.store->has(key) && !(stop && stop())) {
+                   s.executable->read_page(page, bytes);
+                   s.store->save(key, bytes);
+                 }
+                 return key;
+               });
 }
 
 // Pages for so many positions of it, where need be from the youngest that this step has not taken

@@ -393,7 +393,7 @@ Prompt make_prompt(const AnswerRequest& request) {
         refuse("this model's template changes the message that is to be continued");
       text = text.part(0, at + said.size());
     }
-    prompt.tokens = model.model->chat_tokens(text);
+    prompt.tokens = model.model->prompt_tokens(text);
     prompt.thinking_open = model.format.thinking_open(text.bytes());
     prompt.text = text.bytes();
   } catch (const Refusal&) {

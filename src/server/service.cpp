@@ -9,7 +9,6 @@
 #include <thread>
 
 #include "hub/hub.h"
-#include "support/sha256.h"
 
 namespace outboard::server {
 
@@ -51,6 +50,7 @@ struct Service::State {
   void device_failed(const Error& error);
   void unload(const std::string& name);
   void unload_idle();
+  bool save_caches();
   bool make_place(const ServedModel& for_model);
   void publish();
   void say(std::string_view line) const {
@@ -74,6 +74,7 @@ struct Service::State {
   machine::Opened device;
   std::vector<std::unique_ptr<Loaded>> loaded;
   Counters counters;
+  bool cache_failed = false;
   Clock::time_point next_try{};  // of opening a device that failed
   std::thread thread;
 };
@@ -206,9 +207,7 @@ std::shared_ptr<const ServedModel> Service::read(const std::string& name,
   served->bytes = bytes_of(model.file());
   std::error_code unknown;  // 0 then
   served->modified = fs::last_write_time(path, unknown);
-  const std::string identity = fmt::format("{}\n{}\n{}", path.string(), served->bytes,
-                                           served->modified.time_since_epoch().count());
-  served->digest = to_hex(sha256(std::as_bytes(std::span(identity))));
+  served->digest = model.identity();
   return served;
 }
 
@@ -251,6 +250,7 @@ void Service::State::run() {
     unload_idle();
     publish();
     if (works) continue;
+    if (save_caches()) continue;
     std::unique_lock lock(mutex);
     if (queue.empty() && keeps.empty() && !stopping) wake.wait_for(lock, seconds(1));
   }
@@ -268,6 +268,7 @@ void Service::State::run() {
     }
     model->jobs.clear();
   }
+  save_caches();
   loaded.clear();
   std::deque<std::shared_ptr<Job>> rest;
   {
@@ -386,6 +387,8 @@ std::unique_ptr<engine::Session> Service::State::make_session(const ServedModel&
   session.cache_positions = options.cache_positions > 0
                                 ? std::max(options.cache_positions, model.context)
                                 : static_cast<int>(std::max<int64_t>(model.context, kUsualContext));
+  session.cache_folder = options.cache_folder;
+  session.cache_bytes = options.cache_bytes;
   return std::make_unique<engine::Session>(model.model, *device.device, session);
 }
 
@@ -401,7 +404,24 @@ bool Service::State::make_place(const ServedModel& for_model) {
   return true;
 }
 
+// While nothing is asked: until something is. Errors are told once, for they come again.
+bool Service::State::save_caches() {
+  if (options.cache_folder.empty() || cache_failed) return false;
+  const auto asked = [&] {
+    const std::lock_guard lock(mutex);
+    return !stopping && (!queue.empty() || !keeps.empty());
+  };
+  try {
+    for (const auto& model : loaded) model->session->save_cache(asked);
+  } catch (const Error& e) {
+    cache_failed = true;
+    say(fmt::format("prompts are not kept any more: {}", e.message()));
+  }
+  return asked();
+}
+
 void Service::State::unload(const std::string& name) {
+  save_caches();
   std::erase_if(
       loaded, [&](const auto& model) { return model->model->name == name && model->jobs.empty(); });
 }

@@ -35,7 +35,9 @@ struct ServiceOptions {
   int parallel = 16;          // sequences in one step
   int cache_positions = 0;    // of all sequences of a model; 0: a context, or 32768 if that is more
   size_t most_waiting = 512;  // requests beyond `parallel`; more are refused with 503
-  int models_max = 1;         // models on the device at a time
+  std::filesystem::path cache_folder;  // prompts on disk; empty: none
+  uint64_t cache_bytes = uint64_t{8} << 30;
+  int models_max = 1;                                         // models on the device at a time
   std::chrono::seconds keep_alive = std::chrono::minutes(5);  // idle; negative: for ever
   bool ignore_unknown = false;
   bool log_prompts = false;  // what is asked and answered

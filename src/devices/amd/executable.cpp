@@ -149,6 +149,18 @@ void AmdExecutable::set_up() {
   stream(gpu::bucket_of({1, 1, true}));
 }
 
+size_t AmdExecutable::page_bytes() const { return on_card_->memory.page_bytes; }
+
+std::string AmdExecutable::page_layout() const { return fmt::format("amd {}", page_bytes()); }
+
+void AmdExecutable::read_page(int32_t page, std::span<std::byte> bytes) {
+  device_.card().download(on_card_->kv.buffer(), static_cast<uint64_t>(page) * page_bytes(), bytes);
+}
+
+void AmdExecutable::write_page(int32_t page, std::span<const std::byte> bytes) {
+  device_.card().upload(on_card_->kv.buffer(), static_cast<uint64_t>(page) * page_bytes(), bytes);
+}
+
 // Where each slot's copies are listed does not change.
 void AmdExecutable::upload_copy_arguments() {
   const OnCard& c = *on_card_;

@@ -29,6 +29,16 @@ class CpuExecutable final : public devices::Executable {
   devices::StepResult wait(devices::Ticket ticket) override;
   const devices::CompileOptions& options() const override { return options_; }
   devices::MemoryUse memory() const override;
+  size_t page_bytes() const override { return kv_.page(0).size(); }
+  std::string page_layout() const override {
+    return fmt::format("cpu {} {}", kv_.floats() ? "f32" : "f16", page_bytes());
+  }
+  void read_page(int32_t page, std::span<std::byte> bytes) override {
+    std::ranges::copy(kv_.page(page), bytes.begin());
+  }
+  void write_page(int32_t page, std::span<const std::byte> bytes) override {
+    std::ranges::copy(bytes, kv_.page(page).begin());
+  }
 
  private:
   // Work on rows [begin, end) of the step.

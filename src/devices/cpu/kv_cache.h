@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "program/program.h"
@@ -27,6 +28,10 @@ class KvCache {
   // Part `part` of `parts` of a page.
   void copy_page(int32_t from, int32_t to, int part, int parts) const;
   size_t bytes() const { return memory_.size(); }
+  // All of a page.
+  std::span<std::byte> page(int32_t page) const {
+    return {at(page * page_elements_), static_cast<size_t>(page_elements_) * element_bytes_};
+  }
 
  private:
   struct Layer {
