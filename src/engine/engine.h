@@ -44,7 +44,7 @@ struct LoadOptions {
   bool ignore_unknown = false;
   std::function<void(std::string_view)> on_notice;  // something that the person may want to know
   // Writes the Program, instead of the family that the file names.
-  std::function<program::Program(const formats::Model&)> build;
+  std::function<program::Program(const formats::Model&)> build = {};
 };
 
 // Keys of the tokenizer and of sampling that ask for what is not here, appended to `unknown`.

@@ -186,12 +186,12 @@ class SlotPoolTest : public ::testing::Test {
       list.emplace_back(copy.from, copy.to);
     return list;
   }
-  // Computes the tokens, with a snapshot at the end of so many.
+  // Computes the tokens, with a snapshot at the end of so many (99: none).
   int run(PagePool::Lease& lease, const std::vector<int32_t>& tokens, size_t snapshot_at,
           bool is_answer = false) {
     const auto known = static_cast<size_t>(pool_.begin(lease, tokens, tokens.size() - 1, copies_));
     pool_.reserve(lease, tokens.size());
-    const size_t first = std::max(known, snapshot_at);
+    const size_t first = std::max(known, std::min(snapshot_at, tokens.size()));
     pool_.commit(lease, std::span(tokens).subspan(known, first - known));
     if (first == snapshot_at) pool_.snapshot(lease, is_answer);
     pool_.commit(lease, std::span(tokens).subspan(first));

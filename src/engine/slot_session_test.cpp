@@ -83,11 +83,31 @@ class SlotSessionTest : public ::testing::TestWithParam<std::string> {
     static const auto kModel = load_slot_model();
     return kModel;
   }
+  // The card's logits agree to three digits or so: where two tokens are as good as equal the other
+  // may be chosen, and all that follows is another text.
+  static void expect_answer(const std::vector<int32_t>& got, const Request& r) {
+    const std::vector<int32_t> want = alone(r);
+    ASSERT_EQ(got.size(), want.size());
+    const auto [mine, theirs] = std::ranges::mismatch(got, want);
+    if (mine == got.end()) return;
+    const auto cpu = devices::open_cpu(1);
+    Session session(model(), *cpu, options(1));
+    std::vector<float> last;
+    session.evaluate(joined(r.prompt, {want.begin(), theirs}),
+                     [&](size_t, std::span<const float> rows) {
+                       last.assign(rows.end() - kVocabulary, rows.end());
+                     });
+    const auto [least, most] = std::ranges::minmax(last);
+    EXPECT_NEAR(last[static_cast<size_t>(*mine)], last[static_cast<size_t>(*theirs)],
+                0.01F * (most - least))
+        << "token " << mine - got.begin();
+  }
   static std::vector<int32_t> joined(std::vector<int32_t> a, const std::vector<int32_t>& b) {
     a.insert(a.end(), b.begin(), b.end());
     return a;
   }
 
+  static constexpr ptrdiff_t kVocabulary = 260;
   std::unique_ptr<devices::Device> device_;
   machine::SimDevice* card_ = nullptr;
   bool hangs_ = false;
@@ -107,7 +127,7 @@ TEST_P(SlotSessionTest, ABatchGivesEachTheTextItGetsAlone) {
   for (size_t i = 0; i < ids.size(); ++i) {
     const auto completion = session.take(ids[i]);
     ASSERT_TRUE(completion);
-    EXPECT_EQ(completion->tokens, alone(requests[i])) << i;
+    expect_answer(completion->tokens, requests[i]);
   }
 }
 
@@ -120,7 +140,7 @@ TEST_P(SlotSessionTest, ALaterTurnGoesOnFromASnapshot) {
   const Request next = request(turn, 20);
   const Completion second = session.generate(next);
   EXPECT_EQ(second.cached_tokens, 96);  // of 110 that are known, whole pages
-  EXPECT_EQ(second.tokens, alone(next));
+  expect_answer(second.tokens, next);
   // The prompt's own snapshot is still there.
   EXPECT_EQ(session.generate(request(text(50, 1), 5)).cached_tokens, 32);
 }
@@ -134,7 +154,7 @@ TEST_P(SlotSessionTest, TextsPartWhereASnapshotIsMade) {
     const Request r = request(joined(system, text(40, 10 + i)), 10);
     const Completion c = session.generate(r);
     cached[i] = c.cached_tokens;
-    EXPECT_EQ(c.tokens, alone(r)) << i;
+    expect_answer(c.tokens, r);
   }
   EXPECT_THAT(cached, ::testing::ElementsAre(0, 0, 64));
 }
@@ -147,7 +167,7 @@ TEST_P(SlotSessionTest, SnapshotsAreLimited) {
   session.generate(b);
   const Completion again = session.generate(a);
   EXPECT_EQ(again.cached_tokens, 0);
-  EXPECT_EQ(again.tokens, alone(a));
+  expect_answer(again.tokens, a);
 }
 
 TEST_P(SlotSessionTest, ATextIsEvaluatedInChunks) {
@@ -178,7 +198,7 @@ TEST_P(SlotSessionTest, ATextIsEvaluatedInChunks) {
   for (size_t i = 0; i < want.size(); ++i) ASSERT_NEAR(got[i], want[i], 0.01 * largest) << i;
   while (session.step()) {
   }
-  EXPECT_EQ(session.take(id)->tokens, alone(r));
+  expect_answer(session.take(id)->tokens, r);
   EXPECT_EQ(session.generate(r).cached_tokens, 32);
 }
 
@@ -192,8 +212,8 @@ TEST_P(SlotSessionTest, AnswersGoOnAfterAReset) {
   const SequenceId first = session.add(a), second = session.add(b);
   while (session.step()) {
   }
-  EXPECT_EQ(session.take(first)->tokens, alone(a));
-  EXPECT_EQ(session.take(second)->tokens, alone(b));
+  expect_answer(session.take(first)->tokens, a);
+  expect_answer(session.take(second)->tokens, b);
   EXPECT_GT(card_->amd().generation(), 0);
 }
 

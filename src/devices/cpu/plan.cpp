@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "support/error.h"
+#include "support/first_fit.h"
 
 namespace outboard::devices::cpu {
 
@@ -19,14 +20,6 @@ namespace {
 constexpr size_t kAlignment = 64;
 
 size_t align_up(size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
-
-// Memory that one or more values share, with the phases in which it is alive.
-struct Storage {
-  size_t bytes = 0;
-  int first_phase = 0;
-  int last_phase = 0;
-  size_t offset = 0;
-};
 
 class Planner {
  public:
@@ -170,9 +163,9 @@ class Planner {
     return id;
   }
 
-  void touch(Storage& storage, int phase_index) {
-    storage.first_phase = std::min(storage.first_phase, phase_index);
-    storage.last_phase = std::max(storage.last_phase, phase_index);
+  void touch(Piece& storage, int phase_index) {
+    storage.first = std::min(storage.first, phase_index);
+    storage.last = std::max(storage.last, phase_index);
   }
 
   void place_values() {
@@ -188,7 +181,7 @@ class Planner {
             {align_up(max_rows_of(r) * stride_of(r) * sizeof(float)), defined, defined});
       }
       storage_of_[v] = storage_of_[index(r)];
-      Storage& storage = storages_[static_cast<size_t>(storage_of_[v])];
+      Piece& storage = storages_[static_cast<size_t>(storage_of_[v])];
       touch(storage, op_phase_[static_cast<size_t>(defined_by_[v])]);
       for (const int user : used_by_[v]) touch(storage, op_phase_[static_cast<size_t>(user)]);
       if (static_cast<ValueId>(v) == program_.logits)
@@ -203,10 +196,10 @@ class Planner {
   void place_packed() {
     for (const auto& [key, first_phase] : packed_phase_) {
       const auto& [value, packing] = key;
-      Storage storage;
+      Piece storage;
       storage.bytes =
           align_up(max_rows_of(value) * kernels_.packed_row_bytes(packing, width_of(value)));
-      storage.first_phase = storage.last_phase = first_phase;
+      storage.first = storage.last = first_phase;
       for (const int user : used_by_[index(value)]) {
         const auto* linear =
             std::get_if<program::Linear>(&program_.ops[static_cast<size_t>(user)].kind);
@@ -217,32 +210,8 @@ class Planner {
     }
   }
 
-  // First fit: storages in order of size, each at the lowest offset free in all of its phases.
   void allocate() {
-    std::vector<size_t> order(storages_.size());
-    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-    // Equal sizes in order of creation: the plan is the same on every system.
-    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      return std::pair(storages_[b].bytes, a) < std::pair(storages_[a].bytes, b);
-    });
-    std::vector<size_t> placed;  // by offset
-    for (const size_t i : order) {
-      Storage& s = storages_[i];
-      size_t offset = 0;
-      for (const size_t j : placed) {
-        const Storage& other = storages_[j];
-        if (other.last_phase < s.first_phase || s.last_phase < other.first_phase) continue;
-        if (offset + s.bytes <= other.offset) break;
-        offset = std::max(offset, other.offset + other.bytes);
-      }
-      s.offset = offset;
-      placed.insert(std::upper_bound(placed.begin(), placed.end(), i,
-                                     [&](size_t a, size_t b) {
-                                       return storages_[a].offset < storages_[b].offset;
-                                     }),
-                    i);
-      plan_.arena_bytes = std::max(plan_.arena_bytes, offset + s.bytes);
-    }
+    plan_.arena_bytes = place_first_fit(storages_);
     plan_.places.resize(program_.values.size());
     for (size_t v = 0; v < program_.values.size(); ++v) {
       if (storage_of_[v] < 0) continue;
@@ -272,7 +241,7 @@ class Planner {
   std::vector<int> op_phase_;
   std::map<std::pair<ValueId, Packing>, int> packed_phase_;
   std::vector<int> storage_of_;
-  std::vector<Storage> storages_;
+  std::vector<Piece> storages_;  // what values share, alive in some phases
 };
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "devices/gpu/kernels/planes.h"
 #include "devices/gpu/lowering.h"
 #include "support/error.h"
+#include "support/first_fit.h"
 #include "support/round_up.h"
 
 namespace outboard::devices::gpu {
@@ -32,14 +33,6 @@ kernels::Ptr<T> pointer(uint64_t address) {
 inline kernels::Function function_of(program::Function f) {
   return static_cast<kernels::Function>(f);
 }
-
-// A piece of the arena, alive from its first to its last launch.
-struct Storage {
-  uint64_t bytes = 0;
-  int first = -1;
-  int last = -1;
-  uint64_t offset = 0;
-};
 
 // Float rows: a storage, or columns of one.
 struct View {
@@ -244,7 +237,6 @@ class Lowerer {
     accesses_.writes.push_back(range(storage));
     return pointer<T>(range(storage).address);
   }
-  void place();
 
   // --- launches (lowering.cpp) ---
 
@@ -363,11 +355,11 @@ class Lowerer {
   std::vector<bool> done_;                  // ops that another one took along
   std::vector<SplitsOf> splits_;
   std::vector<Half> halves_;
-  std::vector<Storage> storages_;
+  std::vector<Piece> storages_;  // of the arena, alive from their first to their last launch
   int op_ = 0;
   int launch_ = 0;
   Accesses accesses_;  // of the launch that is being put together
-  const std::vector<Storage>* placed_ = nullptr;
+  const std::vector<Piece>* placed_ = nullptr;
   Recorder recorder_;
   uint64_t arena_bytes_ = 0;
 };

@@ -21,13 +21,13 @@ Lowerer::Lowerer(const Program& program, const StreamShape& shape, const WeightA
 
 uint64_t Lowerer::measure() {
   run();
-  place();
+  arena_bytes_ = place_first_fit(storages_);
   return arena_bytes_;
 }
 
 Recorder Lowerer::record() {
   measure();
-  const std::vector<Storage> placed = std::move(storages_);
+  const std::vector<Piece> placed = std::move(storages_);
   storages_.clear();
   placed_ = &placed;
   recorder_ = Recorder();
@@ -69,7 +69,7 @@ int Lowerer::new_storage(uint64_t bytes) {
 }
 
 Range Lowerer::range(int storage) {
-  Storage& s = storages_[index(storage)];
+  Piece& s = storages_[index(storage)];
   s.last = std::max(s.last, launch_);
   const uint64_t offset = placed_ == nullptr ? 0 : (*placed_)[index(storage)].offset;
   return {memory_.arena + offset, s.bytes};
@@ -101,32 +101,6 @@ uint64_t Lowerer::write(const View& view) {
   const Range r = range_of(view);
   accesses_.writes.push_back(r);
   return r.address + static_cast<uint64_t>(view.column) * 4;
-}
-
-void Lowerer::place() {
-  arena_bytes_ = 0;
-  std::vector<size_t> order(storages_.size());
-  for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::ranges::sort(order, [&](size_t a, size_t b) {
-    return storages_[a].bytes != storages_[b].bytes ? storages_[a].bytes > storages_[b].bytes
-                                                    : a < b;
-  });
-  std::vector<size_t> placed;  // by offset
-  for (const size_t i : order) {
-    Storage& s = storages_[i];
-    uint64_t offset = 0;
-    for (const size_t j : placed) {
-      const Storage& other = storages_[j];
-      if (other.last < s.first || s.last < other.first) continue;
-      if (offset + s.bytes <= other.offset) break;
-      offset = std::max(offset, other.offset + other.bytes);
-    }
-    s.offset = offset;
-    placed.insert(
-        std::ranges::upper_bound(placed, offset, {}, [&](size_t j) { return storages_[j].offset; }),
-        i);
-    arena_bytes_ = std::max(arena_bytes_, offset + s.bytes);
-  }
 }
 
 kernels::Step Lowerer::step() {

@@ -204,24 +204,24 @@ float sum_exp(const float* x, float top, int64_t n) {
 }  // namespace
 
 const Kernels& scalar_kernels() {
-  static const Kernels table = {"scalar",
-                                packed_row_bytes,
-                                pack,
-                                linear,
-                                linear_scratch_bytes,
-                                attention,
-                                attention_scratch_bytes,
-                                rms_norm,
-                                layer_norm,
-                                rope,
-                                unary,
-                                gate,
-                                add,
-                                scale,
-                                softcap,
-                                to_half,
-                                block_maxima,
-                                sum_exp};
+  static const Kernels table = {.name = "scalar",
+                                .packed_row_bytes = packed_row_bytes,
+                                .pack = pack,
+                                .linear = linear,
+                                .linear_scratch_bytes = linear_scratch_bytes,
+                                .attention = attention,
+                                .attention_scratch_bytes = attention_scratch_bytes,
+                                .rms_norm = rms_norm,
+                                .layer_norm = layer_norm,
+                                .rope = rope,
+                                .unary = unary,
+                                .gate = gate,
+                                .add = add,
+                                .scale = scale,
+                                .softcap = softcap,
+                                .to_half = to_half,
+                                .block_maxima = block_maxima,
+                                .sum_exp = sum_exp};
   return table;
 }
 

@@ -39,24 +39,24 @@ size_t linear_scratch_bytes(int64_t max_columns) {
 
 template <const Grouped& (*kGrouped)()>
 constexpr Kernels table(const char* name) {
-  return {name,
-          packed_row_bytes<kGrouped>,
-          pack<kGrouped>,
-          linear<kGrouped>,
-          linear_scratch_bytes<kGrouped>,
-          attention,
-          attention_scratch_bytes,
-          rms_norm,
-          layer_norm,
-          rope,
-          unary,
-          gate,
-          add_rows,
-          scale_row,
-          softcap,
-          to_half,
-          block_maxima,
-          sum_exp};
+  return {.name = name,
+          .packed_row_bytes = packed_row_bytes<kGrouped>,
+          .pack = pack<kGrouped>,
+          .linear = linear<kGrouped>,
+          .linear_scratch_bytes = linear_scratch_bytes<kGrouped>,
+          .attention = attention,
+          .attention_scratch_bytes = attention_scratch_bytes,
+          .rms_norm = rms_norm,
+          .layer_norm = layer_norm,
+          .rope = rope,
+          .unary = unary,
+          .gate = gate,
+          .add = add_rows,
+          .scale = scale_row,
+          .softcap = softcap,
+          .to_half = to_half,
+          .block_maxima = block_maxima,
+          .sum_exp = sum_exp};
 }
 
 }  // namespace
