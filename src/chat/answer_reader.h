@@ -44,7 +44,8 @@ class Reader;
 // A call comes whole, its three events together, when its end has been read: until then it may
 // still turn out to be none. Text is held back only as long as it may be the beginning of a marker
 // (or blanks in front of one). Inside the thinking no calls are looked for. The thinking may begin
-// at the beginning of an answer, and behind calls or thinking; the marker elsewhere is content.
+// at the beginning of an answer, and behind calls or thinking; elsewhere its marker is content,
+// unless it came as a control token.
 //
 // Never throws on any text. One thread at a time. How pieces are cut makes no difference to the
 // sum of events, as long as control tokens come whole.

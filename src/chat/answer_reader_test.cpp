@@ -273,12 +273,13 @@ std::vector<Case> cases() {
        kCoder,
        "<tool_call><function=weather><parameter=maybe>null</parameter><parameter=referred>1"
        "</parameter><parameter=tags>['a', None, True]</parameter><parameter=days>soon</parameter>"
-       "<parameter=other>{\"x\": 1}</parameter><parameter=another>plain words</parameter>"
+       "<parameter=other>{\"x\": 1}</parameter><parameter=another>plain "
+       "words</parameter><parameter=python>None</parameter>"
        "</function></tool_call>",
        "",
        "",
        {{"weather",
-         R"({"maybe":null,"referred":"1","tags":["a",null,true],"days":"soon","other":{"x":1},"another":"plain words"})"}}},
+         R"({"maybe":null,"referred":"1","tags":["a",null,true],"days":"soon","other":{"x":1},"another":"plain words","python":"None"})"}}},
       {"CoderCut",
        kCoder,
        "<tool_call>\n<function=weather>\n<parameter=place>\nK",

@@ -325,7 +325,7 @@ class ToolRules {
   }
 
   uint32_t arguments(const Tool& tool, uint32_t from, const Json& schema) {
-    grammar::SchemaRules rules(builder_, schema);
+    grammar::SchemaRules rules(builder_, json_, schema);
     const uint32_t to = rule(from, rules.json(""));
     note(tool, rules);
     return to;
@@ -376,8 +376,8 @@ class ToolRules {
         schema["properties"][name] = {{"allOf", Json::array({whole["properties"][name]})},
                                       {"not", {{"type", "string"}}}};
     }
-    grammar::SchemaRules plain(builder_, whole);
-    grammar::SchemaRules rest(builder_, schema);
+    grammar::SchemaRules plain(builder_, json_, whole);
+    grammar::SchemaRules rest(builder_, json_, schema);
     uint32_t none = from;              // so far nothing was written
     uint32_t some = builder_.state();  // something was
     for (size_t i = 0; i < names.size(); ++i) {

@@ -101,12 +101,15 @@ Json Tools::value_of(std::string_view function, const std::string& parameter,
   if (kinds == kString) return std::string(text);
   Json value = Json::parse(text, nullptr, false);
   if (!value.is_discarded() && (kind_of(value) & kinds & ~kString) != 0) return value;
+  if (kinds == kAnyKind) {
+    // A string in JSON's quotes, where anything may stand: the model wrote JSON.
+    if (!value.is_discarded()) return value;
+    return std::string(text);
+  }
   // Some templates write None and 'text' as Python does, and so do their models.
   LooseReader loose(text, "", false);
   if (auto read = loose.value(); read && loose.at_end() && (kind_of(*read) & kinds & ~kString) != 0)
     return std::move(*read);
-  // A string in JSON's quotes, where anything may stand: the model wrote JSON.
-  if (!value.is_discarded() && value.is_string() && kinds == kAnyKind) return value;
   return std::string(text);
 }
 

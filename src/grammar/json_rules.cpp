@@ -198,6 +198,12 @@ void copy(Builder& builder, uint32_t from, const CharDfa& dfa, uint32_t to, Edge
   }
 }
 
+std::vector<uint32_t> borders(const CharSet& set) {
+  std::vector<uint32_t> all;
+  for (const CharRange& r : set) all.insert(all.end(), {r.first, r.last});
+  return all;
+}
+
 }  // namespace
 
 void JsonRules::string(uint32_t from, const CharDfa& dfa, uint32_t to) {
@@ -211,7 +217,21 @@ void JsonRules::string(uint32_t from, const CharDfa& dfa, uint32_t to) {
 
 void JsonRules::plain(uint32_t from, const CharDfa& dfa, uint32_t to) {
   copy(builder_, from, dfa, to,
-       [this](uint32_t a, const CharSet& set, uint32_t b) { builder_.chars(a, set, b); });
+       [this](uint32_t a, const CharSet& set, uint32_t b) { plain_char(a, set, b); });
+}
+
+void JsonRules::plain_char(uint32_t from, const CharSet& set, uint32_t to) {
+  // All but ASCII is a rule, since it takes many states, and an automaton of thousands of states
+  // may ask for it in each.
+  builder_.chars(from, intersection(set, {{0, 0x7f}}), to);
+  const CharSet rest = intersection(set, {{0x80, kLastChar}});
+  if (rest.empty()) return;
+  const auto [at, is_new] = beyond_ascii_.try_emplace(borders(rest), 0);
+  if (is_new) {
+    at->second = builder_.add_rule();
+    builder_.chars(builder_.start(at->second), rest, builder_.end(at->second));
+  }
+  builder_.call(from, at->second, to);
 }
 
 void JsonRules::string_char(uint32_t from, const CharSet& set, uint32_t to) {
@@ -225,12 +245,10 @@ void JsonRules::string_char(uint32_t from, const CharSet& set, uint32_t to) {
 }
 
 uint32_t JsonRules::escaped(const CharSet& set) {
-  std::vector<uint32_t> key;
-  for (const CharRange& r : set) key.insert(key.end(), {r.first, r.last});
-  const auto known = escaped_.find(key);
-  if (known != escaped_.end()) return known->second;
+  const auto [at, is_new] = escaped_.try_emplace(borders(set), 0);
+  if (!is_new) return at->second;
   const uint32_t rule = builder_.add_rule();
-  escaped_[key] = rule;
+  at->second = rule;
   const uint32_t from = builder_.start(rule);
   const uint32_t to = builder_.end(rule);
   builder_.chars(from, intersection(set, unescaped()), to);

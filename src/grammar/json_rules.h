@@ -45,6 +45,8 @@ class JsonRules {
   // One character of a string, escaped or not.
   void string_char(uint32_t from, const CharSet& set, uint32_t to);
   uint32_t escaped(const CharSet& set);
+  // One character of the set as it is.
+  void plain_char(uint32_t from, const CharSet& set, uint32_t to);
   void hex(uint32_t from, uint32_t first, uint32_t last, int digits, uint32_t to);
   void hex_digit(uint32_t from, uint32_t first, uint32_t last, uint32_t to);
   void digits(uint32_t from, size_t least, size_t most, uint32_t to);
@@ -52,7 +54,8 @@ class JsonRules {
 
   Builder& builder_;
   std::optional<uint32_t> blanks_, any_value_, any_string_, any_number_, any_integer_;
-  std::map<std::vector<uint32_t>, uint32_t> escaped_;  // by the borders of the set
+  // By the borders of the set.
+  std::map<std::vector<uint32_t>, uint32_t> escaped_, beyond_ascii_;
 };
 
 }  // namespace outboard::grammar

@@ -18,8 +18,8 @@ constexpr uint64_t kMaxCount = 100'000;
 
 class SchemaRules::Compiler {
  public:
-  Compiler(Builder& builder, const Json& schema, const SchemaOptions& options)
-      : schema_(schema), options_(options), reader_(schema), builder_(builder), json_(builder) {}
+  Compiler(Builder& builder, JsonRules& json, const Json& schema, const SchemaOptions& options)
+      : schema_(schema), options_(options), reader_(schema), builder_(builder), json_(json) {}
 
   uint32_t json(const std::string& pointer) {
     const uint32_t root = rule_of({place(pointer)});
@@ -358,14 +358,14 @@ class SchemaRules::Compiler {
   SchemaOptions options_;
   SchemaReader reader_;
   Builder& builder_;
-  JsonRules json_;
+  JsonRules& json_;
   std::map<std::vector<const Json*>, uint32_t> rules_;
   std::vector<std::pair<uint32_t, Schemas>> waiting_;
 };
 
-SchemaRules::SchemaRules(Builder& builder, const nlohmann::ordered_json& schema,
+SchemaRules::SchemaRules(Builder& builder, JsonRules& json, const nlohmann::ordered_json& schema,
                          const SchemaOptions& options)
-    : compiler_(std::make_unique<Compiler>(builder, schema, options)) {}
+    : compiler_(std::make_unique<Compiler>(builder, json, schema, options)) {}
 SchemaRules::~SchemaRules() = default;
 
 uint32_t SchemaRules::json(const std::string& pointer) { return compiler_->json(pointer); }
@@ -374,7 +374,8 @@ const std::vector<std::string>& SchemaRules::notes() const { return compiler_->n
 
 SchemaGrammar compile_schema(const nlohmann::ordered_json& schema, const SchemaOptions& options) {
   Builder builder;
-  SchemaRules rules(builder, schema, options);
+  JsonRules json(builder);
+  SchemaRules rules(builder, json, schema, options);
   auto grammar = builder.build(rules.json(""));
   if (grammar == nullptr) throw Error("#: no value is valid under this schema, or none that ends");
   return {std::move(grammar), rules.notes()};

@@ -52,12 +52,14 @@ SchemaGrammar compile_schema(const nlohmann::ordered_json& schema,
 // Of a file's text; throws Error also where that is no JSON.
 SchemaGrammar compile_schema_text(std::string_view text, const SchemaOptions& options = {});
 
+class JsonRules;
+
 // A schema as part of a grammar that is put together elsewhere. Throws Error as compile_schema
 // does, but knows nothing of rules that no value matches (Builder::can_match()).
 class SchemaRules {
  public:
-  // Both have to outlive this.
-  SchemaRules(Builder& builder, const nlohmann::ordered_json& schema,
+  // All have to outlive this. What JSON itself needs, all schemas of one grammar share: `json`.
+  SchemaRules(Builder& builder, JsonRules& json, const nlohmann::ordered_json& schema,
               const SchemaOptions& options = {});
   SchemaRules(const SchemaRules&) = delete;
   SchemaRules& operator=(const SchemaRules&) = delete;
