@@ -93,7 +93,7 @@ class MarkedReader : public Reader {
     if (format.thinking && !format.control_token(format.thinking->open).empty())
       wanted |= bit(kThinkOpen);
     if (reads_calls_) wanted |= bit(kSectionOpen) | bit(kCallOpen);
-    if (in_section_) wanted |= bit(kSectionClose);
+    if (in_section_ && fresh_) wanted |= bit(kSectionClose);
     if (fresh_) {
       const size_t blanks = blanks_at(held.text(), 0);
       if (blanks == held.size() && !last) return false;
@@ -161,7 +161,6 @@ class MarkedReader : public Reader {
     part_ = Part::kCall;
     call_blanks_ = blanks;
     call_at_ = blanks + marker;
-    opened_section_ = section;
     scanner_ = std::make_unique<CallScanner>(format.calls, tools, section);
   }
 
@@ -189,7 +188,7 @@ class MarkedReader : public Reader {
     }
     for (const Call& c : scanner_->calls()) events.call(c);
     held.remove(call_at_ + scanner_->length());
-    in_section_ = true;  // also of a section that the model forgot to open
+    in_section_ = true;  // also where the model forgot to open it
     fresh_ = behind_marker_ = began_ = true;
     return true;
   }
@@ -213,10 +212,9 @@ class MarkedReader : public Reader {
   uint64_t all_dropped_ = 0;
   // Nothing but blanks came since the beginning, or since the last marker.
   bool fresh_ = true;
-  bool behind_marker_ = false;  // the last of these two
-  bool began_ = false;          // content came, or a call
-  bool in_section_ = false;
-  bool opened_section_ = false;
+  bool behind_marker_ = false;            // the last of these two
+  bool began_ = false;                    // content came, or a call
+  bool in_section_ = false;               // a call came, and the end of its section has not
   size_t call_blanks_ = 0, call_at_ = 0;  // in `held`: blanks, marker, then the call
   std::unique_ptr<CallScanner> scanner_;
 };
