@@ -72,12 +72,22 @@ class SlotSessionTest : public ::testing::TestWithParam<std::string> {
     return r;
   }
   // On the CPU, alone, nothing shared.
-  static std::vector<int32_t> alone(const Request& r) {
+  static Completion completed_alone(const Request& r) {
     const auto cpu = devices::open_cpu(1);
     SessionOptions o = options(1);
     o.prefix_cache = false;
     o.max_step_tokens = 256;
-    return Session(model(), *cpu, o).generate(r).tokens;
+    return Session(model(), *cpu, o).generate(r);
+  }
+  static std::vector<int32_t> alone(const Request& r) { return completed_alone(r).tokens; }
+  // The first token's probability tells of a state that is not quite right before words do, if the
+  // text that was gone on from is but a token or two away.
+  void expect_first_probability(Session& session, Request r, int cached) const {
+    r.logprobs = 0;
+    const Completion got = session.generate(r), want = completed_alone(r);
+    EXPECT_EQ(got.cached_tokens, cached);
+    EXPECT_NEAR(got.logprobs.at(0).log_probability, want.logprobs.at(0).log_probability,
+                card_ == nullptr ? 1e-4 : 2e-2);
   }
   static const std::shared_ptr<const Model>& model() {
     static const auto kModel = load_slot_model();
@@ -141,6 +151,8 @@ TEST_P(SlotSessionTest, ALaterTurnGoesOnFromASnapshot) {
   const Completion second = session.generate(next);
   EXPECT_EQ(second.cached_tokens, 96);  // of 110 that are known, whole pages
   expect_answer(second.tokens, next);
+  const std::span<const int32_t> known(turn);
+  expect_first_probability(session, request({known.begin(), known.begin() + 97}, 1), 96);
   // The prompt's own snapshot is still there.
   EXPECT_EQ(session.generate(request(text(50, 1), 5)).cached_tokens, 32);
 }
@@ -157,6 +169,7 @@ TEST_P(SlotSessionTest, TextsPartWhereASnapshotIsMade) {
     expect_answer(c.tokens, r);
   }
   EXPECT_THAT(cached, ::testing::ElementsAre(0, 0, 64));
+  expect_first_probability(session, request(joined(system, {7}), 1), 64);
 }
 
 TEST_P(SlotSessionTest, SnapshotsAreLimited) {

@@ -126,8 +126,7 @@ void AmdExecutable::set_up() {
   m.compute_units = static_cast<int>(card.facts().compute_units);
   m.context = static_cast<int>(std::min<int64_t>(
       program_.context_length, int64_t{layout_.pages_per_run} * options_.page_tokens));
-  if (m.page_bytes > 0)
-    c.kv = DeviceBuffer(card, static_cast<uint64_t>(options_.pages) * m.page_bytes, "KV cache");
+  c.kv = DeviceBuffer(card, static_cast<uint64_t>(options_.pages) * m.page_bytes, "KV cache");
   m.kv = c.kv.address();
 
   // The largest shapes need the largest arena.
