@@ -574,7 +574,8 @@ void Session::State::restore(std::span<const int32_t> prompt) {
   PagePool::Lease lease;
   auto known = static_cast<size_t>(pool.begin_pages(lease, prompt, prompt.size() - 1));
   PageStore::Key key = store->beginning();
-  for (size_t at = 0; at < known; at += kPage) key = PageStore::next(key, prompt.subspan(at, kPage));
+  for (size_t at = 0; at < known; at += kPage)
+    key = PageStore::next(key, prompt.subspan(at, kPage));
   std::vector<std::byte> bytes(executable->page_bytes());
   for (; known + kPage < prompt.size(); known += kPage) {
     const auto tokens = prompt.subspan(known, kPage);

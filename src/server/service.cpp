@@ -8,6 +8,7 @@
 #include <deque>
 #include <thread>
 
+#include "engine/page_store.h"
 #include "hub/hub.h"
 
 namespace outboard::server {
@@ -109,6 +110,8 @@ seconds read_duration(std::string_view name, std::string_view text) {
 
 Service::Service(ServiceOptions options)
     : options_(std::move(options)), state_(std::make_unique<State>(options_)) {
+  if (!options_.cache_folder.empty())  // said now rather than with the first request
+    const engine::PageStore usable(options_.cache_folder, options_.cache_bytes, "");
   for (const std::string& name : options_.models) {
     const fs::path path = hub::find_model(name);
     // Short names: some clients do not show those that are paths.
@@ -328,8 +331,16 @@ bool Service::State::take_jobs() {
 }
 
 void Service::State::begin(const std::shared_ptr<Job>& job) {
+  Loaded* found = nullptr;
   try {
-    Loaded& model = load(job->model);
+    found = &load(job->model);
+  } catch (const Refusal& e) {
+    return job->failed(e);
+  } catch (const Error& e) {  // what the device can't hold is no mistake of the client's
+    return job->failed(Refusal(500, e.message() + (e.hint().empty() ? "" : " " + e.hint())));
+  }
+  try {
+    Loaded& model = *found;
     if (job->keep_alive) model.keep_alive = *job->keep_alive;
     job->request.cancel = &job->cancel;
     job->request.on_piece = [raw = job.get()](const engine::Piece& piece) {
@@ -339,11 +350,8 @@ void Service::State::begin(const std::shared_ptr<Job>& job) {
     model.jobs.emplace(id, job);
     ++counters.requests;
     if (job->started) job->started();
-  } catch (const Refusal& e) {
-    job->failed(e);
   } catch (const Error& e) {
-    // What the device can not do is no mistake of the client's.
-    job->failed(Refusal(device.device == nullptr ? 503 : 400, e.message()));
+    job->failed(Refusal(400, e.message()));
   }
 }
 

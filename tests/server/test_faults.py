@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+# In front: other folders have a module `support`, too.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
 from serving import serve, small_model, wait_until
 from support import run

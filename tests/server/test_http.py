@@ -83,7 +83,7 @@ def test_keys(model, tmp_path):
     (["--host", "0.0.0.0"], "--no-auth"), (["--host", "no-such-host.invalid", "--no-auth"], "can't be found"), (["--tls-cert", "x"], "needs its key"),
     (["--tls-cert", "/no/such", "--tls-key", "/no/such"], "/no/such"), (["--keep-alive", "soon"], "no duration"),
     (["--api-key", ""], "empty"), (["--parallel", "0"], "--parallel"), (["--ctx", "99999999"], "trained for"),
-    (["--device", "tpu"], "tpu")])
+    (["--device", "tpu"], "tpu"), (["--cache-dir", "/dev/null"], "cache folder"), (["--cache-size", "much"], "--cache-size")])
 def test_wrong_starts_are_told(model, arguments, words):
     result = subprocess.run([OUTBOARD, "serve", str(model), "--port", "0", *arguments], capture_output=True, text=True, timeout=60)
     assert result.returncode == 1 and words in result.stderr, result.stderr
@@ -232,6 +232,33 @@ def test_where_a_cache_broke_is_told(model):
         wait_until(lambda: "goes on differently" in server.log())
         line = next(l for l in server.log().splitlines() if "goes on differently" in l)
         assert "1. Be kind" in line and "2. Be kind" in line
+
+
+def test_prompts_survive_a_restart(model, tmp_path):
+    """--cache-dir: a beginning that was computed once is read from disk by the next server; damage is found, and computed."""
+    folder = tmp_path / "cache"
+    long = {**HELLO, "messages": [{"role": "user", "content": "the rain in the inn " * 12}], "temperature": 0, "max_tokens": 6}
+
+    def ask(server):
+        whole = server.json(CHAT, long)
+        return whole["choices"][0]["message"]["content"], whole["usage"]["prompt_tokens_details"]["cached_tokens"]
+    arguments = [model, "--device", "cpu", "--ctx", 1024, "--cache-dir", folder]
+    with serve(*arguments) as server:
+        text, cached = ask(server)
+        assert cached == 0
+    files = sorted(folder.iterdir())
+    assert len(files) > 5 and all(f.stat().st_mode & 0o077 == 0 for f in files) and folder.stat().st_mode & 0o077 == 0
+    with serve(*arguments) as server:
+        again, cached = ask(server)
+        assert again == text and cached > 32 * 5
+    for file in folder.iterdir():
+        with file.open("r+b") as bytes:
+            bytes.seek(500)
+            bytes.write(b"damage")
+    with serve(*arguments) as server:
+        assert ask(server) == (text, 0)
+    with serve(*arguments, "--cache-size", "1") as server:  # nothing fits
+        assert ask(server)[0] == text
 
 
 def test_models_are_loaded_and_unloaded(model, tmp_path):
