@@ -657,8 +657,9 @@ void Session::State::plan_runs() {
     return std::min(sequence->tokens.size(), next_snapshot(*sequence)) - sequence->computed;
   };
   if (prompts.empty()) return put_back();
-  std::stable_sort(prompts.begin() + 1, prompts.end(),
-                   [&](const Sequence* a, const Sequence* b) { return left(a) < left(b); });
+  std::sort(prompts.begin() + 1, prompts.end(), [&](const Sequence* a, const Sequence* b) {
+    return std::pair(left(a), a->id) < std::pair(left(b), b->id);
+  });
   std::vector<size_t> counts(prompts.size());
   counts[0] = std::min(left(prompts[0]), (budget + 1) / 2);
   budget -= counts[0];

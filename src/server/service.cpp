@@ -292,12 +292,14 @@ bool Service::State::take_jobs() {
   for (;;) {
     std::shared_ptr<Job> job;
     std::vector<std::pair<std::shared_ptr<const ServedModel>, seconds>> kept;
+    std::vector<std::shared_ptr<Job>> left;  // by their clients
     {
       const std::lock_guard lock(mutex);
       if (stopping) return false;
       kept.swap(keeps);
       std::erase_if(queue, [&](const std::shared_ptr<Job>& waiting) {
-        return waiting->cancel.load();  // nobody listens
+        if (waiting->cancel) left.push_back(waiting);
+        return waiting->cancel.load();
       });
       // In order, but one whose model has to wait for its place lets others pass.
       const auto can_begin = [&](const std::shared_ptr<Job>& waiting) {
@@ -313,6 +315,7 @@ bool Service::State::take_jobs() {
         queue.erase(found);
       }
     }
+    for (const auto& gone : left) gone->failed(Refusal(503, "the client has gone"));
     for (const auto& [model, keep_alive] : kept) {
       if (keep_alive == seconds(0)) {
         unload(model->name);

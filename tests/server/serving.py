@@ -136,6 +136,9 @@ def serve(*arguments, env=None, end=signal.SIGINT, wait=60, status=0):
     server.lines = lines
     try:
         yield server
+    except BaseException:
+        print(f"the server ended: {process.poll()}\n" if process.poll() is not None else "", "".join(lines), sep="")
+        raise
     finally:
         if process.poll() is None:
             process.send_signal(end)
