@@ -133,7 +133,7 @@ namespace ih {
 inline constexpr uint32_t kEntryDwords = 8;
 inline constexpr uint32_t kMcSpace = 4;     // IH_RB_CNTL.MC_SPACE: memory controller addresses
 inline constexpr uint32_t kStormDelay = 3;  // IH_MSI_STORM_CTRL
-// SqInterrupt::ENCODING: 0 thread trace, 1 wave, 2 error (kfd_int_process_v11.c).
+// SqInterrupt::ENCODING: 0 thread trace, 1 wave, 2 error (AM_IH.interrupt_handler).
 inline constexpr uint32_t kSqError = 2;
 
 }  // namespace ih
