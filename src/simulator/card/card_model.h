@@ -5,12 +5,16 @@
 #include <cstdint>
 #include <string_view>
 
+#include "hardware/amd/navi31/die.h"
+
 namespace outboard::simulator::card {
 
 struct CardModel {
   // Of the chip.
-  static constexpr uint32_t kEngines = 6, kArraysPerEngine = 2, kWgpsPerArray = 4;
-  static constexpr uint32_t kArrays = kEngines * kArraysPerEngine;
+  static constexpr uint32_t kEngines = hardware::amd::navi31::die::kEngines;
+  static constexpr uint32_t kArraysPerEngine = hardware::amd::navi31::die::kArraysPerEngine;
+  static constexpr uint32_t kWgpsPerArray = hardware::amd::navi31::die::kWgpsPerArray;
+  static constexpr uint32_t kArrays = hardware::amd::navi31::die::kArrays;
 
   std::string_view name;   // "xtx": for options
   std::string_view title;  // "RX 7900 XTX"

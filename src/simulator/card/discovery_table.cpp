@@ -5,6 +5,7 @@
 #include <numeric>
 #include <span>
 
+#include "hardware/amd/navi31/die.h"
 #include "hardware/amd/navi31/discovery.h"
 #include "hardware/amd/navi31/ip_bases.h"
 
@@ -32,8 +33,8 @@ constexpr Block kBlocks[] = {
     {ds::HDP_HWID, 0, 6, 0, 0, hw::Ip::kHdp},
 };
 
-// Of the chip: 6 shader engines of 2 arrays of 4 pairs of compute units make 96. What a card lacks
-// of them, registers tell (shader_arrays.h).
+// Of the whole chip (hardware/amd/navi31/die.h). What a card lacks of it, registers tell
+// (shader_arrays.h).
 ds::gc_info_v1_1 shader_info() {
   ds::gc_info_v1_1 info{};
   info.header.table_id = ds::GC_TABLE_ID;
@@ -61,7 +62,7 @@ ds::gc_info_v1_1 shader_info() {
   info.gc_num_gl2a = 4;
   info.gc_num_tcp_per_sa = 8;
   info.gc_num_sdp_interface = 24;
-  info.gc_num_tcps = 96;
+  info.gc_num_tcps = hw::die::kUnits;  // a vector cache for each
   return info;
 }
 

@@ -19,9 +19,9 @@ using compute::Translation;
 
 namespace {
 
-constexpr int kPageShift = 12, kLevelBits = 9, kLevels = 4;
+using pte::kLevelBits, pte::kLevels;
 // Bits that one entry of a level covers: PTB 4 KiB, PDB0 2 MiB, PDB1 1 GiB, PDB2 512 GiB.
-constexpr int shift_of(int level) { return kPageShift + kLevelBits * level; }
+constexpr int shift_of(int level) { return pte::kPageBits + kLevelBits * level; }
 
 const char* words(Access access) {
   switch (access) {
@@ -157,7 +157,9 @@ void Hub::power_on() {
     for (auto& size : vmid) size.clear();
   }
   // Set by the card's own firmware before the host sees it.
-  const auto megabytes16 = [](uint64_t address) { return static_cast<uint32_t>(address >> 24); };
+  const auto megabytes16 = [](uint64_t address) {
+    return static_cast<uint32_t>(address >> hw::kFrameBufferShift);
+  };
   board_.registers.poke(fb_base_, megabytes16(Board::kFbBase));
   board_.registers.poke(fb_top_, megabytes16(Board::kFbBase + board_.visible_vram() - 1));
   for (const uint32_t semaphore : semaphore_) board_.registers.poke(semaphore, 1);
@@ -189,18 +191,20 @@ void Hub::invalidate(uint32_t vmids) {
 
 Translation Hub::resolve_physical(uint64_t address) {
   const RegisterFile& registers = board_.registers;
-  const uint64_t base = uint64_t{registers.peek(fb_base_)} << 24;
-  const uint64_t end = (uint64_t{registers.peek(fb_top_)} + 1) << 24;
+  const uint64_t base = uint64_t{registers.peek(fb_base_)} << hw::kFrameBufferShift;
+  const uint64_t end = (uint64_t{registers.peek(fb_top_)} + 1) << hw::kFrameBufferShift;
   if (address >= base && address < end) {
-    const uint64_t offset = address - base + (uint64_t{registers.peek(fb_offset_)} << 24);
+    const uint64_t offset =
+        address - base + (uint64_t{registers.peek(fb_offset_)} << hw::kFrameBufferShift);
     if (!board_.vram.contains(offset, 1)) return {};
     return {board_.vram.at(offset), std::min(end - address, board_.vram.size() - offset), true,
             false, true};
   }
-  const uint64_t bottom = uint64_t{registers.peek(agp_bottom_)} << 24;
-  const uint64_t top = (uint64_t{registers.peek(agp_top_)} + 1) << 24;
+  const uint64_t bottom = uint64_t{registers.peek(agp_bottom_)} << hw::kFrameBufferShift;
+  const uint64_t top = (uint64_t{registers.peek(agp_top_)} + 1) << hw::kFrameBufferShift;
   if (address >= bottom && address < top && bottom < top) {
-    const uint64_t bus = address - bottom + (uint64_t{registers.peek(agp_base_)} << 24);
+    const uint64_t bus =
+        address - bottom + (uint64_t{registers.peek(agp_base_)} << hw::kFrameBufferShift);
     const SystemMemory::View view = board_.system.find(bus);
     return {view.host, view.bytes, true, true, true};
   }
@@ -209,8 +213,8 @@ Translation Hub::resolve_physical(uint64_t address) {
 
 Translation Hub::translate(uint32_t vmid, uint64_t address, Access access, Client client,
                            bool counted) {
-  // The upper bits repeat bit 47.
-  address &= (uint64_t{1} << 48) - 1;
+  // The upper bits repeat the last one.
+  address &= (uint64_t{1} << pte::kAddressBits) - 1;
   if (const auto rule = board_.fires("gmc.page-fault", words(client))) {
     return fault(vmid, address, access, client, Fault::kValid, "injected");
   }
@@ -288,9 +292,9 @@ Hub::Entry* Hub::walk(uint32_t vmid, uint64_t address, Access access, Client cli
           fmt::format("{} context {} is not enabled", name(), vmid));
     return nullptr;
   }
-  const uint64_t start = registers.peek64(start_low_[vmid], start_high_[vmid]) << kPageShift;
-  const uint64_t last = registers.peek64(end_low_[vmid], end_high_[vmid]) << kPageShift;
-  if (address < start || address >= last + (uint64_t{1} << kPageShift)) {
+  const uint64_t start = registers.peek64(start_low_[vmid], start_high_[vmid]) << pte::kPageBits;
+  const uint64_t last = registers.peek64(end_low_[vmid], end_high_[vmid]) << pte::kPageBits;
+  if (address < start || address >= last + (uint64_t{1} << pte::kPageBits)) {
     fault(vmid, address, access, client, Fault::kRange,
           fmt::format("outside the page table's range {:#x} to {:#x}", start, last));
     return nullptr;
@@ -302,7 +306,7 @@ Hub::Entry* Hub::walk(uint32_t vmid, uint64_t address, Access access, Client cli
   uint64_t entry = registers.peek64(table_low_[vmid], table_high_[vmid]);
   for (int level = static_cast<int>(Control::PAGE_TABLE_DEPTH.get(control));; --level) {
     // `entry` points to the table of this level.
-    const uint64_t table = pte::ADDRESS.get(entry) << kPageShift;
+    const uint64_t table = pte::ADDRESS.get(entry) << pte::kPageBits;
     uint64_t index = offset >> shift_of(level);
     if (level != static_cast<int>(Control::PAGE_TABLE_DEPTH.get(control))) {
       index &= (uint64_t{1} << kLevelBits) - 1;
@@ -327,7 +331,7 @@ Hub::Entry* Hub::walk(uint32_t vmid, uint64_t address, Access access, Client cli
     Entry result;
     result.bytes = uint64_t{1} << shift_of(level);
     result.page = address & ~(result.bytes - 1);
-    result.physical = pte::ADDRESS.get(next) << kPageShift;
+    result.physical = pte::ADDRESS.get(next) << pte::kPageBits;
     result.system = pte::SYSTEM.get(next) != 0;
     result.readable = pte::READABLE.get(next) != 0;
     result.writable = pte::WRITEABLE.get(next) != 0;
@@ -429,7 +433,7 @@ Translation Hub::fault(uint32_t vmid, uint64_t address, Access access, Client cl
                        Status::MAPPING_ERROR(kind == Fault::kPde ? 1 : 0) |
                        Status::CID(static_cast<uint32_t>(client)) |
                        Status::RW(access == Access::kWrite ? 1 : 0) | Status::VMID(vmid));
-    const uint64_t page = address >> kPageShift;
+    const uint64_t page = address >> pte::kPageBits;
     registers.poke(fault_address_low_, static_cast<uint32_t>(page));
     registers.poke(fault_address_high_, static_cast<uint32_t>(page >> 32));
   }
@@ -461,7 +465,7 @@ Translation Hub::fault(uint32_t vmid, uint64_t address, Access access, Client cl
   }
   if (interrupt) {
     // Context words: page number (gmc_v11_0.c, gmc_v11_0_process_interrupt).
-    const uint64_t page = address >> kPageShift;
+    const uint64_t page = address >> pte::kPageBits;
     Interrupts::Entry entry;
     entry.client =
         kind_ == Kind::kGc ? hw::ih::SOC21_IH_CLIENTID_GFX : hw::ih::SOC21_IH_CLIENTID_VMC;

@@ -7,6 +7,7 @@
 #include <string>
 #include <unordered_map>
 
+#include "hardware/amd/navi31/address_space.h"
 #include "simulator/card/board.h"
 #include "simulator/compute/memory.h"
 
@@ -57,7 +58,8 @@ class Hub {
   void power_on();
 
  private:
-  static constexpr int kVmids = 16, kEngines = 18;
+  static constexpr int kVmids = hardware::amd::navi31::kVmids;
+  static constexpr int kEngines = hardware::amd::navi31::kInvalidateEngines;
 
   // A translation that the TLB keeps: base address and rights of a leaf, until it is invalidated,
   // whatever happens to the page table meanwhile.
@@ -83,7 +85,8 @@ class Hub {
 
   Board& board_;
   Kind kind_;
-  std::unordered_map<uint64_t, Entry> tlb_[kVmids][4];  // by page number, by size
+  std::unordered_map<uint64_t, Entry>
+      tlb_[kVmids][hardware::amd::navi31::pte::kLevels];  // by page number, by size
   // Register addresses by number, looked up once.
   uint32_t fb_base_, fb_top_, fb_offset_, agp_base_, agp_bottom_, agp_top_, l1_control_;
   uint32_t fault_status_, fault_address_low_, fault_address_high_, fault_control_;

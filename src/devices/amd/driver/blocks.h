@@ -15,6 +15,7 @@
 #include "devices/amd/driver/discovery.h"
 #include "devices/amd/driver/firmware.h"
 #include "devices/amd/driver/registers.h"
+#include "hardware/amd/navi31/bring_up.h"
 #include "link/link.h"
 
 namespace outboard::devices::amd::driver {
@@ -82,7 +83,10 @@ void keep(Context& c);
 
 namespace nbio {
 void init(Context& c);  // doorbells
-void enable_doorbells(Context& c, int port, uint32_t id, uint32_t offset, uint32_t size);
+// Lets doorbells through to an engine: `dwords` of them from `first` on, which counts dwords, too.
+// Linux and tinygrad give 0 for both where the command processor is meant; so do we.
+void enable_doorbells(Context& c, const hw::nbio::DoorbellRoute& route, uint32_t first,
+                      uint32_t dwords);
 void allow_clock_gating(Context& c);  // of the host data path
 }  // namespace nbio
 

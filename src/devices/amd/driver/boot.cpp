@@ -18,7 +18,7 @@ using ScratchInUse = hw::gc::SCRATCH_REG6;    // not zero: a run is under way, o
 // Grows whenever what a warm boot relies on changes.
 constexpr uint32_t kVersion = 0x0b0a0005;
 constexpr uint64_t kRingBytes = 64 << 10;
-constexpr uint64_t kPage = 4096;
+constexpr uint64_t kPage = hw::pte::kPageBytes;
 constexpr uint64_t kControlBytes = kPage + 2 * kRingBytes;
 constexpr uint64_t kWindowBytes = uint64_t{16} << 20;
 

@@ -4,16 +4,19 @@
 #include <array>
 #include <cstddef>
 #include <cstring>
-#include <optional>
 #include <span>
 #include <utility>
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
+#include "hardware/amd/navi31/address_space.h"
+#include "hardware/amd/navi31/bring_up.h"
+#include "hardware/amd/navi31/die.h"
 #include "hardware/amd/navi31/discovery.h"
-#include "hardware/amd/navi31/ip_bases.h"
+#include "hardware/amd/navi31/ip_blocks.h"
 #include "hardware/amd/navi31/mp.h"
 #include "hardware/amd/navi31/nbio.h"
+#include "hardware/pci_ids.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
@@ -23,25 +26,6 @@ namespace table = hw::discovery;
 
 constexpr uint64_t kTableBytes = Kept::kTableBytes;
 constexpr uint64_t kTableFromEnd = table::DISCOVERY_TMR_OFFSET;
-constexpr int kVramBar = 0, kDoorbellBar = 2, kRegisterBar = 5;
-
-// The blocks that the driver touches, and the versions that its tables are for (a Navi 31).
-struct Wanted {
-  std::string_view name;
-  uint32_t hardware_id;
-  std::optional<hw::Ip> bases;  // whose registers the driver touches
-  uint32_t major, minor, revision;
-};
-constexpr std::array<Wanted, 8> kWanted = {{
-    {"GC", table::GC_HWID, hw::Ip::kGc, 11, 0, 0},
-    {"MMHUB", table::MMHUB_HWID, hw::Ip::kMmhub, 3, 0, 0},
-    {"MP0", table::MP0_HWID, hw::Ip::kMp0, 13, 0, 0},
-    {"MP1", table::MP1_HWID, hw::Ip::kMp1, 13, 0, 0},
-    {"NBIO", table::NBIF_HWID, hw::Ip::kNbio, 4, 3, 0},
-    {"OSSSYS", table::OSSSYS_HWID, hw::Ip::kOsssys, 6, 0, 0},
-    {"HDP", table::HDP_HWID, hw::Ip::kHdp, 6, 0, 0},
-    {"SDMA0", table::SDMA0_HWID, std::nullopt, 6, 0, 0},
-}};
 
 using Bytes = std::span<const std::byte>;
 
@@ -55,24 +39,26 @@ T at(Bytes bytes, uint64_t offset, std::string_view what) {
   return out;
 }
 
-// Through BAR 0 where it shows the end of VRAM; else dword by dword through the MM_INDEX window.
+// Through BAR 0 where it shows the end of VRAM; else dword by dword through the MM_INDEX window, as
+// amdgpu_device_mm_access.
 std::vector<std::byte> read_table(Context& c, uint64_t vram_bytes) {
   std::vector<std::byte> out(kTableBytes);
   const uint64_t start = vram_bytes - kTableFromEnd;
-  if (c.link.bar(kVramBar).size >= vram_bytes) {
-    c.link.read(kVramBar, start, out);
+  if (c.link.bar(hw::bar::kVram).size >= vram_bytes) {
+    c.link.read(hw::bar::kVram, start, out);
     return out;
   }
-  constexpr uint32_t kMemory = 0x80000000;  // the window shows VRAM, not registers
+  constexpr uint64_t kLowBits = (uint64_t{1} << hw::nbio::kMmIndexBits) - 1;
   uint32_t high = ~0U;
   for (uint64_t i = 0; i < kTableBytes; i += 4) {
     const uint64_t address = start + i;
-    if (const auto above = static_cast<uint32_t>(address >> 31); above != high) {
+    if (const auto above = static_cast<uint32_t>(address >> hw::nbio::kMmIndexBits);
+        above != high) {
       high = above;
       c.registers.set<hw::nbio::BIF_BX_PF0_MM_INDEX_HI>(high);
     }
-    c.registers.set<hw::nbio::BIF_BX_PF0_MM_INDEX>(static_cast<uint32_t>(address & 0x7fffffff) |
-                                                   kMemory);
+    c.registers.set<hw::nbio::BIF_BX_PF0_MM_INDEX>(static_cast<uint32_t>(address & kLowBits) |
+                                                   hw::nbio::kMmIndexVram);
     const uint32_t word = c.registers.get<hw::nbio::BIF_BX_PF0_MM_DATA>();
     std::memcpy(&out[i], &word, 4);
   }
@@ -93,7 +79,7 @@ void check_sum(Bytes bytes, const table::binary_header& header) {
          uint32_t{header.binary_checksum});
 }
 
-void take_block(const Wanted& wanted, const table::ip_v3& found, Bytes bases,
+void take_block(const hw::IpBlock& wanted, const table::ip_v3& found, Bytes bases,
                 Registers& registers) {
   if (found.major != wanted.major || found.minor != wanted.minor ||
       found.revision != wanted.revision) {
@@ -116,7 +102,7 @@ void read_blocks(Bytes bytes, const table::binary_header& header, CardFacts& fac
   const auto dies = at<table::ip_discovery_header>(bytes, start, "the list of dies");
   if (dies.signature != table::DISCOVERY_TABLE_SIGNATURE)
     fail("discovery table: its IP list has no signature");
-  std::array<bool, kWanted.size()> seen{};
+  std::array<bool, hw::kIpBlocks.size()> seen{};
   for (uint32_t die = 0; die < dies.num_dies && die < std::size(dies.die_info_); ++die) {
     uint64_t next = dies.die_info_[die].die_offset;
     const auto die_header = at<table::die_header>(bytes, next, "a die");
@@ -127,18 +113,18 @@ void read_blocks(Bytes bytes, const table::binary_header& header, CardFacts& fac
       const auto entry = at<std::array<std::byte, kEntry>>(bytes, next, "a block");
       std::memcpy(static_cast<void*>(&found), entry.data(), kEntry);
       const Bytes bases = bytes.subspan(next + kEntry);
-      for (size_t w = 0; w < kWanted.size(); ++w) {
-        if (found.hw_id != kWanted[w].hardware_id || found.instance_number != 0) continue;
-        take_block(kWanted[w], found, bases, registers);
+      for (size_t w = 0; w < hw::kIpBlocks.size(); ++w) {
+        if (found.hw_id != hw::kIpBlocks[w].hardware_id || found.instance_number != 0) continue;
+        take_block(hw::kIpBlocks[w], found, bases, registers);
         seen[w] = true;
         facts.blocks.push_back(
-            {std::string(kWanted[w].name), found.major, found.minor, found.revision});
+            {std::string(hw::kIpBlocks[w].name), found.major, found.minor, found.revision});
       }
       next += kEntry + uint64_t{found.num_base_address} * 4;
     }
   }
-  for (size_t w = 0; w < kWanted.size(); ++w) {
-    if (!seen[w]) fail("discovery table: no {} in it", kWanted[w].name);
+  for (size_t w = 0; w < hw::kIpBlocks.size(); ++w) {
+    if (!seen[w]) fail("discovery table: no {} in it", hw::kIpBlocks[w].name);
   }
 }
 
@@ -165,8 +151,9 @@ CardFacts read_facts(Bytes bytes, uint64_t vram_bytes, Registers& registers) {
     fail("discovery table: its shader list has no signature");
   facts.shader_engines = gc.gc_num_se;
   facts.arrays_per_engine = gc.gc_num_sa_per_se;
-  facts.die_units = facts.compute_units =
-      2 * (gc.gc_num_wgp0_per_sa + gc.gc_num_wgp1_per_sa) * gc.gc_num_sa_per_se * gc.gc_num_se;
+  facts.die_units = facts.compute_units = hw::die::kUnitsPerWgp *
+                                          (gc.gc_num_wgp0_per_sa + gc.gc_num_wgp1_per_sa) *
+                                          gc.gc_num_sa_per_se * gc.gc_num_se;
   return facts;
 }
 
@@ -186,20 +173,20 @@ void find_registers(Bytes table, Registers& registers) {
 }
 
 void identify(link::Link& link) {
-  constexpr uint32_t kNavi31 = 0x744c1002;
+  constexpr uint32_t kCard = uint32_t{hardware::kNavi31} << 16 | hardware::kVendorAmd;
   const uint32_t id = link.config_read(0, 4);
   if (id == 0xffffffff) {
     throw Error("the card does not answer: its configuration space reads as ones",
                 "Check that the enclosure is powered and its cable plugged in.");
   }
-  if (id != kNavi31) {
-    throw Error(
-        fmt::format("found PCI device {:04x}:{:04x}, expected 1002:744c", id & 0xffff, id >> 16),
-        "Only cards with a Navi 31 (RX 7900 XTX, XT, GRE) are supported.");
+  if (id != kCard) {
+    throw Error(fmt::format("found PCI device {:04x}:{:04x}, expected {:04x}:{:04x}", id & 0xffff,
+                            id >> 16, hardware::kVendorAmd, hardware::kNavi31),
+                "Only cards with a Navi 31 (RX 7900 XTX, XT, GRE) are supported.");
   }
-  for (const auto& [bar, least] :
-       {std::pair(kVramBar, uint64_t{1} << 20), std::pair(kDoorbellBar, uint64_t{1} << 12),
-        std::pair(kRegisterBar, uint64_t{1} << 18)}) {
+  for (const auto& [bar, least] : {std::pair(hw::bar::kVram, uint64_t{1} << 20),
+                                   std::pair(hw::bar::kDoorbells, uint64_t{1} << 12),
+                                   std::pair(hw::bar::kRegisters, uint64_t{1} << 18)}) {
     if (link.bar(bar).size >= least) continue;
     throw Error(
         fmt::format("BAR {} has {} bytes, expected {} or more", bar, link.bar(bar).size, least),
@@ -214,13 +201,12 @@ namespace {
 // for that in amdgpu_discovery.c (amdgpu_discovery_read_binary_from_mem, since 6.9: up to a second,
 // for cards that are plugged in over USB4), and goes on if it does not see the end.
 void wait_for_power_on(Context& c) {
-  constexpr uint32_t kThrough = 0x80000000;
   try {
     c.wait_for(
         {"discovery", "the card's own firmware to be through (C2PMSG_33 bit 31)",
          std::chrono::milliseconds(2000)},
         [&] { return c.registers.get<hw::mp::MP0_SMN_C2PMSG_33>(); },
-        [](uint32_t v) { return v != 0xffffffff && (v & kThrough) != 0; });
+        [](uint32_t v) { return v != 0xffffffff && (v & hw::psp::kOwnFirmwareThrough) != 0; });
   } catch (const link::LinkLost&) {
     throw;
   } catch (const Error& e) {

@@ -1,11 +1,14 @@
 // The graphics core's compute side: RLC, MEC, compute queues. Source: Linux amdgpu gfx_v11_0.c,
-// v11_structs.h; tinygrad 0.14.0, runtime/support/am/ip.py (AM_GFX).
+// v11_structs.h, amdkfd kfd_mqd_manager_v11.c; tinygrad 0.14.0, runtime/support/am/ip.py (AM_GFX).
 #include <bit>
 #include <cstring>
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
 #include "hardware/amd/dwords.h"
+#include "hardware/amd/navi31/address_space.h"
+#include "hardware/amd/navi31/bring_up.h"
+#include "hardware/amd/navi31/die.h"
 #include "hardware/amd/navi31/doorbells.h"
 #include "hardware/amd/navi31/gc.h"
 #include "hardware/amd/navi31/mmhub.h"
@@ -19,8 +22,6 @@ namespace {
 namespace gc = hw::gc;
 using std::chrono::milliseconds;
 
-constexpr uint32_t kMicroEngine = 1;  // MEC 1
-constexpr uint32_t kVmids = 16;
 constexpr uint64_t kEndOfPipeBytes = 4096;
 constexpr milliseconds kEngineStart{50};
 constexpr milliseconds kDequeue{2000};  // it takes microseconds; tinygrad waits ten seconds
@@ -30,18 +31,19 @@ using hardware::amd::low;
 // A size of 2^n dwords as the registers want it: n - 1.
 uint32_t log_dwords(uint64_t bytes) { return static_cast<uint32_t>(std::bit_width(bytes / 4)) - 2; }
 
-// Banked registers show one queue, or one VMID, at a time.
+// Banked registers show one queue, or one VMID, at a time. As soc21_grbm_select.
 void select(Context& c, uint32_t me, uint32_t queue, uint32_t vmid = 0) {
   using R = gc::GRBM_GFX_CNTL;
   c.registers.set<R>(R::MEID(me) | R::PIPEID(0) | R::QUEUEID(queue) | R::VMID(vmid));
 }
 
-// Puts the engine at its code, held. Returns its control register.
+// Puts the engine at its code, held. Returns its control register. As
+// gfx_v11_0_config_gfx_rs64; AM_GFX._config_mec.
 uint32_t place_mec(Context& c, uint64_t start) {
   using R = gc::CP_MEC_RS64_CNTL;
-  select(c, kMicroEngine, 0);
+  select(c, gc::kMec1, 0);
   c.registers.set_pair<gc::CP_MEC_RS64_PRGRM_CNTR_START, gc::CP_MEC_RS64_PRGRM_CNTR_START_HI>(
-      start >> 2);
+      start >> gc::kProgramCounterShift);
   select(c, 0, 0);
   const uint32_t control = c.registers.get_to_change<R>();
   c.registers.set<R>(R::MEC_PIPE0_RESET.put(control, 1));
@@ -49,23 +51,25 @@ uint32_t place_mec(Context& c, uint64_t start) {
   return R::MEC_PIPE0_RESET.put(control, 0);
 }
 
+// As gfx_v11_0_cp_compute_enable; AM_GFX._enable_mec.
 void start_mec(Context& c, uint32_t control) {
   using R = gc::CP_MEC_RS64_CNTL;
   c.registers.set<R>(R::MEC_HALT.put(R::MEC_PIPE0_ACTIVE.put(control, 1), 0));
   c.pause(kEngineStart);
 }
 
-// Addresses of LDS and scratch for FLAT, alignment, prefetch: of every VMID.
+// Addresses of LDS and scratch for FLAT, alignment, prefetch: of every VMID. As
+// gfx_v11_0_constants_init and gfx_v11_0_init_compute_vmid.
 void set_shader_memory(Context& c) {
   using Config = gc::SH_MEM_CONFIG;
   using Bases = gc::SH_MEM_BASES;
-  constexpr uint32_t k64Bits = 0,
-                     kUnaligned = 3;  // soc21_enum.h, SH_MEM_ADDRESS_MODE, _ALIGNMENT_MODE
-  for (uint32_t vmid = 0; vmid < kVmids; ++vmid) {
+  for (uint32_t vmid = 0; vmid < hw::kVmids; ++vmid) {
     select(c, 0, 0, vmid);
-    c.registers.set<Config>(Config::ADDRESS_MODE(k64Bits) | Config::ALIGNMENT_MODE(kUnaligned) |
-                            Config::INITIAL_INST_PREFETCH(3));
-    c.registers.set<Bases>(Bases::SHARED_BASE(1) | Bases::PRIVATE_BASE(2));
+    c.registers.set<Config>(Config::ADDRESS_MODE(gc::kAddresses64Bits) |
+                            Config::ALIGNMENT_MODE(gc::kUnaligned) |
+                            Config::INITIAL_INST_PREFETCH(gc::kInstructionPrefetch));
+    c.registers.set<Bases>(Bases::SHARED_BASE(gc::kLdsAperture) |
+                           Bases::PRIVATE_BASE(gc::kScratchAperture));
   }
   select(c, 0, 0);
 }
@@ -120,22 +124,27 @@ void wait_for_autoload(Context& c, bool warm) {
       stat, status));
 }
 
+// In the order of AM_GFX.init_hw; the functions named are Linux's for the same.
 void init(Context& c, uint64_t mec_start) {
   Registers& r = c.registers;
   const uint32_t control = place_mec(c, mec_start);
-  constexpr uint32_t kGoldenTcp = 0x20000000;  // gfx_v11_0.c ors it in and does not say why
-  r.set<gc::TCP_CNTL>(r.get_to_change<gc::TCP_CNTL>() | kGoldenTcp);
-  r.set<gc::RLC_CNTL>(1);
-  r.update<gc::RLC_SRM_CNTL>(
-      {{gc::RLC_SRM_CNTL::SRM_ENABLE, 1}, {gc::RLC_SRM_CNTL::AUTO_INCR_ADDR, 1}});
-  r.set<gc::RLC_SPM_MC_CNTL>(0xf);
-  nbio::enable_doorbells(c, 0, 0x3, 0, 0);
-  nbio::enable_doorbells(c, 3, 0x6, 0, 0);
-  r.update<gc::GRBM_CNTL>({{gc::GRBM_CNTL::READ_TIMEOUT, 0xff}});
+  // gfx_v11_0_init_golden_registers
+  r.set<gc::TCP_CNTL>(r.get_to_change<gc::TCP_CNTL>() | gc::kGoldenTcp);
+  r.set<gc::RLC_CNTL>(gc::RLC_CNTL::RLC_ENABLE_F32(1));           // gfx_v11_0_rlc_start
+  r.update<gc::RLC_SRM_CNTL>({{gc::RLC_SRM_CNTL::SRM_ENABLE, 1},  // gfx_v11_0_rlc_enable_srm
+                              {gc::RLC_SRM_CNTL::AUTO_INCR_ADDR, 1}});
+  // gfx_v11_0_update_spm_vmid
+  r.set<gc::RLC_SPM_MC_CNTL>(gc::RLC_SPM_MC_CNTL::RLC_SPM_VMID(gc::kSpmVmid));
+  for (const hw::nbio::DoorbellRoute& route : hw::nbio::kCommandProcessorRoutes)
+    nbio::enable_doorbells(c, route, 0, 0);  // nbio_v4_3_gc_doorbell_init
+  // gfx_v11_0_constants_init
+  r.update<gc::GRBM_CNTL>({{gc::GRBM_CNTL::READ_TIMEOUT, gc::kReadTimeout}});
   set_shader_memory(c);
-  // Doorbells that belong to the MEC, in bytes.
-  r.set<gc::CP_MEC_DOORBELL_RANGE_LOWER>(0);
-  r.set<gc::CP_MEC_DOORBELL_RANGE_UPPER>(0xf8);
+  // gfx_v11_0_kiq_init_register
+  using Lower = gc::CP_MEC_DOORBELL_RANGE_LOWER;
+  using Upper = gc::CP_MEC_DOORBELL_RANGE_UPPER;
+  r.set<Lower>(Lower::DOORBELL_RANGE_LOWER(hw::doorbell::kMecFirst * hw::doorbell::kDwords));
+  r.set<Upper>(Upper::DOORBELL_RANGE_UPPER(hw::doorbell::kMecLast * hw::doorbell::kDwords));
   start_mec(c, control);
 }
 
@@ -144,13 +153,14 @@ void init(Context& c, uint64_t mec_start) {
 // start again (commit 1329033b8c, "fix hot-queue restarts, only dequeue").
 bool stop_queues(Context& c) {
   Registers& r = c.registers;
-  constexpr uint32_t kQueues = 2, kResetWaves = 2;
+  constexpr uint32_t kQueues = 2;  // as AM_GFX._dequeue_hqds; ours uses the first
+  using Dequeue = gc::CP_HQD_DEQUEUE_REQUEST;
   using Active = gc::CP_HQD_ACTIVE;
   bool all = true;
   for (uint32_t queue = 0; queue < kQueues; ++queue) {
-    select(c, kMicroEngine, queue);
+    select(c, gc::kMec1, queue);
     if (Active::ACTIVE.get(r.get_to_change<Active>()) == 0) continue;
-    r.set<gc::CP_HQD_DEQUEUE_REQUEST>(kResetWaves);
+    r.set<Dequeue>(Dequeue::DEQUEUE_REQ(gc::kResetWaves));
     const std::string what = fmt::format("compute queue {} to stop (CP_HQD_ACTIVE)", queue);
     try {
       c.wait_for(
@@ -169,6 +179,7 @@ bool stop_queues(Context& c) {
   return all;
 }
 
+// As AM_GFX.reset_mec.
 void restart_mec(Context& c, uint64_t mec_start) {
   using R = gc::GRBM_SOFT_RESET;
   c.registers.set<R>(R::SOFT_RESET_CP(1) | R::SOFT_RESET_CPC(1));
@@ -179,7 +190,7 @@ void restart_mec(Context& c, uint64_t mec_start) {
 
 uint64_t progress(Context& c) {
   Registers& r = c.registers;
-  select(c, kMicroEngine, 0);
+  select(c, gc::kMec1, 0);
   const uint64_t value = r.get<gc::CP_HQD_PQ_RPTR>() +
                          (uint64_t{r.get<gc::CP_HQD_IB_RPTR>()} << 20) +
                          (uint64_t{r.get<gc::CP_HQD_IB_BASE_ADDR>()} << 40);
@@ -187,45 +198,49 @@ uint64_t progress(Context& c) {
   return value;
 }
 
+// As AM_GFX.setup_ring; the descriptor as init_mqd and update_mqd of kfd_mqd_manager_v11.c.
 uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
   Registers& r = c.registers;
-  constexpr uint32_t kDoorbell =
-      hw::doorbell::AMDGPU_NAVI10_DOORBELL_MEC_RING0;  // units of 64 bits
+  namespace set = hw::mqd;
+  constexpr uint32_t kDoorbell = hw::doorbell::AMDGPU_NAVI10_DOORBELL_MEC_RING0;
   const uint64_t descriptor_address = c.controller_address(layout::kQueueDescriptor);
   hw::mqd::v11_compute_mqd mqd{};
-  constexpr uint32_t kHeader = 0xC0310800;
-  mqd.header = kHeader;
-  mqd.compute_static_thread_mgmt_se0 = mqd.compute_static_thread_mgmt_se1 = 0xffffffff;
-  mqd.compute_static_thread_mgmt_se2 = mqd.compute_static_thread_mgmt_se3 = 0xffffffff;
-  mqd.compute_static_thread_mgmt_se4 = mqd.compute_static_thread_mgmt_se5 = 0xffffffff;
+  mqd.header = set::kHeader;
+  static_assert(hw::die::kEngines == 6);  // one mask of compute units for each
+  mqd.compute_static_thread_mgmt_se0 = mqd.compute_static_thread_mgmt_se1 = set::kAllUnits;
+  mqd.compute_static_thread_mgmt_se2 = mqd.compute_static_thread_mgmt_se3 = set::kAllUnits;
+  mqd.compute_static_thread_mgmt_se4 = mqd.compute_static_thread_mgmt_se5 = set::kAllUnits;
   mqd.cp_mqd_base_addr_lo = low(descriptor_address);
   mqd.cp_mqd_base_addr_hi = high(descriptor_address);
-  mqd.cp_hqd_persistent_state =
-      gc::CP_HQD_PERSISTENT_STATE::PRELOAD_SIZE(0x55) | gc::CP_HQD_PERSISTENT_STATE::PRELOAD_REQ(1);
-  mqd.cp_hqd_pipe_priority = 0x2;
-  mqd.cp_hqd_queue_priority = 0xf;
-  mqd.cp_hqd_quantum = 0x111;
-  mqd.cp_hqd_pq_base_lo = low(ring.address >> 8);
-  mqd.cp_hqd_pq_base_hi = high(ring.address >> 8);
+  mqd.cp_hqd_persistent_state = gc::CP_HQD_PERSISTENT_STATE::PRELOAD_SIZE(set::kPreloadSize) |
+                                gc::CP_HQD_PERSISTENT_STATE::PRELOAD_REQ(1);
+  mqd.cp_hqd_pipe_priority = gc::CP_HQD_PIPE_PRIORITY::PIPE_PRIORITY(set::kHighPipePriority);
+  mqd.cp_hqd_queue_priority = gc::CP_HQD_QUEUE_PRIORITY::PRIORITY_LEVEL(set::kHighestQueuePriority);
+  using Quantum = gc::CP_HQD_QUANTUM;
+  mqd.cp_hqd_quantum = Quantum::QUANTUM_EN(1) | Quantum::QUANTUM_SCALE(set::kQuantumScale) |
+                       Quantum::QUANTUM_DURATION(set::kQuantumDuration);
+  mqd.cp_hqd_pq_base_lo = low(ring.address >> hw::kRingShift);
+  mqd.cp_hqd_pq_base_hi = high(ring.address >> hw::kRingShift);
   mqd.cp_hqd_pq_rptr_report_addr_lo = low(ring.read_pointer);
   mqd.cp_hqd_pq_rptr_report_addr_hi = high(ring.read_pointer);
   mqd.cp_hqd_pq_wptr_poll_addr_lo = low(ring.write_pointer);
   mqd.cp_hqd_pq_wptr_poll_addr_hi = high(ring.write_pointer);
   using Doorbell = gc::CP_HQD_PQ_DOORBELL_CONTROL;
   mqd.cp_hqd_pq_doorbell_control =
-      Doorbell::DOORBELL_OFFSET(kDoorbell * 2) | Doorbell::DOORBELL_EN(1);
+      Doorbell::DOORBELL_OFFSET(kDoorbell * hw::doorbell::kDwords) | Doorbell::DOORBELL_EN(1);
   using Control = gc::CP_HQD_PQ_CONTROL;
-  mqd.cp_hqd_pq_control = Control::RPTR_BLOCK_SIZE(5) | Control::QUEUE_SIZE(log_dwords(ring.bytes));
-  mqd.cp_hqd_ib_control = gc::CP_HQD_IB_CONTROL::MIN_IB_AVAIL_SIZE(3);
-  mqd.cp_hqd_hq_status0 = 0x20004000;  // gfx_v11_0.c, gfx_v11_0_compute_mqd_init
+  mqd.cp_hqd_pq_control = Control::RPTR_BLOCK_SIZE(set::kReadPointerBlock) |
+                          Control::QUEUE_SIZE(log_dwords(ring.bytes));
+  mqd.cp_hqd_ib_control = gc::CP_HQD_IB_CONTROL::MIN_IB_AVAIL_SIZE(set::kLeastIndirectBuffer);
+  mqd.cp_hqd_hq_status0 = set::kKeepDispatchPointer | set::kBusAtomics;
   mqd.cp_mqd_control = gc::CP_MQD_CONTROL::PRIV_STATE(1);
-  mqd.cp_hqd_eop_base_addr_lo = low(end_of_pipe >> 8);
-  mqd.cp_hqd_eop_base_addr_hi = high(end_of_pipe >> 8);
+  mqd.cp_hqd_eop_base_addr_lo = low(end_of_pipe >> hw::kRingShift);
+  mqd.cp_hqd_eop_base_addr_hi = high(end_of_pipe >> hw::kRingShift);
   mqd.cp_hqd_eop_control = gc::CP_HQD_EOP_CONTROL::EOP_SIZE(log_dwords(kEndOfPipeBytes));
   c.write_vram(layout::kQueueDescriptor, std::as_bytes(std::span(&mqd, 1)));
 
   // The queue's registers stand in the descriptor in their own order.
-  select(c, kMicroEngine, 0);
+  select(c, gc::kMec1, 0);
   constexpr uint32_t kFirst = gc::CP_MQD_BASE_ADDR::kAddress,
                      kLast = gc::CP_HQD_PQ_WPTR_HI::kAddress;
   const uint32_t* words = &mqd.cp_mqd_base_addr_lo;
@@ -241,7 +256,7 @@ uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
   c.flush_host_writes();
   r.set<gc::CP_HQD_ACTIVE>(1);
   select(c, 0, 0);
-  return uint64_t{kDoorbell} * 8;
+  return uint64_t{kDoorbell} * hw::doorbell::kBytes;
 }
 
 // All of it, in tinygrad's order (ip.py, AM_GFX.set_clockgating_state); in Linux it is
@@ -256,12 +271,13 @@ void allow_clock_gating(Context& c) {
       {"gfx", "RLC to enter safe mode (RLC_SAFE_MODE)"}, [&] { return r.get<Safe>(); },
       [](uint32_t v) { return Safe::CMD.get(v) == 0; });
   using Coarse = gc::RLC_CGCG_CGLS_CTRL;
-  r.update<Coarse>({{Coarse::CGCG_GFX_IDLE_THRESHOLD, 0x36},
+  r.update<Coarse>({{Coarse::CGCG_GFX_IDLE_THRESHOLD, gc::kIdleThreshold},
                     {Coarse::CGCG_EN, 1},
-                    {Coarse::CGLS_REP_COMPANSAT_DELAY, 0xf},
+                    {Coarse::CGLS_REP_COMPANSAT_DELAY, gc::kCompensationDelay},
                     {Coarse::CGLS_EN, 1}});
-  r.update<gc::CP_RB_WPTR_POLL_CNTL>({{gc::CP_RB_WPTR_POLL_CNTL::POLL_FREQUENCY, 0x100},
-                                      {gc::CP_RB_WPTR_POLL_CNTL::IDLE_POLL_COUNT, 0x90}});
+  r.update<gc::CP_RB_WPTR_POLL_CNTL>(
+      {{gc::CP_RB_WPTR_POLL_CNTL::POLL_FREQUENCY, gc::kPollFrequency},
+       {gc::CP_RB_WPTR_POLL_CNTL::IDLE_POLL_COUNT, gc::kIdlePollCount}});
   using Interrupts = gc::CP_INT_CNTL;
   r.update<Interrupts>({{Interrupts::CNTX_BUSY_INT_ENABLE, 1},
                         {Interrupts::CNTX_EMPTY_INT_ENABLE, 1},

@@ -5,6 +5,8 @@
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
+#include "hardware/amd/navi31/address_space.h"
+#include "hardware/amd/navi31/bring_up.h"
 #include "hardware/amd/navi31/interrupts.h"
 #include "hardware/amd/navi31/osssys.h"
 #include "support/error.h"
@@ -17,10 +19,8 @@ namespace source = hw::ih;
 
 constexpr uint32_t kRingBytes = 256 << 10;
 constexpr uint32_t kRingDwords = kRingBytes / 4;
-constexpr uint32_t kEntryDwords = 8;
 constexpr uint32_t kLogDwords = 16;
 static_assert(1U << kLogDwords == kRingDwords);
-constexpr uint32_t kFrameBuffer = 4;  // MC_SPACE: addresses are the memory controller's
 
 std::string_view name_of(uint32_t id) {
   switch (id) {
@@ -65,9 +65,9 @@ std::string describe(const uint32_t* entry) {
         "uncorrectable memory error", "illegal instruction", "memory violation",
         "detected memory error"};
     const uint32_t* context = entry + source::Entry::CONTEXT_ID0.dword;
-    constexpr uint32_t kError = 2;  // encoding: 0 thread trace, 1 wave, 2 error
-    if (source::SqInterrupt::ENCODING.get(context) == kError) {
-      text += fmt::format(": {}", kErrors[source::SqInterrupt::ERROR_TYPE.get(context) & 3]);
+    if (source::SqInterrupt::ENCODING.get(context) == source::kSqError) {
+      text += fmt::format(": {}",
+                          kErrors[source::SqInterrupt::ERROR_TYPE.get(context) % kErrors.size()]);
     }
   }
   return text;
@@ -75,13 +75,14 @@ std::string describe(const uint32_t* entry) {
 
 }  // namespace
 
+// As AM_IH.init_hw; ih_v6_0_irq_init.
 void init(Context& c) {
   Registers& r = c.registers;
   using Cntl = reg::IH_RB_CNTL;
   using Cntl1 = reg::IH_RB_CNTL_RING1;
   const uint64_t ring = c.controller_address(layout::kInterruptRing);
-  r.set_pair<reg::IH_RB_BASE, reg::IH_RB_BASE_HI>(ring >> 8);
-  r.set<Cntl>(Cntl::MC_SPACE(kFrameBuffer) | Cntl::WPTR_OVERFLOW_CLEAR(1) |
+  r.set_pair<reg::IH_RB_BASE, reg::IH_RB_BASE_HI>(ring >> hw::kRingShift);
+  r.set<Cntl>(Cntl::MC_SPACE(source::kMcSpace) | Cntl::WPTR_OVERFLOW_CLEAR(1) |
               Cntl::RB_SIZE(kLogDwords) | Cntl::MC_SNOOP(1) | Cntl::WPTR_OVERFLOW_ENABLE(1) |
               Cntl::RPTR_REARM(1));
   r.set_pair<reg::IH_RB_WPTR_ADDR_LO, reg::IH_RB_WPTR_ADDR_HI>(
@@ -89,8 +90,9 @@ void init(Context& c) {
   r.set<reg::IH_RB_WPTR>(0);
   r.set<reg::IH_RB_RPTR>(0);
   r.set<reg::IH_DOORBELL_RPTR>(0);
-  r.set_pair<reg::IH_RB_BASE_RING1, reg::IH_RB_BASE_HI_RING1>((ring + kRingBytes) >> 8);
-  r.set<Cntl1>(Cntl1::MC_SPACE(kFrameBuffer) | Cntl1::WPTR_OVERFLOW_CLEAR(1) |
+  r.set_pair<reg::IH_RB_BASE_RING1, reg::IH_RB_BASE_HI_RING1>((ring + kRingBytes) >>
+                                                              hw::kRingShift);
+  r.set<Cntl1>(Cntl1::MC_SPACE(source::kMcSpace) | Cntl1::WPTR_OVERFLOW_CLEAR(1) |
                Cntl1::RB_SIZE(kLogDwords) | Cntl1::MC_SNOOP(1) | Cntl1::RB_FULL_DRAIN_ENABLE(1));
   r.set<reg::IH_RB_WPTR_RING1>(0);
   r.set<reg::IH_RB_RPTR_RING1>(0);
@@ -99,7 +101,7 @@ void init(Context& c) {
   r.update<reg::IH_STORM_CLIENT_LIST_CNTL>(
       {{reg::IH_STORM_CLIENT_LIST_CNTL::CLIENT18_IS_STORM_CLIENT, 1}});
   r.update<reg::IH_INT_FLOOD_CNTL>({{reg::IH_INT_FLOOD_CNTL::FLOOD_CNTL_ENABLE, 1}});
-  r.update<reg::IH_MSI_STORM_CTRL>({{reg::IH_MSI_STORM_CTRL::DELAY, 3}});
+  r.update<reg::IH_MSI_STORM_CTRL>({{reg::IH_MSI_STORM_CTRL::DELAY, source::kStormDelay}});
   r.update<Cntl>({{Cntl::RB_ENABLE, 1}, {Cntl::ENABLE_INTR, 1}});
   r.update<Cntl1>({{Cntl1::RB_ENABLE, 1}});
 }
@@ -111,6 +113,7 @@ bool has_entries(Context& c) {
          Pointer::OFFSET.get(pointer) != Pointer::OFFSET.get(c.registers.get<reg::IH_RB_RPTR>());
 }
 
+// As AM_IH.interrupt_handler and .drain; ih_v6_0_get_wptr.
 std::vector<std::string> drain(Context& c) {
   Registers& r = c.registers;
   std::vector<std::string> out;
@@ -119,12 +122,12 @@ std::vector<std::string> drain(Context& c) {
   const uint32_t end = reg::IH_RB_WPTR::OFFSET.get(pointer) % kRingDwords;
   uint32_t at = reg::IH_RB_WPTR::OFFSET.get(r.get<reg::IH_RB_RPTR>()) % kRingDwords;
   while (at != end) {
-    std::array<uint32_t, kEntryDwords> entry{};
+    std::array<uint32_t, source::kEntryDwords> entry{};
     c.read_vram(layout::kInterruptRing + uint64_t{at} * 4,
                 std::as_writable_bytes(std::span(entry)));
     if (!is_ordinary(source::Entry::SOURCE_ID.get(entry.data())))
       out.push_back(describe(entry.data()));
-    at = (at + kEntryDwords) % kRingDwords;
+    at = (at + source::kEntryDwords) % kRingDwords;
   }
   r.set<reg::IH_RB_RPTR>(reg::IH_RB_WPTR::OFFSET(end));
   if (reg::IH_RB_WPTR::RB_OVERFLOW.get(pointer) != 0) {

@@ -12,13 +12,12 @@ namespace {
 
 namespace pte = hw::pte;
 
-constexpr int kVramBar = 0;
-constexpr uint64_t kPage = 4096;
-constexpr uint64_t kHuge = uint64_t{2} << 20;
+constexpr uint64_t kPage = pte::kPageBytes;
+constexpr uint64_t kHuge = pte::kHugeBytes;
 constexpr uint64_t kGuard = 64 << 10;
 constexpr uint64_t kLarge = 64 << 10;  // buffers from here on begin at a multiple of it
-constexpr int kLevels = 4;             // PTB, PDB0, PDB1, PDB2
-constexpr uint32_t kHugeFragment = 9;  // a run of 2^9 pages
+constexpr uint32_t kHugeFragment = pte::kLevelBits;  // a run of as many pages as a table has
+constexpr uint32_t kLastEntry = pte::kEntries - 1;
 
 // Where a buffer may begin: so that few translations cover it.
 uint64_t alignment_of(uint64_t bytes) {
@@ -40,7 +39,8 @@ uint32_t fragment_of(uint64_t address, uint64_t physical, uint64_t bytes, uint64
 
 // Of an address, at a level: 0 is the last (PTB).
 uint32_t index_of(uint64_t address, int level) {
-  return static_cast<uint32_t>((address - Memory::kBase) >> (12 + 9 * level) & 511);
+  return static_cast<uint32_t>(
+      (address - Memory::kBase) >> (pte::kPageBits + pte::kLevelBits * level) & kLastEntry);
 }
 
 uint64_t leaf_flags() {
@@ -48,7 +48,7 @@ uint64_t leaf_flags() {
 }
 
 uint64_t system_flags() {
-  return leaf_flags() | pte::SYSTEM(1) | pte::SNOOPED(1) | pte::MTYPE(hw::pte::MTYPE_UC);
+  return leaf_flags() | pte::SYSTEM(1) | pte::SNOOPED(1) | pte::MTYPE(pte::MTYPE_UC);
 }
 
 }  // namespace
@@ -61,7 +61,7 @@ Memory::Memory(link::Link& link, uint64_t vram_bytes, std::function<void()> flus
 
 void Memory::reset() {
   // Old entries may stand anywhere in the pool, so all that is in use is written.
-  for (const auto& [offset, table] : tables_) changed_[offset] = {0, 511};
+  for (const auto& [offset, table] : tables_) changed_[offset] = {0, kLastEntry};
   write_changes();
 }
 
@@ -210,7 +210,7 @@ void Memory::clear_run(uint64_t address, uint64_t bytes) {
 
 void Memory::set_entry(uint64_t address, int level, uint64_t value) {
   uint64_t table = layout::kPageTables;
-  for (int at = kLevels - 1;; --at) {
+  for (int at = pte::kLevels - 1;; --at) {
     const uint32_t index = index_of(address, at);
     uint64_t entry = value;
     if (at > level) {
@@ -238,7 +238,7 @@ uint64_t Memory::new_table() {
   const uint64_t offset = next_table_;
   next_table_ += kPage;
   tables_[offset] = Table();
-  changed_[offset] = {0, 511};
+  changed_[offset] = {0, kLastEntry};
   return offset;
 }
 
@@ -248,7 +248,7 @@ void Memory::write_changes() {
   std::vector<uint64_t> run;
   uint64_t start = 0;  // in VRAM
   const auto write_run = [&] {
-    if (!run.empty()) link_.write(kVramBar, start, std::as_bytes(std::span(run)));
+    if (!run.empty()) link_.write(hw::bar::kVram, start, std::as_bytes(std::span(run)));
     run.clear();
   };
   for (const auto& [offset, range] : changed_) {

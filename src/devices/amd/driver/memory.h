@@ -12,6 +12,9 @@
 #include <string>
 #include <vector>
 
+#include "devices/amd/chip.h"
+#include "hardware/amd/navi31/address_space.h"
+#include "hardware/amd/navi31/bring_up.h"
 #include "link/link.h"
 
 namespace outboard::devices::amd::driver {
@@ -34,7 +37,7 @@ inline constexpr uint64_t kInterruptRing = 0x40000;    // 256 KiB for each of tw
 inline constexpr uint64_t kEndOfPipe = 0xc0000;        // 4 KiB
 inline constexpr uint64_t kPspMessage = 1 * kMiB;      // 1 MiB, aligned to as much
 inline constexpr uint64_t kTrustedMemory = 2 * kMiB;   // TMR, aligned to 1 MiB
-inline constexpr uint64_t kTrustedBytes = 0x1300000;
+inline constexpr uint64_t kTrustedBytes = hw::psp::kMostTrustedBytes;
 inline constexpr uint64_t kPageTables = 22 * kMiB;  // the root table first
 inline constexpr uint64_t kPageTablesEnd = 32 * kMiB;
 inline constexpr uint64_t kBootEnd = 32 * kMiB;
@@ -48,7 +51,7 @@ struct Buffer {
   std::string name;  // for fault reports
 };
 
-// Four levels of page tables for VMID 0, and who has which address. Buffers are followed by guard
+// The page tables of VMID 0, and who has which address. Buffers are followed by guard
 // pages that are mapped nowhere.
 class Memory {
  public:
@@ -96,8 +99,8 @@ class Memory {
     bool shared = false;
   };
   struct Table {
-    std::array<uint64_t, 512> entries{};
-    std::array<uint64_t, 512> children{};  // VRAM offsets of tables, 0: none
+    std::array<uint64_t, hw::pte::kEntries> entries{};
+    std::array<uint64_t, hw::pte::kEntries> children{};  // VRAM offsets of tables, 0: none
   };
 
   uint64_t take_address(uint64_t bytes);

@@ -5,6 +5,8 @@
 #include <thread>
 
 #include "devices/amd/driver/blocks.h"
+#include "hardware/amd/navi31/address_space.h"
+#include "hardware/amd/navi31/bring_up.h"
 #include "hardware/amd/navi31/hdp.h"
 
 namespace outboard::devices::amd::driver {
@@ -12,15 +14,13 @@ namespace {
 
 namespace reg = hw::nbio;
 
-constexpr int kVramBar = 0;
-
 }  // namespace
 
 void Context::write_vram(uint64_t offset, std::span<const std::byte> bytes) {
-  link.write(kVramBar, offset, bytes);
+  link.write(hw::bar::kVram, offset, bytes);
 }
 void Context::read_vram(uint64_t offset, std::span<std::byte> bytes) {
-  link.read(kVramBar, offset, bytes);
+  link.read(hw::bar::kVram, offset, bytes);
 }
 
 uint32_t Context::wait_for(Wait wait, const std::function<uint32_t()>& read,
@@ -34,6 +34,7 @@ void Context::pause(std::chrono::milliseconds time) const {
   std::this_thread::sleep_for(patience * time);
 }
 
+// As AM_GMC.flush_hdp; Linux hdp_v6_0_flush_hdp.
 void Context::flush_host_writes() {
   // The register tells where the flush lies in BAR 5, in bytes; it is fixed after power-on.
   static constexpr uint32_t kUnknown = 0;
@@ -43,10 +44,12 @@ void Context::flush_host_writes() {
 
 namespace nbio {
 
+// As AM_SOC.init_hw; Linux nbio_v4_3_enable_doorbell_aperture.
 void init(Context& c) {
   c.registers.update<reg::RCC_DEV0_EPF2_STRAP2>(
       {{reg::RCC_DEV0_EPF2_STRAP2::STRAP_NO_SOFT_RESET_DEV0_F2, 0}});
-  c.registers.set<reg::RCC_DEV0_EPF0_RCC_DOORBELL_APER_EN>(1);
+  using Aperture = reg::RCC_DEV0_EPF0_RCC_DOORBELL_APER_EN;
+  c.registers.set<Aperture>(Aperture::BIF_DOORBELL_APER_EN(1));
 }
 
 // tinygrad 0.14.0, runtime/support/am/ip.py (AM_SOC.set_clockgating_state).
@@ -56,16 +59,17 @@ void allow_clock_gating(Context& c) {
       {{Power::ATOMIC_MEM_POWER_CTRL_EN, 1}, {Power::ATOMIC_MEM_POWER_DS_EN, 1}});
 }
 
-void enable_doorbells(Context& c, int port, uint32_t id, uint32_t offset, uint32_t size) {
+// As AM_SOC.doorbell_enable.
+void enable_doorbells(Context& c, const reg::DoorbellRoute& route, uint32_t first,
+                      uint32_t dwords) {
   using Entry = reg::S2A_DOORBELL_ENTRY_0_CTRL;
-  constexpr uint32_t kAddressBits = 3;  // 31:28 of the doorbell's address behind the router
   // The entries' registers have one layout.
   constexpr uint32_t kStep = reg::S2A_DOORBELL_ENTRY_1_CTRL::kAddress - Entry::kAddress;
-  c.registers.write(c.registers.address<Entry>() + static_cast<uint32_t>(port) * kStep,
-                    Entry::S2A_DOORBELL_PORT0_ENABLE(1) | Entry::S2A_DOORBELL_PORT0_AWID(id) |
-                        Entry::S2A_DOORBELL_PORT0_RANGE_OFFSET(offset) |
-                        Entry::S2A_DOORBELL_PORT0_RANGE_SIZE(size) |
-                        Entry::S2A_DOORBELL_PORT0_AWADDR_31_28_VALUE(kAddressBits));
+  c.registers.write(c.registers.address<Entry>() + route.entry * kStep,
+                    Entry::S2A_DOORBELL_PORT0_ENABLE(1) | Entry::S2A_DOORBELL_PORT0_AWID(route.id) |
+                        Entry::S2A_DOORBELL_PORT0_RANGE_OFFSET(first) |
+                        Entry::S2A_DOORBELL_PORT0_RANGE_SIZE(dwords) |
+                        Entry::S2A_DOORBELL_PORT0_AWADDR_31_28_VALUE(reg::kRouteAddress));
 }
 
 }  // namespace nbio

@@ -6,6 +6,8 @@
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
 #include "hardware/amd/dwords.h"
+#include "hardware/amd/navi31/address_space.h"
+#include "hardware/amd/navi31/bring_up.h"
 #include "hardware/amd/navi31/mp.h"
 #include "hardware/amd/navi31/psp.h"
 #include "support/error.h"
@@ -17,7 +19,6 @@ namespace mp = hw::mp;
 using namespace hw::psp;  // NOLINT: the interface's own names
 using std::chrono::milliseconds;
 
-constexpr uint64_t kRingBytes = 0x10000;
 constexpr uint64_t kMessageBytes = layout::kMiB;
 constexpr milliseconds kHandshake{
     20};  // psp_v13_0.c: "there might be handshake issue with hardware"
@@ -43,7 +44,7 @@ constexpr std::array<BootStep, 8> kBootSteps = {{
 using hardware::amd::high;
 using hardware::amd::low;
 
-// It is ready for an image once it has taken the one before.
+// It is ready for an image once it has taken the one before. As psp_v13_0_wait_for_bootloader.
 void wait_for_boot_loader(Context& c, std::string_view last, std::string_view next) {
   const std::string what =
       last.empty() ? fmt::format("the boot loader to get ready for the {} (C2PMSG_35 bit 31)", next)
@@ -63,6 +64,7 @@ void place_message(Context& c, std::span<const std::byte> image) {
   c.flush_host_writes();
 }
 
+// As psp_v13_0_bootloader_load_component; AM_PSP._bootloader_load_component.
 void start_secure_os(Context& c, const Firmware& firmware) {
   std::string_view last;
   for (const BootStep& step : kBootSteps) {
@@ -76,7 +78,8 @@ void start_secure_os(Context& c, const Firmware& firmware) {
     wait_for_boot_loader(c, last, step.name);
     last = step.name;
     place_message(c, image->second);
-    c.registers.set<mp::MP0_SMN_C2PMSG_36>(low(c.controller_address(layout::kPspMessage) >> 20));
+    c.registers.set<mp::MP0_SMN_C2PMSG_36>(
+        low(c.controller_address(layout::kPspMessage) >> hw::kPspMessageShift));
     c.registers.set<mp::MP0_SMN_C2PMSG_35>(step.command);
   }
   c.wait_for(
@@ -85,6 +88,7 @@ void start_secure_os(Context& c, const Firmware& firmware) {
       [](uint32_t v) { return v != 0 && v != 0xffffffff; });
 }
 
+// As psp_v13_0_ring_stop and psp_v13_0_ring_create; AM_PSP._ring_create.
 void create_ring(Context& c) {
   Registers& r = c.registers;
   if (r.get<mp::MP0_SMN_C2PMSG_71>() != 0) {  // an earlier driver's
@@ -96,15 +100,15 @@ void create_ring(Context& c) {
              [](uint32_t v) { return (v & GFX_FLAG_RESPONSE) != 0 && v != 0xffffffff; });
   r.set_pair<mp::MP0_SMN_C2PMSG_69, mp::MP0_SMN_C2PMSG_70>(c.controller_address(layout::kPspRing));
   r.set<mp::MP0_SMN_C2PMSG_71>(kRingBytes);
-  r.set<mp::MP0_SMN_C2PMSG_64>(PSP_RING_TYPE__KM << 16);
+  r.set<mp::MP0_SMN_C2PMSG_64>(PSP_RING_TYPE__KM << kRingTypeShift);
   c.pause(kHandshake);
   c.wait_for({"psp", "the secure OS to create its ring (C2PMSG_64)"}, control, [](uint32_t v) {
     return (v & (GFX_FLAG_RESPONSE | GFX_CMD_STATUS_MASK)) == GFX_FLAG_RESPONSE;
   });
 }
 
-// One command through the ring. The fence is VRAM, so waiting for it is a round trip a look; there
-// are some twenty commands in a boot.
+// One command through the ring, as psp_cmd_submit_buf; AM_PSP._ring_submit. The fence is VRAM, so
+// waiting for it is a round trip a look; there are some twenty commands in a boot.
 psp_gfx_cmd_resp submit(Context& c, const psp_gfx_cmd_resp& command, std::string_view name) {
   const uint32_t pointer = c.registers.get<mp::MP0_SMN_C2PMSG_67>();
   const uint32_t fence = pointer + 1;
@@ -147,13 +151,13 @@ psp_gfx_cmd_resp command_of(uint32_t id) {
   return command;
 }
 
-// The trusted memory: the table of contents tells how large it must be.
+// The trusted memory: the table of contents tells how large it must be. As psp_load_toc;
+// AM_PSP._tmr_init.
 void set_up_trusted_memory(Context& c, const Firmware& firmware, uint32_t& bytes) {
   const auto toc = firmware.boot.find(PSP_FW_TYPE_PSP_TOC);
   if (toc == firmware.boot.end()) {
-    constexpr uint32_t kWithout = 0x400000;  // PSP_TMR_SIZE (amdgpu_psp.h, psp_tmr_init)
     c.note("the firmware has no table of contents");
-    bytes = kWithout;
+    bytes = kTrustedBytesWithoutContents;
     return;
   }
   place_message(c, toc->second);
@@ -168,6 +172,7 @@ void set_up_trusted_memory(Context& c, const Firmware& firmware, uint32_t& bytes
          layout::kTrustedBytes);
 }
 
+// As psp_execute_ip_fw_load; AM_PSP._load_ip_fw_cmd.
 void load_image(Context& c, const Firmware::Image& image) {
   place_message(c, image.bytes);
   const uint64_t message = c.controller_address(layout::kPspMessage);
@@ -181,6 +186,7 @@ void load_image(Context& c, const Firmware::Image& image) {
   }
 }
 
+// As psp_tmr_load; AM_PSP._tmr_load_cmd.
 void give_trusted_memory(Context& c, uint32_t bytes) {
   psp_gfx_cmd_resp setup = command_of(GFX_CMD_ID_SETUP_TMR);
   const uint64_t address = c.controller_address(layout::kTrustedMemory);
@@ -200,6 +206,7 @@ bool is_alive(Context& c) {
   return value != 0 && value != 0xffffffff;
 }
 
+// As psp_hw_start and psp_load_non_psp_fw; AM_PSP.init_hw.
 void init(Context& c, const Firmware& firmware) {
   if (!is_alive(c)) start_secure_os(c, firmware);
   create_ring(c);

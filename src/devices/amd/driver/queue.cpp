@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "hardware/amd/dwords.h"
+#include "hardware/amd/navi31/address_space.h"
 #include "hardware/amd/navi31/gc.h"
 #include "hardware/amd/navi31/pm4_writer.h"
 #include "hardware/amd/navi31/sdma_writer.h"
@@ -18,7 +19,6 @@ namespace {
 
 namespace gc = hw::gc;
 
-constexpr int kDoorbellBar = 2;
 constexpr std::chrono::milliseconds kRingPatience{10000};
 // A thread that waits sleeps: yielding is a request that schedulers answer in different ways.
 constexpr std::chrono::microseconds kBetweenLooks{50};
@@ -75,7 +75,7 @@ void Queue::ring_doorbell() {
   const uint64_t pointer = written_ * unit();
   store(kWritePointer, pointer);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  c_.link.write(kDoorbellBar, doorbell_, std::as_bytes(std::span(&pointer, 1)));
+  c_.link.write(hw::bar::kDoorbells, doorbell_, std::as_bytes(std::span(&pointer, 1)));
   constexpr size_t kKept = 64;
   if (rung_.back() == written_) return;
   if (rung_.size() == kKept) rung_.pop_front();
@@ -95,7 +95,7 @@ bool Queue::stands_at_a_doorbell() {
 // The same pointer once more can do no harm: an engine that knows it stays where it is.
 void Queue::ring_again() {
   const uint64_t pointer = rung_.back() * unit();
-  c_.link.write(kDoorbellBar, doorbell_, std::as_bytes(std::span(&pointer, 1)));
+  c_.link.write(hw::bar::kDoorbells, doorbell_, std::as_bytes(std::span(&pointer, 1)));
   tell_by_register(pointer);
 }
 

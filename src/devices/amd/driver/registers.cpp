@@ -3,13 +3,12 @@
 #include <optional>
 #include <thread>
 
+#include "hardware/amd/navi31/address_space.h"
 #include "hardware/amd/navi31/nbio.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
 namespace {
-
-constexpr int kRegisterBar = 5;
 
 // Tells the observer when the wait is over, however it ends.
 class Watched {
@@ -44,7 +43,7 @@ class Watched {
 
 Registers::Registers(link::Link& link)
     : link_(link),
-      direct_(static_cast<uint32_t>(link.bar(kRegisterBar).size / 4)),
+      direct_(static_cast<uint32_t>(link.bar(hw::bar::kRegisters).size / 4)),
       runs_(link.writes_by_dword()) {}
 
 uint32_t Registers::read(uint32_t address) {
@@ -53,7 +52,8 @@ uint32_t Registers::read(uint32_t address) {
     return get<hw::nbio::BIF_BX_PF0_RSMU_DATA>();
   }
   uint32_t value = 0;
-  link_.read(kRegisterBar, uint64_t{address} * 4, std::as_writable_bytes(std::span(&value, 1)));
+  link_.read(hw::bar::kRegisters, uint64_t{address} * 4,
+             std::as_writable_bytes(std::span(&value, 1)));
   return value;
 }
 
@@ -63,7 +63,7 @@ void Registers::write(uint32_t address, uint32_t value) {
     set<hw::nbio::BIF_BX_PF0_RSMU_DATA>(value);
     return;
   }
-  link_.write(kRegisterBar, uint64_t{address} * 4, std::as_bytes(std::span(&value, 1)));
+  link_.write(hw::bar::kRegisters, uint64_t{address} * 4, std::as_bytes(std::span(&value, 1)));
 }
 
 uint32_t Registers::read_to_change(uint32_t address) {
@@ -80,7 +80,7 @@ uint32_t Registers::read_to_change(uint32_t address) {
 
 void Registers::write_run(uint32_t address, std::span<const uint32_t> values, size_t check) {
   if (runs_ && address + values.size() <= direct_) {
-    link_.write(kRegisterBar, uint64_t{address} * 4, std::as_bytes(values));
+    link_.write(hw::bar::kRegisters, uint64_t{address} * 4, std::as_bytes(values));
     if (read(address + static_cast<uint32_t>(check)) == values[check]) return;
     runs_ = false;
   }

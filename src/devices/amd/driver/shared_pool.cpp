@@ -9,7 +9,7 @@
 namespace outboard::devices::amd::driver {
 namespace {
 
-constexpr uint64_t kPage = 4096;
+constexpr uint64_t kPage = hw::pte::kPageBytes;
 // A mapping has at most 32 segments, so a Mac whose memory is in pieces refuses large ones.
 constexpr uint64_t kLargest = uint64_t{16} << 20, kSmallest = uint64_t{1} << 20;
 

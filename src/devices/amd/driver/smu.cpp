@@ -4,6 +4,8 @@
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
+#include "hardware/amd/dwords.h"
+#include "hardware/amd/navi31/bring_up.h"
 #include "hardware/amd/navi31/mp.h"
 #include "hardware/amd/navi31/smu.h"
 #include "support/error.h"
@@ -15,9 +17,8 @@ namespace mp = hw::mp;
 namespace message = hw::smu;
 using std::chrono::milliseconds;
 
-constexpr uint32_t kDebugMode1Reset = 2;  // DEBUGSMC_MSG_Mode1Reset
-
-// Sends a message and waits until it has been carried out.
+// Sends a message and waits until it has been carried out. As smu_cmn_send_smc_msg_with_param;
+// AM_SMU._send_msg.
 void tell(Context& c, uint32_t number, uint32_t argument, std::string_view name,
           milliseconds limit = milliseconds(10000)) {
   Registers& r = c.registers;
@@ -40,6 +41,10 @@ uint32_t ask(Context& c, uint32_t number, uint32_t argument, std::string_view na
 
 constexpr std::array<uint32_t, 4> kClocks = {message::PPCLK_UCLK, message::PPCLK_FCLK,
                                              message::PPCLK_SOCCLK, message::PPCLK_GFXCLK};
+constexpr uint32_t kMegahertz = (1U << message::kClockShift) - 1;  // as messages take it
+
+// What a message about clock i takes: a level, or MHz.
+uint32_t of_clock(size_t i, uint32_t value) { return kClocks[i] << message::kClockShift | value; }
 
 }  // namespace
 
@@ -52,45 +57,46 @@ bool is_alive(Context& c) {
   }
 }
 
+// As smu_smc_hw_setup with smu_v13_0_set_driver_table_location; AM_SMU.init_hw.
 void init(Context& c) {
   const uint64_t table = c.controller_address(layout::kSmuTable);
-  tell(c, message::PPSMC_MSG_SetDriverDramAddrHigh, static_cast<uint32_t>(table >> 32),
+  tell(c, message::PPSMC_MSG_SetDriverDramAddrHigh, hardware::amd::high(table),
        "SetDriverDramAddrHigh");
-  tell(c, message::PPSMC_MSG_SetDriverDramAddrLow, static_cast<uint32_t>(table),
+  tell(c, message::PPSMC_MSG_SetDriverDramAddrLow, hardware::amd::low(table),
        "SetDriverDramAddrLow");
   tell(c, message::PPSMC_MSG_EnableAllSmuFeatures, 0, "EnableAllSmuFeatures");
 }
 
+// As smu_v13_0_0_mode1_reset; AM_SMU.mode1_reset.
 void reset_card(Context& c) {
   Registers& r = c.registers;
   // The debug mailbox: 53 argument, 54 answer, 75 message.
   r.set<mp::MP1_SMN_C2PMSG_54>(0);
   r.set<mp::MP1_SMN_C2PMSG_53>(0);
-  r.set<mp::MP1_SMN_C2PMSG_75>(kDebugMode1Reset);
+  r.set<mp::MP1_SMN_C2PMSG_75>(message::kDebugMode1Reset);
   c.wait_for(
       {"smu", "an answer to Mode1Reset in C2PMSG_54"},
       [&] { return r.get<mp::MP1_SMN_C2PMSG_54>(); },
       [](uint32_t v) { return v == message::PPSMC_Result_OK; });
-  c.pause(milliseconds(500));  // the reset itself; nothing can be asked meanwhile
+  c.pause(message::kMode1Reset);  // nothing can be asked meanwhile
 }
 
+// As smu_v13_0_set_single_dpm_table; AM_SMU.read_clocks.
 void find_clocks(Context& c) {
-  constexpr uint32_t kCount = 0xff;            // asks how many levels there are
-  constexpr uint32_t kFrequency = 0x7fffffff;  // MHz; the top bit tells fine-grained clocks
   for (size_t i = 0; i < kClocks.size(); ++i) {
     const auto level = [&](uint32_t index) {
-      return ask(c, message::PPSMC_MSG_GetDpmFreqByIndex, kClocks[i] << 16 | index,
-                 "GetDpmFreqByIndex") &
-             kFrequency;
+      return ask(c, message::PPSMC_MSG_GetDpmFreqByIndex, of_clock(i, index), "GetDpmFreqByIndex") &
+             message::kLevelAnswer;
     };
-    const uint32_t levels = level(kCount);
+    const uint32_t levels = level(message::kHowManyLevels);
     if (levels == 0) continue;
-    c.kept.clock_low[i] = level(0) & 0xffff;
-    c.kept.clock_high[i] = level(levels - 1) & 0xffff;
+    c.kept.clock_low[i] = level(0) & kMegahertz;
+    c.kept.clock_high[i] = level(levels - 1) & kMegahertz;
   }
 }
 
-// The upper bound is set once after a cold boot; a card at rest only loses its lower one.
+// The upper bound is set once after a cold boot; a card at rest only loses its lower one. As
+// smu_v13_0_set_soft_freq_limited_range; AM_SMU.set_clocks.
 void set_clocks(Context& c, Clocks clocks) {
   for (size_t i = 0; i < kClocks.size(); ++i) {
     const uint32_t high = c.kept.clock_high[i];
@@ -99,7 +105,7 @@ void set_clocks(Context& c, Clocks clocks) {
     // tinygrad goes on when there is no answer to this one (AM_SMU.set_clocks): the card only runs
     // slower.
     try {
-      tell(c, message::PPSMC_MSG_SetSoftMinByFreq, kClocks[i] << 16 | low, "SetSoftMinByFreq",
+      tell(c, message::PPSMC_MSG_SetSoftMinByFreq, of_clock(i, low), "SetSoftMinByFreq",
            milliseconds(1000));
     } catch (const link::LinkLost&) {
       throw;
@@ -112,7 +118,7 @@ void set_clocks(Context& c, Clocks clocks) {
 void raise_limits(Context& c) {
   for (size_t i = 0; i < kClocks.size(); ++i) {
     if (const uint32_t high = c.kept.clock_high[i]; high != 0)
-      tell(c, message::PPSMC_MSG_SetSoftMaxByFreq, kClocks[i] << 16 | high, "SetSoftMaxByFreq");
+      tell(c, message::PPSMC_MSG_SetSoftMaxByFreq, of_clock(i, high), "SetSoftMaxByFreq");
   }
 }
 

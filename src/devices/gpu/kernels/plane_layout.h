@@ -18,6 +18,7 @@
 #pragma once
 
 #include "devices/gpu/kernels/arguments.h"
+#include "hardware/amd/navi31/die.h"
 
 namespace outboard::devices::gpu::kernels {
 
@@ -40,6 +41,10 @@ enum class WeightType : int32_t {
   BF16 = 30,
   MXFP4 = 39,
 };
+
+// Work is cut for the whole chip; on a card with less of it the same cuts are right, if not the
+// best.
+constexpr auto kComputeUnits = static_cast<int32_t>(hardware::amd::navi31::die::kUnits);
 
 constexpr int32_t kUnit = 32;       // weights
 constexpr int32_t kSuperUnits = 8;  // units in a block of 256
@@ -108,7 +113,7 @@ constexpr int32_t kTileUnits = 448;
 // Pairs of rows that one wave of `matvec` works through, of all that the parts have: as few
 // workgroups as fill the card some times over, for each builds the input rows anew; and of narrow
 // matrices, where that is most of the work, enough that it pays.
-constexpr int32_t kMatvecWorkgroups = 384;
+constexpr int32_t kMatvecWorkgroups = 4 * kComputeUnits;
 constexpr int32_t kWaves = kThreads / 32;
 constexpr int32_t matvec_pairs_a_wave(int32_t pairs, int32_t columns) {
   constexpr uint32_t kAll = kWaves * kMatvecWorkgroups;
@@ -122,7 +127,7 @@ constexpr int32_t matvec_pairs(const MatvecArgs& a, int32_t part) {
 }
 
 // A workgroup of `matmul` makes 128 rows of a matrix times so many rows of activations: 128, or
-// fewer where there would be too few workgroups for the card's 96 compute units.
+// fewer where there would be too few workgroups for the compute units.
 constexpr int32_t kMatmulRows = 128;
 constexpr int32_t kMatmulTokens = 128;
 constexpr int32_t matmul_tiles_of(const Part& part) {
@@ -135,7 +140,7 @@ constexpr int32_t matmul_row_tiles(const MatmulArgs& a) {
 }
 constexpr int32_t matmul_tokens(int32_t row_tiles, int32_t m) {
   int32_t tokens = kMatmulTokens;
-  while (tokens > 32 && row_tiles * ((m + tokens - 1) / tokens) < 96) tokens /= 2;
+  while (tokens > 32 && row_tiles * ((m + tokens - 1) / tokens) < kComputeUnits) tokens /= 2;
   return tokens;
 }
 
@@ -157,7 +162,8 @@ constexpr int32_t expert_max_tiles(int32_t slots, int32_t experts) {
 // Of `repack`, for so many units: some for each thread.
 constexpr int32_t repack_workgroups(int64_t units) {
   const int64_t n = (units + 4 * kThreads - 1) / (4 * kThreads);
-  return static_cast<int32_t>(n < 1536 ? n : 1536);
+  constexpr int32_t kMost = 16 * kComputeUnits;
+  return static_cast<int32_t>(n < kMost ? n : kMost);
 }
 
 }  // namespace outboard::devices::gpu::kernels
