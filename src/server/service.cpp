@@ -49,6 +49,7 @@ struct Service::State {
   void open_device();
   bool step(Loaded& loaded);
   void device_failed(const Error& error);
+  void load_failed(const Error& error);
   void unload(const std::string& name);
   void unload_idle();
   bool save_caches();
@@ -323,9 +324,11 @@ bool Service::State::take_jobs() {
       }
       try {
         load(model).keep_alive = keep_alive;
+      } catch (const Refusal& e) {
+        say(fmt::format("{}: {}", model->name, e.message()));
       } catch (const Error& e) {
         say(fmt::format("{}: {}", model->name, e.message()));
-        set_state("error: " + e.message(), false);
+        load_failed(e);
       }
     }
     if (job == nullptr) return true;
@@ -340,7 +343,8 @@ void Service::State::begin(const std::shared_ptr<Job>& job) {
   } catch (const Refusal& e) {
     return job->failed(e);
   } catch (const Error& e) {  // what the device can't hold is no mistake of the client's
-    return job->failed(Refusal(500, e.message() + (e.hint().empty() ? "" : " " + e.hint())));
+    load_failed(e);
+    return job->failed(Refusal(503, e.message() + (e.hint().empty() ? "" : " " + e.hint())));
   }
   try {
     Loaded& model = *found;
@@ -500,6 +504,13 @@ bool Service::State::step(Loaded& model) {
     }
   }
   return true;
+}
+
+// Was it the model or the device? Where nothing runs there, it is opened anew rather than asked;
+// else the answers that run will tell.
+void Service::State::load_failed(const Error& error) {
+  if (std::ranges::all_of(loaded, [](const auto& model) { return model->jobs.empty(); }))
+    device_failed(error);
 }
 
 // All that was on it is gone. It is opened again for the next request.

@@ -120,3 +120,12 @@ def test_the_link_is_cut(model, firmware, tmp_path, want, boot_requests, fault):
         assert server.json("/health")["status"] == "ok"
         assert "the device failed" in server.log()
         assert "device_failures_total 0" not in server.call("/metrics")[2]
+
+
+@pytest.mark.parametrize("before", [2, 20])
+def test_the_link_is_cut_while_a_model_is_brought_to_the_card(model, firmware, tmp_path, want, boot_requests, before):
+    rules = [{"what": "link.drop", "request": boot_requests - before, "count": 1}]
+    with on_card(model, firmware, tmp_path, rules) as server:
+        wait_until(lambda: "the device failed" in server.log())
+        wait_until(lambda: said(server, 0) == want[0], 60)
+        assert server.json("/health")["status"] == "ok"

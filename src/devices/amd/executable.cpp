@@ -62,7 +62,7 @@ void AmdExecutable::set_up() {
   OnCard& c = *on_card_;
   generation_ = device_.generation();
   c.weights = device_.weights(program_, model_);
-  std::optional<driver::Memory::Batch> batch(card.memory());  // page tables are written once
+  driver::Memory::Batch batch(card.memory());  // page tables are written once
   const auto record_bytes = static_cast<uint64_t>(layout_.bytes);
   c.records = SharedPiece(card, kSlots * record_bytes, "step records");
   c.results = SharedPiece(card, kSlots * runs * 4, "chosen tokens");
@@ -143,7 +143,7 @@ void AmdExecutable::set_up() {
   c.arena = DeviceBuffer(card, arena, "activations");
   m.arena = c.arena.address();
   c.copies = DeviceBuffer(card, kSlots * kAlignment, "copy arguments");
-  batch.reset();
+  batch.finish();
   upload_copy_arguments();
   stream(gpu::bucket_of({1, 1, true}));
 }

@@ -112,9 +112,10 @@ class Uploader {
 Weights::Weights(driver::Card& card, const program::Program& program,
                  std::shared_ptr<const formats::Model> model)
     : card_(card), model_(std::move(model)) {
-  const driver::Memory::Batch batch(card.memory());  // page tables are written once
+  driver::Memory::Batch batch(card.memory());  // page tables are written once
   place_vectors(program);
   place_matrices(program);
+  batch.finish();
 }
 
 // Small vectors lie in one buffer, as float32.

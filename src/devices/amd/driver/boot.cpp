@@ -178,12 +178,13 @@ void Card::boot_engines() {
   if (!warm_) c.registers.set<ScratchInUse>(1);
   if (!compute_) {
     stage("shared memory", [&] {
-      const Memory::Batch batch(*memory_);
+      Memory::Batch batch(*memory_);
       if (warm_) memory_->reset();
       pool_->reserve(options_.shared_bytes);
       control_ = pool_->take(kControlBytes, "rings and fences");
       window_ = pool_->take(kWindowBytes, "upload window");
       end_of_pipe_ = memory_->allocate(kPage, "end-of-pipe buffer");
+      batch.finish();
     });
   }
   stage("queues", [&] { make_queues(); });

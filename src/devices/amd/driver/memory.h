@@ -78,14 +78,20 @@ class Memory {
   class Batch {
    public:
     explicit Batch(Memory& memory) : memory_(memory) { ++memory_.batches_; }
-    ~Batch() noexcept(false) {
-      if (--memory_.batches_ == 0 && std::uncaught_exceptions() == 0) memory_.write_changes();
+    // Without finish(), as when an error ends it: what has changed goes with the next that writes.
+    ~Batch() {
+      if (!finished_) --memory_.batches_;
+    }
+    void finish() {
+      finished_ = true;
+      if (--memory_.batches_ == 0) memory_.write_changes();
     }
     Batch(const Batch&) = delete;
     Batch& operator=(const Batch&) = delete;
 
    private:
     Memory& memory_;
+    bool finished_ = false;
   };
 
   uint64_t free_bytes() const;
