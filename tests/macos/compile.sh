@@ -25,7 +25,9 @@ done
 export ZIG_LOCAL_CACHE_DIR=$out/cache ZIG_GLOBAL_CACHE_DIR=$out/cache
 flags=(-target aarch64-macos -std=c++20 -O1 -fPIC -Wall -Wextra -Wshadow -Wpedantic -Werror
   -isystem "$include" -I "$root/src" -DFMT_HEADER_ONLY -DPCRE2_STATIC -DUTF8PROC_STATIC
-  -DOUTBOARD_VERSION='"0"')
+  -DOUTBOARD_VERSION='"0"'
+  # For Debian's Boost 1.74; Homebrew's does without.
+  -D_LIBCPP_ENABLE_CXX20_REMOVED_TYPE_TRAITS)
 compile() {  # FILE: one object; on failure its messages and a file that marks the failure
   local object=$out/objects/${1//\//_}.o processor=apple_m1
   [[ $1 == */i8mm_* ]] && processor+=+i8mm
