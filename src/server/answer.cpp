@@ -66,6 +66,10 @@ CacheWatch& cache_watch() {
   return watch;
 }
 
+std::shared_ptr<const grammar::Grammar> grammar_of_tools(const chat::Format& format,
+                                                         const ordered_json& tools,
+                                                         const chat::ToolChoice& choice);
+
 // All answers to one request.
 class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
  public:
@@ -135,11 +139,7 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
       choice.thinking = prompt_.thinking_open                          ? Thinks::kIsOpen
                         : marks && request_.thinking.on.value_or(true) ? Thinks::kMayOpen
                                                                        : Thinks::kNone;
-      try {
-        out.grammar = chat::tool_grammar(model.format, request_.tools, choice).grammar;
-      } catch (const Error& e) {
-        throw Refusal(400, e.message(), "", "tools");
-      }
+      out.grammar = grammar_of_tools(model.format, request_.tools, choice);
     } else if (chats && marks && (out.grammar || request_.thinking_budget >= 0) &&
                request_.thinking.on.value_or(true)) {
       // The text's grammar begins behind the thinking, and so that it is known where that is, the
@@ -356,6 +356,15 @@ std::shared_ptr<const grammar::Grammar> kept(const std::string& key, const char*
   return made;
 }
 
+std::shared_ptr<const grammar::Grammar> grammar_of_tools(const chat::Format& format,
+                                                         const ordered_json& tools,
+                                                         const chat::ToolChoice& choice) {
+  const std::string key =
+      fmt::format("tools {} {} {} {} {}", format.template_source, choice.name, choice.parallel,
+                  static_cast<int>(choice.thinking), tools.dump());
+  return kept(key, "tools", [&] { return chat::tool_grammar(format, tools, choice).grammar; });
+}
+
 }  // namespace
 
 std::shared_ptr<const grammar::Grammar> grammar_of_schema(const ordered_json& schema) {
@@ -377,12 +386,12 @@ Prompt make_prompt(const AnswerRequest& request) {
   options.add_generation_prompt = !request.continues;
   if (request.tools.is_array() && !request.tools.empty() && request.tool_use != ToolUse::kNone)
     options.tools = request.tools;
-  if (request.thinking.on || !request.thinking.effort.empty())
-    if (const auto variables = chat::thinking_variables(model.format, request.thinking))
-      options.variables.update(*variables);
-  options.variables.update(request.variables);
   Prompt prompt;
   try {
+    if (request.thinking.on || !request.thinking.effort.empty())
+      if (const auto variables = chat::thinking_variables(model.format, request.thinking))
+        options.variables.update(*variables);
+    options.variables.update(request.variables);
     text::TracedText text = model.model->chat_prompt(
         chat::prepare(request.messages, model.format, model.abilities), options);
     if (request.continues) {

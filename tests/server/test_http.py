@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 
-from serving import OUTBOARD, serve, small_model, wait_until
+from serving import MODELS, OUTBOARD, serve, small_model, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -183,9 +183,11 @@ def test_too_many_connections_are_told(model):
         wait_until(lambda: raw(server, b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").startswith(b"HTTP/1.1 200"))
 
 
-def test_a_full_queue_is_503(model):
-    with serve(model, "--device", "cpu", "--parallel", 1, "--queue", 2, "--ctx", 2048) as server:
-        long = json.dumps({**HELLO, "max_tokens": 1900, "ignore_eos": True}).encode()
+def test_a_full_queue_is_503():
+    """With a model that takes seconds for an answer."""
+    with serve(MODELS / "smollm2.gguf", "--device", "cpu", "--parallel", 1, "--queue", 2, "--ctx", 2048) as server:
+        hello = {**HELLO, "model": "smollm2"}
+        long = json.dumps({**hello, "max_tokens": 1900, "ignore_eos": True}).encode()
         head = b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(long))
         clients = []
         for i in range(3):
@@ -193,11 +195,11 @@ def test_a_full_queue_is_503(model):
             clients[-1].sendall(head + long)
             wait_until(lambda: len(server.json("/slots")) == 1)
             time.sleep(0.1)
-        status, headers, text = server.call(CHAT, HELLO)
+        status, headers, text = server.call(CHAT, hello)
         assert status == 503 and headers["Retry-After"] and "wait" in json.loads(text)["error"]["message"]
         for client in clients:
             client.close()
-        wait_until(lambda: server.call(CHAT, HELLO)[0] == 200)
+        wait_until(lambda: server.call(CHAT, hello)[0] == 200)
 
 
 def test_an_end_in_order(model):
