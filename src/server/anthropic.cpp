@@ -354,7 +354,9 @@ void anthropic_messages(Service& service, const HttpRequest& http,
       static_cast<int>(std::clamp<int64_t>(integer_field(body, "max_tokens", -1), -1, INT32_MAX));
   if (request.max_tokens < 1)
     throw Refusal(400, "max_tokens: a number of at least 1 was expected", "", "max_tokens");
-  const std::string name = text_field(body, "model");
+  // Under the name that was asked for: clients look for it.
+  const std::string asked = text_field(body, "model");
+  const std::string name = asked.empty() ? request.model->name : asked;
   std::shared_ptr<AnswerSink> sink;
   if (flag_field(body, "stream", false)) {
     sink = std::make_shared<StreamedMessage>(name, reply);
