@@ -29,10 +29,10 @@ ordered_json input_of(const std::string& arguments) {
   return ordered_json::parse(arguments.empty() ? "{}" : arguments);
 }
 
-class WholeMessage : public AnswerSink {
+class WholeMessage : public ReplySink {
  public:
   WholeMessage(std::string model, std::shared_ptr<Reply> reply)
-      : model_(std::move(model)), reply_(std::move(reply)) {}
+      : ReplySink(Protocol::kAnthropic, std::move(reply)), model_(std::move(model)) {}
   void done(const std::vector<Choice>& choices) override {
     const Choice& choice = choices.front();
     ordered_json content = ordered_json::array();
@@ -54,25 +54,19 @@ class WholeMessage : public AnswerSink {
                        {"stop_sequence", stop_sequence(choice)},
                        {"usage", usage(choice.completion)}});
   }
-  void failed(const Refusal& why) override {
-    reply_->send(why.status(), "application/json", error_body(Protocol::kAnthropic, why));
-  }
 
  private:
   std::string model_;
-  std::shared_ptr<Reply> reply_;
 };
 
 // Blocks begin and end as the answer changes between thinking, text and calls.
-class StreamedMessage : public AnswerSink {
+class StreamedMessage : public ReplySink {
  public:
   StreamedMessage(std::string model, std::shared_ptr<Reply> reply)
-      : model_(std::move(model)), reply_(std::move(reply)) {}
+      : ReplySink(Protocol::kAnthropic, std::move(reply)), model_(std::move(model)) {}
 
   void started(int prompt_tokens) override {
-    begun_ = true;
-    reply_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}},
-                  "event: ping\ndata: {\"type\":\"ping\"}\n\n");
+    begin_stream();
     say("message_start", {{"message",
                            {{"id", new_id("msg_")},
                             {"type", "message"},
@@ -117,12 +111,6 @@ class StreamedMessage : public AnswerSink {
     say("message_stop", ordered_json::object());
     reply_->end();
   }
-  void failed(const Refusal& why) override {
-    const std::string body = error_body(Protocol::kAnthropic, why);
-    if (!begun_) return reply_->send(why.status(), "application/json", body);
-    reply_->write("event: error\ndata: " + body + "\n\n");
-    reply_->end();
-  }
 
  private:
   void open(const char* type, const ordered_json& block) {
@@ -148,8 +136,6 @@ class StreamedMessage : public AnswerSink {
   }
 
   std::string model_;
-  std::shared_ptr<Reply> reply_;
-  bool begun_ = false;
   std::string open_;  // the type of the block that is open
   size_t index_ = 0;
 };
@@ -303,10 +289,7 @@ AnswerRequest read(Service& service, const HttpRequest& http, const ordered_json
   if (choice.is_object()) {
     const std::string type = text_field(choice, "type");
     if (type == "any" || type == "tool") {
-      request.tool_use = ToolUse::kRequired;
-      request.tool_name = text_field(choice, "name");
-      if (request.tools.is_null() || request.tools.empty())
-        throw Refusal(400, "tool_choice: there are no tools to choose from", "", "tool_choice");
+      require_tool(request, text_field(choice, "name"));
     } else if (type == "none") {
       request.tool_use = ToolUse::kNone;
     } else if (type != "auto") {

@@ -350,6 +350,60 @@ void read_thinking(const ordered_json& body, AnswerRequest& request) {
       request.thinking.on = on.get<bool>();
 }
 
+int bounded_field(const ordered_json& object, const char* name, int least, int most,
+                  int64_t otherwise) {
+  const int64_t value = integer_field(object, name, otherwise);
+  if (value < least || value > most)
+    throw Refusal(400, fmt::format("{}: {}, expected {} to {}", name, value, least, most), "",
+                  name);
+  return static_cast<int>(value);
+}
+
+void read_choices(const ordered_json& body, AnswerRequest& request) {
+  constexpr int kMost = 128;
+  request.choices = bounded_field(body, "n", 1, kMost, 1);
+}
+
+bool wants_usage(const ordered_json& body) {
+  const ordered_json& options = field(body, "stream_options");
+  return options.is_object() && flag_field(options, "include_usage", false);
+}
+
+void require_tool(AnswerRequest& request, std::string name) {
+  request.tool_use = ToolUse::kRequired;
+  request.tool_name = std::move(name);
+  if (request.tools.is_null() || request.tools.empty())
+    throw Refusal(400, "tool_choice: there are no tools to choose from", "", "tool_choice");
+}
+
+int32_t token_of(const ordered_json& token, const text::Tokenizer& tokenizer, const char* name) {
+  const int64_t id = token.is_number_integer() ? token.get<int64_t>() : -1;
+  if (id < 0 || static_cast<size_t>(id) >= tokenizer.vocabulary_size())
+    throw Refusal(400, fmt::format("{}: there is no token {}", name, text_of(token)), "", name);
+  return static_cast<int32_t>(id);
+}
+
+void ReplySink::failed(const Refusal& why) {
+  const std::string body = error_body(protocol_, why);
+  if (!begun_) return reply_->send(why.status(), "application/json", body);
+  reply_->write((protocol_ == Protocol::kAnthropic ? "event: error\n" : "") + framed(body));
+  reply_->end();
+}
+
+void ReplySink::begin_stream() {
+  begun_ = true;
+  if (protocol_ == Protocol::kOllama) return reply_->begin(200, "application/x-ndjson");
+  // Said while nothing else is: a comment, or what Anthropic has for that.
+  reply_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}},
+                protocol_ == Protocol::kAnthropic ? "event: ping\ndata: {\"type\":\"ping\"}\n\n"
+                                                  : ": waiting\n\n");
+}
+
+std::string ReplySink::framed(std::string_view text) const {
+  return protocol_ == Protocol::kOllama ? fmt::format("{}\n", text)
+                                        : fmt::format("data: {}\n\n", text);
+}
+
 std::string new_id(std::string_view prefix) {
   static constexpr std::string_view kLetters =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";

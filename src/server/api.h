@@ -60,6 +60,19 @@ void read_ollama_format(const ordered_json& format, AnswerRequest& request);
 void read_tools(Service& service, const ordered_json& tools, AnswerRequest& request);
 void read_thinking(const ordered_json& body, AnswerRequest& request);
 
+// A whole number between these; Refusal naming the field otherwise.
+int bounded_field(const ordered_json& object, const char* name, int least, int most,
+                  int64_t otherwise);
+constexpr int kMostLogprobs = 20;  // tokens that are told beside a chosen one
+// n.
+void read_choices(const ordered_json& body, AnswerRequest& request);
+// stream_options.include_usage.
+bool wants_usage(const ordered_json& body);
+// One of the tools has to be called; name: this one, if it is not empty. Refusal without tools.
+void require_tool(AnswerRequest& request, std::string name);
+// A token of the model's vocabulary. Refusal naming the field otherwise.
+int32_t token_of(const ordered_json& token, const text::Tokenizer& tokenizer, const char* name);
+
 // "chatcmpl-" and 24 letters and digits at random.
 std::string new_id(std::string_view prefix);
 int64_t unix_seconds();
@@ -69,6 +82,30 @@ std::string iso_time(std::chrono::system_clock::time_point time);
 ordered_json timings_of(const engine::Completion& completion);
 // OpenAI's usage of all choices together.
 ordered_json usage_of(const std::vector<Choice>& choices);
+
+// A sink that speaks to one client. An error has the protocol's form: with its status as long as
+// nothing has been said, then as the last that the stream says.
+class ReplySink : public AnswerSink {
+ public:
+  ReplySink(Protocol protocol, std::shared_ptr<Reply> reply)
+      : reply_(std::move(reply)), protocol_(protocol) {}
+  void failed(const Refusal& why) override;
+
+ protected:
+  // Server-sent events, or of ollama's lines of JSON.
+  void begin_stream();
+  bool streams() const { return begun_; }
+  // An event without a name; of ollama's a line.
+  void say(const ordered_json& body) { reply_->write(framed(text_of(body))); }
+
+  std::shared_ptr<Reply> reply_;
+
+ private:
+  std::string framed(std::string_view text) const;
+
+  Protocol protocol_;
+  bool begun_ = false;
+};
 
 // The middle of a text between a prefix and a suffix, in the model's own tokens. Refusal where it
 // has none.

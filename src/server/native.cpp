@@ -7,14 +7,12 @@ namespace outboard::server {
 namespace {
 
 // llama.cpp's SSE: the text as it grows, and all of it at the end.
-class NativeSink : public AnswerSink {
+class NativeSink : public ReplySink {
  public:
   NativeSink(std::shared_ptr<const ServedModel> model, bool stream, std::shared_ptr<Reply> reply)
-      : model_(std::move(model)), stream_(stream), reply_(std::move(reply)) {}
+      : ReplySink(Protocol::kOpenAi, std::move(reply)), model_(std::move(model)), stream_(stream) {}
   void started(int) override {
-    begun_ = stream_;
-    if (stream_)
-      reply_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}}, ": waiting\n\n");
+    if (stream_) begin_stream();
   }
   void event(size_t choice, const chat::Event& event,
              std::span<const engine::TokenLogprob>) override {
@@ -44,12 +42,6 @@ class NativeSink : public AnswerSink {
     say(body);
     reply_->end();
   }
-  void failed(const Refusal& why) override {
-    const std::string body = error_body(Protocol::kOpenAi, why);
-    if (!begun_) return reply_->send(why.status(), "application/json", body);
-    reply_->write("data: " + body + "\n\n");
-    reply_->end();
-  }
 
  private:
   ordered_json probabilities(std::span<const engine::TokenLogprob> logprobs) const {
@@ -68,12 +60,9 @@ class NativeSink : public AnswerSink {
     }
     return list;
   }
-  void say(const ordered_json& body) { reply_->write("data: " + text_of(body) + "\n\n"); }
 
   std::shared_ptr<const ServedModel> model_;
   bool stream_;
-  std::shared_ptr<Reply> reply_;
-  bool begun_ = false;
 };
 
 }  // namespace
@@ -110,10 +99,7 @@ void native_completion(Service& service, const HttpRequest& http,
     // Texts and tokens mixed: only the first text gets a beginning token.
     for (const ordered_json& part : prompt) {
       if (part.is_number_integer()) {
-        const int64_t token = part.get<int64_t>();
-        if (token < 0 || static_cast<size_t>(token) >= tokenizer.vocabulary_size())
-          refuse("prompt: there is no token {}", token);
-        request.prompt.push_back(static_cast<int32_t>(token));
+        request.prompt.push_back(token_of(part, tokenizer, "prompt"));
       } else if (part.is_string()) {
         const auto more =
             tokenizer.encode(part.get_ref<const std::string&>(), request.prompt.empty(), true);
@@ -125,9 +111,8 @@ void native_completion(Service& service, const HttpRequest& http,
   } else {
     refuse("prompt: a text, tokens or both mixed were expected");
   }
-  constexpr int64_t kMost = 20;
   if (const int64_t probabilities = integer_field(body, "n_probs", 0); probabilities > 0)
-    request.logprobs = static_cast<int>(std::min(probabilities, kMost));
+    request.logprobs = static_cast<int>(std::min<int64_t>(probabilities, kMostLogprobs));
   auto sink = std::make_shared<NativeSink>(request.model, flag_field(body, "stream", false), reply);
   start_answer(service, std::move(request), std::move(sink), reply);
 }
@@ -159,12 +144,7 @@ void native_detokenize(Service& service, const HttpRequest& http,
   const ordered_json& tokens = field(body, "tokens");
   if (!tokens.is_array()) refuse("tokens: a list was expected");
   std::vector<int32_t> ids;
-  for (const ordered_json& token : tokens) {
-    const int64_t id = token.is_number_integer() ? token.get<int64_t>() : -1;
-    if (id < 0 || static_cast<size_t>(id) >= tokenizer.vocabulary_size())
-      refuse("tokens: {} is no token", text_of(token));
-    ids.push_back(static_cast<int32_t>(id));
-  }
+  for (const ordered_json& token : tokens) ids.push_back(token_of(token, tokenizer, "tokens"));
   send_json(reply, {{"content", tokenizer.decode(ids, true)}});
 }
 

@@ -41,21 +41,20 @@ ordered_json logprobs_of(const ServedModel& model, std::span<const engine::Token
 }
 
 // chat and generate differ in where the text stands.
-class OllamaSink : public AnswerSink {
+class OllamaSink : public ReplySink {
  public:
   OllamaSink(std::shared_ptr<const ServedModel> model, std::string name, bool is_chat, bool stream,
              bool logprobs, std::shared_ptr<Reply> reply)
-      : model_(std::move(model)),
+      : ReplySink(Protocol::kOllama, std::move(reply)),
+        model_(std::move(model)),
         name_(std::move(name)),
         is_chat_(is_chat),
         stream_(stream),
-        logprobs_(logprobs),
-        reply_(std::move(reply)) {}
+        logprobs_(logprobs) {}
 
   void started(int) override {
     loaded_ = std::chrono::steady_clock::now();
-    begun_ = stream_;
-    if (stream_) reply_->begin(200, "application/x-ndjson");
+    if (stream_) begin_stream();
   }
   void event(size_t, const chat::Event& event,
              std::span<const engine::TokenLogprob> logprobs) override {
@@ -107,12 +106,6 @@ class OllamaSink : public AnswerSink {
     say(body);
     reply_->end();
   }
-  void failed(const Refusal& why) override {
-    const std::string body = error_body(Protocol::kOllama, why);
-    if (!begun_) return reply_->send(why.status(), "application/json", body);
-    reply_->write(body + "\n");
-    reply_->end();
-  }
 
  private:
   ordered_json head() const {
@@ -127,14 +120,11 @@ class OllamaSink : public AnswerSink {
       if (!thinking.empty()) body["thinking"] = thinking;
     }
   }
-  void say(const ordered_json& body) { reply_->write(text_of(body) + "\n"); }
 
   std::shared_ptr<const ServedModel> model_;
   std::string name_;
   bool is_chat_, stream_, logprobs_;
-  std::shared_ptr<Reply> reply_;
   std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now(), loaded_ = begin_;
-  bool begun_ = false;
   ToolCall call_;
 };
 
@@ -159,9 +149,8 @@ void read_options(Service& service, const ordered_json& body, AnswerRequest& req
     refuse("think: true, false or an effort was expected");
   }
   if (flag_field(body, "logprobs", false)) {
-    constexpr int64_t kMost = 20;
-    request.logprobs =
-        static_cast<int>(std::clamp<int64_t>(integer_field(body, "top_logprobs", 0), 0, kMost));
+    request.logprobs = static_cast<int>(
+        std::clamp<int64_t>(integer_field(body, "top_logprobs", 0), 0, kMostLogprobs));
   }
 }
 

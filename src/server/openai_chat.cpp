@@ -51,10 +51,10 @@ struct ChatHead {
   }
 };
 
-class WholeChat : public AnswerSink {
+class WholeChat : public ReplySink {
  public:
   WholeChat(ChatHead head, std::shared_ptr<Reply> reply)
-      : head_(std::move(head)), reply_(std::move(reply)) {}
+      : ReplySink(Protocol::kOpenAi, std::move(reply)), head_(std::move(head)) {}
 
   void done(const std::vector<Choice>& choices) override {
     ordered_json body = head_.object("chat.completion");
@@ -79,23 +79,21 @@ class WholeChat : public AnswerSink {
     body["timings"] = timings_of(choices.front().completion);
     send_json(reply_, body);
   }
-  void failed(const Refusal& why) override {
-    reply_->send(why.status(), "application/json", error_body(Protocol::kOpenAi, why));
-  }
 
  private:
   ChatHead head_;
-  std::shared_ptr<Reply> reply_;
 };
 
-class StreamedChat : public AnswerSink {
+class StreamedChat : public ReplySink {
  public:
   StreamedChat(ChatHead head, int choices, bool usage, std::shared_ptr<Reply> reply)
-      : head_(std::move(head)), choices_(choices), usage_(usage), reply_(std::move(reply)) {}
+      : ReplySink(Protocol::kOpenAi, std::move(reply)),
+        head_(std::move(head)),
+        choices_(choices),
+        usage_(usage) {}
 
   void started(int) override {
-    begun_ = true;
-    reply_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}}, ": waiting\n\n");
+    begin_stream();
     for (int i = 0; i < choices_; ++i)
       chunk(static_cast<size_t>(i), {{"role", "assistant"}, {"content", ""}});
   }
@@ -134,12 +132,6 @@ class StreamedChat : public AnswerSink {
     reply_->write("data: [DONE]\n\n");
     reply_->end();
   }
-  void failed(const Refusal& why) override {
-    const std::string body = error_body(Protocol::kOpenAi, why);
-    if (!begun_) return reply_->send(why.status(), "application/json", body);
-    reply_->write("data: " + body + "\n\n");
-    reply_->end();
-  }
 
  private:
   void call(size_t choice, ordered_json part, std::span<const engine::TokenLogprob> logprobs) {
@@ -160,13 +152,10 @@ class StreamedChat : public AnswerSink {
     if (completion != nullptr && !usage_) body["timings"] = timings_of(*completion);
     say(body);
   }
-  void say(const ordered_json& body) { reply_->write("data: " + text_of(body) + "\n\n"); }
 
   ChatHead head_;
   int choices_;
   bool usage_;
-  std::shared_ptr<Reply> reply_;
-  bool begun_ = false;
 };
 
 void read_tool_choice(const ordered_json& choice, AnswerRequest& request) {
@@ -174,18 +163,16 @@ void read_tool_choice(const ordered_json& choice, AnswerRequest& request) {
   if (choice == "none") {
     request.tool_use = ToolUse::kNone;
   } else if (choice == "required") {
-    request.tool_use = ToolUse::kRequired;
+    require_tool(request, "");
   } else if (choice.is_object() && text_field(choice, "type", "function") == "function") {
     const ordered_json& function = field(choice, "function");
-    request.tool_use = ToolUse::kRequired;
-    request.tool_name = text_field(function.is_object() ? function : choice, "name");
-    if (request.tool_name.empty()) refuse("tool_choice: the function has no name");
+    std::string name = text_field(function.is_object() ? function : choice, "name");
+    if (name.empty()) refuse("tool_choice: the function has no name");
+    require_tool(request, std::move(name));
   } else {
     throw Refusal(400, "tool_choice: expected \"auto\", \"none\", \"required\" or a function", "",
                   "tool_choice");
   }
-  if (request.tool_use == ToolUse::kRequired && (request.tools.is_null() || request.tools.empty()))
-    throw Refusal(400, "tool_choice: there are no tools to choose from", "", "tool_choice");
 }
 
 }  // namespace
@@ -205,29 +192,19 @@ void openai_chat(Service& service, const HttpRequest& http, const std::shared_pt
   read_tool_choice(field(body, "tool_choice"), request);
   request.parallel_tools = flag_field(body, "parallel_tool_calls", true);
   request.keep_alive = duration_field(body, "keep_alive");
-  constexpr int64_t kMostChoices = 128;
-  const int64_t choices = integer_field(body, "n", 1);
-  if (choices < 1 || choices > kMostChoices)
-    throw Refusal(400, fmt::format("n: {}, expected 1 to {}", choices, kMostChoices), "", "n");
-  request.choices = static_cast<int>(choices);
-  constexpr int64_t kMostLogprobs = 20;
-  const int64_t top = integer_field(body, "top_logprobs", 0);
-  if (top < 0 || top > kMostLogprobs)
-    throw Refusal(400, fmt::format("top_logprobs: {}, expected 0 to {}", top, kMostLogprobs), "",
-                  "top_logprobs");
+  read_choices(body, request);
+  const int top = bounded_field(body, "top_logprobs", 0, kMostLogprobs, 0);
   const bool logprobs = flag_field(body, "logprobs", false);
   if (top > 0 && !logprobs)
     throw Refusal(400, "top_logprobs: needs \"logprobs\": true", "", "top_logprobs");
-  if (logprobs) request.logprobs = static_cast<int>(top);
-  const ordered_json& stream_options = field(body, "stream_options");
-  const bool usage =
-      stream_options.is_object() && flag_field(stream_options, "include_usage", false);
+  if (logprobs) request.logprobs = top;
   ChatHead head;
   head.model = request.model;
   head.logprobs = logprobs;
   std::shared_ptr<AnswerSink> sink;
   if (flag_field(body, "stream", false)) {
-    sink = std::make_shared<StreamedChat>(std::move(head), request.choices, usage, reply);
+    sink =
+        std::make_shared<StreamedChat>(std::move(head), request.choices, wants_usage(body), reply);
   } else {
     sink = std::make_shared<WholeChat>(std::move(head), reply);
   }

@@ -45,10 +45,10 @@ ordered_json logprobs_of(const ServedModel& model, std::span<const engine::Token
           {"text_offset", offsets}};
 }
 
-class WholeText : public AnswerSink {
+class WholeText : public ReplySink {
  public:
   WholeText(TextHead head, std::shared_ptr<Reply> reply)
-      : head_(std::move(head)), reply_(std::move(reply)) {}
+      : ReplySink(Protocol::kOpenAi, std::move(reply)), head_(std::move(head)) {}
   void done(const std::vector<Choice>& choices) override {
     ordered_json body = head_.object();
     body["choices"] = ordered_json::array();
@@ -66,25 +66,20 @@ class WholeText : public AnswerSink {
     body["timings"] = timings_of(choices.front().completion);
     send_json(reply_, body);
   }
-  void failed(const Refusal& why) override {
-    reply_->send(why.status(), "application/json", error_body(Protocol::kOpenAi, why));
-  }
 
  private:
   TextHead head_;
-  std::shared_ptr<Reply> reply_;
 };
 
-class StreamedText : public AnswerSink {
+class StreamedText : public ReplySink {
  public:
   StreamedText(TextHead head, int choices, bool usage, std::shared_ptr<Reply> reply)
-      : head_(std::move(head)),
+      : ReplySink(Protocol::kOpenAi, std::move(reply)),
+        head_(std::move(head)),
         usage_(usage),
-        offsets_(static_cast<size_t>(choices), head_.echo.size()),
-        reply_(std::move(reply)) {}
+        offsets_(static_cast<size_t>(choices), head_.echo.size()) {}
   void started(int) override {
-    begun_ = true;
-    reply_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}}, ": waiting\n\n");
+    begin_stream();
     if (head_.echo.empty()) return;
     for (size_t i = 0; i < offsets_.size(); ++i) chunk(i, head_.echo, {}, nullptr);
   }
@@ -99,15 +94,9 @@ class StreamedText : public AnswerSink {
       body["choices"] = ordered_json::array();
       body["usage"] = usage_of(choices);
       body["timings"] = timings_of(choices.front().completion);
-      reply_->write("data: " + text_of(body) + "\n\n");
+      say(body);
     }
     reply_->write("data: [DONE]\n\n");
-    reply_->end();
-  }
-  void failed(const Refusal& why) override {
-    const std::string body = error_body(Protocol::kOpenAi, why);
-    if (!begun_) return reply_->send(why.status(), "application/json", body);
-    reply_->write("data: " + body + "\n\n");
     reply_->end();
   }
 
@@ -121,14 +110,12 @@ class StreamedText : public AnswerSink {
     body["choices"] = ordered_json::array(
         {{{"text", text}, {"index", choice}, {"logprobs", told}, {"finish_reason", finish}}});
     if (usage_) body["usage"] = nullptr;
-    reply_->write("data: " + text_of(body) + "\n\n");
+    say(body);
   }
 
   TextHead head_;
   bool usage_;
   std::vector<size_t> offsets_;
-  std::shared_ptr<Reply> reply_;
-  bool begun_ = false;
 };
 
 ordered_json model_entry(Service& service, const std::string& name) {
@@ -173,12 +160,7 @@ void openai_completions(Service& service, const HttpRequest& http,
   } else if (one.is_array() && !one.empty() && std::ranges::all_of(one, [](const ordered_json& id) {
                return id.is_number_integer();
              })) {
-    for (const ordered_json& id : one) {
-      const int64_t token = id.get<int64_t>();
-      if (token < 0 || static_cast<size_t>(token) >= tokenizer.vocabulary_size())
-        throw Refusal(400, fmt::format("prompt: there is no token {}", token), "", "prompt");
-      request.prompt.push_back(static_cast<int32_t>(token));
-    }
+    for (const ordered_json& id : one) request.prompt.push_back(token_of(id, tokenizer, "prompt"));
     if (flag_field(body, "echo", false)) head.echo = tokenizer.decode(request.prompt);
   } else if (one.is_array()) {
     throw Refusal(400, "prompt: several prompts in one request are not served; send one at a time",
@@ -186,29 +168,19 @@ void openai_completions(Service& service, const HttpRequest& http,
   } else {
     throw Refusal(400, "prompt: a text or a list of tokens was expected", "", "prompt");
   }
-  constexpr int64_t kMostLogprobs = 20;
   const ordered_json& logprobs = field(body, "logprobs");
   if (!logprobs.is_null() && logprobs != false) {
-    const int64_t top = logprobs.is_boolean() ? 0 : integer_field(body, "logprobs", 0);
-    if (top < 0 || top > kMostLogprobs)
-      throw Refusal(400, fmt::format("logprobs: {}, expected 0 to {}", top, kMostLogprobs), "",
-                    "logprobs");
-    request.logprobs = static_cast<int>(top);
+    request.logprobs =
+        logprobs.is_boolean() ? 0 : bounded_field(body, "logprobs", 0, kMostLogprobs, 0);
     head.logprobs = true;
   }
-  constexpr int64_t kMostChoices = 128;
-  const int64_t choices = integer_field(body, "n", 1);
-  if (choices < 1 || choices > kMostChoices)
-    throw Refusal(400, fmt::format("n: {}, expected 1 to {}", choices, kMostChoices), "", "n");
-  const int64_t best_of = integer_field(body, "best_of", choices);
-  if (best_of != choices) throw Refusal(400, "best_of: only as many as n are made", "", "best_of");
-  request.choices = static_cast<int>(choices);
-  const ordered_json& stream_options = field(body, "stream_options");
-  const bool usage =
-      stream_options.is_object() && flag_field(stream_options, "include_usage", false);
+  read_choices(body, request);
+  if (integer_field(body, "best_of", request.choices) != request.choices)
+    throw Refusal(400, "best_of: only as many as n are made", "", "best_of");
   std::shared_ptr<AnswerSink> sink;
   if (flag_field(body, "stream", false)) {
-    sink = std::make_shared<StreamedText>(std::move(head), request.choices, usage, reply);
+    sink =
+        std::make_shared<StreamedText>(std::move(head), request.choices, wants_usage(body), reply);
   } else {
     sink = std::make_shared<WholeText>(std::move(head), reply);
   }

@@ -17,15 +17,16 @@ ordered_json usage(const Choice& choice) {
 }
 
 // The answer's items as they begin, grow and end; whole answers are made of the same.
-class ResponseSink : public AnswerSink {
+class ResponseSink : public ReplySink {
  public:
   ResponseSink(ordered_json echo, bool stream, std::shared_ptr<Reply> reply)
-      : response_(std::move(echo)), stream_(stream), reply_(std::move(reply)) {}
+      : ReplySink(Protocol::kOpenAi, std::move(reply)),
+        response_(std::move(echo)),
+        stream_(stream) {}
 
   void started(int) override {
-    begun_ = true;
     if (!stream_) return;
-    reply_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}}, ": waiting\n\n");
+    begin_stream();
     say("response.created", {{"response", response_}});
     say("response.in_progress", {{"response", response_}});
   }
@@ -66,8 +67,7 @@ class ResponseSink : public AnswerSink {
     reply_->end();
   }
   void failed(const Refusal& why) override {
-    if (!stream_ || !begun_)
-      return reply_->send(why.status(), "application/json", error_body(Protocol::kOpenAi, why));
+    if (!streams()) return ReplySink::failed(why);
     response_["status"] = "failed";
     response_["error"] = {{"code", "server_error"}, {"message", why.message()}};
     say("response.failed", {{"response", response_}});
@@ -141,8 +141,6 @@ class ResponseSink : public AnswerSink {
 
   ordered_json response_;
   bool stream_;
-  std::shared_ptr<Reply> reply_;
-  bool begun_ = false;
   int number_ = 0;
   std::string open_;  // the type of the item that is open
   std::string id_, text_;
@@ -264,10 +262,7 @@ void openai_responses(Service& service, const HttpRequest& http,
   const ordered_json& choice = field(body, "tool_choice");
   if (choice == "none") request.tool_use = ToolUse::kNone;
   if (choice == "required" || (choice.is_object() && text_field(choice, "type") == "function")) {
-    request.tool_use = ToolUse::kRequired;
-    if (choice.is_object()) request.tool_name = text_field(choice, "name");
-    if (request.tools.empty())
-      throw Refusal(400, "tool_choice: there are no tools to choose from", "", "tool_choice");
+    require_tool(request, choice.is_object() ? text_field(choice, "name") : "");
   }
   request.parallel_tools = flag_field(body, "parallel_tool_calls", true);
   const ordered_json& text = field(body, "text");
