@@ -408,8 +408,7 @@ void ollama_pull(Service& service, const HttpRequest& http, const std::shared_pt
   if (name.empty() || name.find("://") != std::string::npos || name.starts_with('/') ||
       name.starts_with('.'))
     throw Refusal(400, fmt::format("\"{}\" is no name that can be pulled here", name), "", "model");
-  std::string plain = name;
-  if (plain.ends_with(":latest")) plain.resize(plain.size() - std::string_view(":latest").size());
+  const std::string plain = without_latest(name);
   if (stream) {
     reply->begin(200, "application/x-ndjson");
     reply->write(text_of({{"status", "pulling " + plain}}) + "\n");
@@ -430,8 +429,7 @@ void ollama_pull(Service& service, const HttpRequest& http, const std::shared_pt
 
 void ollama_delete(Service& service, const HttpRequest& http, const std::shared_ptr<Reply>& reply) {
   const ordered_json body = body_of(http);
-  std::string name = text_field(body, "model", text_field(body, "name"));
-  if (name.ends_with(":latest")) name.resize(name.size() - std::string_view(":latest").size());
+  const std::string name = without_latest(text_field(body, "model", text_field(body, "name")));
   const auto given = service.given();
   if (std::ranges::find(given, name) != given.end())
     throw Refusal(

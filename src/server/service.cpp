@@ -81,6 +81,12 @@ struct Service::State {
   std::thread thread;
 };
 
+std::string without_latest(std::string name) {
+  constexpr std::string_view kLatest = ":latest";
+  if (name.ends_with(kLatest)) name.resize(name.size() - kLatest.size());
+  return name;
+}
+
 seconds read_duration(std::string_view name, std::string_view text) {
   const std::string_view whole = text;
   constexpr double kLongest = 1e9;  // 30 years
@@ -150,8 +156,7 @@ std::vector<std::string> Service::names() const {
 }
 
 std::shared_ptr<const ServedModel> Service::find(const std::string& asked) {
-  std::string name = asked;
-  if (name.ends_with(":latest")) name.resize(name.size() - std::string_view(":latest").size());
+  std::string name = without_latest(asked);
   std::optional<fs::path> path;
   for (const auto& [given, file] : given_)
     if (name == given || asked == file) path = file, name = given;

@@ -26,6 +26,9 @@ namespace outboard::server {
 // Refusal naming `name`.
 std::chrono::seconds read_duration(std::string_view name, std::string_view text);
 
+// ollama's clients write "NAME:latest" for NAME.
+std::string without_latest(std::string name);
+
 struct ServiceOptions {
   std::vector<std::string> models;  // files or pulled names, loaded at the start; the first is the
                                     // one for tools that insist on names of their own
