@@ -120,8 +120,8 @@ nlohmann::ordered_json counters_json(const simulator::card::CardCounters& c) {
             {"config_writes", c.config_writes},
             {"bar", mmio},
             {"doorbells", c.doorbells},
-            {"shared_regions", c.shared_regions},
-            {"shared_bytes", c.shared_bytes},
+            {"system_regions", c.system_regions},
+            {"system_bytes", c.system_bytes},
             {"resets", c.resets}}},
           {"dma", {{"read_bytes", c.dma_read_bytes}, {"write_bytes", c.dma_write_bytes}}},
           {"engines",
@@ -234,7 +234,7 @@ void add_sim_serve(CLI::App& sim) {
   CLI::App* command = sim.add_subcommand(
       "serve", "Serves a simulated card to any client of TinyGPU.app or tinygrad's remote server");
   command->add_option("--socket", options->socket,
-                      "Unix socket: TinyGPU.app's protocol, shared memory by descriptor");
+                      "Unix socket: TinyGPU.app's protocol, system memory by descriptor");
   command->add_option("--tcp", options->tcp, "HOST:PORT: tinygrad's remote protocol (port 0: any)");
   command
       ->add_option("--card", options->card,

@@ -92,7 +92,7 @@ constexpr std::array<Rule, 51> kRules = {{
     {"to stop (CP_HQD_ACTIVE)",
      {"mec.dequeue", "the compute queue does not stop when asked",
       "Power the enclosure off and on; if it comes back, the computer, too."}},
-    {"(shared memory)",
+    {"(system memory)",
      {"dma.unshared", "the card cannot reach memory that was shared with it",
       "Restart the computer; on a Mac look for pci-dart-error-data in ioreg."}},
     {"page fault", {"gmc.page-fault", "the card used an address that is not mapped", kPower}},

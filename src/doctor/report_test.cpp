@@ -58,7 +58,7 @@ class NumberedLink : public link::Link {
   void write(int bar, uint64_t offset, std::span<const std::byte> bytes) override {
     link_->write(bar, offset, bytes);
   }
-  std::unique_ptr<link::SharedMemory> share(uint64_t size, bool contiguous) override {
+  std::unique_ptr<link::SystemRegion> share(uint64_t size, bool contiguous) override {
     return link_->share(size, contiguous);
   }
   void reset() override { link_->reset(); }
@@ -179,7 +179,7 @@ TEST(Report, ChangesNothingOfWhatIsAsked) {
   }
   EXPECT_LE(watched.doorbells, 2 * plain.doorbells);
   EXPECT_EQ(plain.config_writes, watched.config_writes);
-  EXPECT_EQ(plain.shared_regions, watched.shared_regions);
+  EXPECT_EQ(plain.system_regions, watched.system_regions);
   // Its own look at configuration space, at the start.
   EXPECT_EQ(plain.config_reads + 1024, watched.config_reads);
 }
@@ -225,7 +225,7 @@ TEST(Report, AHungQueueIsSeen) {
   EXPECT_THAT(outcome.differences[0].place, HasSubstr("a fence"));
   // Beside it stands what the driver asked the engine while it waited.
   for (const auto& difference : outcome.differences)
-    EXPECT_TRUE(difference.block == "sdma" || difference.block == "shared memory")
+    EXPECT_TRUE(difference.block == "sdma" || difference.block == "system memory")
         << difference.place;
 }
 

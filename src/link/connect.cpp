@@ -42,7 +42,7 @@ class LockedLink : public Link {
     link_->write(bar, offset, bytes);
   }
   bool writes_by_dword() const override { return link_->writes_by_dword(); }
-  std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) override {
+  std::unique_ptr<SystemRegion> share(uint64_t size, bool contiguous) override {
     return link_->share(size, contiguous);
   }
   void reset() override { link_->reset(); }

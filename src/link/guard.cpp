@@ -79,8 +79,8 @@ enum class Passed : uint8_t { kYes, kProgramGone, kServerGone };
 
 Passed pass_answer(Socket& program, Socket& server, Command command) {
   Response response{};
-  Owned shared;
-  if (!server.receive_with_descriptor(bytes_of(response), shared.descriptor))
+  Owned memory;
+  if (!server.receive_with_descriptor(bytes_of(response), memory.descriptor))
     return Passed::kServerGone;
   std::vector<std::byte> payload;
   if (response.status != 0 || answers_with_bytes(command)) {
@@ -88,8 +88,8 @@ Passed pass_answer(Socket& program, Socket& server, Command command) {
     payload.resize(response.resp0);
     if (!server.receive(payload)) return Passed::kServerGone;
   }
-  const bool sent = shared.descriptor >= 0
-                        ? program.send_with_descriptor(bytes_of(response), shared.descriptor)
+  const bool sent = memory.descriptor >= 0
+                        ? program.send_with_descriptor(bytes_of(response), memory.descriptor)
                         : program.send(bytes_of(response));
   return sent && program.send(payload) ? Passed::kYes : Passed::kProgramGone;
 }

@@ -1,6 +1,6 @@
 // A process that stands between a program and the card's server, and outlives the program: when the
 // program dies with the card running, the guard puts the card to rest before it lets the connection
-// go. On a Mac the server takes shared memory away when its client goes, and a card that still
+// go. On a Mac the server takes system memory away when its client goes, and a card that still
 // writes there panics the kernel.
 #pragma once
 
@@ -47,7 +47,7 @@ Guarded start_guard(Socket server, Dialect dialect, const std::string& name, con
 // The same for a card that is reached without a server: the guard keeps the memory that is shared
 // with it, and when the program dies, puts the card to rest through a link of its own.
 Guarded start_keeper(const std::string& sysfs, const std::string& address, const CardLock& lock);
-// Gives the keeper a descriptor of shared memory. False: it is gone.
+// Gives the keeper a descriptor of system memory. False: it is gone.
 bool keep(Socket& keeper, int descriptor);
 
 // The guard's own life. arguments: what start_guard() put behind "guard". rest: puts the card

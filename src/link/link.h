@@ -32,9 +32,9 @@ struct Segment {
 };
 
 // System memory that the card may read and write. Unshared when destroyed, where the link can.
-class SharedMemory {
+class SystemRegion {
  public:
-  virtual ~SharedMemory() = default;
+  virtual ~SystemRegion() = default;
   virtual uint64_t size() const = 0;
   virtual const std::vector<Segment>& segments() const = 0;  // in order, covering size() bytes
   // Host pointer, or null where the memory lies on another machine (TCP).
@@ -52,7 +52,7 @@ class Link {
   virtual ~Link() = default;
   virtual std::string name() const = 0;  // "tinygpu:/path", "remote:host:port", "simulated"
   // Whether the other side is still there, as far as can be told without a message: who waits for
-  // the card in shared memory looks here now and then.
+  // the card in system memory looks here now and then.
   virtual bool is_open() { return true; }
   // size: 1, 2 or 4 bytes; offset: into configuration space (4096 bytes).
   virtual uint32_t config_read(uint32_t offset, uint32_t size) = 0;
@@ -66,7 +66,7 @@ class Link {
   // requests only and copies longer ones with whatever wide, overlapping stores the host's memmove
   // has.
   virtual bool writes_by_dword() const { return false; }
-  virtual std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) = 0;
+  virtual std::unique_ptr<SystemRegion> share(uint64_t size, bool contiguous) = 0;
   virtual void reset() = 0;  // function level reset, else hot reset
   virtual void resize_bar(int index) = 0;
 };

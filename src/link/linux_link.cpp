@@ -115,7 +115,7 @@ void copy_words(volatile std::byte* to, const volatile std::byte* from, uint64_t
 
 // Memory of this process that stays where it is. Huge pages where there are some: few, long
 // segments.
-class LockedMemory : public SharedMemory {
+class LockedMemory : public SystemRegion {
  public:
   // guard: keeps the memory should this program die; null: nobody does.
   LockedMemory(uint64_t size, bool contiguous, Socket* guard) {
@@ -147,7 +147,7 @@ class LockedMemory : public SharedMemory {
  private:
   // A file in memory, so that another process can keep it.
   bool map(uint64_t size, unsigned flags, Socket* guard) {
-    const int file = ::memfd_create("outboard-shared", MFD_CLOEXEC | flags);
+    const int file = ::memfd_create("outboard-system", MFD_CLOEXEC | flags);
     if (file < 0) return false;
     void* memory = MAP_FAILED;
     if (::ftruncate(file, static_cast<off_t>(size)) == 0) {
@@ -160,7 +160,7 @@ class LockedMemory : public SharedMemory {
     errno = error;
     if (memory == MAP_FAILED) return false;
     mapping_ = Mapping(memory, size);
-    if (!kept) fail("shared memory: the guard process is gone");
+    if (!kept) fail("system memory: the guard process is gone");
     return true;
   }
 
@@ -251,7 +251,7 @@ class LinuxLink : public Link {
     copy_words(at(index, offset, bytes.size()), bytes.data(), bytes.size());
   }
   bool writes_by_dword() const override { return true; }  // copy_words()
-  std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) override {
+  std::unique_ptr<SystemRegion> share(uint64_t size, bool contiguous) override {
     return std::make_unique<LockedMemory>(size, contiguous,
                                           guard_.socket.is_open() ? &guard_.socket : nullptr);
   }

@@ -14,13 +14,13 @@ struct LinuxOptions {
   std::string sysfs = "/sys";  // tests have their own
   std::string address;         // "0000:03:00.0"
   bool take = false;           // unbind the kernel's driver when one is bound
-  // Whether a guard process keeps the shared memory and puts the card to rest should this program
+  // Whether a guard process keeps the system memory and puts the card to rest should this program
   // die (guard.h), and the lock that it keeps, too.
   bool guarded = false;
   const CardLock* lock = nullptr;
 };
 
-// BARs are mapped, configuration space is a file, shared memory is locked memory of this process
+// BARs are mapped, configuration space is a file, system memory is locked memory of this process
 // whose physical addresses /proc/self/pagemap tells (there is no IOMMU between, or it passes
 // through). Throws Error for any other system than Linux.
 std::unique_ptr<Link> connect_linux(const LinuxOptions& options);

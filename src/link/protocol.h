@@ -11,8 +11,8 @@ namespace outboard::link {
 
 // The two servers that speak it: they differ in what they know and how they refuse.
 enum class Dialect : uint8_t {
-  kTinyGpu,  // TinyGPU.app's server on a Mac (unix socket, shared memory by descriptor)
-  kRemote,   // tinygrad's remote server (TCP, shared memory by messages)
+  kTinyGpu,  // TinyGPU.app's server on a Mac (unix socket, system memory by descriptor)
+  kRemote,   // tinygrad's remote server (TCP, system memory by messages)
 };
 
 }  // namespace outboard::link
@@ -54,8 +54,8 @@ static_assert(sizeof(Response) == 17);
 
 // Limits of the TinyGPU server (server.c, TinyGPUDriver.cpp).
 inline constexpr uint64_t kBulkBytes = uint64_t{64} << 20;  // one MMIO message
-inline constexpr int kMaxMappings = 128;                    // shared regions of one connection
-inline constexpr int kMaxSegments = 32;                     // DMA segments of one region
+inline constexpr int kMaxMappings = 128;  // regions of system memory, of one connection
+inline constexpr int kMaxSegments = 32;   // DMA segments of one region
 inline constexpr int kAddressBits = 40;
 inline constexpr uint64_t kMinMapping = 16 << 10;
 inline constexpr uint64_t kPage = 4 << 10;  // of a page list

@@ -83,9 +83,9 @@ auto Recording::watch(const Call& call) {
   }
 }
 
-class RecordedMemory : public SharedMemory {
+class RecordedMemory : public SystemRegion {
  public:
-  RecordedMemory(std::unique_ptr<SharedMemory> memory, std::shared_ptr<Recording> recording,
+  RecordedMemory(std::unique_ptr<SystemRegion> memory, std::shared_ptr<Recording> recording,
                  uint32_t id)
       : memory_(std::move(memory)), recording_(std::move(recording)), id_(id) {}
   ~RecordedMemory() override { recording_->add({Recording::Kind::kUnshare, id_, 0, 0, 0, {}}); }
@@ -97,17 +97,17 @@ class RecordedMemory : public SharedMemory {
   std::byte* host() override { return nullptr; }
   void read(uint64_t offset, std::span<std::byte> bytes) override {
     recording_->watch([&] { memory_->read(offset, bytes); });
-    recording_->add_contents(Recording::Kind::kSharedRead, id_, offset, bytes,
+    recording_->add_contents(Recording::Kind::kSystemRead, id_, offset, bytes,
                              recording_->keeps(bytes.size()));
   }
   void write(uint64_t offset, std::span<const std::byte> bytes) override {
-    recording_->add_contents(Recording::Kind::kSharedWrite, id_, offset, bytes,
+    recording_->add_contents(Recording::Kind::kSystemWrite, id_, offset, bytes,
                              recording_->keeps(bytes.size()));
     recording_->watch([&] { memory_->write(offset, bytes); });
   }
 
  private:
-  std::unique_ptr<SharedMemory> memory_;
+  std::unique_ptr<SystemRegion> memory_;
   std::shared_ptr<Recording> recording_;
   uint32_t id_;
 };
@@ -151,7 +151,7 @@ class RecordingLink : public Link {
         !recording_->is_withheld(bar, offset, bytes.size()) && recording_->keeps(bytes.size()));
     recording_->watch([&] { link_->write(bar, offset, bytes); });
   }
-  std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) override {
+  std::unique_ptr<SystemRegion> share(uint64_t size, bool contiguous) override {
     auto memory = recording_->watch([&] { return link_->share(size, contiguous); });
     const uint32_t id = ++recording_->regions_;
     recording_->add({Recording::Kind::kShare, id, 0, memory->size(), contiguous ? 1U : 0U,

@@ -16,7 +16,7 @@ using ::testing::HasSubstr;
 using Kind = TrafficRecord::Kind;
 
 // A card that counts what is asked of it.
-class CountingMemory : public SharedMemory {
+class CountingMemory : public SystemRegion {
  public:
   CountingMemory(uint64_t size, int& calls) : bytes_(size), calls_(calls) {}
   uint64_t size() const override { return bytes_.size(); }
@@ -56,7 +56,7 @@ class CountingLink : public Link {
     std::ranges::fill(bytes, std::byte{0x5a});
   }
   void write(int, uint64_t, std::span<const std::byte>) override { ++calls; }
-  std::unique_ptr<SharedMemory> share(uint64_t size, bool) override {
+  std::unique_ptr<SystemRegion> share(uint64_t size, bool) override {
     ++calls;
     return std::make_unique<CountingMemory>(size, calls);
   }
@@ -120,8 +120,8 @@ TEST(Recording, EveryCallIsPassedOnOnceAndKept) {
   EXPECT_THAT(
       kinds(records),
       ::testing::ElementsAre(Kind::kNote, Kind::kConfigRead, Kind::kConfigWrite, Kind::kBar,
-                             Kind::kRead, Kind::kWrite, Kind::kShare, Kind::kSharedWrite,
-                             Kind::kSharedRead, Kind::kReset, Kind::kResizeBar, Kind::kClosed));
+                             Kind::kRead, Kind::kWrite, Kind::kShare, Kind::kSystemWrite,
+                             Kind::kSystemRead, Kind::kReset, Kind::kResizeBar, Kind::kClosed));
   EXPECT_EQ(records[4].data[0], std::byte{0x5a});
   EXPECT_EQ(records[6].length, 0x4000U);
 }
@@ -156,9 +156,9 @@ TEST(Recording, LongContentsAreHashedPieceByPiece) {
   memory->write(0, bytes);
   memory->write(0, std::span(bytes).first(1 << 20));
   const std::vector<TrafficRecord> records = bench.finish();
-  EXPECT_EQ(records[1].kind, Kind::kSharedWriteHash);
+  EXPECT_EQ(records[1].kind, Kind::kSystemWriteHash);
   EXPECT_EQ(records[1].data.size(), bytes.size() / kHashPiece * 32);
-  EXPECT_EQ(records[2].kind, Kind::kSharedWrite);
+  EXPECT_EQ(records[2].kind, Kind::kSystemWrite);
 }
 
 TEST(Recording, WeightsAreLeftOut) {
@@ -171,9 +171,9 @@ TEST(Recording, WeightsAreLeftOut) {
   bench.recording->leave_out_contents(false);
   memory->write(0, bytes);
   const std::vector<TrafficRecord> records = bench.finish();
-  EXPECT_EQ(records[1].kind, Kind::kSharedWriteHash);
-  EXPECT_EQ(records[2].kind, Kind::kSharedWrite);
-  EXPECT_EQ(records[3].kind, Kind::kSharedWrite);
+  EXPECT_EQ(records[1].kind, Kind::kSystemWriteHash);
+  EXPECT_EQ(records[2].kind, Kind::kSystemWrite);
+  EXPECT_EQ(records[3].kind, Kind::kSystemWrite);
 }
 
 TEST(Recording, SerialNumbersAreNotKept) {

@@ -25,7 +25,7 @@ constexpr uint64_t kMostBytes = uint64_t{1} << 30;  // of a stream; the rest is 
 // Of what is read.
 constexpr uint64_t kMostRecords = uint64_t{1} << 24;
 constexpr uint64_t kLeftForEnd = 1024;  // records that the writer may still add when it is full
-constexpr uint64_t kMostShared = uint64_t{64} << 30;
+constexpr uint64_t kMostSystemBytes = uint64_t{64} << 30;
 constexpr uint64_t kConfigBytes = 4096;
 constexpr uint32_t kBars = 6;
 constexpr uint64_t kSegmentBytes = 16;
@@ -51,10 +51,10 @@ constexpr std::array<Shape, 22> kShapes = {{
     {"hashed write", true, true, true, false, Data::kHashes},
     {"share", true, false, true, true, Data::kSegments},
     {"unshare", true, false, false, false, Data::kNone},
-    {"shared read", true, true, true, false, Data::kBytes},
-    {"hashed shared read", true, true, true, false, Data::kHashes},
-    {"shared write", true, true, true, false, Data::kBytes},
-    {"hashed shared write", true, true, true, false, Data::kHashes},
+    {"system memory read", true, true, true, false, Data::kBytes},
+    {"hashed system memory read", true, true, true, false, Data::kHashes},
+    {"system memory write", true, true, true, false, Data::kBytes},
+    {"hashed system memory write", true, true, true, false, Data::kHashes},
     {"reset", false, false, false, false, Data::kNone},
     {"resize", true, false, false, false, Data::kNone},
     {"failure", false, false, false, true, Data::kText},
@@ -88,14 +88,14 @@ std::string pack(const TrafficRecord& record) {
 
 bool is_read(Kind kind) {
   return kind == Kind::kConfigRead || kind == Kind::kConfigHidden || kind == Kind::kRead ||
-         kind == Kind::kReadHash || kind == Kind::kSharedRead || kind == Kind::kSharedReadHash ||
+         kind == Kind::kReadHash || kind == Kind::kSystemRead || kind == Kind::kSystemReadHash ||
          kind == Kind::kBar;
 }
 
 // Whether a record may be repeated: what changes the state of the reader may not.
 bool is_repeatable(Kind kind) {
   return is_read(kind) || kind == Kind::kConfigWrite || kind == Kind::kWrite ||
-         kind == Kind::kSharedWrite;
+         kind == Kind::kSystemWrite;
 }
 
 uint64_t pieces_of(uint64_t length) { return length / kHashPiece + (length % kHashPiece != 0); }
@@ -229,10 +229,10 @@ class Reader {
       case Kind::kUnshare:
         if (regions_.erase(record.where) == 0) refuse("{} is no region", record.where);
         break;
-      case Kind::kSharedRead:
-      case Kind::kSharedReadHash:
-      case Kind::kSharedWrite:
-      case Kind::kSharedWriteHash: {
+      case Kind::kSystemRead:
+      case Kind::kSystemReadHash:
+      case Kind::kSystemWrite:
+      case Kind::kSystemWriteHash: {
         const auto region = regions_.find(record.where);
         if (region == regions_.end()) refuse("{} of region {}", shape.name, record.where);
         if (record.offset > region->second || record.length > region->second - record.offset)
@@ -252,16 +252,16 @@ class Reader {
       std::memcpy(&segment.address, &record.data[i], 8);
       std::memcpy(&segment.size, &record.data[i + 8], 8);
       if (segment.size == 0 || segment.size % protocol::kPage != 0 ||
-          segment.address % protocol::kPage != 0 || segment.size > kMostShared ||
+          segment.address % protocol::kPage != 0 || segment.size > kMostSystemBytes ||
           segment.address > UINT64_MAX - segment.size)
-        refuse("a shared segment of {:#x} bytes at {:#x}", segment.size, segment.address);
+        refuse("a system memory segment of {:#x} bytes at {:#x}", segment.size, segment.address);
       sum += segment.size;
-      if (sum > kMostShared) refuse("a shared region of {:#x} bytes or more", sum);
+      if (sum > kMostSystemBytes) refuse("a system memory region of {:#x} bytes or more", sum);
     }
     if (sum < record.length || record.length == 0)
-      refuse("a shared region of {:#x} bytes with segments for {:#x}", record.length, sum);
-    shared_ += sum;
-    if (shared_ > kMostShared) refuse("{:#x} bytes are shared", shared_);
+      refuse("a system memory region of {:#x} bytes with segments for {:#x}", record.length, sum);
+    system_bytes_ += sum;
+    if (system_bytes_ > kMostSystemBytes) refuse("{:#x} bytes of system memory", system_bytes_);
     if (!regions_.emplace(record.where, record.length).second)
       refuse("region {} is shared twice", record.where);
   }
@@ -289,7 +289,7 @@ class Reader {
   }
 
   std::span<const std::byte> stream_;
-  uint64_t at_ = 0, count_ = 0, shared_ = 0;
+  uint64_t at_ = 0, count_ = 0, system_bytes_ = 0;
   std::map<uint32_t, uint64_t> regions_;  // to their bytes
   std::deque<TrafficRecord> last_;
   std::vector<TrafficRecord> out_;

@@ -39,10 +39,10 @@ struct TrafficRecord {
     kWriteHash,
     kShare,       // where: a number for the region; length; value: 1 contiguous; data: segments
     kUnshare,     // where
-    kSharedRead,  // where: region; offset, length; data
-    kSharedReadHash,
-    kSharedWrite,
-    kSharedWriteHash,
+    kSystemRead,  // where: region; offset, length; data
+    kSystemReadHash,
+    kSystemWrite,
+    kSystemWriteHash,
     kReset,
     kResizeBar,  // where
     kFailed,     // a call did not pass; value: 1 the link is lost; data: why

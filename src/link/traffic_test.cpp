@@ -61,8 +61,8 @@ std::vector<TrafficRecord> one_of_each() {
       {Kind::kWrite, 5, 0x10, 12, 0, std::as_bytes(std::span(kWords))},
       {Kind::kWriteHash, 0, 1 << 20, long_bytes.size(), 0, hashes},
       {Kind::kShare, 1, 0, 0x2000, 1, std::as_bytes(std::span(&kSegment, 1))},
-      {Kind::kSharedWrite, 1, 0x1ffc, 4, 0, word(1)},
-      {Kind::kSharedRead, 1, 0, 4, 0, word(2)},
+      {Kind::kSystemWrite, 1, 0x1ffc, 4, 0, word(1)},
+      {Kind::kSystemRead, 1, 0, 4, 0, word(2)},
       {Kind::kUnshare, 1, 0, 0, 0, {}},
       {Kind::kReset, 0, 0, 0, 0, {}},
       {Kind::kResizeBar, 2, 0, 0, 0, {}},
@@ -198,7 +198,7 @@ TEST(Traffic, WhatCannotBeIsRefusedByName) {
   expect_refused("\x04\xff\x1f\x04\x00"sv, 1, "configuration read at 0xfff");
   expect_refused("\x08\x06\x00\x01\x00"sv, 1, "read of BAR 6");
   expect_refused("\x08\x05\x00\xff\xff\xff\x7f"sv, 1, "bytes are left, expected 268435455");
-  expect_refused("\x0e\x01\x00\x01\x00"sv, 1, "shared read of region 1");
+  expect_refused("\x0e\x01\x00\x01\x00"sv, 1, "system memory read of region 1");
   expect_refused("\x0d\x01"sv, 1, "1 is no region");
   expect_refused("\x0c\x01\x80\x20\x00\x00"sv, 1, "segments for 0x0");
   expect_refused("\x03\x01\x05"sv, 1, "the last 1 records again");

@@ -138,14 +138,14 @@ class Wire {
 };
 
 // Memory that both sides map.
-class MappedMemory : public SharedMemory {
+class MappedMemory : public SystemRegion {
  public:
   MappedMemory(Wire& wire, int descriptor, uint64_t size) : size_(size) {
     void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0);
     const int error = errno;
     ::close(descriptor);
     errno = error;
-    if (memory == MAP_FAILED) throw system_error("map shared memory of", wire.name());
+    if (memory == MAP_FAILED) throw system_error("map system memory of", wire.name());
     memory_ = std::unique_ptr<std::byte, Unmap>(static_cast<std::byte*>(memory), Unmap{size});
     read_segments(wire);
   }
@@ -178,7 +178,7 @@ class MappedMemory : public SharedMemory {
       covered += segment.size;
     }
     if (covered < size_) {
-      fail("{}: shared memory of {} bytes came with addresses for {}", wire.name(), size_, covered);
+      fail("{}: system memory of {} bytes came with addresses for {}", wire.name(), size_, covered);
     }
   }
 
@@ -188,7 +188,7 @@ class MappedMemory : public SharedMemory {
 };
 
 // Memory on the server's machine.
-class RemoteMemory : public SharedMemory {
+class RemoteMemory : public SystemRegion {
  public:
   RemoteMemory(Wire& wire, uint32_t handle, uint64_t size, std::vector<Segment> segments)
       : wire_(wire), handle_(handle), size_(size), segments_(std::move(segments)) {}
@@ -293,22 +293,22 @@ class TinyGpuLink : public WireLink {
 
   // tinygrad/tinygrad, extra/usbgpu/tbgpu/installer/Shared/server.c: mmio_copy goes dword by dword.
   bool writes_by_dword() const override { return true; }
-  std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) override {
-    if (shared_ == protocol::kMaxMappings) {
+  std::unique_ptr<SystemRegion> share(uint64_t size, bool contiguous) override {
+    if (regions_ == protocol::kMaxMappings) {
       fail("{}: {} regions are shared, and the server takes no more on one connection", name(),
-           shared_);
+           regions_);
     }
     int descriptor = -1;
     wire_.send(Command::kMapSysmemFd, {0, size, contiguous ? 1U : 0U, 0});
     const Answer response = wire_.answer(Command::kMapSysmemFd, &descriptor);
     if (descriptor < 0)
-      fail("{}: shared memory of {} bytes came without a descriptor", name(), size);
-    ++shared_;
+      fail("{}: system memory of {} bytes came without a descriptor", name(), size);
+    ++regions_;
     return std::make_unique<MappedMemory>(wire_, descriptor, response.resp0);
   }
 
  private:
-  int shared_ = 0;
+  int regions_ = 0;
 };
 
 class RemoteLink : public WireLink {
@@ -318,11 +318,11 @@ class RemoteLink : public WireLink {
     probe();
   }
 
-  std::unique_ptr<SharedMemory> share(uint64_t size, bool contiguous) override {
+  std::unique_ptr<SystemRegion> share(uint64_t size, bool contiguous) override {
     const Answer response = wire_.call(Command::kMapSysmem, {0, size, contiguous ? 1U : 0U, 0});
     const uint64_t pages = (size + protocol::kPage - 1) / protocol::kPage;
     if (response.resp0 != pages * 8) {
-      fail("{}: shared memory of {} bytes came with {} page addresses", name(), size,
+      fail("{}: system memory of {} bytes came with {} page addresses", name(), size,
            response.resp0 / 8);
     }
     std::vector<uint64_t> addresses(pages);

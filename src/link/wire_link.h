@@ -22,12 +22,12 @@ struct WireOptions {
   std::chrono::milliseconds first_timeout{0};
 };
 
-// TinyGPU.app's server behind its unix socket. Shared memory is mapped; at most 128 regions for the
+// TinyGPU.app's server behind its unix socket. System memory is mapped; at most 128 regions for the
 // life of the connection, each at least 16 KiB and at most 32 segments.
 std::unique_ptr<Link> connect_tinygpu(const std::string& path, WireOptions options = {});
 
 // tinygrad's remote server. Takes the first RX 7900 (1002:744c, display class) that it lists.
-// Shared memory stays there: reads are round trips.
+// System memory stays there: reads are round trips.
 std::unique_ptr<Link> connect_remote(const std::string& host, uint16_t port,
                                      WireOptions options = {});
 

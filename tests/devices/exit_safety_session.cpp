@@ -49,7 +49,7 @@ class Mortal : public link::Link {
     count();
     inner_.write(bar, offset, bytes);
   }
-  std::unique_ptr<link::SharedMemory> share(uint64_t size, bool contiguous) override {
+  std::unique_ptr<link::SystemRegion> share(uint64_t size, bool contiguous) override {
     count();
     return inner_.share(size, contiguous);
   }
@@ -70,12 +70,12 @@ class Mortal : public link::Link {
 const std::vector<uint32_t> kStoreSeven = {0x7e000287, 0x7e020280, 0xdc6a0000, 0x00000001,
                                            0xbfb00000};
 
-// Work that goes on while the program is gone: copies into shared memory, and a kernel.
+// Work that goes on while the program is gone: copies into system memory, and a kernel.
 void compute(Card& card) {
   constexpr uint64_t kBytes = 4 << 20;
   const Buffer data = card.memory().allocate(kBytes, "data");
   const Buffer code = card.memory().allocate(4096, "code");
-  const SharedBuffer out = card.share(kBytes, "out");
+  const SystemBuffer out = card.share(kBytes, "out");
   card.upload(code, 0, std::as_bytes(std::span(kStoreSeven)));
   Fence copied = 0;
   for (int i = 0; i < 8; ++i)
@@ -103,7 +103,7 @@ int session(const std::string& spec, uint64_t last, int signal) {
   BootOptions boot;
   boot.images = simulator::card::firmware_images();
   boot.patience = 0.05;
-  boot.shared_bytes = 32 << 20;
+  boot.system_bytes = 32 << 20;
   Card card(link, boot);
   compute(card);
   card.finalize();

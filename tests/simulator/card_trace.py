@@ -66,7 +66,7 @@ class Decoder:
     def __init__(self, state, images):
         self.state, self.session, self.items = state, Session(), []
         self.mailboxes = Mailboxes(state, images)
-        self.system, self.bus_pages = {}, {}  # shared memory by handle; bus address of a page to (handle, offset)
+        self.system, self.bus_pages = {}, {}  # system memory by handle; bus address of a page to (handle, offset)
         self.sizes = {}  # of the last message to an offset in VRAM
         self.flushed = True  # what the host wrote through BAR 0
         self.bank = self.index = 0

@@ -50,7 +50,7 @@ class Server:
 
     def check_clean(self):
         """No client that boots as it should may be told off."""
-        # On a busy machine its doorbells can be later than its write pointer in shared memory, which it
+        # On a busy machine its doorbells can be later than its write pointer in system memory, which it
         # lets SDMA poll, too: a finding, told by `outboard sim moods` (doorbell.late).
         assert [e for e in self.events("driver error") if "write pointer goes back" not in e] == []
         assert self.events("not simulated") == []
@@ -221,7 +221,7 @@ def test_boots_in_every_mood_that_is_judged_right():
 def test_each_mood(mood):
     """The list says truly in which moods tinygrad works, and in which it does not: those are findings."""
     script = OPERATIONS_WITH_COPIES
-    # Over TCP shared memory goes by messages, too, so that nothing overtakes a doorbell unless it is meant to.
+    # Over TCP system memory goes by messages, too, so that nothing overtakes a doorbell unless it is meant to.
     with card("--mood", mood["name"], unix=mood["name"].startswith("doorbell.")) as server:
         with tempfile.TemporaryDirectory() as folder:
             path = pathlib.Path(folder, "script.py")

@@ -40,7 +40,7 @@ LISTS = {Command.PROBE, Command.MAP_SYSMEM}  # are answered with as many bytes a
 
 class Request(NamedTuple):
     command: Command
-    bar: int  # or the handle of a shared region
+    bar: int  # or the handle of a region of system memory
     arg0: int
     arg1: int
     arg2: int

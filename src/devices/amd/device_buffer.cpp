@@ -15,12 +15,12 @@ void DeviceBuffer::Free::operator()(driver::Buffer* buffer) const {
   }
 }
 
-SharedPiece::SharedPiece(driver::Card& card, uint64_t bytes, std::string name)
-    : owned_(std::make_unique<driver::SharedBuffer>(card.share(bytes, std::move(name))).release(),
+SystemPiece::SystemPiece(driver::Card& card, uint64_t bytes, std::string name)
+    : owned_(std::make_unique<driver::SystemBuffer>(card.share(bytes, std::move(name))).release(),
              Give{&card}) {}
 
-void SharedPiece::Give::operator()(driver::SharedBuffer* buffer) const {
-  const std::unique_ptr<driver::SharedBuffer> owned(buffer);
+void SystemPiece::Give::operator()(driver::SystemBuffer* buffer) const {
+  const std::unique_ptr<driver::SystemBuffer> owned(buffer);
   card->unshare(*owned);
 }
 

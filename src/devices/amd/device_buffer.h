@@ -27,11 +27,11 @@ class DeviceBuffer {
   std::unique_ptr<driver::Buffer, Free> owned_;
 };
 
-// Shared memory that goes back to the card's pool. REQUIRES: the card outlives this.
-class SharedPiece {
+// System memory that goes back to the card's pool. REQUIRES: the card outlives this.
+class SystemPiece {
  public:
-  SharedPiece() = default;
-  SharedPiece(driver::Card& card, uint64_t bytes, std::string name);
+  SystemPiece() = default;
+  SystemPiece(driver::Card& card, uint64_t bytes, std::string name);
 
   uint64_t address() const { return owned_->address; }
   void read(uint64_t at, std::span<std::byte> data) const { owned_->read(at, data); }
@@ -40,9 +40,9 @@ class SharedPiece {
  private:
   struct Give {
     driver::Card* card;
-    void operator()(driver::SharedBuffer* buffer) const;
+    void operator()(driver::SystemBuffer* buffer) const;
   };
-  std::unique_ptr<driver::SharedBuffer, Give> owned_;
+  std::unique_ptr<driver::SystemBuffer, Give> owned_;
 };
 
 }  // namespace outboard::devices::amd

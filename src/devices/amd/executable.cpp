@@ -64,13 +64,13 @@ void AmdExecutable::set_up() {
   c.weights = device_.weights(program_, model_);
   driver::Memory::Batch batch(card.memory());  // page tables are written once
   const auto record_bytes = static_cast<uint64_t>(layout_.bytes);
-  c.records = SharedPiece(card, kSlots * record_bytes, "step records");
-  c.results = SharedPiece(card, kSlots * runs * 4, "chosen tokens");
-  c.best = SharedPiece(card, kSlots * runs * kMaxBest * sizeof(Candidate), "best tokens");
+  c.records = SystemPiece(card, kSlots * record_bytes, "step records");
+  c.results = SystemPiece(card, kSlots * runs * 4, "chosen tokens");
+  c.best = SystemPiece(card, kSlots * runs * kMaxBest * sizeof(Candidate), "best tokens");
 
   const uint64_t mask_bytes = mask_.size() * 4;
   masked_ = 0;
-  c.masks = SharedPiece(card, static_cast<uint64_t>(most_masks_) * mask_bytes, "masks of tokens");
+  c.masks = SystemPiece(card, static_cast<uint64_t>(most_masks_) * mask_bytes, "masks of tokens");
 
   // One buffer for what is small: the record, the ring of chosen tokens, flags.
   const uint64_t chosen = round_up(record_bytes, kAlignment);

@@ -40,10 +40,10 @@ class AmdExecutable : public Executable {
   // What belongs to a boot of the card, and is made anew after a reset.
   struct OnCard {
     std::shared_ptr<Weights> weights;
-    SharedPiece records;   // [kSlots, layout.bytes]
-    SharedPiece results;   // [kSlots, max_runs] int32
-    SharedPiece best;      // [kSlots, max_runs, kMaxBest] Candidate
-    SharedPiece masks;     // [most_masks_, mask_words] uint32, of the last step that has some
+    SystemPiece records;   // [kSlots, layout.bytes]
+    SystemPiece results;   // [kSlots, max_runs] int32
+    SystemPiece best;      // [kSlots, max_runs, kMaxBest] Candidate
+    SystemPiece masks;     // [most_masks_, mask_words] uint32, of the last step that has some
     DeviceBuffer copies;   // [kSlots], arguments of copy_pages
     DeviceBuffer control;  // the step's record, what was chosen, flags
     DeviceBuffer logits;

@@ -22,15 +22,15 @@ using program::WeightId;
 constexpr uint64_t kWindow = uint64_t{8} << 20;  // on a slow link less of it is used
 constexpr uint64_t kAlignment = 256;
 
-// Two windows of shared memory and two places in VRAM: while the card takes one apart, the next
+// Two windows of system memory and two places in VRAM: while the card takes one apart, the next
 // crosses the link and the host fills the one after. A window costs two messages, so small matrices
 // share one.
 class Uploader {
  public:
   Uploader(driver::Card& card, uint64_t code) : card_(card), code_(code) {
     for (Side& side : sides_) {
-      side.window = SharedPiece(card, kWindow, "upload window");
-      side.arguments = SharedPiece(card, kMostPieces * kAlignment, "upload arguments");
+      side.window = SystemPiece(card, kWindow, "upload window");
+      side.arguments = SystemPiece(card, kMostPieces * kAlignment, "upload arguments");
       side.staging = DeviceBuffer(card, kWindow, "upload staging");
     }
   }
@@ -65,7 +65,7 @@ class Uploader {
  private:
   static constexpr size_t kMostPieces = 64;
   struct Side {
-    SharedPiece window, arguments;
+    SystemPiece window, arguments;
     DeviceBuffer staging;
     uint64_t used = 0;  // bytes of the window
     std::vector<gpu::kernels::RepackArgs> pieces;

@@ -229,7 +229,7 @@ void Board::cancel_dispatch() {
   });
 }
 
-void Board::retire(std::shared_ptr<SharedRegion> region) {
+void Board::retire(std::shared_ptr<SystemRegion> region) {
   if (!region) return;
   if (dispatch_running_) {
     retired_.push_back(std::move(region));

@@ -139,7 +139,7 @@ class Board {
   // ends.
   void forget_translations();
   // Keeps a region that was just unshared until no dispatch can be using it.
-  void retire(std::shared_ptr<SharedRegion> region);
+  void retire(std::shared_ptr<SystemRegion> region);
 
   std::condition_variable work;  // engines wait here
   std::condition_variable idle;  // settle() waits here, and cancel_dispatch()
@@ -158,7 +158,7 @@ class Board {
   bool dispatch_running_ = false, cancelled_ = false, translations_old_ = false;
   bool stepping_ = false, reset_wanted_ = false;
   ComputeState compute_before_;
-  std::vector<std::shared_ptr<SharedRegion>> retired_;
+  std::vector<std::shared_ptr<SystemRegion>> retired_;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
   std::optional<std::chrono::steady_clock::time_point> first_look_;
 };

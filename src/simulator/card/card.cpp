@@ -17,7 +17,7 @@ namespace {
 
 constexpr int kVramBar = 0, kDoorbellBar = 2, kIoBar = 4, kRegisterBar = 5;
 
-// How long the engines sleep when nothing moves. Over shared memory the host's writes are not
+// How long the engines sleep when nothing moves. Over system memory the host's writes are not
 // heard, so waiting queues look again: soon at first, then less often.
 constexpr std::chrono::microseconds kShortestSleep{20}, kLongestSleep{1000};
 
@@ -60,10 +60,10 @@ struct Card::State {
   }
   void deliver_doorbells(Clock::time_point due);
   bool decodes(int bar, uint64_t offset, uint64_t bytes);
-  std::shared_ptr<SharedRegion> count(std::shared_ptr<SharedRegion> region) {
+  std::shared_ptr<SystemRegion> count(std::shared_ptr<SystemRegion> region) {
     if (region) {
-      ++board.counters.shared_regions;
-      board.counters.shared_bytes += region->bytes().size();
+      ++board.counters.system_regions;
+      board.counters.system_bytes += region->bytes().size();
     }
     return region;
   }
@@ -293,13 +293,13 @@ void Card::State::deliver_doorbells(Clock::time_point due) {
   }
 }
 
-std::shared_ptr<SharedRegion> Card::share(uint64_t bytes, bool contiguous, int max_segments) {
+std::shared_ptr<SystemRegion> Card::share(uint64_t bytes, bool contiguous, int max_segments) {
   const Board::Guard guard(state_->board);
   state_->begin_access();
   return state_->count(state_->board.system.share(bytes, contiguous, max_segments));
 }
 
-std::shared_ptr<SharedRegion> Card::share_at(const std::vector<link::Segment>& segments) {
+std::shared_ptr<SystemRegion> Card::share_at(const std::vector<link::Segment>& segments) {
   const Board::Guard guard(state_->board);
   state_->begin_access();
   return state_->count(state_->board.system.share_at(segments));

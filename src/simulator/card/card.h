@@ -44,8 +44,8 @@ struct CardCounters {
   uint64_t mmio_reads[6] = {}, mmio_writes[6] = {};  // messages, by BAR
   uint64_t mmio_read_bytes[6] = {}, mmio_write_bytes[6] = {};
   uint64_t doorbells = 0;
-  uint64_t shared_regions = 0, shared_bytes = 0, resets = 0;
-  uint64_t dma_read_bytes = 0, dma_write_bytes = 0;  // by the card in shared memory
+  uint64_t system_regions = 0, system_bytes = 0, resets = 0;
+  uint64_t dma_read_bytes = 0, dma_write_bytes = 0;  // by the card in system memory
   uint64_t pm4_packets = 0, sdma_packets = 0, aql_packets = 0;
   uint64_t sdma_bytes = 0;
   uint64_t interrupts = 0, page_faults = 0, tlb_invalidates = 0, page_walks = 0;
@@ -68,9 +68,9 @@ struct CardEvent {
 
 // Memory that the host shared with the card. Pages have scattered bus addresses; the card reaches
 // them only while they are shared (an IOMMU stands between).
-class SharedRegion {
+class SystemRegion {
  public:
-  virtual ~SharedRegion() = default;
+  virtual ~SystemRegion() = default;
   virtual uint32_t id() const = 0;
   virtual std::span<std::byte> bytes() = 0;
   virtual int descriptor() const = 0;  // for SCM_RIGHTS
@@ -93,9 +93,9 @@ class Card {
   bool bar_read(int bar, uint64_t offset, std::span<std::byte> out);
   bool bar_write(int bar, uint64_t offset, std::span<const std::byte> data);
   // Null when the size is zero or memory is short. contiguous: one segment.
-  std::shared_ptr<SharedRegion> share(uint64_t bytes, bool contiguous, int max_segments);
+  std::shared_ptr<SystemRegion> share(uint64_t bytes, bool contiguous, int max_segments);
   // The same at given bus addresses, for replay. Null when they are no whole pages or overlap.
-  std::shared_ptr<SharedRegion> share_at(const std::vector<link::Segment>& segments);
+  std::shared_ptr<SystemRegion> share_at(const std::vector<link::Segment>& segments);
   void unshare(uint32_t id);
   void reset();                // function level reset
   bool resize_bar(int index);  // to its largest size

@@ -130,7 +130,7 @@ TEST(Card, SharesAndUnshares) {
   const auto region = card.share(32 << 10, false, 4);
   ASSERT_NE(region, nullptr);
   EXPECT_GE(region->descriptor(), 0);
-  EXPECT_EQ(card.counters().shared_bytes, 32u << 10);
+  EXPECT_EQ(card.counters().system_bytes, 32u << 10);
   card.unshare(region->id());
   EXPECT_EQ(card.share(0, false, 4), nullptr);
 }

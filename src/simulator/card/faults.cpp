@@ -70,7 +70,7 @@ const std::vector<FaultPlan::Known>& FaultPlan::known() {
       {"gmc.page-fault", "a translation fails though the page is mapped"},
       {"gmc.tlb-stuck", "a TLB invalidate is never acknowledged"},
       {"doorbell.late",
-       "a doorbell comes \"milliseconds\" late (default 40), shared memory at once"},
+       "a doorbell comes \"milliseconds\" late (default 40), system memory at once"},
       {"doorbell.merged", "doorbells within a millisecond arrive as the last one only"},
       {"doorbell.lost", "a doorbell never arrives"},
       {"mec.queue-hang", "the compute queue stops at a packet"},

@@ -59,7 +59,7 @@ bool is_word(const std::byte* host, size_t n) {
   return n == sizeof(T) && reinterpret_cast<uintptr_t>(host) % sizeof(T) == 0;
 }
 
-void copy_from_shared(std::byte* out, std::byte* host, size_t n) {
+void copy_from_system(std::byte* out, std::byte* host, size_t n) {
   const auto load = [&]<typename T>(T value) {
     value = std::atomic_ref<T>(*reinterpret_cast<T*>(host)).load(std::memory_order_acquire);
     std::memcpy(out, &value, sizeof value);
@@ -73,7 +73,7 @@ void copy_from_shared(std::byte* out, std::byte* host, size_t n) {
   }
 }
 
-void copy_to_shared(std::byte* host, const std::byte* data, size_t n) {
+void copy_to_system(std::byte* host, const std::byte* data, size_t n) {
   const auto store = [&]<typename T>(T value) {
     std::memcpy(&value, data, sizeof value);
     std::atomic_ref<T>(*reinterpret_cast<T*>(host)).store(value, std::memory_order_release);
@@ -495,7 +495,7 @@ bool Hub::read(uint32_t vmid, uint64_t address, std::span<std::byte> out, Client
             words(client));
       }
     }
-    copy_from_shared(out.data(), page.host, n);
+    copy_from_system(out.data(), page.host, n);
     if (!page.system && (client == Client::kSdma0 || client == Client::kSdma1))
       board_.vram.see_through(static_cast<uint64_t>(page.host - board_.vram.at(0)), out.first(n));
     if (page.system && counted) board_.counters.dma_read_bytes += n;
@@ -523,7 +523,7 @@ bool Hub::write(uint32_t vmid, uint64_t address, std::span<const std::byte> data
     if (!page.system && past_gl2 && board_.is(Mood::kStaleLines)) {
       board_.vram.hold(static_cast<uint64_t>(page.host - board_.vram.at(0)), data.first(n));
     } else {
-      copy_to_shared(page.host, data.data(), n);
+      copy_to_system(page.host, data.data(), n);
     }
     if (page.system && counted) board_.counters.dma_write_bytes += n;
     data = data.subspan(n);

@@ -88,8 +88,8 @@ constexpr std::array<MoodInfo, 23> kMoods = {{
      "register "
      "writes between give the data time to arrive"},
     {Mood::kDoorbellLate, "doorbell.late",
-     "one doorbell in three comes 40 ms late, while shared memory is seen at once",
-     "a doorbell is a message through a server process; shared memory is not",
+     "one doorbell in three comes 40 ms late, while system memory is seen at once",
+     "a doorbell is a message through a server process; system memory is not",
      "lets SDMA poll its write pointer and rings doorbells, too: a late one moves the pointer back "
      "(AM_SDMA.setup_ring)"},
     {Mood::kDoorbellMerged, "doorbell.merged",

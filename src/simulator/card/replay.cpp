@@ -176,7 +176,7 @@ struct Looks {
 
  private:
   static uint64_t key_of(const TrafficRecord& r, const Windows& windows) {
-    if (r.kind != Kind::kConfigRead && r.kind != Kind::kRead && r.kind != Kind::kSharedRead)
+    if (r.kind != Kind::kConfigRead && r.kind != Kind::kRead && r.kind != Kind::kSystemRead)
       return 0;
     uint64_t key = static_cast<uint64_t>(r.kind);
     const auto mix = [&](uint64_t value) {
@@ -284,12 +284,12 @@ class Player {
           regions_.erase(found);
         }
         return;
-      case Kind::kSharedRead:
-      case Kind::kSharedReadHash:
-        return read_shared(r);
-      case Kind::kSharedWrite:
-      case Kind::kSharedWriteHash:
-        return write_shared(r);
+      case Kind::kSystemRead:
+      case Kind::kSystemReadHash:
+        return read_system(r);
+      case Kind::kSystemWrite:
+      case Kind::kSystemWriteHash:
+        return write_system(r);
       case Kind::kReset:
         return card_.reset();
       case Kind::kResizeBar:
@@ -455,7 +455,7 @@ class Player {
     regions_[r.where] = std::move(region);
   }
 
-  void read_shared(const TrafficRecord& r) {
+  void read_system(const TrafficRecord& r) {
     if (looks_.roles[at_] == Role::kGoesOn) return;
     const auto found = regions_.find(r.where);
     if (found == regions_.end()) return;
@@ -463,7 +463,7 @@ class Player {
     Bytes bytes(r.length);
     const bool agree = comes_to_agree([&] {
       std::memcpy(bytes.data(), &found->second->bytes()[r.offset], r.length);
-      if (r.kind == Kind::kSharedReadHash) return unknown_.agree(bytes, r.data);
+      if (r.kind == Kind::kSystemReadHash) return unknown_.agree(bytes, r.data);
       return std::ranges::equal(bytes, r.data) || unknown_.agree(bytes, link::hash_pieces(r.data));
     });
     if (agree) return;
@@ -472,25 +472,25 @@ class Player {
     // Kernels that compute with stand-ins compute something else, and may even fault; none of that
     // says anything about the card.
     const bool behind = r.length == kControlWord && is_less(bytes, r.data);
-    if (shared_unknown_ && (r.length != kControlWord || behind)) {
+    if (system_unknown_ && (r.length != kControlWord || behind)) {
       ++out_.unknowable;
       return;
     }
     const auto place = [&](size_t at) {
       return fmt::format("region {}, byte {:#x}", r.where, r.offset + at);
     };
-    if (r.kind == Kind::kSharedReadHash)
-      return differ("shared memory", place(0), "other contents", "other contents");
+    if (r.kind == Kind::kSystemReadHash)
+      return differ("system memory", place(0), "other contents", "other contents");
     if (r.length == kControlWord) {
       uint64_t was = 0, is = 0;
       std::memcpy(&was, r.data.data(), 8);
       std::memcpy(&is, bytes.data(), 8);
-      return differ("shared memory", place(0) + ", a fence", fmt::format("{}", was),
+      return differ("system memory", place(0) + ", a fence", fmt::format("{}", was),
                     fmt::format("{}", is));
     }
     const auto wrong = std::ranges::mismatch(bytes, r.data).in1 - bytes.begin();
     const auto word = static_cast<size_t>(wrong) / 4 * 4;
-    differ("shared memory", place(word), fmt::format("{:#010x}", dword(r.data, word)),
+    differ("system memory", place(word), fmt::format("{:#010x}", dword(r.data, word)),
            fmt::format("{:#010x}", dword(bytes, word)));
   }
 
@@ -509,10 +509,10 @@ class Player {
       if (later.kind == Kind::kReset) return true;
       if (later.where != r.where) continue;
       if (later.kind == Kind::kUnshare) return true;
-      if (later.kind == Kind::kSharedWrite && later.offset < r.offset + r.length &&
+      if (later.kind == Kind::kSystemWrite && later.offset < r.offset + r.length &&
           r.offset < later.offset + later.length)
         return true;
-      if (later.kind == Kind::kSharedRead && later.offset == r.offset && later.length == r.length &&
+      if (later.kind == Kind::kSystemRead && later.offset == r.offset && later.length == r.length &&
           !std::ranges::equal(later.data, r.data))
         return false;
     }
@@ -525,21 +525,21 @@ class Player {
     constexpr uint64_t kBehindFence = 64;
     return r.offset >= kBehindFence &&
            std::ranges::any_of(traffic_.first(at_), [&](const TrafficRecord& earlier) {
-             return earlier.kind == Kind::kSharedRead && earlier.where == r.where &&
+             return earlier.kind == Kind::kSystemRead && earlier.where == r.where &&
                     earlier.length == r.length && earlier.offset == r.offset - kBehindFence;
            });
   }
 
-  void write_shared(const TrafficRecord& r) {
+  void write_system(const TrafficRecord& r) {
     const auto found = regions_.find(r.where);
     if (found == regions_.end()) return;
     const auto to = found->second->bytes().subspan(r.offset, r.length);
-    if (r.kind == Kind::kSharedWrite) {
+    if (r.kind == Kind::kSystemWrite) {
       std::ranges::copy(r.data, to.begin());
       return;
     }
     unknown_.fill(to, r.data);
-    shared_unknown_ = true;
+    system_unknown_ = true;
   }
 
   Card& card_;
@@ -548,9 +548,9 @@ class Player {
   Looks looks_;
   Windows windows_;
   Unknown unknown_;
-  bool shared_unknown_ = false;
+  bool system_unknown_ = false;
   uint64_t behind_last_ = ~uint64_t{0};  // VRAM offset
-  std::map<uint32_t, std::shared_ptr<SharedRegion>> regions_;
+  std::map<uint32_t, std::shared_ptr<SystemRegion>> regions_;
   double patience_ = options_.patience;
   size_t at_ = 0;
   uint64_t time_ = 0;

@@ -1,7 +1,7 @@
 // Plays a recording of a real card (link/traffic.h) against the simulated one, and says where their
 // answers differ.
 //
-// What the host did is done again as it was: shared memory gets the bus addresses that it had, so
+// What the host did is done again as it was: system memory gets the bus addresses that it had, so
 // that every page table and packet fits. Contents that the recording has no more than hashes of
 // (firmware, weights) are replaced by stand-ins.
 #pragma once

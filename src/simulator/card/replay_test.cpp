@@ -142,13 +142,13 @@ TEST(Replay, ConfigurationIsComparedButForAddresses) {
   EXPECT_EQ(outcome.differences[1].place, "size of BAR 0");
 }
 
-TEST(Replay, SharedMemoryHasItsAddresses) {
+TEST(Replay, SystemMemoryHasItsAddresses) {
   Traffic traffic;
   traffic.share(1, {0x1234000, 0x4000});
-  traffic.add(Kind::kSharedWrite, 1, 0x10, uint32_t{7});
-  traffic.add(Kind::kSharedRead, 1, 0x10, uint32_t{7});
+  traffic.add(Kind::kSystemWrite, 1, 0x10, uint32_t{7});
+  traffic.add(Kind::kSystemRead, 1, 0x10, uint32_t{7});
   EXPECT_EQ(traffic.play().differing, 0U);
-  traffic.add(Kind::kSharedRead, 1, 0x14, uint32_t{8});
+  traffic.add(Kind::kSystemRead, 1, 0x14, uint32_t{8});
   const ReplayOutcome outcome = traffic.play();
   ASSERT_EQ(outcome.differences.size(), 1U);
   EXPECT_EQ(outcome.differences[0].place, "region 1, byte 0x14");
@@ -159,13 +159,13 @@ TEST(Replay, SharedMemoryHasItsAddresses) {
 
 TEST(Replay, AFenceThatNeverCameIsADifferenceASlowOneIsNot) {
   const auto polled = [](Traffic& traffic, uint64_t value) {
-    traffic.add(Kind::kSharedRead, 1, 0, value);
+    traffic.add(Kind::kSystemRead, 1, 0, value);
     traffic.add({Kind::kRepeat, 0, 0, 0, 9, {}});
     traffic.add({Kind::kReset, 0, 0, 0, 0, {}});  // a poll ends here
   };
   Traffic hung;
   hung.share(1, {0x1234000, 0x4000});
-  hung.add(Kind::kSharedWrite, 1, 0, uint64_t{5});  // stands for what the simulated card writes
+  hung.add(Kind::kSystemWrite, 1, 0, uint64_t{5});  // stands for what the simulated card writes
   polled(hung, 4);
   const ReplayOutcome outcome = hung.play();
   ASSERT_EQ(outcome.differences.size(), 1U);
@@ -175,11 +175,11 @@ TEST(Replay, AFenceThatNeverCameIsADifferenceASlowOneIsNot) {
 
   Traffic slow;
   slow.share(1, {0x1234000, 0x4000});
-  slow.add(Kind::kSharedWrite, 1, 0, uint64_t{5});
-  slow.add(Kind::kSharedRead, 1, 0, uint64_t{4});
+  slow.add(Kind::kSystemWrite, 1, 0, uint64_t{5});
+  slow.add(Kind::kSystemRead, 1, 0, uint64_t{4});
   slow.add({Kind::kRepeat, 0, 0, 0, 9, {}});
   slow.add({Kind::kConfigWrite, 0, 4, 2, 6, {}});
-  slow.add(Kind::kSharedRead, 1, 0, uint64_t{5});
+  slow.add(Kind::kSystemRead, 1, 0, uint64_t{5});
   EXPECT_EQ(slow.play().differing, 0U);
 }
 
@@ -189,17 +189,17 @@ TEST(Replay, HashedContentsHaveStandIns) {
   for (size_t i = 0; i < secret.size(); ++i) secret[i] = static_cast<std::byte>(i >> 12);
   Traffic traffic;
   traffic.share(1, {0x1000000, 1 << 20});
-  traffic.add_hashed(Kind::kSharedWriteHash, 1, 0, secret);
+  traffic.add_hashed(Kind::kSystemWriteHash, 1, 0, secret);
   // In other portions than it was written in.
-  traffic.add_hashed(Kind::kSharedReadHash, 1, 0, std::span(secret).first(2 * link::kHashPiece));
-  traffic.add(Kind::kSharedRead, 1, 2 * link::kHashPiece,
+  traffic.add_hashed(Kind::kSystemReadHash, 1, 0, std::span(secret).first(2 * link::kHashPiece));
+  traffic.add(Kind::kSystemRead, 1, 2 * link::kHashPiece,
               std::as_bytes(std::span(secret)).subspan(2 * link::kHashPiece));
   traffic.add_hashed(Kind::kWriteHash, 0, 0x100000, std::span(secret).first(64));  // firmware
   ReplayOutcome outcome = traffic.play();
   EXPECT_EQ(outcome.compared, 2U);
   EXPECT_EQ(outcome.differing + outcome.unknowable, 0U);
   // What follows from it is not known; what does not is compared.
-  traffic.add(Kind::kSharedRead, 1, 0, uint32_t{77});
+  traffic.add(Kind::kSystemRead, 1, 0, uint32_t{77});
   traffic.write<gc::SCRATCH_REG7>(5);
   traffic.read<gc::SCRATCH_REG7>(6);
   outcome = traffic.play();

@@ -11,9 +11,9 @@
 namespace outboard::simulator::card {
 namespace {
 
-class SimulatedMemory : public link::SharedMemory {
+class SimulatedMemory : public link::SystemRegion {
  public:
-  SimulatedMemory(Card& card, std::shared_ptr<SharedRegion> region)
+  SimulatedMemory(Card& card, std::shared_ptr<card::SystemRegion> region)
       : card_(card), region_(std::move(region)) {}
   ~SimulatedMemory() override { card_.unshare(region_->id()); }
 
@@ -29,7 +29,7 @@ class SimulatedMemory : public link::SharedMemory {
 
  private:
   Card& card_;
-  std::shared_ptr<SharedRegion> region_;
+  std::shared_ptr<card::SystemRegion> region_;
 };
 
 class SimulatedLink : public link::Link {
@@ -67,9 +67,9 @@ class SimulatedLink : public link::Link {
     card_.bar_write(bar, offset, bytes);
   }
   bool writes_by_dword() const override { return true; }
-  std::unique_ptr<link::SharedMemory> share(uint64_t size, bool contiguous) override {
+  std::unique_ptr<link::SystemRegion> share(uint64_t size, bool contiguous) override {
     request("MAP_SYSMEM_FD");
-    std::shared_ptr<SharedRegion> region = card_.share(size, contiguous, kMaxSegments);
+    std::shared_ptr<card::SystemRegion> region = card_.share(size, contiguous, kMaxSegments);
     if (!region) fail("simulated: cannot share {} bytes", size);
     return std::make_unique<SimulatedMemory>(card_, std::move(region));
   }

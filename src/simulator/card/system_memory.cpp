@@ -20,7 +20,7 @@ constexpr uint64_t kLargest = uint64_t{64} << 30;
 // An unnamed file that lives in memory; -1 when there is none to be had.
 int make_memory_file() {
 #ifdef __linux__
-  return memfd_create("outboard-shared", MFD_CLOEXEC);
+  return memfd_create("outboard-system", MFD_CLOEXEC);
 #else
   static std::atomic<unsigned> counter{0};
   const std::string name = fmt::format("/outboard-{}-{}", getpid(), counter++);
@@ -30,7 +30,7 @@ int make_memory_file() {
 #endif
 }
 
-class MemoryFileRegion : public SharedRegion {
+class MemoryFileRegion : public SystemRegion {
  public:
   // REQUIRES: descriptor is open and as long as `memory`; both are taken over.
   MemoryFileRegion(uint32_t id, int descriptor, std::span<std::byte> memory)
@@ -57,7 +57,7 @@ class MemoryFileRegion : public SharedRegion {
 SystemMemory::SystemMemory(uint64_t seed) : random_(seed), next_address_(uint64_t{4} << 30) {}
 SystemMemory::~SystemMemory() = default;
 
-std::shared_ptr<SharedRegion> SystemMemory::share(uint64_t bytes, bool contiguous,
+std::shared_ptr<SystemRegion> SystemMemory::share(uint64_t bytes, bool contiguous,
                                                   int max_segments) {
   if (bytes == 0 || bytes > kLargest) return nullptr;
   const uint64_t size = (bytes + kPage - 1) / kPage * kPage;
@@ -85,7 +85,7 @@ std::shared_ptr<SharedRegion> SystemMemory::share(uint64_t bytes, bool contiguou
   return add(size, std::move(segments));
 }
 
-std::shared_ptr<SharedRegion> SystemMemory::share_at(const std::vector<link::Segment>& segments) {
+std::shared_ptr<SystemRegion> SystemMemory::share_at(const std::vector<link::Segment>& segments) {
   uint64_t size = 0, end = next_address_;
   for (const link::Segment& segment : segments) {
     if (segment.size == 0 || segment.size > kLargest || segment.size % kPage != 0 ||
@@ -109,7 +109,7 @@ std::shared_ptr<SharedRegion> SystemMemory::share_at(const std::vector<link::Seg
   return add(size, segments);
 }
 
-std::shared_ptr<SharedRegion> SystemMemory::add(uint64_t size,
+std::shared_ptr<SystemRegion> SystemMemory::add(uint64_t size,
                                                 std::vector<link::Segment> segments) {
   const int descriptor = make_memory_file();
   if (descriptor < 0) return nullptr;
@@ -134,7 +134,7 @@ std::shared_ptr<SharedRegion> SystemMemory::add(uint64_t size,
   return region;
 }
 
-std::shared_ptr<SharedRegion> SystemMemory::unshare(uint32_t id) {
+std::shared_ptr<SystemRegion> SystemMemory::unshare(uint32_t id) {
   const auto found = regions_.find(id);
   if (found == regions_.end()) return nullptr;
   auto region = found->second;

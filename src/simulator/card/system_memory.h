@@ -19,13 +19,13 @@ class SystemMemory {
 
   // As Card::share(); max_segments 0: no limit, each page lies alone. Bus addresses are below 2^40,
   // scattered, and never given out twice.
-  std::shared_ptr<SharedRegion> share(uint64_t bytes, bool contiguous, int max_segments);
+  std::shared_ptr<SystemRegion> share(uint64_t bytes, bool contiguous, int max_segments);
   // The same at bus addresses that the caller names, for replay. Null when they are no whole pages
   // or overlap what is shared.
-  std::shared_ptr<SharedRegion> share_at(const std::vector<link::Segment>& segments);
+  std::shared_ptr<SystemRegion> share_at(const std::vector<link::Segment>& segments);
   // The region, which the caller keeps until no engine can still be using its host address; null
   // when there is none of that id.
-  std::shared_ptr<SharedRegion> unshare(uint32_t id);
+  std::shared_ptr<SystemRegion> unshare(uint32_t id);
   // Takes one page from under the card: it stays mapped on the host.
   void unshare_page(uint64_t address);
 
@@ -42,12 +42,12 @@ class SystemMemory {
     uint32_t region = 0;
   };
 
-  std::shared_ptr<SharedRegion> add(uint64_t bytes, std::vector<link::Segment> segments);
+  std::shared_ptr<SystemRegion> add(uint64_t bytes, std::vector<link::Segment> segments);
 
   std::mt19937_64 random_;
   uint64_t next_address_;
   uint32_t next_id_ = 1;
-  std::map<uint32_t, std::shared_ptr<SharedRegion>> regions_;
+  std::map<uint32_t, std::shared_ptr<SystemRegion>> regions_;
   std::map<uint64_t, Mapped> mapped_;  // by bus address
 };
 

@@ -13,7 +13,7 @@ struct Translation {
   std::byte* host = nullptr;  // null: a fault
   uint64_t bytes = 0;         // valid from `host` on, contiguous in GPU and host addresses
   bool writable = false;
-  bool system = false;    // shared system memory, reached over the link
+  bool system = false;    // system memory, reached over the link
   bool uncached = false;  // MTYPE UC: goes past GL2
 };
 

@@ -29,7 +29,7 @@ CardWork difference(const card::CardModel& model, const card::CardCounters& befo
   w.tokens = tokens;
   w.steps = steps;
   w.round_trips = after.config_reads - before.config_reads + after.resets - before.resets +
-                  after.shared_regions - before.shared_regions;
+                  after.system_regions - before.system_regions;
   w.one_way = after.config_writes - before.config_writes;
   for (int bar = 0; bar < 6; ++bar) {
     w.round_trips += after.mmio_reads[bar] - before.mmio_reads[bar];

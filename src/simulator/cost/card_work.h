@@ -15,11 +15,11 @@ namespace outboard::simulator::cost {
 struct CardWork {
   const card::CardModel* card = nullptr;
   int tokens = 0;
-  int steps = 0;             // each waits once for what the host left in shared memory
+  int steps = 0;             // each waits once for what the host left in system memory
   uint64_t round_trips = 0;  // messages that are answered
   uint64_t one_way = 0;      // messages that are not
   uint64_t message_bytes = 0;
-  uint64_t dma_read_bytes = 0, dma_write_bytes = 0;  // by the card in shared memory
+  uint64_t dma_read_bytes = 0, dma_write_bytes = 0;  // by the card in system memory
   uint64_t dma_bytes() const { return dma_read_bytes + dma_write_bytes; }
   compute::Counters compute;
 };

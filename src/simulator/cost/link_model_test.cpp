@@ -116,7 +116,7 @@ class PacedCopy {
 
  private:
   static constexpr uint64_t kHost = 0x1000000, kData = 0x400000, kFence = 0x600000;
-  std::shared_ptr<SharedRegion> region_;
+  std::shared_ptr<SystemRegion> region_;
 };
 
 TEST(PacedSdma, CopiesTakeTheirTime) {

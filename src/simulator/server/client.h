@@ -14,7 +14,7 @@
 namespace outboard::simulator::server {
 
 using card::Card;
-using card::SharedRegion;
+using card::SystemRegion;
 
 // A request, out of its packed form.
 struct Call {
@@ -62,12 +62,12 @@ class Client {
 };
 
 std::unique_ptr<Client> make_tinygpu_client(Card& card, link::Socket& socket);
-// The remote server keeps opened devices, mapped BARs and shared memory from client to client.
+// The remote server keeps opened devices, mapped BARs and system memory from client to client.
 struct RemoteState {
   bool probed = false;
   bool opened = false;
   std::array<bool, 6> mapped{};
-  std::vector<std::shared_ptr<SharedRegion>> shared;
+  std::vector<std::shared_ptr<SystemRegion>> regions;
 };
 std::unique_ptr<Client> make_remote_client(Card& card, link::Socket& socket, RemoteState& state);
 

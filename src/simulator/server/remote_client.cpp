@@ -145,7 +145,7 @@ class RemoteClient : public Client {
     if (contiguous && size > kLargestContiguous) {
       return refuse("Contiguous allocation is only supported for sizes up to 2MB");
     }
-    std::shared_ptr<SharedRegion> region;
+    std::shared_ptr<SystemRegion> region;
     if (size > 0 && size <= kLargestRegion) {
       const uint64_t bytes =
           (size + link::protocol::kPage - 1) / link::protocol::kPage * link::protocol::kPage;
@@ -158,31 +158,30 @@ class RemoteClient : public Client {
         pages.push_back(segment.address + at);
       }
     }
-    const uint64_t handle = state_.shared.size();
-    state_.shared.push_back(region);
+    const uint64_t handle = state_.regions.size();
+    state_.regions.push_back(region);
     return answer(pages.size() * 8, handle, std::as_bytes(std::span(pages)));
   }
 
-  std::span<std::byte> shared(const Call& request) {
-    if (request.bar >= state_.shared.size()) return {};
-    const std::span<std::byte> all = state_.shared[request.bar]->bytes();
+  std::span<std::byte> region_bytes(const Call& request) {
+    if (request.bar >= state_.regions.size()) return {};
+    const std::span<std::byte> all = state_.regions[request.bar]->bytes();
     if (request.arg0 > all.size() || request.arg1 > all.size() - request.arg0) return {};
     return all.subspan(request.arg0, request.arg1);
   }
 
   Outcome sysmem_read(const Call& request) {
-    const std::span<std::byte> bytes = shared(request);
+    const std::span<std::byte> bytes = region_bytes(request);
     if (bytes.size() != request.arg1) {
-      return refuse(fmt::format("no {:#x} bytes at {:#x} of shared region {}", request.arg1,
-                                request.arg0, request.bar));
+      return refuse(fmt::format("no {:#x} bytes at {:#x} of region {}", request.arg1, request.arg0,
+                                request.bar));
     }
     return answer(request.arg1, 0, bytes);
   }
 
   Outcome sysmem_write(const Call& request) {
-    const std::span<std::byte> bytes = shared(request);
-    if (bytes.size() != request.arg1)
-      return {false, "closed: write failed: outside a shared region"};
+    const std::span<std::byte> bytes = region_bytes(request);
+    if (bytes.size() != request.arg1) return {false, "closed: write failed: outside a region"};
     if (!socket_.receive(bytes)) return {false, "client gone"};
     return {true, "no answer"};
   }

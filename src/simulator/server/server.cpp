@@ -105,7 +105,7 @@ void Server::run() {
     say("client gone");
     if (options_.once) break;
   }
-  for (const auto& region : remote.shared) card_.unshare(region->id());
+  for (const auto& region : remote.regions) card_.unshare(region->id());
 }
 
 void Server::stop() {

@@ -47,7 +47,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   {
     sim::server::RemoteState remote;
     sim::server::serve_client(card(), server, options, remote, requests);
-    for (const auto& region : remote.shared) card().unshare(region->id());
+    for (const auto& region : remote.regions) card().unshare(region->id());
   }
   server.shut_down();
   writer.join();

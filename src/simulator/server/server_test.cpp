@@ -139,7 +139,7 @@ TEST_P(LinkTest, VideoMemoryKeepsWhatIsWritten) {
   }
 }
 
-TEST_P(LinkTest, SharedMemoryIsWholeAndScattered) {
+TEST_P(LinkTest, SystemMemoryIsWholeAndScattered) {
   const auto link = connect();
   const auto memory = link->share(uint64_t{1} << 20, false);
   ASSERT_GE(memory->size(), uint64_t{1} << 20);
@@ -157,7 +157,7 @@ TEST_P(LinkTest, SharedMemoryIsWholeAndScattered) {
   EXPECT_EQ(in, out);
 }
 
-TEST_P(LinkTest, ContiguousSharedMemoryIsOneSegment) {
+TEST_P(LinkTest, ContiguousSystemMemoryIsOneSegment) {
   const auto link = connect();
   EXPECT_EQ(link->share(uint64_t{1} << 20, true)->segments().size(), 1U);
 }
@@ -191,7 +191,7 @@ TEST_P(LinkTest, ResizesABar) {
   EXPECT_EQ(link->bar(kVram).size, uint64_t{512} << 20);
 }
 
-TEST_P(LinkTest, SharedMemoryIsSeenByBothSides) {
+TEST_P(LinkTest, SystemMemoryIsSeenByBothSides) {
   const auto link = connect();
   const auto memory = link->share(100, false);  // the least is more
   EXPECT_GE(memory->size(), 100U);
@@ -543,7 +543,7 @@ TEST_F(RemoteServer, AWriteThatFailsEndsTheConnection) {
   EXPECT_FALSE(client_.answer());
 }
 
-TEST_F(RemoteServer, SharedMemoryOutlivesItsClient) {
+TEST_F(RemoteServer, SystemMemoryOutlivesItsClient) {
   probe();
   client_.send(Command::kMapSysmem, 0, 4096, 0);
   const auto first = client_.answer();

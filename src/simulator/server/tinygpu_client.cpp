@@ -15,7 +15,7 @@ class TinyGpuClient : public Client {
  public:
   TinyGpuClient(Card& card, link::Socket& socket) : Client(card, socket) {}
   ~TinyGpuClient() override {
-    for (const auto& region : shared_) card_.unshare(region->id());
+    for (const auto& region : regions_) card_.unshare(region->id());
     card_.close_client();
   }
 
@@ -93,23 +93,23 @@ class TinyGpuClient : public Client {
   Outcome map_sysmem(uint64_t size, bool contiguous) {
     constexpr uint64_t kLargest = uint64_t{64} << 30;
     uint64_t bytes = 0;
-    std::shared_ptr<SharedRegion> region;
-    if (shared_.size() < link::protocol::kMaxMappings && size <= kLargest) {
+    std::shared_ptr<SystemRegion> region;
+    if (regions_.size() < link::protocol::kMaxMappings && size <= kLargest) {
       bytes = (size + link::protocol::kPage - 1) / link::protocol::kPage * link::protocol::kPage;
       bytes = std::max(bytes, link::protocol::kMinMapping);
       region = card_.share(bytes, contiguous, link::protocol::kMaxSegments);
     }
     if (!region) return refuse({});  // a refusal carries no descriptor
     write_segments(*region);
-    const Response response{0, bytes, shared_.size()};
-    shared_.push_back(region);
+    const Response response{0, bytes, regions_.size()};
+    regions_.push_back(region);
     const bool sent =
         socket_.send_with_descriptor(std::as_bytes(std::span(&response, 1)), region->descriptor());
     return {sent, sent ? fmt::format("{:#x} bytes", bytes) : "client gone"};
   }
 
   // The region starts with its bus addresses: (address, size) pairs, then a pair of zeros.
-  static void write_segments(SharedRegion& region) {
+  static void write_segments(SystemRegion& region) {
     std::byte* out = region.bytes().data();
     for (const link::Segment& segment : region.segments()) {
       std::memcpy(out, &segment.address, 8);
@@ -120,7 +120,7 @@ class TinyGpuClient : public Client {
   }
 
   std::array<bool, 6> mapped_{};
-  std::vector<std::shared_ptr<SharedRegion>> shared_;  // until the connection ends: no unmap
+  std::vector<std::shared_ptr<SystemRegion>> regions_;  // until the connection ends: no unmap
 };
 
 }  // namespace

@@ -19,7 +19,7 @@ typedef double f64;
 #define KERNEL(name)                                                                 \
   extern "C" __attribute__((global, amdgpu_flat_work_group_size(1, 256))) void name( \
       const void* pa, const void* pb, const void* pc, void* po)
-#define SHARED __attribute__((shared))
+#define LDS __attribute__((shared))
 #define THREAD                                                               \
   (__builtin_amdgcn_workgroup_id_x() * __builtin_amdgcn_workgroup_size_x() + \
    __builtin_amdgcn_workitem_id_x())

@@ -75,7 +75,7 @@ KERNEL(mbcnt) {
 // A sum over 256 threads in LDS.
 KERNEL(block_sum) {
   USE();
-  static SHARED u32 part[256];
+  static LDS u32 part[256];
   part[LANE] = A[THREAD];
   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
   __builtin_amdgcn_s_barrier();
@@ -91,7 +91,7 @@ KERNEL(block_sum) {
 
 KERNEL(transpose) {
   USE();
-  static SHARED u32 tile[16][17];
+  static LDS u32 tile[16][17];
   const u32 x = LANE % 16, y = LANE / 16, first = THREAD - LANE;
   tile[y][x] = A[THREAD];
   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
@@ -102,7 +102,7 @@ KERNEL(transpose) {
 
 KERNEL(lds_histogram) {
   USE();
-  static SHARED u32 count[32];
+  static LDS u32 count[32];
   if (LANE < 32) count[LANE] = 0;
   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
   __builtin_amdgcn_s_barrier();

@@ -31,7 +31,7 @@ Card::Card(link::Link& link, const BootOptions& options) : context_(link), optio
   try {
     find_card();
     memory_ = std::make_unique<Memory>(link, context_.facts.vram_bytes, [this] { flush(); });
-    pool_ = std::make_unique<SharedPool>(link, *memory_);
+    pool_ = std::make_unique<SystemPool>(link, *memory_);
     if (!warm_) boot_cold();
     boot_engines();
     finalized_ = false;
@@ -177,10 +177,10 @@ void Card::boot_engines() {
   });
   if (!warm_) c.registers.set<ScratchInUse>(1);
   if (!compute_) {
-    stage("shared memory", [&] {
+    stage("system memory", [&] {
       Memory::Batch batch(*memory_);
       if (warm_) memory_->reset();
-      pool_->reserve(options_.shared_bytes);
+      pool_->reserve(options_.system_bytes);
       control_ = pool_->take(kControlBytes, "rings and fences");
       window_ = pool_->take(kWindowBytes, "upload window");
       end_of_pipe_ = memory_->allocate(kPage, "end-of-pipe buffer");

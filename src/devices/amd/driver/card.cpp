@@ -18,7 +18,7 @@ Card::~Card() {
 }
 
 std::string Card::describe(uint64_t address) const {
-  if (std::string shared = pool_->describe(address); !shared.empty()) return shared;
+  if (std::string system = pool_->describe(address); !system.empty()) return system;
   return memory_->describe(address);
 }
 

@@ -15,7 +15,7 @@
 #include "devices/amd/driver/link_rate.h"
 #include "devices/amd/driver/memory.h"
 #include "devices/amd/driver/queue.h"
-#include "devices/amd/driver/shared_pool.h"
+#include "devices/amd/driver/system_pool.h"
 
 namespace outboard::devices::amd::driver {
 
@@ -24,7 +24,7 @@ struct BootOptions {
   std::vector<std::filesystem::path> firmware;
   FirmwareFiles images;  // instead of any folder, when there are any (the simulated card's)
   bool cold = false;     // boot everything even where a warm boot would do
-  uint64_t shared_bytes = uint64_t{64} << 20;  // pooled at the start for share()
+  uint64_t system_bytes = uint64_t{64} << 20;  // pooled at the start for share()
   // Every deadline and pause of the boot times this: less for tests of what goes wrong.
   double patience = 1;
   // How long wait() waits where nothing else is said.
@@ -48,7 +48,7 @@ class Card {
   Card(const Card&) = delete;
   Card& operator=(const Card&) = delete;
 
-  // Queues stopped, clocks low, bus master off: after this the card touches no shared memory.
+  // Queues stopped, clocks low, bus master off: after this the card touches no system memory.
   // Throws Error when the card does not answer; bus mastering is off even then, if the link lives.
   void finalize();
 
@@ -67,12 +67,12 @@ class Card {
   link::Link& link() { return context_.link; }
 
   // System memory that both sides see, out of the pool. Contents: whatever was there.
-  SharedBuffer share(uint64_t bytes, std::string name) {
+  SystemBuffer share(uint64_t bytes, std::string name) {
     return pool_->take(bytes, std::move(name));
   }
-  void unshare(const SharedBuffer& buffer) { pool_->give(buffer); }
+  void unshare(const SystemBuffer& buffer) { pool_->give(buffer); }
 
-  // Who is running, for reports of faults: called when a wait fails, and may look into shared
+  // Who is running, for reports of faults: called when a wait fails, and may look into system
   // memory. For example "decode, batch 1: kernel 17, attention".
   void set_running(std::function<std::string()> describe) { running_ = std::move(describe); }
   // What a GPU address belongs to; empty: nothing.
@@ -92,13 +92,13 @@ class Card {
   // later, go back in its ring and copy what it has copied before (queue.h).
   void test_doorbells();
 
-  // After a hang or a fault: mode 1 reset and a cold boot. Every buffer and every shared buffer
-  // keeps its address, and shared memory its contents; what lay in video memory is lost and must be
+  // After a hang or a fault: mode 1 reset and a cold boot. Every buffer, of either memory,
+  // keeps its address, and system memory its contents; what lay in video memory is lost and must be
   // uploaded again. Fences of before count as done. Throws Error when the card failed again with
   // nothing done since the last recovery: a failing card is not tried over and over.
   void recover();
 
-  // A copy between shared memory and VRAM that was submitted.
+  // A copy between system memory and VRAM that was submitted.
   struct Copy {
     Fence fence = 0;  // 0: none
     uint64_t bytes = 0;
@@ -111,7 +111,7 @@ class Card {
   // How much to copy at once, of `most` at most (a power of two, at least 256 KiB).
   uint64_t copy_bytes(uint64_t most) const { return rate_.window(most); }
 
-  // Host memory to a buffer and back, through the copy queue and shared memory.
+  // Host memory to a buffer and back, through the copy queue and system memory.
   void upload(const Buffer& to, uint64_t offset, std::span<const std::byte> bytes);
   void download(const Buffer& from, uint64_t offset, std::span<std::byte> bytes);
 
@@ -141,9 +141,9 @@ class Card {
   bool gc_hub_up_ = false;
   bool recovered_ = false;  // and nothing done since
   std::unique_ptr<Memory> memory_;
-  std::unique_ptr<SharedPool> pool_;
-  SharedBuffer control_;  // rings, pointers, fences
-  SharedBuffer window_;   // what passes between host and VRAM
+  std::unique_ptr<SystemPool> pool_;
+  SystemBuffer control_;  // rings, pointers, fences
+  SystemBuffer window_;   // what passes between host and VRAM
   Buffer end_of_pipe_;
   std::unique_ptr<ComputeQueue> compute_;
   std::unique_ptr<CopyQueue> copies_;

@@ -300,11 +300,11 @@ TEST(DriverCard, RecoveryStopsTheCopiesFirst) {
       options_with(R"([{"what": "mec.queue-hang", "skip": 20, "count": 1}])"));
   const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
-  const SharedBuffer shared = card.share(16 << 20, "copied from");
+  const SystemBuffer from = card.share(16 << 20, "copied from");
   const Buffer buffer = card.memory().allocate(16 << 20, "copied to");
   std::vector<uint32_t> copies;
   for (int i = 0; i < 40; ++i) {
-    const auto one = hw::sdma::copy(buffer.address, shared.address, 16 << 20);
+    const auto one = hw::sdma::copy(buffer.address, from.address, 16 << 20);
     copies.insert(copies.end(), one.begin(), one.end());
   }
   card.copies().submit(copies);  // still under way when the card is recovered
@@ -330,23 +330,23 @@ TEST(DriverCard, SaysWhichBufferAFaultBelongsTo) {
   }
 }
 
-TEST(DriverCard, SharedMemoryComesFromOnePool) {
+TEST(DriverCard, SystemMemoryComesFromOnePool) {
   simulator::card::Card simulated(options_with());
   const auto link = simulator::card::make_simulated_link(simulated);
   Card card(*link, boot_options());
-  const uint64_t mappings = simulated.counters().shared_regions;
-  const SharedBuffer steps = card.share(1 << 20, "step ring");
-  const SharedBuffer tokens = card.share(5, "tokens");
+  const uint64_t mappings = simulated.counters().system_regions;
+  const SystemBuffer steps = card.share(1 << 20, "step ring");
+  const SystemBuffer tokens = card.share(5, "tokens");
   EXPECT_EQ(tokens.bytes, 4096U);
   EXPECT_NE(steps.address, tokens.address);
-  EXPECT_EQ(card.describe(steps.address + 8), "step ring (shared memory), byte 8 of 1048576");
+  EXPECT_EQ(card.describe(steps.address + 8), "step ring (system memory), byte 8 of 1048576");
   // Nothing is mapped anew, however often buffers come and go.
   for (int i = 0; i < 300; ++i) card.unshare(card.share(3 << 20, "passing"));
-  EXPECT_EQ(simulated.counters().shared_regions, mappings);
-  EXPECT_THROW(card.unshare(SharedBuffer{}), Error);
+  EXPECT_EQ(simulated.counters().system_regions, mappings);
+  EXPECT_THROW(card.unshare(SystemBuffer{}), Error);
   // More than the pool has: one mapping more.
-  const SharedBuffer large = card.share(40 << 20, "large");
-  EXPECT_EQ(simulated.counters().shared_regions, mappings + 1);
+  const SystemBuffer large = card.share(40 << 20, "large");
+  EXPECT_EQ(simulated.counters().system_regions, mappings + 1);
   // The GPU reads what the host wrote, and the other way round.
   const std::vector<std::byte> data = random_bytes(1 << 20);
   std::memcpy(steps.host, data.data(), data.size());
@@ -365,8 +365,8 @@ TEST(DriverCard, RecoversAndKeepsItsAddresses) {
   const std::vector<std::byte> data = random_bytes(1 << 20);
   std::vector<std::byte> back(data.size());
   const Buffer buffer = card.memory().allocate(data.size(), "test");
-  const SharedBuffer shared = card.share(4096, "kept");
-  std::memcpy(shared.host, data.data(), 4096);
+  const SystemBuffer kept = card.share(4096, "kept");
+  std::memcpy(kept.host, data.data(), 4096);
   const Fence hung = [&] {
     for (;;) {  // until the fault strikes
       const Fence fence = card.copies().submit(hw::sdma::fill(buffer.address, 1, 64));
@@ -380,7 +380,7 @@ TEST(DriverCard, RecoversAndKeepsItsAddresses) {
   card.recover();
   EXPECT_FALSE(card.was_warm());
   EXPECT_TRUE(card.copies().is_done(hung));
-  EXPECT_EQ(std::memcmp(shared.host, data.data(), 4096), 0);
+  EXPECT_EQ(std::memcmp(kept.host, data.data(), 4096), 0);
   card.upload(buffer, 0, data);
   card.download(buffer, 0, back);
   EXPECT_EQ(back, data);

@@ -1,4 +1,4 @@
-// Interrupts: a ring in VRAM that is read when something went wrong; fences are watched in shared
+// Interrupts: a ring in VRAM that is read when something went wrong; fences are watched in system
 // memory instead. Source: Linux amdgpu ih_v6_0.c; tinygrad 0.14.0, runtime/support/am/ip.py
 // (AM_IH).
 #include <array>

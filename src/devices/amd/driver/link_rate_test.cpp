@@ -65,8 +65,8 @@ TEST(LinkRate, ASlowLinkIsNoHang) {
   EXPECT_EQ(back, data);
   // The simulated engines are not idle while a copy is under way.
   const Buffer other = card.memory().allocate(64 * kKiB, "test");
-  const SharedBuffer shared = card.share(64 * kKiB, "test");
-  const Card::Copy copy = card.copy_to_card(other.address, shared.address, 64 * kKiB);
+  const SystemBuffer from = card.share(64 * kKiB, "test");
+  const Card::Copy copy = card.copy_to_card(other.address, from.address, 64 * kKiB);
   EXPECT_FALSE(card.copies().is_done(copy.fence));
   EXPECT_TRUE(simulated.settle());
   EXPECT_TRUE(card.copies().is_done(copy.fence));

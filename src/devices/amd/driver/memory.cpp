@@ -78,7 +78,7 @@ Buffer Memory::allocate(uint64_t bytes, std::string name) {
 
 uint64_t Memory::vram_offset(const Buffer& buffer) const {
   const auto found = buffers_.find(buffer.address);
-  if (found == buffers_.end() || found->second.shared)
+  if (found == buffers_.end() || found->second.system)
     fail("{} does not lie in video memory", buffer.name);
   return found->second.vram;
 }
@@ -88,12 +88,12 @@ void Memory::free(const Buffer& buffer) {
   if (found == buffers_.end()) fail("{} is no buffer of this card", buffer.name);
   const Entry entry = found->second;
   unmap(buffer);
-  if (!entry.shared) give_vram(entry.vram, entry.buffer.bytes);
+  if (!entry.system) give_vram(entry.vram, entry.buffer.bytes);
 }
 
-Buffer Memory::map(const link::SharedMemory& memory, std::string name) {
+Buffer Memory::map(const link::SystemRegion& memory, std::string name) {
   Entry entry;
-  entry.shared = true;
+  entry.system = true;
   entry.buffer = {take_address(memory.size()), memory.size(), std::move(name)};
   uint64_t at = entry.buffer.address;
   for (const link::Segment& segment : memory.segments()) {

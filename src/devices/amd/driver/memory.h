@@ -1,4 +1,4 @@
-// The card's memory as the GPU addresses it: page tables, video memory, shared memory.
+// The card's memory as the GPU addresses it: page tables, video memory, system memory.
 #pragma once
 
 #include <array>
@@ -69,8 +69,8 @@ class Memory {
   // Where a buffer of allocate() lies in VRAM; contiguous.
   uint64_t vram_offset(const Buffer& buffer) const;
   void free(const Buffer& buffer);
-  // Shared memory becomes visible to the GPU, uncached and snooped.
-  Buffer map(const link::SharedMemory& memory, std::string name);
+  // System memory becomes visible to the GPU, uncached and snooped.
+  Buffer map(const link::SystemRegion& memory, std::string name);
   void unmap(const Buffer& buffer);
 
   // While one lives, changed entries wait: many mappings cost one message and one flush.
@@ -101,8 +101,8 @@ class Memory {
  private:
   struct Entry {
     Buffer buffer;
-    uint64_t vram = 0;  // offset; meaningless for shared memory
-    bool shared = false;
+    uint64_t vram = 0;  // offset; meaningless for system memory
+    bool system = false;
   };
   struct Table {
     std::array<uint64_t, hw::pte::kEntries> entries{};

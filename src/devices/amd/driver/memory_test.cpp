@@ -73,10 +73,10 @@ TEST_F(MemoryTest, AddressesAreNamed) {
   EXPECT_EQ(memory.describe(0), "");
 }
 
-TEST_F(MemoryTest, SharedMemoryIsMappedByItsSegments) {
-  const auto shared = link->share(1 << 20, false);
-  const Buffer a = memory.map(*shared, "window");
-  EXPECT_EQ(a.bytes, shared->size());
+TEST_F(MemoryTest, SystemMemoryIsMappedByItsSegments) {
+  const auto region = link->share(1 << 20, false);
+  const Buffer a = memory.map(*region, "window");
+  EXPECT_EQ(a.bytes, region->size());
   EXPECT_THROW(static_cast<void>(memory.vram_offset(a)), Error);
   memory.unmap(a);
   EXPECT_EQ(memory.describe(a.address), "");

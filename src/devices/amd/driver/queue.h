@@ -1,8 +1,8 @@
 // The two queues that Outboard uses: compute (PM4) and copy (SDMA). Rings, pointers and fences lie
-// in shared memory, so submitting costs one message (the doorbell) and waiting none.
+// in system memory, so submitting costs one message (the doorbell) and waiting none.
 //
 // The doorbell alone tells an engine how far its ring is filled. Both engines could look into
-// shared memory for the write pointer, too. A doorbell is a message that takes its time, so an
+// system memory for the write pointer, too. A doorbell is a message that takes its time, so an
 // engine that polls has often read a newer pointer when an older doorbell arrives; one that then
 // goes back runs old packets again. Whether the real engine would is not known: Linux says that a
 // smaller pointer needs MINOR_PTR_UPDATE, and leaves SDMA's polling on beside the doorbell, as
@@ -20,7 +20,7 @@
 #include <vector>
 
 #include "devices/amd/driver/blocks.h"
-#include "devices/amd/driver/shared_pool.h"
+#include "devices/amd/driver/system_pool.h"
 #include "link/link.h"
 
 namespace outboard::devices::amd::driver {
@@ -30,10 +30,10 @@ using Fence = uint64_t;
 
 class Queue {
  public:
-  // A ring of `bytes` (a power of two) at `ring` of the shared memory; the pointers and the fence
+  // A ring of `bytes` (a power of two) at `ring` of the system memory; the pointers and the fence
   // behind each other at `control` (64 bytes apart).
   struct Place {
-    SharedBuffer memory;
+    SystemBuffer memory;
     uint64_t ring = 0, bytes = 0, control = 0;
   };
   Queue(Context& c, const Place& place);
@@ -57,7 +57,7 @@ class Queue {
   // How a wait tells a slow card from one that hangs.
   struct Watch {
     // A number that changes while the card's engines get on. Asked when half of the limit has
-    // passed without anything seen in shared memory; may cost round trips. Null: not asked.
+    // passed without anything seen in system memory; may cost round trips. Null: not asked.
     std::function<uint64_t()> progress;
     // What else is known (a page fault, say), for the message. Null: nothing.
     std::function<std::string()> on_timeout;

@@ -1,4 +1,4 @@
-// Making sure that a card that somebody left writes to no shared memory any more, and knowing later
+// Making sure that a card that somebody left writes to no system memory any more, and knowing later
 // how far it had come.
 #pragma once
 

@@ -73,7 +73,7 @@ struct RunSampling {
   int32_t recent[kMaxRecent];
 };
 
-// Offsets in bytes into a step record: the same in shared memory, where the host writes it, and in
+// Offsets in bytes into a step record: the same in system memory, where the host writes it, and in
 // VRAM, where `begin` puts it for all other kernels.
 struct StepHeader {
   int32_t tokens;  // in this step, at most T
@@ -175,7 +175,7 @@ struct Input {
 // --- begin: a step's record into VRAM. One workgroup. ---
 struct BeginArgs {
   Ptr<const uint32_t> slot;    // VRAM: which record this step has
-  Ptr<const uint8_t> records;  // shared memory: [slots, layout.bytes]
+  Ptr<const uint8_t> records;  // system memory: [slots, layout.bytes]
   Ptr<uint8_t> record;         // VRAM
   Ptr<const int32_t> chosen;   // VRAM: [slots, max_runs], what earlier steps chose
   Ptr<int32_t> ended;          // VRAM: [max_runs], cleared where a run's first id is >= 0
@@ -411,9 +411,9 @@ struct SampleArgs {
   Step step;
   Ptr<float> logits;     // [R, stride]; the repetition penalty changes them; stride % 4 == 0
   Ptr<int32_t> chosen;   // VRAM: [slots, max_runs]
-  Ptr<int32_t> results;  // shared memory: [slots, max_runs]
-  Ptr<BestToken> best;   // shared memory: [slots, max_runs, kMaxBest]
-  // Shared memory, of one step: [kMaxMasks or max_runs, mask_words]. Bit t % 32 of word t / 32 says
+  Ptr<int32_t> results;  // system memory: [slots, max_runs]
+  Ptr<BestToken> best;   // system memory: [slots, max_runs, kMaxBest]
+  // System memory, of one step: [kMaxMasks or max_runs, mask_words]. Bit t % 32 of word t / 32 says
   // whether token t may be chosen; logits of others become minus infinity (NaN stays NaN).
   Ptr<const uint32_t> masks;
   Ptr<int32_t> ended;   // VRAM: [max_runs]: 1 once a run has chosen one of its stops or kNotFinite

@@ -62,7 +62,7 @@ struct Decode {
 };
 
 template <int kQueries, int kAtOnce>
-DEVICE void decode_heads(const AttentionArgs& a, AttentionShared& s, const Decode& d) {
+DEVICE void decode_heads(const AttentionArgs& a, AttentionLds& s, const Decode& d) {
   if (wave() < kQueries) {
     const int g = wave();
     if (g < d.count)
@@ -111,7 +111,7 @@ struct PromptTokens {
 };
 
 // q of a head of the tile's tokens into LDS.
-DEVICE void load_queries(const AttentionArgs& a, PromptShared& s, const PromptTokens& tokens,
+DEVICE void load_queries(const AttentionArgs& a, PromptLds& s, const PromptTokens& tokens,
                          int head) {
   const int padded_dim = padded(a.key_dim, 2);
   const float factor = query_factor(a);
@@ -124,7 +124,7 @@ DEVICE void load_queries(const AttentionArgs& a, PromptShared& s, const PromptTo
 }
 
 template <int kBlocks, bool kWhole>
-DEVICE void prompt(const AttentionArgs& a, PromptShared& s, const PromptTokens& tokens, int head) {
+DEVICE void prompt(const AttentionArgs& a, PromptLds& s, const PromptTokens& tokens, int head) {
   PromptState<kBlocks> state;
 #pragma unroll
   for (int i = 0; i < 4 * kBlocks; ++i) state.out[i] = float8{};
@@ -156,7 +156,7 @@ DEVICE void prompt(const AttentionArgs& a, PromptShared& s, const PromptTokens& 
 }
 
 template <int kAtOnce>
-DEVICE void decode(const AttentionArgs& a, AttentionShared& s, const Decode& d) {
+DEVICE void decode(const AttentionArgs& a, AttentionLds& s, const Decode& d) {
   if (d.count == 1)
     decode_heads<1, kAtOnce>(a, s, d);
   else if (d.count == 2)
@@ -178,7 +178,7 @@ DEVICE int source_count(const AttentionArgs& a, int token) {
   return __builtin_elementwise_min(count, kMaxQueries);
 }
 
-DEVICE void decode_sized(const AttentionArgs& a, AttentionShared& s, const Decode& d) {
+DEVICE void decode_sized(const AttentionArgs& a, AttentionLds& s, const Decode& d) {
   if (a.key_dim <= 32)
     decode<1>(a, s, d);
   else if (a.key_dim <= 64)
@@ -191,7 +191,7 @@ DEVICE void decode_sized(const AttentionArgs& a, AttentionShared& s, const Decod
 
 // See AttentionArgs. Registers for 8 waves a SIMD: two workgroups a compute unit.
 KERNEL __attribute__((amdgpu_waves_per_eu(8))) void attention_decode(AttentionArgs a) {
-  SHARED AttentionShared s;
+  LDS AttentionLds s;
   Decode d;
   d.split = workgroup_x();
   d.range.kv_head = workgroup_y();
@@ -251,7 +251,7 @@ KERNEL void rope_kv(AttentionArgs a) {
 
 // See AttentionArgs.
 KERNEL void attention_prompt(AttentionArgs a) {
-  SHARED PromptShared s;
+  LDS PromptLds s;
   const PromptTokens tokens(a, workgroup_x() * kPromptTile);
   const int head = workgroup_y();
   load_queries(a, s, tokens, head);

@@ -14,7 +14,7 @@ constexpr int kTile = 128;      // positions at a time
 constexpr float kNoScore = -1e30F;
 
 // In LDS.
-struct alignas(16) AttentionShared {
+struct alignas(16) AttentionLds {
   float q[kMaxQueries][kMaxHeadDim];  // zero beyond key_dim
   union {
     float scores[2][kMaxQueries][kTile];  // of this tile and the next
@@ -50,7 +50,7 @@ DEVICE half8 load_half8(Ptr<const uint16_t> p) {
 // Scores of `kSets` sets of 8 positions, 64 apart, by one wave (none beyond `last`): four lanes a
 // position, which take the key's chunks of 8 elements in turns, kAtOnce each.
 template <int kQueries, int kAtOnce, int kSets>
-DEVICE void score(const AttentionArgs& a, AttentionShared& s, int last, int buffer) {
+DEVICE void score(const AttentionArgs& a, AttentionLds& s, int last, int buffer) {
   const int chunks = a.key_dim / 8;
   const int quarter = lane() & 3;
   Ptr<const uint16_t> key[kSets];
@@ -100,7 +100,7 @@ DEVICE void score(const AttentionArgs& a, AttentionShared& s, int last, int buff
 }
 
 // Wave g: query g's products become exp(score - maximum so far).
-DEVICE void soften(const AttentionArgs& a, AttentionShared& s, int g, const Range& range, int tile,
+DEVICE void soften(const AttentionArgs& a, AttentionLds& s, int g, const Range& range, int tile,
                    int buffer) {
   constexpr int kEach = kTile / 32;
   const int first = __builtin_elementwise_max(s.first[g], range.begin) - tile;
@@ -142,7 +142,7 @@ DEVICE void soften(const AttentionArgs& a, AttentionShared& s, int g, const Rang
 // store(query, column, sum of exp(score - maximum) * value) once for each; maximum and sum are left
 // in LDS. begin < end. kAtOnce: 4-chunk pieces of a key that are loaded together.
 template <int kQueries, int kAtOnce, typename Store>
-DEVICE void attend(const AttentionArgs& a, AttentionShared& s, const Range& range, Store store) {
+DEVICE void attend(const AttentionArgs& a, AttentionLds& s, const Range& range, Store store) {
   const int chunks = a.value_dim / 8;
   const int groups = kThreads / chunks;  // of threads that share a row of values
   const int group = thread() / chunks;
@@ -153,7 +153,7 @@ DEVICE void attend(const AttentionArgs& a, AttentionShared& s, const Range& rang
     s.maximum[thread()] = kNoScore;
     s.sum[thread()] = 0;
   }
-  AttentionShared::Row row{};
+  AttentionLds::Row row{};
   const auto find_row = [&](int tile) {
     const int position = tile + thread();
     if (thread() >= kTile || position >= range.end) return;

@@ -20,7 +20,7 @@ constexpr int kMergeColumns = 32;
 constexpr int kMergeStride = kMergeColumns + 2;
 
 // In LDS.
-struct alignas(16) PromptShared {
+struct alignas(16) PromptLds {
   half q[kPromptTile][kQueryStride];  // times query_factor(); zero beyond key_dim
   uint64_t value_row[kPromptWaves][kPromptTile];
   float maximum[kPromptWaves][kPromptTile], sum[kPromptWaves][kPromptTile];
@@ -65,8 +65,7 @@ struct PromptState {
 // Products of 16 keys and the queries: of position 2i + lane / 16 and query lane % 16 in element i.
 // kWhole: the dimensions are multiples of 64.
 template <bool kWhole>
-DEVICE float8 prompt_products(const AttentionArgs& a, const PromptShared& s,
-                              Ptr<const uint16_t> key) {
+DEVICE float8 prompt_products(const AttentionArgs& a, const PromptLds& s, Ptr<const uint16_t> key) {
   constexpr int kAtOnce = 4;  // 16 columns each
   const half* q = s.q[lane() & 15];
   float8 products = {};
@@ -110,7 +109,7 @@ DEVICE half16 join_halves(const float8& p) {
 
 // Columns `block` * 64 on of the tile's values, turned, into the wave's LDS.
 template <bool kWhole>
-DEVICE void turn_values(const AttentionArgs& a, PromptShared& s, int block) {
+DEVICE void turn_values(const AttentionArgs& a, PromptLds& s, int block) {
   const int first = block * kValueBlock / 8;
   const int chunks = a.value_dim / 8 - first;
   const int pair = lane() & 7;
@@ -137,7 +136,7 @@ DEVICE void turn_values(const AttentionArgs& a, PromptShared& s, int block) {
   }
 }
 // All positions of column lane % 16 of the 16 columns from `column` on.
-DEVICE half16 turned_values(const PromptShared& s, int column) {
+DEVICE half16 turned_values(const PromptLds& s, int column) {
   const int chunk = column / 8 + (lane() >> 3 & 1);
   const int row = (lane() & 7) * 4;
   const auto& words = s.values[wave()][chunk];
@@ -147,7 +146,7 @@ DEVICE half16 turned_values(const PromptShared& s, int column) {
 // Positions tile to tile + 15 of a run, of which those from `first` to `last` are seen by the
 // lane's query; end is the position after the run's last.
 template <int kBlocks, bool kWhole>
-DEVICE void prompt_tile(const AttentionArgs& a, PromptShared& s, const Range& range, int tile,
+DEVICE void prompt_tile(const AttentionArgs& a, PromptLds& s, const Range& range, int tile,
                         int first, int last, PromptState<kBlocks>& state) {
   // Where there is no such position, the last will do: it counts as unseen.
   const int row = __builtin_elementwise_min(tile + (lane() & 15), range.end - 1);
@@ -201,7 +200,7 @@ DEVICE void prompt_tile(const AttentionArgs& a, PromptShared& s, const Range& ra
 
 // The waves' results put together; store(query, column, value) for each. The query is uniform.
 template <int kBlocks, typename Store>
-DEVICE void merge_waves(const AttentionArgs& a, PromptShared& s, PromptState<kBlocks>& state,
+DEVICE void merge_waves(const AttentionArgs& a, PromptLds& s, PromptState<kBlocks>& state,
                         Store store) {
   const int query = lane() & 15;
   s.maximum[wave()][query] = state.maximum;

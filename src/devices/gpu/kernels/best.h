@@ -36,7 +36,7 @@ DEVICE void for_all(Ptr<const float> row, int size, F f) {
 struct Maxima {
   uint32_t greatest, least;
 };
-DEVICE Maxima maxima_of(SelectShared& s, uint32_t key, int groups) {
+DEVICE Maxima maxima_of(SelectLds& s, uint32_t key, int groups) {
   const auto max = [](uint32_t a, uint32_t b) { return __builtin_elementwise_max(a, b); };
   const auto min = [](uint32_t a, uint32_t b) { return __builtin_elementwise_min(a, b); };
   uint32_t eight = max(key, dpp<kQuadSwap1>(key));
@@ -57,7 +57,7 @@ DEVICE Maxima maxima_of(SelectShared& s, uint32_t key, int groups) {
 
 // Places 0 to count - 1 of the row to out, by any threads; what there is none of as token -1, all
 // as kNotFinite where there is nothing to choose. All threads call it.
-DEVICE void find_best_tokens(SelectShared& s, Ptr<const float> row, int vocabulary, int count,
+DEVICE void find_best_tokens(SelectLds& s, Ptr<const float> row, int vocabulary, int count,
                              Ptr<BestToken> out) {
   static_assert(kMaxBest <= 4 * kWaves);
   const auto write_rest = [&](BestToken token, int first) {

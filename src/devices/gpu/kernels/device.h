@@ -8,7 +8,7 @@
 #include "devices/gpu/kernels/arguments.h"
 
 #define DEVICE __attribute__((device, always_inline)) inline
-#define SHARED __attribute__((shared))
+#define LDS __attribute__((shared))
 // extern "C", so that the host finds kernels by name.
 #define KERNEL extern "C" __attribute__((global, amdgpu_flat_work_group_size(256, 256)))
 // Of each SIMD: two workgroups a compute unit, so at most 192 registers.

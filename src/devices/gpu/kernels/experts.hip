@@ -85,8 +85,8 @@ DEVICE void put_tile(const ExpertSlotsArgs& a, int number, ExpertTile tile) {
 
 // See ExpertMatvecArgs. The matvec's arguments come first, where arguments() looks for them.
 KERNEL EIGHT_WAVES void expert_matvec(ExpertMatvecArgs a) {
-  static SHARED Tile<1> tile;
-  static SHARED int chosen;
+  static LDS Tile<1> tile;
+  static LDS int chosen;
   const uint32_t row = workgroup_y();
   const bool routed = a.routing.experts > 0;
   const uint32_t token = routed ? row / static_cast<uint32_t>(a.routing.used) : row;
@@ -107,7 +107,7 @@ KERNEL EIGHT_WAVES void expert_matvec(ExpertMatvecArgs a) {
 
 // See ExpertDownArgs.
 KERNEL void expert_down(ExpertDownArgs a) {
-  static SHARED DownTile s;
+  static LDS DownTile s;
   const int token = workgroup_y();
   const DownInput input(a, token);
   const int units = units_of(a.matrix.columns);
@@ -160,8 +160,8 @@ KERNEL void route(RouteArgs a) {
 // See ExpertSlotsArgs. In what order an expert's slots come does not matter: each is a row of its
 // own in all that follows.
 KERNEL void expert_slots(ExpertSlotsArgs a) {
-  static SHARED int count[kMaxExperts];
-  static SHARED int next[kMaxExperts];
+  static LDS int count[kMaxExperts];
+  static LDS int next[kMaxExperts];
   const int pairs = a.tokens * a.used;
   for (int e = thread(); e < kMaxExperts; e += kThreads) count[e] = 0;
   barrier();

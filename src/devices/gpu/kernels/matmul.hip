@@ -150,7 +150,7 @@ DEVICE void matmul(const MatmulArgs& a, Tile& tile, int row_tile, Work w, int fi
 }  // namespace
 
 KERNEL void matmul(MatmulArgs a) {
-  static SHARED Tile tile;
+  static LDS Tile tile;
   const int tile_tokens = matmul_tokens(matmul_row_tiles(a), a.m);
   // Workgroups with the same rows of the matrix come one after the other, so that all but the first
   // find them in the cache.
@@ -166,7 +166,7 @@ KERNEL void matmul(MatmulArgs a) {
 }
 
 KERNEL void expert_matmul(ExpertMatmulArgs a) {
-  static SHARED Tile tile;
+  static LDS Tile tile;
   // Tiles of one expert are neighbours, too.
   const int row_tile = static_cast<uint32_t>(workgroup_x()) / static_cast<uint32_t>(a.max_tiles);
   const Ptr<const ExpertTile> mine = a.tiles + (workgroup_x() - row_tile * a.max_tiles);

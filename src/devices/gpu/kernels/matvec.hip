@@ -12,23 +12,23 @@ DEVICE void matvec_all(Tile<rows>& tile) {
 }  // namespace
 
 KERNEL EIGHT_WAVES void matvec_1(MatvecArgs) {
-  static SHARED Tile<1> tile;
+  static LDS Tile<1> tile;
   matvec_all(tile);
 }
 KERNEL EIGHT_WAVES void matvec_1_plain(MatvecArgs) {
-  static SHARED Tile<1> tile;
+  static LDS Tile<1> tile;
   matvec_all<true>(tile);
 }
 KERNEL EIGHT_WAVES void matvec_2(MatvecArgs) {
-  static SHARED Tile<2> tile;
+  static LDS Tile<2> tile;
   matvec_all(tile);
 }
 KERNEL EIGHT_WAVES void matvec_4(MatvecArgs) {
-  static SHARED Tile<4> tile;
+  static LDS Tile<4> tile;
   matvec_all(tile);
 }
 KERNEL EIGHT_WAVES void matvec_8(MatvecArgs) {
-  static SHARED Tile<8> tile;
+  static LDS Tile<8> tile;
   matvec_all(tile);
 }
 

@@ -17,7 +17,7 @@ DEVICE void table_unit(const Matrix& table, int row, int u, float (&out)[kUnit])
 
 // A workgroup makes one row.
 KERNEL void prepare(PrepareArgs a) {
-  static SHARED Scratch scratch;
+  static LDS Scratch scratch;
   const int row = workgroup_x();
   const int width = a.input.width;
   const int wanted = __builtin_elementwise_max(width, a.half != nullptr ? a.half_stride : 0);

@@ -67,7 +67,7 @@ DEVICE uint64_t beyond(uint64_t total, float fraction) {
   return (total >> 32) * share + ((total & 0xffffffffU) * share >> 32) + 1;
 }
 
-DEVICE int choose(SelectShared& s, Ptr<const RunSampling> sampling, Ptr<const float> row,
+DEVICE int choose(SelectLds& s, Ptr<const RunSampling> sampling, Ptr<const float> row,
                   int vocabulary) {
   const Place best = find_best(s, row, vocabulary);
   if (!is_finite(best.key)) return kNotFinite;
@@ -131,7 +131,7 @@ DEVICE void end_run(const SampleArgs& a, Ptr<const int> rows, int runs, int run)
 
 // See SampleArgs.
 KERNEL void sample(SampleArgs a) {
-  SHARED SelectShared s;
+  LDS SelectLds s;
   const int run = workgroup_x();
   const StepLayout& layout = a.step.layout;
   const auto ints = [&](int offset) {

@@ -43,7 +43,7 @@ DEVICE bool within(const Place& a, const Place& b) {
 }
 
 // In LDS.
-struct SelectShared {
+struct SelectLds {
   uint64_t bins[kBins];
   int lowest[kBins];  // token of each bin, where the bin is one logit
   uint64_t wave_sums[kWaves];
@@ -79,7 +79,7 @@ DEVICE bool holds_nan(float4 x) {
 
 // Calls f(place) for each candidate, once, from any thread.
 template <typename F>
-DEVICE void for_each(const SelectShared& s, const Candidates& c, F f) {
+DEVICE void for_each(const SelectLds& s, const Candidates& c, F f) {
   if (c.listed) {
     for (int i = thread(); i < c.size; i += kThreads) {
       const Place p = s.listed[i];
@@ -110,7 +110,7 @@ DEVICE void for_each(const SelectShared& s, const Candidates& c, F f) {
 }
 
 // The greatest logit, its first token. With a NaN in the row the key is kNaN, and the token any.
-DEVICE Place find_best(SelectShared& s, Ptr<const float> row, int size) {
+DEVICE Place find_best(SelectLds& s, Ptr<const float> row, int size) {
   constexpr int kAtOnce = 4;  // loads under way
   const Ptr<const float4> fours = reinterpret_cast<Ptr<const float4>>(row);
   const int quads = size / 4;
@@ -179,7 +179,7 @@ DEVICE Place find_best(SelectShared& s, Ptr<const float> row, int size) {
 }
 
 // Lists the candidates that are left in LDS, if they fit.
-DEVICE void list(SelectShared& s, Candidates& c) {
+DEVICE void list(SelectLds& s, Candidates& c) {
   constexpr int kEach = kListed / kThreads;
   Place listed[kEach] = {};
   if (c.listed) {  // the new list takes the place of the old
@@ -220,7 +220,7 @@ DEVICE uint64_t from_lane(uint64_t x, int lane) {
 // conflicts.
 DEVICE int place_of_bin(int bin) { return bin % kBinsEach * kThreads + bin / kBinsEach; }
 
-DEVICE void clear_bins(SelectShared& s) {
+DEVICE void clear_bins(SelectLds& s) {
   for (int i = thread(); i < kBins; i += kThreads) {
     s.bins[i] = 0;
     s.lowest[i] = kNoToken;
@@ -228,7 +228,7 @@ DEVICE void clear_bins(SelectShared& s) {
   if (thread() == 0) s.bin = -1;
   barrier();
 }
-DEVICE void add_to_bin(SelectShared& s, int bin, uint64_t weight) {
+DEVICE void add_to_bin(SelectLds& s, int bin, uint64_t weight) {
   __hip_atomic_fetch_add(&s.bins[place_of_bin(bin)], weight, __ATOMIC_RELAXED,
                          __HIP_MEMORY_SCOPE_WORKGROUP);
 }
@@ -237,7 +237,7 @@ DEVICE void add_to_bin(SelectShared& s, int bin, uint64_t weight) {
 // s.bin, s.weight of that bin, and s.target of what is left of the target in it. s.bin stays -1
 // when the sum never gets there.
 template <typename Target>
-DEVICE void find_bin(SelectShared& s, Target target_of) {
+DEVICE void find_bin(SelectLds& s, Target target_of) {
   barrier();
   uint64_t own = 0;
 #pragma unroll
@@ -270,8 +270,7 @@ DEVICE void find_bin(SelectShared& s, Target target_of) {
 }
 
 // Of the candidates with this key, the one with `rank` others of lower token.
-DEVICE int find_token(SelectShared& s, const Candidates& c, uint32_t key, int rank,
-                      int vocabulary) {
+DEVICE int find_token(SelectLds& s, const Candidates& c, uint32_t key, int rank, int vocabulary) {
   int shift = 0;
   while ((vocabulary - 1) >> shift >= kBins) ++shift;
   uint64_t target = static_cast<uint64_t>(rank) + 1;
@@ -296,7 +295,7 @@ DEVICE int find_token(SelectShared& s, const Candidates& c, uint32_t key, int ra
 
 // A short list needs no search: each thread sums what comes before its candidate. See find_place.
 template <typename Weight, typename Target>
-DEVICE bool find_listed(SelectShared& s, const Candidates& c, Weight weight_of, Target target_of,
+DEVICE bool find_listed(SelectLds& s, const Candidates& c, Weight weight_of, Target target_of,
                         Place& out) {
   const int i = thread();
   const bool mine = i < c.size && within(s.listed[i], c.last);
@@ -326,7 +325,7 @@ DEVICE bool find_listed(SelectShared& s, const Candidates& c, Weight weight_of, 
 // get the same. Candidates that come well after the place may be out afterwards. A `bound` has
 // kNoToken where all that are equal to it are within.
 template <typename Weight, typename Target>
-DEVICE bool find_place(SelectShared& s, Candidates& c, int vocabulary, bool bound, Weight weight_of,
+DEVICE bool find_place(SelectLds& s, Candidates& c, int vocabulary, bool bound, Weight weight_of,
                        Target target_of, Place& out) {
   if (c.listed && c.size <= kThreads) return find_listed(s, c, weight_of, target_of, out);
   constexpr int kShift[] = {21, 10, 0};

@@ -1,4 +1,4 @@
-// Shared memory, pooled: the server takes 128 mappings for the life of a connection and gives none
+// System memory, pooled: the server takes 128 mappings for the life of a connection and gives none
 // back, so a few large ones are made at the start and cut up here.
 #pragma once
 
@@ -17,13 +17,13 @@ namespace outboard::devices::amd::driver {
 
 // A piece of system memory that host and GPU both see, uncached on the GPU's side. It stays valid
 // as long as the card; Card::unshare() gives it back to the pool.
-struct SharedBuffer {
+struct SystemBuffer {
   uint64_t address = 0;  // GPU virtual, contiguous, aligned to 4096
   uint64_t bytes = 0;    // a multiple of 4096
   std::string name;      // for fault reports
   // Where the host sees it; null over TCP, where only read() and write() work.
   std::byte* host = nullptr;
-  link::SharedMemory* memory = nullptr;
+  link::SystemRegion* memory = nullptr;
   uint64_t offset = 0;  // in `memory`
 
   // REQUIRES: at + data.size() <= bytes.
@@ -33,17 +33,17 @@ struct SharedBuffer {
   }
 };
 
-class SharedPool {
+class SystemPool {
  public:
   // REQUIRES: both outlive this.
-  SharedPool(link::Link& link, Memory& memory) : link_(link), memory_(memory) {}
+  SystemPool(link::Link& link, Memory& memory) : link_(link), memory_(memory) {}
 
   // Makes mappings until `bytes` are there, as large ones as the link gives.
   void reserve(uint64_t bytes);
   // One piece of one mapping; a new mapping when none has room. Throws Error when the link gives no
   // more.
-  SharedBuffer take(uint64_t bytes, std::string name);
-  void give(const SharedBuffer& buffer);
+  SystemBuffer take(uint64_t bytes, std::string name);
+  void give(const SystemBuffer& buffer);
   // What a GPU address belongs to; empty: nothing here. For fault reports.
   std::string describe(uint64_t address) const;
 
@@ -52,7 +52,7 @@ class SharedPool {
 
  private:
   struct Block {
-    std::unique_ptr<link::SharedMemory> memory;
+    std::unique_ptr<link::SystemRegion> memory;
     Buffer buffer;
     std::map<uint64_t, uint64_t> free;  // offset to bytes
   };
@@ -61,7 +61,7 @@ class SharedPool {
   link::Link& link_;
   Memory& memory_;
   std::vector<Block> blocks_;
-  std::map<uint64_t, SharedBuffer> taken_;  // by GPU address
+  std::map<uint64_t, SystemBuffer> taken_;  // by GPU address
 };
 
 }  // namespace outboard::devices::amd::driver

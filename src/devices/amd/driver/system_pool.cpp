@@ -1,4 +1,4 @@
-#include "devices/amd/driver/shared_pool.h"
+#include "devices/amd/driver/system_pool.h"
 
 #include <algorithm>
 #include <utility>
@@ -15,11 +15,11 @@ constexpr uint64_t kLargest = uint64_t{16} << 20, kSmallest = uint64_t{1} << 20;
 
 }  // namespace
 
-void SharedPool::reserve(uint64_t bytes) {
+void SystemPool::reserve(uint64_t bytes) {
   while (this->bytes() < bytes) add_block(kSmallest);
 }
 
-SharedBuffer SharedPool::take(uint64_t bytes, std::string name) {
+SystemBuffer SystemPool::take(uint64_t bytes, std::string name) {
   const uint64_t size = round_up(std::max<uint64_t>(bytes, 1), kPage);
   for (int tries = 0; tries < 2; ++tries) {
     for (Block& block : blocks_) {
@@ -30,7 +30,7 @@ SharedBuffer SharedPool::take(uint64_t bytes, std::string name) {
       block.free.erase(found);
       if (length > size) block.free[offset + size] = length - size;
       std::byte* host = block.memory->host();
-      const SharedBuffer out{block.buffer.address + offset,
+      const SystemBuffer out{block.buffer.address + offset,
                              size,
                              std::move(name),
                              host == nullptr ? nullptr : host + offset,
@@ -41,11 +41,11 @@ SharedBuffer SharedPool::take(uint64_t bytes, std::string name) {
     }
     add_block(size);
   }
-  fail("shared memory: no room for {} bytes of {}", size, name);
+  fail("system memory: no room for {} bytes of {}", size, name);
 }
 
-void SharedPool::give(const SharedBuffer& buffer) {
-  if (taken_.erase(buffer.address) == 0) fail("{} is no shared memory of this card", buffer.name);
+void SystemPool::give(const SystemBuffer& buffer) {
+  if (taken_.erase(buffer.address) == 0) fail("{} is no system memory of this card", buffer.name);
   for (Block& block : blocks_) {
     if (block.memory.get() != buffer.memory) continue;
     auto here = block.free.emplace(buffer.offset, buffer.bytes).first;
@@ -63,22 +63,22 @@ void SharedPool::give(const SharedBuffer& buffer) {
   }
 }
 
-std::string SharedPool::describe(uint64_t address) const {
+std::string SystemPool::describe(uint64_t address) const {
   auto after = taken_.upper_bound(address);
   if (after == taken_.begin()) return {};
-  const SharedBuffer& buffer = std::prev(after)->second;
+  const SystemBuffer& buffer = std::prev(after)->second;
   const uint64_t offset = address - buffer.address;
   if (offset >= buffer.bytes) return {};
-  return fmt::format("{} (shared memory), byte {} of {}", buffer.name, offset, buffer.bytes);
+  return fmt::format("{} (system memory), byte {} of {}", buffer.name, offset, buffer.bytes);
 }
 
-uint64_t SharedPool::bytes() const {
+uint64_t SystemPool::bytes() const {
   uint64_t sum = 0;
   for (const Block& block : blocks_) sum += block.memory->size();
   return sum;
 }
 
-void SharedPool::add_block(uint64_t least) {
+void SystemPool::add_block(uint64_t least) {
   std::string why;
   for (uint64_t size = std::max(kLargest, least); size >= least; size /= 2) {
     Block block;
@@ -90,12 +90,12 @@ void SharedPool::add_block(uint64_t least) {
       why = e.message();
       continue;
     }
-    block.buffer = memory_.map(*block.memory, fmt::format("shared memory {}", blocks_.size() + 1));
+    block.buffer = memory_.map(*block.memory, fmt::format("system memory {}", blocks_.size() + 1));
     block.free[0] = block.memory->size();
     blocks_.push_back(std::move(block));
     return;
   }
-  throw Error(fmt::format("shared memory: no mapping of {} bytes or more after {} mappings: {}",
+  throw Error(fmt::format("system memory: no mapping of {} bytes or more after {} mappings: {}",
                           least, blocks_.size(), why),
               "Close other programs to free memory, and start again.");
 }
