@@ -55,37 +55,70 @@ def gelu_tanh(x):
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
-def rope(x, base, rotary, halves, scale=1.0, factors=None):
+def frequencies(rotary, base, scale=1.0, factors=None):
+    """What each of the rotary/2 pairs turns by at each position: base^(-2i/rotary), divided."""
+    frequency = base ** (-2.0 * np.arange(rotary // 2) / rotary) / scale
+    return frequency if factors is None else frequency / factors
+
+
+def yarn(m, rotary, base):
+    """arXiv:2309.00071, from the model's metadata: frequencies, and what cos and sin are multiplied with."""
+    factor = m.key("rope.scaling.factor", 1.0)
+    fast = m.key("rope.scaling.yarn_beta_fast", 32.0)
+    slow = m.key("rope.scaling.yarn_beta_slow", 1.0)
+    original = m.key("rope.scaling.original_context_length")
+    pair_of = lambda turns: rotary * np.log(original / (turns * 2 * np.pi)) / (2 * np.log(base))
+    low = max(0, np.floor(pair_of(fast)))
+    high = min(rotary - 1, np.ceil(pair_of(slow)))
+    interpolated = np.clip((np.arange(rotary // 2) - low) / max(0.001, high - low), 0, 1)
+    frequency = frequencies(rotary, base)
+    return frequency * (interpolated / factor + 1 - interpolated), yarn_magnitude(factor)
+
+
+def yarn_magnitude(factor, multiplier=1.0):
+    return 0.1 * multiplier * np.log(factor) + 1 if factor > 1 else 1.0
+
+
+def rope(x, frequency, halves, magnitude=1.0, start=0):
     """arXiv:2104.09864 on x [tokens, heads, head_dim]: the pair i of each head turns by
-    position * base^(-2i/rotary). Pairs are (i, i + rotary/2) if halves, else neighbours."""
-    i = np.arange(rotary // 2)
-    frequency = base ** (-2.0 * i / rotary) / scale
-    if factors is not None:
-        frequency = frequency / factors
+    position * frequency[i]. Pairs are (i, i + rotary/2) if halves, else neighbours, from start on."""
+    rotary = 2 * len(frequency)
     angle = np.arange(x.shape[0])[:, None, None] * frequency
-    cos, sin = np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+    cos = (magnitude * np.cos(angle)).astype(np.float32)
+    sin = (magnitude * np.sin(angle)).astype(np.float32)
     out = x.copy()
-    a, b = (slice(0, rotary // 2), slice(rotary // 2, rotary)) if halves else (
-        slice(0, rotary, 2), slice(1, rotary, 2))
+    a, b = (slice(start, start + rotary // 2), slice(start + rotary // 2, start + rotary)) if halves else (
+        slice(start, start + rotary, 2), slice(start + 1, start + rotary, 2))
     out[..., a] = x[..., a] * cos - x[..., b] * sin
     out[..., b] = x[..., a] * sin + x[..., b] * cos
     return out
 
 
-def attention(q, k, v, scale, window=0):
-    """q [tokens, heads, d], k and v [tokens, kv_heads, d]; causal, optionally within a window."""
+def attention(q, k, v, scale, window=0, chunk=0, sinks=None, cap=0.0):
+    """q [tokens, heads, d], k and v [tokens, kv_heads, d]; causal, optionally within a window or a chunk.
+    A sink is one more score of its head, without a value. A cap bends scores: cap * tanh(score / cap)."""
     n, heads, _ = q.shape
     group = heads // k.shape[1]
-    distance = np.arange(n)[:, None] - np.arange(n)[None, :]
-    hidden = distance < 0
+    position = np.arange(n)
+    hidden = position[None, :] > position[:, None]
     if window:
-        hidden |= distance >= window
+        hidden |= position[:, None] - position[None, :] >= window
+    if chunk:
+        hidden |= position[None, :] < position[:, None] // chunk * chunk
     out = np.empty((n, heads, v.shape[2]), np.float32)
     for h in range(heads):
         scores = (q[:, h] @ k[:, h // group].T) * np.float32(scale)
+        if cap:
+            scores = np.float32(cap) * np.tanh(scores / np.float32(cap))
         scores[hidden] = -np.inf
-        scores = np.exp(scores - scores.max(axis=-1, keepdims=True))
-        out[:, h] = (scores / scores.sum(axis=-1, keepdims=True)) @ v[:, h // group]
+        top = scores.max(axis=-1, keepdims=True)
+        if sinks is not None:
+            top = np.maximum(top, sinks[h])
+        scores = np.exp(scores - top)
+        total = scores.sum(axis=-1, keepdims=True)
+        if sinks is not None:
+            total += np.exp(sinks[h] - top)
+        out[:, h] = (scores / total) @ v[:, h // group]
     return out.reshape(n, -1)
 
 
@@ -134,8 +167,8 @@ def decoder(m, tokens, halves, head_norms=False, gemma=False):
         if head_norms:
             q = rms_norm(q, m[p + "attn_q_norm.weight"], eps)
             k = rms_norm(k, m[p + "attn_k_norm.weight"], eps)
-        q = rope(q, layer_base, rotary, halves, layer_scaling, factors)
-        k = rope(k, layer_base, rotary, halves, layer_scaling, factors)
+        frequency = frequencies(rotary, layer_base, layer_scaling, factors)
+        q, k = rope(q, frequency, halves), rope(k, frequency, halves)
         a = m.linear(attention(q, k, v, dim**-0.5, window), p + "attn_output")
         if gemma:
             a = rms_norm(a, m[p + "post_attention_norm.weight"], eps)
@@ -171,20 +204,521 @@ def gpt2(m, tokens):
     return x @ m["output.weight" if "output.weight" in m else "token_embd.weight"].T
 
 
-def logits(model, tokens):
-    """Float32 logits [tokens, vocabulary] of one text."""
+def rms(m, x, name, eps):
+    return rms_norm(x, m[name + ".weight"] if name else np.float32(1), np.float32(eps))
+
+
+def softmax(x):
+    x = np.exp(x - x.max(axis=-1, keepdims=True))
+    return x / x.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softcap(x, cap):
+    return np.float32(cap) * np.tanh(x / np.float32(cap)) if cap else x
+
+
+class Sizes:
+    """What the metadata of most families say; numbers that may differ from layer to layer are lists."""
+
+    def __init__(self, m):
+        each = lambda value: list(value) if isinstance(value, (list, tuple)) else [value] * self.layers
+        self.layers = m.key("block_count")
+        self.width = m.key("embedding_length")
+        self.heads = m.key("attention.head_count")
+        self.kv_heads = each(m.key("attention.head_count_kv", self.heads))
+        self.dim = m.key("attention.key_length", self.width // self.heads)
+        self.rotary = m.key("rope.dimension_count", self.dim)
+        self.base = m.key("rope.freq_base", 10000.0)
+        self.eps = m.key("attention.layer_norm_rms_epsilon", m.key("attention.layer_norm_epsilon"))
+        self.window = m.key("attention.sliding_window", 0)
+        self.experts, self.used = m.key("expert_count", 0), m.key("expert_used_count", 0)
+
+
+def project(m, x, p, heads, kv_heads, dim):
+    """q, k and v of every token: from three matrices or one."""
+    n = len(x)
+    if p + "attn_qkv.weight" in m:
+        q, k, v = np.split(m.linear(x, p + "attn_qkv"), [heads * dim, (heads + kv_heads) * dim], axis=-1)
+    else:
+        q, k, v = (m.linear(x, f"{p}attn_{part}") for part in "qkv")
+    return q.reshape(n, heads, dim), k.reshape(n, kv_heads, dim), v.reshape(n, kv_heads, dim)
+
+
+def feed_forward(m, x, p, act=silu, kind=""):
+    """act(gate) * up, then down; gate and up from two matrices, or both (gate first) from "up"."""
+    if f"{p}ffn_gate{kind}.weight" in m:
+        gate, up = m.linear(x, f"{p}ffn_gate{kind}"), m.linear(x, f"{p}ffn_up{kind}")
+    else:
+        gate, up = np.split(m.linear(x, f"{p}ffn_up{kind}"), 2, axis=-1)
+    return m.linear(act(gate) * up, f"{p}ffn_down{kind}")
+
+
+def best(scores, used):
+    """The indices of the `used` largest of each row, largest first."""
+    return np.argsort(-scores, axis=-1, kind="stable")[:, :used]
+
+
+def picked(scores, chosen):
+    return np.take_along_axis(scores, chosen, axis=-1)
+
+
+def ask(m, x, p, chosen, weights, glu=lambda gate, up: silu(gate) * up, weigh_input=False):
+    """What the chosen experts [tokens, used] answer, added up by weights of the same shape. Gate and up
+    are two matrices, or both (gate first) one."""
+    fused = p + "ffn_gate_up_exps.weight" in m
+    parts = {part: m[f"{p}ffn_{part}_exps.weight"] for part in (["gate_up"] if fused else ["gate", "up"]) + ["down"]}
+    biases = {part: m[f"{p}ffn_{part}_exps.bias"] for part in parts if f"{p}ffn_{part}_exps.bias" in m}
+    scale = m[p + "ffn_down_exps.scale"] if p + "ffn_down_exps.scale" in m else None
+    out = np.zeros_like(x)
+    for e in range(len(parts["down"])):
+        tokens, place = np.nonzero(chosen == e)
+        if not len(tokens):
+            continue
+        weight = weights[tokens, place][:, None]
+        h = x[tokens] * weight if weigh_input else x[tokens]
+        linear = lambda y, part: y @ parts[part][e].T + (biases[part][e] if part in biases else 0)
+        gate, up = np.split(linear(h, "gate_up"), 2, axis=-1) if fused else (linear(h, "gate"), linear(h, "up"))
+        y = linear(glu(gate, up), "down")
+        if scale is not None:
+            y = y * scale[e]
+        out[tokens] += y if weigh_input else weight * y
+    return out
+
+
+def head(m, x):
+    return x @ m["output.weight" if "output.weight" in m else "token_embd.weight"].T
+
+
+def gpt_oss(m, tokens):
+    """OpenAI's gpt-oss model card (arXiv:2508.10925) and its reference implementation."""
+    s = Sizes(m)
+    frequency, magnitude = yarn(m, s.rotary, s.base)
+
+    def glu(gate, up):
+        gate, up = np.minimum(gate, 7), np.clip(up, -7, 7)
+        return gate * sigmoid(np.float32(1.702) * gate) * (up + 1)
+
+    x = m["token_embd.weight"][tokens]
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        h = rms(m, x, p + "attn_norm", s.eps)
+        q, k, v = project(m, h, p, s.heads, s.kv_heads[layer], s.dim)
+        q, k = (rope(y, frequency, True, magnitude) for y in (q, k))
+        window = s.window if layer % 2 == 0 else 0
+        x = x + m.linear(attention(q, k, v, s.dim**-0.5, window, sinks=m[p + "attn_sinks.weight"]), p + "attn_output")
+        h = rms(m, x, p + "post_attention_norm", s.eps)
+        scores = m.linear(h, p + "ffn_gate_inp")
+        chosen = best(scores, s.used)
+        x = x + ask(m, h, p, chosen, softmax(picked(scores, chosen)), glu)
+    return head(m, rms(m, x, "output_norm", s.eps))
+
+
+def gemma4(m, tokens):
+    """Gemma 4's published implementation: two kinds of layers with heads of their own sizes; per-layer
+    embeddings, layers that read an earlier one's keys and values, and experts beside the feed-forward
+    where the file has them."""
+    s = Sizes(m)
+    n = len(tokens)
+    local = m.key("attention.sliding_window_pattern")
+    own = s.layers - m.key("attention.shared_kv_layers", 0)
+    per_layer = m.key("embedding_length_per_layer_input", 0)
+    x = m["token_embd.weight"][tokens] * np.float32(np.sqrt(s.width))
+    if per_layer:
+        given = m["per_layer_token_embd.weight"][tokens].reshape(n, s.layers, per_layer) * np.float32(np.sqrt(per_layer))
+        made = (x @ m["per_layer_model_proj.weight"].T / np.float32(np.sqrt(s.width))).reshape(n, s.layers, per_layer)
+        inputs = (rms(m, made, "per_layer_proj_norm", s.eps) + given) / np.float32(np.sqrt(2))
+    kept = {}
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        if local[layer]:
+            dim = m.key("attention.key_length_swa")
+            frequency = frequencies(m.key("rope.dimension_count_swa", dim), m.key("rope.freq_base_swa"))
+        else:
+            dim = s.dim
+            frequency = frequencies(s.rotary, s.base, factors=m["rope_freqs.weight"])
+        h = rms(m, x, p + "attn_norm", s.eps)
+        q = rope(rms(m, m.linear(h, p + "attn_q").reshape(n, s.heads, dim), p + "attn_q_norm", s.eps), frequency, True)
+        if layer < own:
+            k = m.linear(h, p + "attn_k").reshape(n, s.kv_heads[layer], dim)
+            v = m.linear(h, p + "attn_v").reshape(k.shape) if p + "attn_v.weight" in m else k
+            k = rope(rms(m, k, p + "attn_k_norm", s.eps), frequency, True)
+            kept[local[layer]] = k, rms(m, v, None, s.eps)
+        k, v = kept[local[layer]]  # the last layer of this kind that has its own
+        a = m.linear(attention(q, k, v, 1.0, s.window if local[layer] else 0), p + "attn_output")
+        x = x + rms(m, a, p + "post_attention_norm", s.eps)
+        f = feed_forward(m, rms(m, x, p + "ffn_norm", s.eps), p, gelu_tanh)
+        if s.experts:
+            scores = rms(m, x, None, s.eps) / np.float32(np.sqrt(s.width)) * m[p + "ffn_gate_inp.scale"]
+            probability = softmax(m.linear(scores, p + "ffn_gate_inp"))
+            chosen = best(probability, s.used)
+            weights = picked(probability, chosen)
+            e = ask(m, rms(m, x, p + "pre_ffw_norm_2", s.eps), p, chosen, weights / weights.sum(-1, keepdims=True),
+                    lambda gate, up: gelu_tanh(gate) * up)
+            f = rms(m, f, p + "post_ffw_norm_1", s.eps) + rms(m, e, p + "post_ffw_norm_2", s.eps)
+        x = x + rms(m, f, p + "post_ffw_norm", s.eps)
+        if per_layer:
+            y = gelu_tanh(m.linear(x, p + "inp_gate")) * inputs[:, layer]
+            x = x + rms(m, m.linear(y, p + "proj"), p + "post_norm", s.eps)
+        if p + "layer_output_scale.weight" in m:
+            x = x * m[p + "layer_output_scale.weight"]
+    return softcap(head(m, rms(m, x, "output_norm", s.eps)), m.key("final_logit_softcapping"))
+
+
+def deepseek2(m, tokens):
+    """arXiv:2405.04434 and arXiv:2412.19437, with latent attention as they are trained: keys and values
+    of every head are made from the latent. (Files hold the same matrices for the absorbed form.)"""
+    s = Sizes(m)
+    n = len(tokens)
+    latent, turned = m.key("attention.kv_lora_rank"), s.rotary
+    dim, value_dim = m.key("attention.key_length_mla"), m.key("attention.value_length_mla")
+    frequency, magnitude, scale = frequencies(turned, s.base), 1.0, dim**-0.5
+    if m.key("rope.scaling.type") == "yarn":
+        # mscale and mscale_all_dim are equal in DeepSeek's configurations: cos and sin keep their size, and
+        # the scores are multiplied with the square.
+        frequency, _ = yarn(m, turned, s.base)
+        all_dim = m.key("rope.scaling.yarn_log_multiplier", 0.0) / 0.1
+        scale *= yarn_magnitude(m.key("rope.scaling.factor"), all_dim) ** 2
+    groups, group_used = m.key("expert_group_count", 1), m.key("expert_group_used_count", 1)
+    x = m["token_embd.weight"][tokens]
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        h = rms(m, x, p + "attn_norm", s.eps)
+        if p + "attn_q.weight" in m:
+            q = m.linear(h, p + "attn_q")
+        else:
+            q = m.linear(rms(m, m.linear(h, p + "attn_q_a"), p + "attn_q_a_norm", s.eps), p + "attn_q_b")
+        q = rope(q.reshape(n, s.heads, dim), frequency, False, magnitude, start=dim - turned)
+        c = m.linear(h, p + "attn_kv_a_mqa")
+        k_turned = rope(c[:, None, latent:], frequency, False, magnitude)
+        c = rms(m, c[:, :latent], p + "attn_kv_a_norm", s.eps)
+        k = np.einsum("nl,hld->nhd", c, m[p + "attn_k_b.weight"])
+        k = np.concatenate([k, np.repeat(k_turned, s.heads, axis=1)], axis=-1)
+        v = np.einsum("nl,hdl->nhd", c, m[p + "attn_v_b.weight"])
+        x = x + m.linear(attention(q, k, v, scale), p + "attn_output")
+        h = rms(m, x, p + "ffn_norm", s.eps)
+        if layer < m.key("leading_dense_block_count", 0):
+            x = x + feed_forward(m, h, p)
+            continue
+        scores = m.linear(h, p + "ffn_gate_inp")
+        probability = sigmoid(scores) if m.key("expert_gating_func", 1) == 2 else softmax(scores)
+        bias = p + "exp_probs_b.bias"
+        selection = probability + (m[bias] if bias in m else 0)
+        if groups > 1:
+            grouped = selection.reshape(n, groups, -1)
+            value = np.sort(grouped, axis=-1)[..., -2:].sum(axis=-1)  # the two best speak for their group
+            allowed = np.zeros((n, groups, 1), bool)
+            np.put_along_axis(allowed, best(value, group_used)[..., None], True, axis=1)
+            selection = np.where(allowed, grouped, -np.inf).reshape(n, -1)
+        chosen = best(selection, s.used)
+        weights = picked(probability, chosen)
+        if m.key("expert_weights_norm", False):
+            weights = weights / weights.sum(-1, keepdims=True)
+        weights = weights * np.float32(m.key("expert_weights_scale", 1.0))
+        x = x + ask(m, h, p, chosen, weights) + feed_forward(m, h, p, kind="_shexp")
+    return head(m, rms(m, x, "output_norm", s.eps))
+
+
+def phi3(m, tokens, context):
+    """arXiv:2404.14219; long and short factors: arXiv:2402.13753. The longer table serves a context
+    beyond the original one, whatever the position."""
+    s = Sizes(m)
+    factors = None
+    if "rope_factors_long.weight" in m:
+        long = context > m.key("rope.scaling.original_context_length")
+        factors = m["rope_factors_long.weight" if long else "rope_factors_short.weight"]
+    frequency, magnitude = frequencies(s.rotary, s.base, factors=factors), m.key("rope.scaling.attn_factor", 1.0)
+    x = m["token_embd.weight"][tokens]
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        q, k, v = project(m, rms(m, x, p + "attn_norm", s.eps), p, s.heads, s.kv_heads[layer], s.dim)
+        q, k = (rope(y, frequency, True, magnitude) for y in (q, k))
+        x = x + m.linear(attention(q, k, v, s.dim**-0.5), p + "attn_output")
+        x = x + feed_forward(m, rms(m, x, p + "ffn_norm", s.eps), p)
+    return head(m, rms(m, x, "output_norm", s.eps))
+
+
+def glm4(m, tokens):
+    """GLM-4-0414's published implementation: norms before and after attention and feed-forward."""
+    s = Sizes(m)
+    frequency = frequencies(s.rotary, s.base)
+    x = m["token_embd.weight"][tokens]
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        q, k, v = project(m, rms(m, x, p + "attn_norm", s.eps), p, s.heads, s.kv_heads[layer], s.dim)
+        q, k = (rope(y, frequency, False) for y in (q, k))
+        a = m.linear(attention(q, k, v, s.dim**-0.5), p + "attn_output")
+        x = x + rms(m, a, p + "post_attention_norm", s.eps)
+        f = feed_forward(m, rms(m, x, p + "ffn_norm", s.eps), p)
+        x = x + rms(m, f, p + "post_ffw_norm", s.eps)
+    return head(m, rms(m, x, "output_norm", s.eps))
+
+
+def mistral3(m, tokens):
+    """Ministral 3 (arXiv:2601.08584): Llama with YaRN, and queries that grow with the logarithm of the
+    position beyond the original context."""
+    s = Sizes(m)
+    frequency, magnitude = yarn(m, s.rotary, s.base)
+    multiplier = m.key("rope.scaling.yarn_log_multiplier", 0.0)
+    if multiplier:
+        magnitude /= yarn_magnitude(m.key("rope.scaling.factor"), multiplier)
+    pieces = np.arange(len(tokens)) // m.key("rope.scaling.original_context_length")
+    grown = (1 + m.key("attention.temperature_scale", 0.0) * np.log(1.0 + pieces)).astype(np.float32)
+    x = m["token_embd.weight"][tokens]
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        q, k, v = project(m, rms(m, x, p + "attn_norm", s.eps), p, s.heads, s.kv_heads[layer], s.dim)
+        q, k = (rope(y, frequency, False, magnitude) for y in (q, k))
+        x = x + m.linear(attention(q * grown[:, None, None], k, v, s.dim**-0.5), p + "attn_output")
+        x = x + feed_forward(m, rms(m, x, p + "ffn_norm", s.eps), p)
+    return head(m, rms(m, x, "output_norm", s.eps))
+
+
+def llama_like(m, tokens, halves, turns=lambda layer: True, window=lambda layer: 0, second_norm="ffn_norm",
+               post_norms=False, pre_norms=True, head_norms=None, row_norms=False, scale=None, residual=1.0, embedding=1.0,
+               factors=None, rotation=None, cap=0.0, act=silu, mixture=None):
+    """The loop that many share; what a family changes is named. turns, window: of a layer. head_norms: of
+    q's and k's heads, "before" or "after" they are turned. rotation(layer): frequencies and magnitude.
+    mixture(layer, h): what stands in a layer's place of the feed-forward, or None."""
+    s = Sizes(m)
+    same = frequencies(s.rotary, s.base, factors=factors), 1.0
+    x = m["token_embd.weight"][tokens] * np.float32(embedding)
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        h = rms(m, x, p + "attn_norm", s.eps) if pre_norms else x
+        if row_norms:
+            n, kv = len(x), s.kv_heads[layer]
+            q = rms(m, m.linear(h, p + "attn_q"), p + "attn_q_norm", s.eps).reshape(n, s.heads, s.dim)
+            k = rms(m, m.linear(h, p + "attn_k"), p + "attn_k_norm", s.eps).reshape(n, kv, s.dim)
+            v = m.linear(h, p + "attn_v").reshape(n, kv, s.dim)
+        else:
+            q, k, v = project(m, h, p, s.heads, s.kv_heads[layer], s.dim)
+        if head_norms == "before":
+            q, k = rms(m, q, p + "attn_q_norm", s.eps), rms(m, k, p + "attn_k_norm", s.eps)
+        if turns(layer):
+            frequency, magnitude = rotation(layer) if rotation else same
+            q, k = (rope(y, frequency, halves, magnitude) for y in (q, k))
+        if head_norms == "after":
+            q, k = rms(m, q, p + "attn_q_norm", s.eps), rms(m, k, p + "attn_k_norm", s.eps)
+        a = attention(q, k, v, scale or s.dim**-0.5, window(layer), cap=cap)
+        if p + "attn_gate.weight" in m:
+            a = a * sigmoid(m.linear(h, p + "attn_gate"))
+        a = m.linear(a, p + "attn_output")
+        if post_norms:
+            a = rms(m, a, p + "post_attention_norm", post_norms)
+        x = x + np.float32(residual) * a
+        h = rms(m, x, p + second_norm, s.eps) if pre_norms else x
+        f = mixture(layer, h) if mixture else None
+        if f is None:
+            f = feed_forward(m, h, p, act)
+        if post_norms:
+            f = rms(m, f, p + "post_ffw_norm", post_norms)
+        x = x + np.float32(residual) * f
+    return head(m, rms(m, x, "output_norm", s.eps))
+
+
+def softmax_experts(m, h, p, used, normed):
+    """The likeliest experts of a softmax over all of them (arXiv:2401.04088); a bias counts in choosing alone."""
+    probability = softmax(m.linear(h, p + "ffn_gate_inp"))
+    bias = p + "exp_probs_b.bias"
+    chosen = best(probability + (m[bias] if bias in m else 0), used)
+    weights = picked(probability, chosen)
+    return ask(m, h, p, chosen, weights / weights.sum(-1, keepdims=True) if normed else weights)
+
+
+def smollm3(m, tokens):
+    """SmolLM3's published implementation: Llama, but every fourth layer knows no positions."""
+    return llama_like(m, tokens, halves=False, turns=lambda layer: (layer + 1) % 4 != 0)
+
+
+def granite(m, tokens):
+    """Granite 3's published implementation: Llama with four numbers; its experts beside one that all ask."""
+
+    def mixture(layer, h):
+        p = f"blk.{layer}."
+        if p + "ffn_gate_inp.weight" not in m:
+            return None
+        f = softmax_experts(m, h, p, m.key("expert_used_count"), True)
+        return f + feed_forward(m, h, p, kind="_shexp") if p + "ffn_up_shexp.weight" in m else f
+
+    y = llama_like(m, tokens, halves=False, scale=m.key("attention.scale"), residual=m.key("residual_scale", 1.0),
+                   embedding=m.key("embedding_scale", 1.0), mixture=mixture)
+    return y / np.float32(m.key("logit_scale"))
+
+
+def olmo2(m, tokens):
+    """arXiv:2501.00656; OLMo 3: windows, and YaRN on the layers without one (arXiv:2512.13961)."""
+    s = Sizes(m)
+    local = m.key("attention.sliding_window_pattern", [False] * s.layers)
+    scaled = yarn(m, s.rotary, s.base) if m.key("rope.scaling.type") == "yarn" else (frequencies(s.rotary, s.base), 1.0)
+    return llama_like(m, tokens, halves=True, pre_norms=False, post_norms=s.eps, row_norms=True,
+                      window=lambda layer: s.window if local[layer] else 0,
+                      rotation=lambda layer: (frequencies(s.rotary, s.base), 1.0) if local[layer] else scaled)
+
+
+def exaone4(m, tokens):
+    """arXiv:2507.11407: where there are windows, layers without one do not turn."""
+    s = Sizes(m)
+    local = m.key("attention.sliding_window_pattern", [True] * s.layers)
+    return llama_like(m, tokens, halves=True, pre_norms=False, post_norms=s.eps, head_norms="before",
+                      turns=lambda layer: local[layer], window=lambda layer: s.window if local[layer] else 0,
+                      factors=m["rope_freqs.weight"] if "rope_freqs.weight" in m else None)
+
+
+def ernie(m, tokens):
+    """ERNIE 4.5's technical report (Baidu 2025)."""
+
+    def mixture(layer, h):
+        p = f"blk.{layer}."
+        if p + "ffn_gate_inp.weight" not in m:
+            return None
+        f = softmax_experts(m, h, p, m.key("expert_used_count"), True)
+        return f + feed_forward(m, h, p, kind="_shexp")
+
+    return llama_like(m, tokens, halves=False, mixture=mixture)
+
+
+def muse_glimmer(m, tokens):
+    """Muse Glimmer's published implementation: embeddings are normed, what attention gives is gated, and
+    layers without a window do not turn."""
+    s = Sizes(m)
+    local = m.key("attention.sliding_window_pattern")
+
+    class Normed:
+        """The model, whose embeddings have norm 1 already."""
+
+        def __getattr__(self, name):
+            return getattr(m, name)
+
+        __contains__ = lambda self, name: name in m
+        __getitem__ = lambda self, name: rms(m, m[name], None, s.eps) if name == "token_embd.weight" else m[name]
+
+    y = llama_like(Normed(), tokens, halves=False, head_norms="before", post_norms=1e-8,
+                   turns=lambda layer: local[layer], window=lambda layer: s.window if local[layer] else 0)
+    return softcap(y * np.float32(m.key("logit_scale")), m.key("final_logit_softcapping", 0.0))
+
+
+def gemma2(m, tokens):
+    """arXiv:2408.00118: every second layer has a window, from the first on; scores and logits are capped."""
+    s = Sizes(m)
+    y = llama_like(m, tokens, halves=True, post_norms=s.eps, embedding=np.sqrt(s.width), act=gelu_tanh,
+                   cap=m.key("attn_logit_softcapping"), window=lambda layer: s.window if layer % 2 == 0 else 0)
+    return softcap(y, m.key("final_logit_softcapping"))
+
+
+def normed(m, x, name, eps):
+    return layer_norm(x, m[name + ".weight"], m[name + ".bias"] if name + ".bias" in m else 0, np.float32(eps))
+
+
+def layer_norm_decoder(m, tokens, halves, parallel=False, turns=lambda layer: True, window=lambda layer: 0):
+    """Command R, StarCoder 2, StableLM 2: layer norms; parallel: attention and feed-forward of the same input."""
+    s = Sizes(m)
+    frequency = frequencies(s.rotary, s.base)
+    x = m["token_embd.weight"][tokens]
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        h = normed(m, x, p + "attn_norm", s.eps)
+        q, k, v = project(m, h, p, s.heads, s.kv_heads[layer], s.dim)
+        if p + "attn_q_norm.weight" in m:
+            q, k = (layer_norm(y, m[f"{p}attn_{part}_norm.weight"], 0, np.float32(s.eps)) for y, part in ((q, "q"), (k, "k")))
+        if turns(layer):
+            q, k = rope(q, frequency, halves), rope(k, frequency, halves)
+        x = x + m.linear(attention(q, k, v, s.dim**-0.5, window(layer)), p + "attn_output")
+        if not parallel:
+            h = normed(m, x, p + "ffn_norm", s.eps)
+        if p + "ffn_gate.weight" in m:
+            x = x + feed_forward(m, h, p)
+        else:
+            x = x + m.linear(gelu_tanh(m.linear(h, p + "ffn_up")), p + "ffn_down")
+    return head(m, normed(m, x, "output_norm", s.eps)) * np.float32(m.key("logit_scale", 1.0))
+
+
+def cohere2(m, tokens):
+    """Command R7B's published implementation: three layers that turn and see a window, one that sees all."""
+    local = lambda layer: (layer + 1) % 4 != 0
+    return layer_norm_decoder(m, tokens, halves=False, parallel=True, turns=local,
+                              window=lambda layer: m.key("attention.sliding_window") if local(layer) else 0)
+
+
+def qwen2moe(m, tokens):
+    """arXiv:2407.10671: the expert that all ask has a gate; the weights of the chosen stay as they are."""
+
+    def mixture(layer, h):
+        p = f"blk.{layer}."
+        gate = sigmoid(h @ m[p + "ffn_gate_inp_shexp.weight"])[:, None]
+        return softmax_experts(m, h, p, m.key("expert_used_count"), False) + gate * feed_forward(m, h, p, kind="_shexp")
+
+    return llama_like(m, tokens, halves=True, mixture=mixture)
+
+
+def llama4(m, tokens, chunk=8192):
+    """Meta's published implementation of Llama 4: three layers that turn and see a chunk, one that sees all,
+    whose queries grow with the position; q and k normed after turning."""
+    s = Sizes(m)
+    frequency = frequencies(s.rotary, s.base)
+    grown = (1 + 0.1 * np.log(1 + (1 + np.arange(len(tokens))) // chunk)).astype(np.float32)
+    x = m["token_embd.weight"][tokens]
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        q, k, v = project(m, rms(m, x, p + "attn_norm", s.eps), p, s.heads, s.kv_heads[layer], s.dim)
+        if (layer + 1) % 4 != 0:
+            q, k = (rms(m, rope(y, frequency, False), None, s.eps) for y in (q, k))
+            a = attention(q, k, v, s.dim**-0.5, chunk=chunk)
+        else:
+            a = attention(q * grown[:, None, None], k, v, s.dim**-0.5)
+        x = x + m.linear(a, p + "attn_output")
+        h = rms(m, x, p + "ffn_norm", s.eps)
+        if p + "ffn_gate_inp.weight" not in m:
+            x = x + feed_forward(m, h, p)
+            continue
+        scores = m.linear(h, p + "ffn_gate_inp")
+        chosen = best(scores, s.used)
+        x = x + ask(m, h, p, chosen, sigmoid(picked(scores, chosen)), weigh_input=True) + feed_forward(m, h, p, kind="_shexp")
+    return head(m, rms(m, x, "output_norm", s.eps))
+
+
+FAMILIES = {
+    "gpt2": gpt2,
+    "llama": lambda m, tokens: decoder(m, tokens, halves=False),
+    "qwen2": lambda m, tokens: decoder(m, tokens, halves=True),
+    "qwen3": lambda m, tokens: decoder(m, tokens, halves=True, head_norms=True),
+    "qwen3moe": lambda m, tokens: decoder(m, tokens, halves=True, head_norms=True),
+    "gemma3": lambda m, tokens: decoder(m, tokens, halves=True, head_norms=True, gemma=True),
+    "gpt-oss": gpt_oss,
+    "gemma4": gemma4,
+    "deepseek2": deepseek2,
+    "glm4": glm4,
+    "mistral3": mistral3,
+    "smollm3": smollm3,
+    "granite": granite,
+    "granitemoe": granite,
+    "olmo2": olmo2,
+    "seed_oss": lambda m, tokens: llama_like(m, tokens, halves=True, second_norm="post_attention_norm"),
+    "hunyuan-dense": lambda m, tokens: llama_like(m, tokens, halves=True, head_norms="after"),
+    "exaone4": exaone4,
+    "ernie4_5": ernie,
+    "ernie4_5-moe": ernie,
+    "muse-glimmer": muse_glimmer,
+    "gemma2": gemma2,
+    "command-r": lambda m, tokens: layer_norm_decoder(m, tokens, halves=False, parallel=True),
+    "cohere2": cohere2,
+    "starcoder2": lambda m, tokens: layer_norm_decoder(m, tokens, halves=True),
+    "stablelm": lambda m, tokens: layer_norm_decoder(m, tokens, halves=True, parallel=m.key("use_parallel_residual")),
+    "qwen2moe": qwen2moe,
+    "llama4": llama4,
+}
+
+
+def logits(model, tokens, context=0):
+    """Float32 logits [tokens, vocabulary] of one text. context: that of the session, which some models look
+    at; 0: as many as the tokens."""
     tokens = np.asarray(tokens)
-    if model.arch == "gpt2":
-        return gpt2(model, tokens)
-    if model.arch == "llama":
-        return decoder(model, tokens, halves=False)
-    if model.arch == "qwen2":
-        return decoder(model, tokens, halves=True)
-    if model.arch in ("qwen3", "qwen3moe"):
-        return decoder(model, tokens, halves=True, head_norms=True)
-    if model.arch == "gemma3":
-        return decoder(model, tokens, halves=True, head_norms=True, gemma=True)
-    raise ValueError(f"no reference for {model.arch}")
+    if model.arch == "phi3":
+        return phi3(model, tokens, context or len(tokens))
+    return FAMILIES[model.arch](model, tokens)
 
 
 def kl_divergence(reference, other):

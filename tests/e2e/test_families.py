@@ -1,0 +1,114 @@
+"""Every family's logits and greedy text against what llama.cpp said of the same file (tests/data/families,
+recorded by tests/reference/llama_cpp.py) and against numpy (tests/reference/forward.py)."""
+import hashlib
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+import families
+import forward
+from support import ROOT, run_json
+
+RECORDS = ROOT / "tests/data/families"
+PROMPT = "the rain in the other on"
+CPU_LIMIT, CARD_LIMIT = 1e-4, 1e-3  # nats, at every position
+CARD_LENGTH = 60  # tokens: a simulated card takes its time
+
+
+class Asked:
+    """The program that answers for many models on one device (text_logits.cpp)."""
+
+    def __init__(self, device):
+        self.device, self.process = device, None
+
+    def logits(self, path, context, step, tokens):
+        if self.process is None or self.process.poll() is not None:
+            self.process = subprocess.Popen([os.environ["TEXT_LOGITS"], self.device], stdin=subprocess.PIPE,
+                                            stdout=subprocess.PIPE)
+        self.process.stdin.write(f"{path} {context} {step} | {' '.join(map(str, tokens))}\n".encode())
+        self.process.stdin.flush()
+        head = self.process.stdout.read(8)
+        assert len(head) == 8, f"text_logits ended: {self.process.wait()}"
+        rows, columns = np.frombuffer(head, np.int32)
+        assert rows >= 0, self.process.stdout.read(columns).decode()
+        return np.frombuffer(self.process.stdout.read(4 * rows * columns), np.float32).reshape(rows, columns)
+
+
+@pytest.fixture(scope="session")
+def cpu():
+    return Asked("cpu")
+
+
+@pytest.fixture(scope="session")
+def card():
+    return Asked("sim")
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+class Record:
+    def __init__(self, name):
+        with np.load(RECORDS / f"{name}.npz") as kept:
+            self.sha256 = str(kept["sha256"])
+            self.tokens, self.positions, self.prompt, self.greedy = (
+                kept[part].astype(np.int64) for part in ("tokens", "positions", "prompt", "greedy"))
+            self.logits = kept["low"] + kept["logits"].astype(np.float64) / 65535 * (kept["high"] - kept["low"])
+
+
+@pytest.fixture(scope="session")
+def made(folder):
+    """The file and the record of a family."""
+    kept = {}
+
+    def get(name):
+        if name not in kept:
+            path = folder / f"{name}.gguf"
+            families.FAMILIES[name](path)
+            kept[name] = path, Record(name)
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == kept[name][1].sha256, (
+                f"{name}: families.py makes another file than llama.cpp was asked about: llama_cpp.py record {name}")
+        return kept[name]
+
+    return get
+
+
+def at_most(want, got, limit, what):
+    divergence = forward.kl_divergence(want, got[:, : want.shape[1]])
+    print(f"{what}: KL at most {divergence.max():.2e}, mean {divergence.mean():.2e}")
+    assert divergence.max() < limit, what
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_logits(name, cpu, made):
+    path, record = made(name)
+    context = families.context_of(name)
+    reference = forward.logits(forward.Model(path), record.tokens, context)
+    at_most(record.logits, reference[record.positions], 1e-6, "numpy")
+    length = len(record.tokens)
+    for step in (length, 37) if length <= context and name not in families.LENGTHS else (512,):
+        got = cpu.logits(path, context, step, record.tokens)
+        assert got.shape[0] == length
+        at_most(record.logits, got[record.positions], CPU_LIMIT, f"in steps of {step}, to llama.cpp")
+        at_most(reference, got, CPU_LIMIT, f"in steps of {step}, to numpy")
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_greedy(name, made):
+    path, record = made(name)
+    result = run_json("run", path, "-p", PROMPT, "--raw", "--temp", 0, "-n", len(record.greedy), "--ctx",
+                      families.context_of(name))
+    assert run_json("tokenize", path, PROMPT)["ids"] == record.prompt.tolist()
+    assert result["tokens"] == record.greedy.tolist()
+
+
+@pytest.mark.parametrize("name", families.FAMILIES)
+def test_card(name, card, made):
+    path, record = made(name)
+    tokens = record.tokens[:CARD_LENGTH]
+    got = card.logits(path, families.CONTEXT, 32, tokens)
+    at_most(forward.logits(forward.Model(path), tokens, families.CONTEXT), got, CARD_LIMIT, "card")
