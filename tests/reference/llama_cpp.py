@@ -3,6 +3,7 @@ of families.py, which tests/e2e/test_families.py holds Outboard to.
 
     llama_cpp.py logits MODEL TOKENS.npy OUT.npy [--pieces N]
     llama_cpp.py record [NAME ...]
+    llama_cpp.py seed NAME ...
 
 It is built once (15 minutes on two cores) from the source distribution of the Python package
 llama-cpp-python, whose bindings call it, into $OUTBOARD_LLAMA_CPP (else ~/.cache/outboard-tests/llama-cpp):
@@ -13,9 +14,12 @@ record writes tests/data/families/NAME.npz: a checksum of the model file, the to
 some positions rounded to 16 bits of their range, and the 64 tokens that follow. It refuses what would prove
 little: text that leaves no choice or every choice, a greedy token that is hardly likelier than the next,
 metadata or a tensor without which the answers are the same; and what it cannot be sure of: answers that
-depend on how the prompt is cut, or are not those of forward.py.
+depend on how the prompt is cut, or are not those of forward.py, or that a device which keeps half floats
+might miss, such as a choice of experts that is nearly a tie. seed finds what to write into families.SEEDS
+for a file that does better.
 """
 import argparse
+import contextlib
 import ctypes
 import hashlib
 import importlib
@@ -108,7 +112,10 @@ class Oracle:
         vocabulary = api.llama_model_get_vocab(self.model)
         self.vocabulary = vocabulary, api.llama_vocab_n_tokens(vocabulary)
 
-    def close(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         self.api.llama_free(self.context)
         self.api.llama_model_free(self.model)
 
@@ -143,16 +150,14 @@ class Oracle:
         return np.concatenate([self.decode(tokens[i : i + step], i) for i in range(0, len(tokens), step)])
 
     def greedy(self, tokens, count):
-        """The likeliest tokens after these, and how much likelier than the next the closest choice was."""
+        """The likeliest tokens after these."""
         self.forget()
         row = self.decode(tokens, 0)[-1]
-        out, margin = [], np.inf
+        out = []
         for i in range(count):
-            second, first = np.sort(row)[-2:]
-            margin = min(margin, first - second)
             out.append(int(row.argmax()))
             row = self.decode(out[-1:], len(tokens) + i)[-1]
-        return np.array(out, np.int32), margin
+        return np.array(out, np.int32)
 
 
 def in_float32(path, folder):
@@ -175,8 +180,75 @@ def in_float32(path, folder):
     return out
 
 
+class Doubt(Exception):
+    """The answers would prove little."""
+
+
+def check(holds, what):
+    if not holds:
+        raise Doubt(what)
+
+
 def worst(reference, other):
     return forward.kl_divergence(reference, other).max()
+
+
+@contextlib.contextmanager
+def replaced(**functions):
+    """forward.py with other functions."""
+    kept = {name: getattr(forward, name) for name in functions}
+    for name, make in functions.items():
+        setattr(forward, name, make(kept[name]))
+    try:
+        yield
+    finally:
+        for name, function in kept.items():
+            setattr(forward, name, function)
+
+
+def half(x):
+    return x.astype(np.float16).astype(np.float32)
+
+
+def keeping_half_floats():
+    """forward.py with keys and values as half floats."""
+    return replaced(attention=lambda real: lambda q, k, v, *more, **named: real(q, half(k), half(v), *more, **named))
+
+
+def with_noise(random):
+    """forward.py with half floats, or noise of that size, instead of all that norms give."""
+    noisy = lambda real: lambda *arguments: real(*arguments) * (
+        1 + np.float32(5e-4) * random.standard_normal(arguments[0].shape, np.float32))
+    return replaced(rms_norm=noisy, layer_norm=noisy)
+
+
+def check_steady(path, tokens, want, context):
+    """A device that works with half floats gives the same answers, or nearly."""
+    model = forward.Model(path)
+    with keeping_half_floats():
+        kept = worst(want, forward.logits(model, tokens, context))
+    print(f"KL by half floats kept {kept:.1e}", end="", flush=True)
+    check(kept < 5e-5, "half floats as keys and values change the answers")
+    start = tokens[: families.CARD_LENGTH]
+    with with_noise(np.random.default_rng(1)):
+        given = max(worst(want[: len(start)], forward.logits(model, start, context)) for _ in range(3))
+    print(f" and given {given:.1e}", end="", flush=True)
+    check(given < 6e-4, "half floats as what is multiplied change the answers")
+
+
+def check_lead(path, prompt, greedy, context):
+    """Greedy tokens lead by more than what half floats as keys and values change."""
+    model = forward.Model(path)
+    text = np.concatenate([prompt, greedy])
+    exact = forward.logits(model, text, context)
+    with keeping_half_floats():
+        other = forward.logits(model, text, context)
+    order = np.argsort(-exact, axis=-1)[:, :2]
+    lead = lambda logits: np.subtract(*np.take_along_axis(logits, order, axis=-1).T)[-len(greedy) - 1 : -1]
+    least, change = lead(exact).min(), np.abs(lead(exact) - lead(other)).max()
+    print(f", greedy tokens lead by {least:.3f}, {least / change:.1f} times what those change", end="", flush=True)
+    check(least > 3 * change, "half floats change the greedy text")
+    check(len(set(greedy)) > 5, "the greedy text repeats itself")
 
 
 def check_matters(name, path, tokens, want, context):
@@ -199,35 +271,39 @@ def check_matters(name, path, tokens, want, context):
     for changed in [{tensor: None} for tensor in tensors] + [{key: value} for key, value in keys.items()]:
         model.changed = changed
         least = min(least, (worst(want, forward.logits(model, tokens, context)), str(changed)))
-    print(f"  matters least: {least[1]}, KL {least[0]:.1e}")
-    assert least[0] > 1e-3, f"{name}: {least[1]} does not matter"
+    print(f", least by {least[1]} {least[0]:.1e}")
+    check(least[0] > 1e-3, f"{least[1]} does not matter")
 
 
 def record(name):
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         path = pathlib.Path(folder) / f"{name}.gguf"
         families.FAMILIES[name](path)
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         count, context = families.LENGTHS.get(name, families.LENGTH), families.context_of(name)
-        oracle = Oracle(in_float32(path, folder), context, families.OVERRIDES.get(name, ()))
+        oracle = stack.enter_context(Oracle(in_float32(path, folder), context, families.OVERRIDES.get(name, ())))
         text = TEXT.read_text()
         tokens = oracle.tokens(text * (count // len(text) * 2 + 1))[:count]
         prompt = oracle.tokens(PROMPT)
+        short = tokens[: families.LENGTH]
+        reference = forward.logits(forward.Model(path), short, context)
+        print(f"{name}: {path.stat().st_size} bytes, ", end="")
+        check_steady(path, short, reference, context)
+        greedy = oracle.greedy(prompt, GREEDY)
+        check_lead(path, prompt, greedy, context)
         logits = oracle.logits(tokens)
         pieces = max(worst(logits, oracle.logits(tokens, n)) for n in (37, 128))
-        greedy, margin = oracle.greedy(prompt, GREEDY)
-        oracle.close()
-        reference = forward.logits(forward.Model(path), tokens, context)
+        if count > families.LENGTH:
+            reference = forward.logits(forward.Model(path), tokens, context)
         apart = worst(logits, reference)
         p = np.exp(logits - logits.max(-1, keepdims=True))
         p /= p.sum(-1, keepdims=True)
         entropy = -(p * np.log(p + 1e-30)).sum(-1).mean()
-        print(f"{name}: {path.stat().st_size} bytes, entropy {entropy:.2f}, {len(set(logits.argmax(-1)))} likeliest tokens, "
-              f"greedy margin {margin:.4f}, KL in pieces {pieces:.1e}, of forward.py {apart:.1e}", flush=True)
-        assert np.isfinite(logits).all() and 0.5 < entropy < 4.5
-        assert pieces < 1e-6 and apart < 1e-6
-        assert margin > 2e-3 and len(set(greedy)) > 5
-        check_matters(name, path, tokens[:families.LENGTH], reference[:families.LENGTH], context)
+        print(f", entropy {entropy:.2f}, {len(set(logits.argmax(-1)))} likeliest tokens, KL in pieces {pieces:.1e}, "
+              f"to forward.py {apart:.1e}", end="", flush=True)
+        check(np.isfinite(logits).all() and 0.5 < entropy < 4.5, "the entropy")
+        check(pieces < 1e-6 and apart < 1e-6, "they disagree")
+        check_matters(name, path, short, reference[: families.LENGTH], context)
     positions = families.positions_of(name)
     kept = logits[positions]
     low, high = kept.min(), kept.max()
@@ -238,6 +314,16 @@ def record(name):
         logits=np.round((kept - low) / (high - low) * 65535).astype(np.uint16))
 
 
+def find_seed(name):
+    for seed in range(1000):
+        families.SEEDS[name] = seed
+        try:
+            return record(name)
+        except Doubt as doubt:
+            print(f" ({seed}: {doubt})")
+    raise Doubt(f"{name}: no seed will do")
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -246,6 +332,7 @@ if __name__ == "__main__":
         one.add_argument(argument)
     one.add_argument("--pieces", type=int, default=0)
     commands.add_parser("record").add_argument("names", nargs="*")
+    commands.add_parser("seed").add_argument("names", nargs="+")
     options = parser.parse_args()
     if options.command == "logits":
         asked = np.load(options.tokens)
@@ -254,7 +341,10 @@ if __name__ == "__main__":
         failed = []
         for each in options.names or families.FAMILIES:
             try:
-                record(each)
-            except (AssertionError, RuntimeError) as error:
+                (record if options.command == "record" else find_seed)(each)
+                if options.command == "seed":
+                    print(f'"{each}": {families.SEEDS[each]}')
+            except (Doubt, RuntimeError) as error:
+                print()
                 failed.append(f"{each}: {error}")
         sys.exit("\n".join(failed) or None)
