@@ -148,7 +148,9 @@ struct Session::State {
     compile.page_tokens = kPageTokens;
     const int slots = sequence_slots(model->program(), options);
     compile.slots = slots > 0 ? slots + options.snapshots : 0;
-    executable = device.compile(model->program(), model->shared_file(), compile);
+    program::Program program = model->program();
+    program::settle_context(program, options.context);
+    executable = device.compile(std::move(program), model->shared_file(), compile);
     if (!options.cache_folder.empty() && model->program().slot_states.empty())
       store.emplace(
           options.cache_folder, options.cache_bytes,

@@ -1,6 +1,7 @@
 // What the families share: the numbers every decoder has, read and checked once.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,49 +18,153 @@ namespace outboard::models {
 // The metadata of a decoder-only transformer, keys "ARCH.block_count" and so on as llama.cpp writes
 // them. Every number is checked to be in a sane range before it is used.
 struct Hyperparameters {
-  int layers = 0;
+  int layers = 0;  // without those that only predict further tokens (nextn_predict_layers)
   int64_t width = 0;
   int64_t context_length = 0;
   int heads = 0;
   int kv_heads = 0;
+  std::vector<int> layer_heads,
+      layer_kv_heads;  // of each layer; heads and kv_heads are the first's
   int key_dim = 0;
   int value_dim = 0;
-  int rotary = 0;
   float epsilon = 0;
-  float rope_base = 10000;
-  float rope_scale = 1;     // linear scaling: positions are divided by it
-  bool rope_freqs = false;  // the file says that tensor rope_freqs scales (Llama 3.1)
-  bool rope_neox = false;
-  int window = 0;     // sliding window in tokens, 0 for none
-  float softcap = 0;  // of the logits, 0 for none
+  // How positions turn queries and keys, its x and factors left open (rope_factors()).
+  program::Rope rope{.x = program::kNone,
+                     .head_dim = 0,
+                     .rotary = 0,
+                     .base = 10000,
+                     .scale = 1,
+                     .factors = program::kNone,
+                     .neox = false};
+  bool rope_freqs = false;        // the file says that tensor rope_freqs scales (Llama 3.1)
+  float yarn_log_multiplier = 0;  // of YaRN; 0 for none
+  int window = 0;                 // sliding window in tokens, 0 for none
+  float softcap = 0;              // of the logits, 0 for none
 };
 
-// kScaledRotary: the scaling of Llama 3.1 (a tensor of factors), too.
-enum class Positions : uint8_t { kLearned, kRotary, kScaledRotary };
+enum class Positions : uint8_t { kLearned, kRotary };
+enum class Heads : uint8_t { kEqual, kByLayer };
 
 // Reads and checks; epsilon_key is "attention.layer_norm_rms_epsilon" or "..._epsilon". Families
 // with learned positions are not asked about rotation or windows. Throws Error for scalings of
-// rotary positions that no family implements.
+// rotary positions that nobody implements, and for layers that differ in heads where the family's
+// do not.
 Hyperparameters read_hyperparameters(Keys& keys, std::string_view epsilon_key,
-                                     Positions positions = Positions::kRotary);
+                                     Positions positions = Positions::kRotary,
+                                     Heads heads = Heads::kEqual);
+
+// What YaRN makes of the magnitude of turned elements when a context gets `factor` times longer.
+float yarn_magnitude(float factor, float multiplier);
+
+// h.rope with the tensors that scale it, where the file has some: rope_freqs (Llama 3.1), or
+// rope_factors_short and rope_factors_long (LongRoPE).
+void rope_factors(program::Builder& builder, Hyperparameters& h);
+
+// Which layers have the sliding window, of those that "ARCH.attention.sliding_window_pattern" lists
+// or counts: all but every `period`th where the file says nothing. None where h.window is 0.
+std::vector<bool> sliding_layers(Keys& keys, const Hyperparameters& h, int64_t period);
+
+// "blk.LAYER.PART"
+std::string layer_name(int layer, std::string_view part);
+
+// Norms of queries and keys, "blk.LAYER.attn_{q,k}_norm". kRow: over all heads at once. kEveryHead:
+// layer norms, with weights of each head's own. kUnweighedAfterRope: without a tensor.
+enum class HeadNorms : uint8_t {
+  kNone,
+  kHeads,
+  kRow,
+  kHeadsAfterRope,
+  kEveryHead,
+  kUnweighedAfterRope
+};
+
+// The self-attention of one layer.
+struct AttentionLayer {
+  explicit AttentionLayer(const Hyperparameters& h)
+      : heads(h.heads),
+        kv_heads(h.kv_heads),
+        key_dim(h.key_dim),
+        value_dim(h.value_dim),
+        epsilon(h.epsilon),
+        rope(h.rope) {}
+
+  int heads, kv_heads, key_dim, value_dim;
+  float epsilon;
+  std::optional<program::Rope> rope;  // none: this layer knows no positions (NoPE)
+  std::optional<program::PositionScale> query_scale{};
+  HeadNorms norms = HeadNorms::kNone;
+  float scale = 0;  // of scores; 0: 1 / sqrt(key_dim)
+  float softcap = 0;
+  int window = 0;
+  bool chunked = false;
+};
+
+// x, normed, through attention and output matrix: tensors "blk.LAYER.attn_{q,k,v,output}", q, k and
+// v also in one as attn_qkv; biases and attn_sinks where the file has them; attn_gate, where it has
+// one, holds back what attention came to: sigmoid(gate(x)) * it.
+program::ValueId self_attention(program::Builder& builder, program::ValueId x, int layer,
+                                const AttentionLayer& attention);
 
 // The output matrix: output.weight, or the tied embedding table.
 program::WeightId output_weight(program::Builder& builder);
 
-// The end that all share: rows that want logits, final norm (RMS), output matrix.
-program::ValueId rms_logits(program::Builder& builder, program::ValueId x,
-                            const Hyperparameters& h);
+// The end that all share: rows that want logits, final norm (RMS), output matrix, times
+// logit_scale, capped.
+program::ValueId rms_logits(program::Builder& builder, program::ValueId x, const Hyperparameters& h,
+                            float logit_scale = 1);
+// The same from the normed rows on.
+program::ValueId logits_of(program::Builder& builder, program::ValueId rows,
+                           const Hyperparameters& h, float logit_scale);
 
 program::ValueId rms_norm(program::Builder& builder, std::string_view name, program::ValueId x,
                           std::string_view tensor, float epsilon);
+// With "TENSOR.bias" where the file has it.
+program::ValueId layer_norm(program::Builder& builder, std::string_view name, program::ValueId x,
+                            std::string_view tensor, float epsilon);
 
-// Experts run for each token; 0 for a dense model. Key "ARCH.expert_used_count".
-int read_experts_used(Keys& keys);
+// x + scale * branch.
+program::ValueId residual(program::Builder& builder, std::string_view name, program::ValueId x,
+                          program::ValueId branch, float scale = 1);
 
-// A gated feed-forward layer, "blk.LAYER.ffn_{gate,up,down}", or a mixture of such layers where
-// experts_used > 0 ("ffn_gate_inp" routes to "ffn_{gate,up,down}_exps"; arXiv:2401.04088).
+// A gated feed-forward layer, "blk.LAYER.ffn_{gate,up,down}SUFFIX", biases where the file has them.
 program::ValueId feed_forward(program::Builder& builder, program::ValueId x, int layer,
-                              program::Function function, int experts_used);
+                              program::Function function, std::string_view suffix = "");
+// The same where ffn_up holds the gate's rows before up's.
+program::ValueId fused_feed_forward(program::Builder& builder, program::ValueId x, int layer,
+                                    program::Function function);
+
+// How a mixture of experts chooses: keys "ARCH.expert_used_count" (0: the model has none),
+// expert_gating_func, expert_weights_norm, expert_weights_scale, expert_group_count,
+// expert_group_used_count, leading_dense_block_count, interleave_moe_layer_step. All else as the
+// caller says.
+struct ExpertChoice {
+  int used = 0;
+  program::Gating gating = program::Gating::kSoftmax;
+  bool normalise = true;
+  float scale = 1;
+  int group_count = 1;
+  int group_used = 1;
+  int dense_layers = 0;  // the first ones
+  int step = 1;          // every step'th layer is a mixture
+  bool weights_first = false;
+  bool shared_weighed = false;  // the shared expert, by sigmoid(ffn_gate_inp_shexp x)
+
+  bool in_layer(int layer) const {
+    return used > 0 && layer >= dense_layers && (layer + 1) % step == 0;
+  }
+};
+ExpertChoice read_experts(Keys& keys, ExpertChoice usual = {});
+
+// A mixture of experts (arXiv:2401.04088): "blk.LAYER.ffn_gate_inp" routes to
+// "ffn_{gate,up,down}_exps", or ffn_gate_up_exps; biases, exp_probs_b (for the selection) and the
+// experts' own scales, where the file has them.
+program::Experts experts_of(program::Builder& builder, program::ValueId x, int layer,
+                            program::Function function, const ExpertChoice& choice);
+
+// experts_of(), and the shared expert "ffn_{gate,up,down}_shexp" where the file has one; of a dense
+// layer feed_forward().
+program::ValueId mixture(program::Builder& builder, program::ValueId x, int layer,
+                         program::Function function, const ExpertChoice& choice);
 
 // What a family's file says of itself. All spans point to what lives as long as the program.
 struct Family {

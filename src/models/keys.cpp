@@ -29,9 +29,6 @@ constexpr std::string_view kHarmless[] = {
     // Which parts of a head turn by which of an image's coordinates: a text has one.
     "rope.mrope_section",
     "rope.dimension_sections",
-    // The length before the context was stretched. It counts for YaRN and LongRoPE, which are
-    // refused by their own key.
-    "rope.scaling.original_context_length",
     "rope.scaling.finetuned",
     // Marian: a search's own settings, asked for by the translator.
     "decoder_feed_forward_length",
@@ -61,8 +58,6 @@ constexpr Neutral kNeutral[] = {
     {"embedding_scale", {0, 1}},
     {"residual_scale", {0, 1}},
     {"pooling_type", {0, 0}},
-    {"nextn_predict_layers", {0, 0}},
-    {"rope.scaling.attn_factor", {0, 1}},
     {"rope.scaling.yarn_log_multiplier", {0, 0}},
     {"expert_shared_count", {0, 0}},
     {"expert_weights_scale", {0, 1}},
@@ -159,18 +154,38 @@ float Keys::number_or(std::string_view name, double fallback) {
   return static_cast<float>(value);
 }
 
-int64_t Keys::period_or(std::string_view name, int64_t fallback) {
+std::vector<bool> Keys::sliding_layers(std::string_view name, int64_t fallback, int layers) {
   const std::string key = ask(name);
   const formats::MetadataValue* value = metadata_.find(key);
-  if (value == nullptr || !std::holds_alternative<formats::MetadataArray>(*value))
-    return checked(key, metadata_.get_int(key, fallback), 1, int64_t{1} << 30);
-  const std::vector<int64_t> layers = metadata_.get_ints(key);
-  const auto first = std::find(layers.begin(), layers.end(), 0);
-  const int64_t period = first - layers.begin() + 1;
-  for (size_t i = 0; i < layers.size(); ++i)
-    if ((layers[i] == 0) != ((static_cast<int64_t>(i) + 1) % period == 0))
-      fail("{}: layer {} breaks the rule that every {}th sees everything", key, i, period);
-  return period;
+  std::vector<bool> sliding;
+  if (value != nullptr && std::holds_alternative<formats::MetadataArray>(*value)) {
+    const std::vector<int64_t> flags = metadata_.get_ints(key);
+    if (flags.size() < static_cast<size_t>(layers))
+      fail("{}: {} layers, expected {}", key, flags.size(), layers);
+    for (int i = 0; i < layers; ++i) sliding.push_back(flags[static_cast<size_t>(i)] != 0);
+    return sliding;
+  }
+  const int64_t period = checked(key, metadata_.get_int(key, fallback), 0, int64_t{1} << 30);
+  for (int i = 0; i < layers; ++i) sliding.push_back(period == 0 || (i + 1) % period != 0);
+  return sliding;
+}
+
+std::vector<int> Keys::each_layer(std::string_view name, std::optional<int64_t> fallback,
+                                  int layers, int64_t low, int64_t high) {
+  const std::string key = ask(name);
+  const formats::MetadataValue* value = metadata_.find(key);
+  std::vector<int> numbers;
+  if (value != nullptr && std::holds_alternative<formats::MetadataArray>(*value)) {
+    const std::vector<int64_t> all = metadata_.get_ints(key);
+    if (all.size() < static_cast<size_t>(layers))
+      fail("{}: {} layers, expected {}", key, all.size(), layers);
+    for (int i = 0; i < layers; ++i)
+      numbers.push_back(static_cast<int>(checked(key, all[static_cast<size_t>(i)], low, high)));
+    return numbers;
+  }
+  const int64_t number = fallback ? metadata_.get_int(key, *fallback) : metadata_.get_int(key);
+  numbers.assign(static_cast<size_t>(layers), static_cast<int>(checked(key, number, low, high)));
+  return numbers;
 }
 
 bool Keys::flag_or(std::string_view name, bool fallback) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -27,8 +28,12 @@ class Keys {
   float number(std::string_view name);
   float positive_or(std::string_view name, double fallback);
   float number_or(std::string_view name, double fallback);
-  // n of "every nth layer is different": a number, or a list of flags that are true for the others.
-  int64_t period_or(std::string_view name, int64_t fallback);
+  // Of each layer whether it has the sliding window: n of "every nth layer has none", or a list of
+  // flags.
+  std::vector<bool> sliding_layers(std::string_view name, int64_t fallback, int layers);
+  // Of each layer: a list, or one number for all.
+  std::vector<int> each_layer(std::string_view name, std::optional<int64_t> fallback, int layers,
+                              int64_t low, int64_t high);
   bool flag_or(std::string_view name, bool fallback);
   std::string text_or(std::string_view name, std::string_view fallback);
   bool contains(std::string_view name) const { return metadata_.contains(full(name)); }

@@ -1,8 +1,9 @@
 // Llama (arXiv:2302.13971, 2307.09288, 2407.21783), Mistral (arXiv:2310.06825) and SmolLM2: one
-// architecture, "llama". Tensor names and metadata keys as llama.cpp writes them.
+// architecture, "llama". And those that differ from it in a line: Mistral 3 and Ministral 3
+// (queries grow with their position), SmolLM3 (arXiv:2501.15383's rope on three layers of four),
+// Seed-OSS (biases, another name of a norm), Hunyuan dense (norms of q and k after their rope).
+// Tensor names and metadata keys as llama.cpp writes them.
 #include <fmt/format.h>
-
-#include <cmath>
 
 #include "models/family.h"
 
@@ -13,37 +14,35 @@ using namespace program;  // NOLINT: a model file is written in the Program's wo
 namespace {
 
 Program build(const formats::Model& model, Keys& keys) {
-  const Hyperparameters h =
-      read_hyperparameters(keys, "attention.layer_norm_rms_epsilon", Positions::kScaledRotary);
+  Hyperparameters h = read_hyperparameters(keys, "attention.layer_norm_rms_epsilon");
+  const std::string& architecture = keys.architecture();
   // GGUF's converter reorders q and k so that rotary pairs are neighbours; folders keep halves.
-  const bool neox = model.metadata.get_bool("outboard.rope.neox", false);
+  h.rope.neox = model.metadata.get_bool("outboard.rope.neox", false) ||
+                architecture == "seed_oss" || architecture == "hunyuan-dense";
+  const ExpertChoice experts = read_experts(keys);
+  const float scale = keys.number_or("attention.scale", 0);
+  const std::string_view ffn_norm = architecture == "seed_oss" ? "post_attention_norm" : "ffn_norm";
 
-  const int experts_used = read_experts_used(keys);
-  Builder b(model, "llama");
+  Builder b(model, architecture);
   ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("token_embd.weight")});
-  const WeightId factors =
-      h.rope_freqs ? b.weight("rope_freqs.weight") : b.optional_weight("rope_freqs.weight");
+  rope_factors(b, h);
+  AttentionLayer a(h);
+  a.window = h.window;
+  a.scale = scale;
+  if (architecture == "hunyuan-dense") a.norms = HeadNorms::kHeadsAfterRope;
+  if (architecture == "mistral3")
+    if (const float by_position = keys.number_or("attention.temperature_scale", 0);
+        by_position != 0)
+      a.query_scale =
+          PositionScale{kNone, by_position, static_cast<float>(h.rope.original_context), 0};
   for (int layer = 0; layer < h.layers; ++layer) {
     b.scope(fmt::format("layer {}", layer));
-    const auto name = [&](std::string_view part) { return fmt::format("blk.{}.{}", layer, part); };
-
-    const ValueId n = rms_norm(b, "attention norm", x, name("attn_norm"), h.epsilon);
-    ValueId q = b.linear("q", n, name("attn_q"));
-    ValueId k = b.linear("k", n, name("attn_k"));
-    const ValueId v = b.linear("v", n, name("attn_v"));
-    const auto rope = [&](std::string_view what, ValueId value) {
-      return b.op(what, Rope{value, h.key_dim, h.rotary, h.rope_base, h.rope_scale, factors, neox});
-    };
-    q = rope("q rope", q);
-    k = rope("k rope", k);
-    const StateId kv = b.kv_state(h.kv_heads, h.key_dim, h.value_dim);
-    const float scale = 1.0F / std::sqrt(static_cast<float>(h.key_dim));
-    const ValueId a = b.op("attention", Attention{q, k, v, kv, h.heads, h.window, scale, 0});
-    x = b.op("attention residual", Add{x, b.linear("attention output", a, name("attn_output"))});
-
-    const ValueId m = rms_norm(b, "feed-forward norm", x, name("ffn_norm"), h.epsilon);
-    const ValueId f = feed_forward(b, m, layer, Function::kSilu, experts_used);
-    x = b.op("feed-forward residual", Add{x, f});
+    a.rope = h.rope;
+    if (architecture == "smollm3" && (layer + 1) % 4 == 0) a.rope.reset();
+    ValueId n = rms_norm(b, "attention norm", x, layer_name(layer, "attn_norm"), h.epsilon);
+    x = residual(b, "attention residual", x, self_attention(b, n, layer, a));
+    n = rms_norm(b, "feed-forward norm", x, layer_name(layer, ffn_norm), h.epsilon);
+    x = residual(b, "feed-forward residual", x, mixture(b, n, layer, Function::kSilu, experts));
   }
   return b.finish(rms_logits(b, x, h), h.context_length);
 }
@@ -65,7 +64,8 @@ bool has_window(const formats::Json& config) {
          formats::json_field(config, "sliding_window") != nullptr;
 }
 
-constexpr std::string_view kArchitectures[] = {"llama"};
+constexpr std::string_view kArchitectures[] = {"llama", "mistral3", "smollm3", "seed_oss",
+                                               "hunyuan-dense"};
 
 constexpr formats::KnownField kLlamaFields[] = {
     {"hidden_act", R"(["silu", "swish"])"},

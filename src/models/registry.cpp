@@ -1,6 +1,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <charconv>
 #include <map>
 #include <set>
 
@@ -31,6 +32,17 @@ bool is_harmless(std::string_view name) {
          name.ends_with(".attn_rot_embd.weight") || name.ends_with(".rotary_emb.inv_freq");
 }
 
+// Of the last layers, which predict tokens further on (DeepSeek V3's multi-token prediction): texts
+// come out without.
+bool predicts_further(const formats::Model& model, std::string_view name) {
+  if (!name.starts_with("blk.")) return false;
+  const std::string architecture = model.metadata.get_string("general.architecture");
+  const int64_t more = model.metadata.get_int(architecture + ".nextn_predict_layers", 0);
+  int64_t layer = 0;
+  std::from_chars(name.data() + 4, name.data() + name.size(), layer);
+  return more > 0 && layer >= model.metadata.get_int(architecture + ".block_count", 0) - more;
+}
+
 // "blk.N.x" of "blk.3.x": one line tells of all layers.
 std::string without_layer(std::string_view name) {
   const size_t at = name.find("blk.");
@@ -46,7 +58,8 @@ std::vector<std::string> unused_tensors(const formats::Model& model,
   for (const program::Weight& weight : program.weights) used.insert(weight.name);
   std::map<std::string, std::vector<std::string_view>> left;
   for (const formats::Tensor& tensor : model.tensors())
-    if (!used.contains(tensor.name) && tensor.elements() > 0 && !is_harmless(tensor.name))
+    if (!used.contains(tensor.name) && tensor.elements() > 0 && !is_harmless(tensor.name) &&
+        !predicts_further(model, tensor.name))
       left[without_layer(tensor.name)].push_back(tensor.name);
   std::vector<std::string> lines;
   for (const auto& [name, tensors] : left)

@@ -25,6 +25,7 @@ constexpr uint32_t kLayers = 2;
 constexpr uint32_t kContext = 512;
 constexpr uint32_t kVocabulary = 260;
 constexpr uint32_t kExperts = 4;
+constexpr uint32_t kLatent = 32;
 
 class Maker {
  public:
@@ -77,6 +78,18 @@ class Maker {
 
  private:
   bool is(const char* name) const { return architecture_ == name; }
+  template <typename... Names>
+  bool is_any(Names... names) const {
+    return (is(names) || ...);
+  }
+  bool has_layer_norms() const { return is_any("gpt2", "starcoder2", "stablelm"); }
+  bool has_epsilon_of_layer_norms() const {
+    return has_layer_norms() || is_any("command-r", "cohere2");
+  }
+  bool has_experts(uint32_t layer) const {
+    return is_any("qwen2moe", "qwen3moe", "granitemoe", "ernie4_5-moe", "gpt-oss", "llama4") ||
+           (is("deepseek2") && layer > 0);
+  }
   uint32_t kv_heads() const { return is("gpt2") ? kHeads : 2; }
 
   void set(const std::string& name, formats::MetadataValue value) {
@@ -92,14 +105,25 @@ class Maker {
     set("feed_forward_length", kHidden);
     set("attention.head_count", kHeads);
     set("attention.head_count_kv", kv_heads());
-    set(is("gpt2") ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon", 1e-5F);
-    if (is("gemma3")) {
+    set(has_epsilon_of_layer_norms() ? "attention.layer_norm_epsilon"
+                                     : "attention.layer_norm_rms_epsilon",
+        1e-5F);
+    if (is_any("gemma2", "gemma3", "gemma4", "gpt-oss", "cohere2", "muse-glimmer"))
       set("attention.sliding_window", uint32_t{40});
-      set("rope.freq_base", 1e6F);
-    }
-    if (is("qwen3moe")) {
+    if (is_any("gemma4", "cohere2", "muse-glimmer"))
+      set("attention.sliding_window_pattern", MetadataArray{std::vector<bool>{true, false}});
+    if (is("gemma3")) set("rope.freq_base", 1e6F);
+    if (is_any("granite", "granitemoe", "muse-glimmer", "cohere2")) set("logit_scale", 0.5F);
+    if (has_experts(kLayers)) {
       set("expert_count", kExperts);
       set("expert_used_count", uint32_t{2});
+    }
+    if (is("deepseek2")) {
+      set("leading_dense_block_count", uint32_t{1});
+      set("attention.kv_lora_rank", kLatent);
+      set("attention.key_length_mla", 2 * kHeadDim);
+      set("attention.value_length_mla", kHeadDim);
+      set("rope.dimension_count", kHeadDim);
     }
   }
 
@@ -206,56 +230,92 @@ class Maker {
   }
   void norm(const std::string& name, int64_t size) {
     add(name + ".weight", {size}, 0.1F, 1);
-    if (is("gpt2") || is("marian")) add(name + ".bias", {size}, 0.1F);
+    if (has_layer_norms() || is("marian")) add(name + ".bias", {size}, 0.1F);
   }
 
   void tensors() {
     add("token_embd.weight", {kVocabulary, kWidth}, is("gemma3") ? 0.15F : 0.5F);
     if (is("gpt2")) add("position_embd.weight", {kContext, kWidth}, 0.1F);
-    for (uint32_t layer = 0; layer < kLayers; ++layer) this->layer(fmt::format("blk.{}.", layer));
+    if (is("gemma4")) add("rope_freqs.weight", {kHeadDim / 2}, 0, 1);
+    for (uint32_t layer = 0; layer < kLayers; ++layer)
+      this->layer(layer, fmt::format("blk.{}.", layer));
     norm("output_norm", kWidth);
     // Not tied: a random model with tied embeddings repeats its last token for ever.
     add("output.weight", {kVocabulary, kWidth}, 0.25F);
   }
 
-  void layer(const std::string& p) {
-    norm(p + "attn_norm", kWidth);
-    norm(p + "ffn_norm", kWidth);
-    if (is("gemma3")) {
-      norm(p + "post_attention_norm", kWidth);
-      norm(p + "post_ffw_norm", kWidth);
-    }
-    if (is("gemma3") || is("qwen3") || is("qwen3moe")) {
-      norm(p + "attn_q_norm", kHeadDim);
-      norm(p + "attn_k_norm", kHeadDim);
-    }
-    if (is("gpt2")) {
-      matrix(p + "attn_qkv.weight", int64_t{3} * kWidth, kWidth);
-      add(p + "attn_qkv.bias", {int64_t{3} * kWidth}, 0.1F);
+  void layer(uint32_t layer, const std::string& p) {
+    const bool norms_after =
+        is_any("gemma2", "gemma3", "gemma4", "glm4", "olmo2", "exaone4", "muse-glimmer");
+    if (!is_any("olmo2", "exaone4")) norm(p + "attn_norm", kWidth);
+    if (!is_any("olmo2", "exaone4", "gpt-oss", "seed_oss", "command-r", "cohere2"))
+      norm(p + "ffn_norm", kWidth);
+    if (norms_after || is_any("gpt-oss", "seed_oss")) norm(p + "post_attention_norm", kWidth);
+    if (norms_after) norm(p + "post_ffw_norm", kWidth);
+    if (is("deepseek2")) {
+      latent_attention(p);
     } else {
-      for (const auto& [part, heads] :
-           {std::pair("q", kHeads), {"k", kv_heads()}, {"v", kv_heads()}}) {
-        matrix(fmt::format("{}attn_{}.weight", p, part), int64_t{heads} * kHeadDim, kWidth);
-        if (is("qwen2"))
-          add(fmt::format("{}attn_{}.bias", p, part), {int64_t{heads} * kHeadDim}, 0.1F);
-      }
+      attention(p);
     }
-    matrix(p + "attn_output.weight", kWidth, kWidth);
-    if (is("qwen3moe")) {
-      add(p + "ffn_gate_inp.weight", {kExperts, kWidth}, 0.3F);
-      add(p + "ffn_gate_exps.weight", {kExperts, kHidden, kWidth}, 0.125F);
-      add(p + "ffn_up_exps.weight", {kExperts, kHidden, kWidth}, 0.125F);
-      add(p + "ffn_down_exps.weight", {kExperts, kWidth, kHidden}, 0.1F);
-      return;
-    }
-    if (!is("gpt2")) matrix(p + "ffn_gate.weight", kHidden, kWidth);
-    matrix(p + "ffn_up.weight", kHidden, kWidth);
-    matrix(p + "ffn_down.weight", kWidth, kHidden);
     if (is("gpt2")) {
       add(p + "attn_output.bias", {kWidth}, 0.1F);
       add(p + "ffn_up.bias", {kHidden}, 0.1F);
       add(p + "ffn_down.bias", {kWidth}, 0.1F);
     }
+    if (has_experts(layer)) {
+      add(p + "ffn_gate_inp.weight", {kExperts, kWidth}, 0.3F);
+      add(p + "ffn_gate_exps.weight", {kExperts, kHidden, kWidth}, 0.125F);
+      add(p + "ffn_up_exps.weight", {kExperts, kHidden, kWidth}, 0.125F);
+      add(p + "ffn_down_exps.weight", {kExperts, kWidth, kHidden}, 0.1F);
+      if (is("qwen2moe")) add(p + "ffn_gate_inp_shexp.weight", {kWidth}, 0.1F);
+      if (is_any("qwen2moe", "ernie4_5-moe", "deepseek2", "llama4")) feed_forward(p, "_shexp");
+      return;
+    }
+    feed_forward(p, "");
+  }
+
+  void attention(const std::string& p) {
+    if (is_any("gemma3", "gemma4", "qwen3", "qwen3moe", "exaone4", "hunyuan-dense",
+               "muse-glimmer")) {
+      norm(p + "attn_q_norm", kHeadDim);
+      norm(p + "attn_k_norm", kHeadDim);
+    }
+    if (is("olmo2")) {
+      norm(p + "attn_q_norm", int64_t{kHeads} * kHeadDim);
+      norm(p + "attn_k_norm", int64_t{kv_heads()} * kHeadDim);
+    }
+    if (is("gpt-oss")) add(p + "attn_sinks.weight", {kHeads}, 1);
+    if (is("muse-glimmer")) matrix(p + "attn_gate.weight", kWidth, kWidth);
+    if (is_any("gpt2", "phi3")) {
+      const int64_t rows = int64_t{kHeads + 2 * kv_heads()} * kHeadDim;
+      matrix(p + "attn_qkv.weight", rows, kWidth);
+      if (is("gpt2")) add(p + "attn_qkv.bias", {rows}, 0.1F);
+    } else {
+      for (const auto& [part, heads] :
+           {std::pair("q", kHeads), {"k", kv_heads()}, {"v", kv_heads()}}) {
+        matrix(fmt::format("{}attn_{}.weight", p, part), int64_t{heads} * kHeadDim, kWidth);
+        if (is_any("qwen2", "qwen2moe", "gpt-oss", "seed_oss"))
+          add(fmt::format("{}attn_{}.bias", p, part), {int64_t{heads} * kHeadDim}, 0.1F);
+      }
+    }
+    matrix(p + "attn_output.weight", kWidth, kWidth);
+  }
+
+  void latent_attention(const std::string& p) {
+    matrix(p + "attn_q.weight", int64_t{kHeads} * 2 * kHeadDim, kWidth);
+    matrix(p + "attn_kv_a_mqa.weight", kLatent + kHeadDim, kWidth);
+    norm(p + "attn_kv_a_norm", kLatent);
+    add(p + "attn_k_b.weight", {kHeads, kLatent, kHeadDim}, 0.2F);
+    add(p + "attn_v_b.weight", {kHeads, kHeadDim, kLatent}, 0.2F);
+    matrix(p + "attn_output.weight", kWidth, int64_t{kHeads} * kHeadDim);
+  }
+
+  void feed_forward(const std::string& p, const std::string& suffix) {
+    const auto part = [&](const char* name) { return p + "ffn_" + name + suffix + ".weight"; };
+    const bool fused = is_any("glm4", "phi3");
+    if (!fused && !is_any("gpt2", "starcoder2")) matrix(part("gate"), kHidden, kWidth);
+    matrix(part("up"), int64_t{kHidden} * (fused ? 2 : 1), kWidth);
+    matrix(part("down"), kWidth, kHidden);
   }
 
   std::string architecture_;

@@ -38,6 +38,11 @@ StateId Builder::kv_state(int kv_heads, int key_dim, int value_dim, bool source)
   return static_cast<StateId>(program_.states.size() - 1);
 }
 
+StateId Builder::latent_state(int key_dim, int value_dim) {
+  program_.states.push_back({1, key_dim, value_dim, false, true});
+  return static_cast<StateId>(program_.states.size() - 1);
+}
+
 SlotStateId Builder::slot_state(int64_t size) {
   program_.slot_states.push_back({size});
   return static_cast<SlotStateId>(program_.slot_states.size() - 1);

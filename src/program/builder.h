@@ -26,6 +26,8 @@ class Builder {
   }
   SlotStateId slot_state(int64_t size);
   StateId kv_state(int kv_heads, int key_dim, int value_dim, bool source = false);
+  // One head, whose values are the first value_dim elements of its keys.
+  StateId latent_state(int key_dim, int value_dim);
 
   ValueId tokens() const { return Program::kTokens; }
   ValueId positions() const { return Program::kPositions; }

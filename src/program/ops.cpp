@@ -70,6 +70,7 @@ class Checker {
          "heads must be a multiple of kv_heads");
     want(s.key_dim > 0 && s.key_dim % 8 == 0 && s.value_dim > 0 && s.value_dim % 8 == 0,
          "key_dim and value_dim must be multiples of 8");
+    want(!s.values_in_keys || s.value_dim <= s.key_dim, "values do not fit into keys");
     want(s.source == source,
          source ? "the KV state is not a source's" : "the KV state is a source's");
     return s;
@@ -78,9 +79,15 @@ class Checker {
   // One row a token of keys and of values.
   void want_keys(ValueId k, ValueId v, const KvState& s) const {
     want_width(k, int64_t{s.kv_heads} * s.key_dim);
-    want_width(v, int64_t{s.kv_heads} * s.value_dim);
-    for (const ValueId id : {k, v})
+    want((v == kNone) == s.values_in_keys,
+         "values belong to a state that does not have them in keys");
+    if (v != kNone) want_width(v, int64_t{s.kv_heads} * s.value_dim);
+    for (const ValueId id : {k, v == kNone ? k : v})
       want(value(id)[0].kind == Dim::kTokens, "keys and values must have a row a token");
+  }
+
+  void want_heads(ValueId id, int heads) const {
+    want(heads > 0 && width(id) % heads == 0, "the width is no multiple of the heads");
   }
 
   void want_slot(SlotStateId id, int64_t size) const {
@@ -189,11 +196,19 @@ struct About<LayerNorm> : Usual {
   }
   static Shape shape(const LayerNorm& o, const Checker& check) {
     const int64_t width = check.width(o.x);
-    check.want_weight(o.weight, {width});
+    check.want(o.group >= 0 && (o.group == 0 || width % o.group == 0),
+               "the width is no multiple of the group");
+    if (o.weight != kNone && check.weight(o.weight).shape.size() == 2)
+      check.want_weight(o.weight, {width / std::max<int64_t>(o.group, 1), o.group});
+    else
+      check.want_weight(o.weight, {width}, true);
     check.want_weight(o.bias, {width}, true);
     return check.value(o.x);
   }
-  static std::string attributes(const LayerNorm& o) { return fmt::format(" eps={}", o.epsilon); }
+  static std::string attributes(const LayerNorm& o) {
+    return fmt::format("{} eps={}", o.group > 0 ? fmt::format(" group={}", o.group) : "",
+                       o.epsilon);
+  }
 };
 
 template <>
@@ -205,6 +220,17 @@ struct About<Linear> : Usual {
   static Shape shape(const Linear& o, const Checker& check) {
     const int64_t width = check.width(o.x);
     const Weight& w = check.weight(o.weight);
+    if (w.shape == std::vector<int64_t>{width} && o.bias == kNone)  // a matrix of one row
+      return with_width(check.value(o.x), 1);
+    if (w.shape.size() == 3) {
+      if (w.shape[0] * w.shape[2] != width)
+        fail(
+            "[linear] weight {} has shape {}, expected [heads, outputs, inputs] of heads * inputs "
+            "= {}",
+            w.name, shape_text(w.shape), width);
+      check.want(o.bias == kNone, "a matrix for each head has no bias");
+      return with_width(check.value(o.x), w.shape[0] * w.shape[1]);
+    }
     if (w.shape.size() != 2 || w.shape[1] != width)
       fail("[linear] weight {} has shape {}, expected [outputs, {}] for an input {}", w.name,
            shape_text(w.shape), width, to_string(check.value(o.x)));
@@ -217,57 +243,110 @@ template <>
 struct About<Slice> : Usual {
   static constexpr std::string_view kName = "slice";
   static Shape shape(const Slice& o, const Checker& check) {
-    check.want(o.begin >= 0 && o.size > 0 && o.begin + o.size <= check.width(o.x),
+    check.want_heads(o.x, o.heads);
+    check.want(o.begin >= 0 && o.size > 0 && o.begin + o.size <= check.width(o.x) / o.heads,
                "the slice reaches outside its input");
-    return with_width(check.value(o.x), o.size);
+    return with_width(check.value(o.x), o.size * o.heads);
   }
   static std::string attributes(const Slice& o) {
-    return fmt::format(" columns={}..{}", o.begin, o.begin + o.size);
+    return fmt::format(" columns={}..{}{}", o.begin, o.begin + o.size,
+                       o.heads > 1 ? fmt::format(" heads={}", o.heads) : "");
+  }
+};
+
+template <>
+struct About<Concat> : Usual {
+  static constexpr std::string_view kName = "concat";
+  static Inputs inputs(const Concat& o) { return {o.a, o.b}; }
+  static Shape shape(const Concat& o, const Checker& check) {
+    check.want_heads(o.a, o.heads);
+    check.want_heads(o.b, o.heads);
+    check.want(check.value(o.a)[0] == check.value(o.b)[0], "the inputs differ in rows");
+    return with_width(check.value(o.a), check.width(o.a) + check.width(o.b));
+  }
+  static std::string attributes(const Concat& o) {
+    return o.heads > 1 ? fmt::format(" heads={}", o.heads) : "";
+  }
+};
+
+template <>
+struct About<PositionScale> : Usual {
+  static constexpr std::string_view kName = "position_scale";
+  static Shape shape(const PositionScale& o, const Checker& check) {
+    check.width(o.x);
+    check.want(check.value(o.x)[0].kind == Dim::kTokens, "the input must have a row a token");
+    check.want(o.length > 0 && o.offset >= 0, "length must be positive, offset 0 or more");
+    return check.value(o.x);
+  }
+  static std::string attributes(const PositionScale& o) {
+    return fmt::format(" scale={} length={} offset={}", o.scale, o.length, o.offset);
   }
 };
 
 template <>
 struct About<Rope> : Usual {
   static constexpr std::string_view kName = "rope";
-  static Weights weights(const Rope& o) { return {{o.factors, WeightUse::kTable}}; }
+  static Weights weights(const Rope& o) {
+    return {{o.factors, WeightUse::kTable}, {o.long_factors, WeightUse::kTable}};
+  }
   static Shape shape(const Rope& o, const Checker& check) {
     const int64_t width = check.width(o.x);
     check.want(o.head_dim > 0 && width % o.head_dim == 0, "the width is no multiple of head_dim");
     check.want(o.rotary > 0 && o.rotary % 2 == 0 && o.rotary <= o.head_dim,
                "the rotary width must be even and at most head_dim");
     check.want(o.base > 0 && o.scale > 0, "base and scale must be positive");
+    check.want(o.extrapolation >= 0 && o.extrapolation <= 1, "extrapolation must be 0 to 1");
+    check.want((o.extrapolation == 0 && o.long_factors == kNone) || o.original_context > 0,
+               "the original context is missing");
     check.want_weight(o.factors, {o.rotary / 2}, true);
+    check.want_weight(o.long_factors, {o.rotary / 2}, true);
     return check.value(o.x);
   }
   static std::string attributes(const Rope& o) {
-    return fmt::format(" head_dim={} rotary={} base={}{} pairs={}", o.head_dim, o.rotary, o.base,
-                       o.scale == 1 ? "" : fmt::format(" scale={}", o.scale),
-                       o.neox ? "halves" : "neighbours");
+    std::string text = fmt::format(" head_dim={} rotary={}", o.head_dim, o.rotary);
+    text += fmt::format(" base={}", o.base);
+    if (o.scale != 1) text += fmt::format(" scale={}", o.scale);
+    if (o.magnitude != 1) text += fmt::format(" magnitude={:.6g}", o.magnitude);
+    if (o.extrapolation > 0)
+      text += fmt::format(" yarn={} beta={}..{} of={}", o.extrapolation, o.beta_slow, o.beta_fast,
+                          o.original_context);
+    if (o.long_factors != kNone) text += fmt::format(" long_from={}", o.original_context + 1);
+    return text + (o.neox ? " pairs=halves" : " pairs=neighbours");
   }
 };
 
 template <>
 struct About<Attention> : Usual {
   static constexpr std::string_view kName = "attention";
-  static Inputs inputs(const Attention& o) { return {o.q, o.k, o.v}; }
+  static Inputs inputs(const Attention& o) {
+    Inputs all = {o.q};
+    for (const ValueId id : {o.k, o.v})
+      if (id != kNone) all.push_back(id);
+    return all;
+  }
+  static Weights weights(const Attention& o) { return {{o.sinks, WeightUse::kVector}}; }
   static Shape shape(const Attention& o, const Checker& check) {
     const KvState& s = check.state(o.state, o.heads, !o.causal);
     check.want(o.window >= 0, "the window is negative");
     check.want(o.causal || o.window == 0, "a window needs causal attention");
+    check.want(o.causal || o.k != kNone, "keys of an earlier op need causal attention");
+    check.want(!o.chunked || o.window > 0, "chunks need a window");
     check.want(o.heads > 0, "there are no heads");
     check.want_width(o.q, int64_t{o.heads} * s.key_dim);
     check.want(check.value(o.q)[0].kind == Dim::kTokens, "q must have a row a token");
-    check.want_keys(o.k, o.v, s);
+    if (o.k != kNone || o.v != kNone) check.want_keys(o.k, o.v, s);
+    check.want_weight(o.sinks, {o.heads}, true);
     return with_width(check.value(o.q), int64_t{o.heads} * s.value_dim);
   }
   static std::string attributes(const Attention& o) {
-    return fmt::format(" kv={} heads={} scale={:.6g}{}{}{}", o.state, o.heads, o.scale,
-                       o.causal ? "" : " all",
-                       o.window > 0 ? fmt::format(" window={}", o.window) : "",
-                       o.softcap > 0 ? fmt::format(" softcap={}", o.softcap) : "");
+    return fmt::format(
+        " kv={} heads={} scale={:.6g}{}{}{}{}{}", o.state, o.heads, o.scale, o.causal ? "" : " all",
+        o.window > 0 ? fmt::format(" {}={}", o.chunked ? "chunk" : "window", o.window) : "",
+        o.softcap > 0 ? fmt::format(" softcap={}", o.softcap) : "",
+        o.sinks != kNone ? " sinks" : "", o.k == kNone ? " again" : "");
   }
   static Place place(const Attention& o) { return o.causal ? Place::kDecoder : Place::kEncoder; }
-  static StateId writes(const Attention& o) { return o.causal ? o.state : kNone; }
+  static StateId writes(const Attention& o) { return o.causal && o.k != kNone ? o.state : kNone; }
   static Read reads(const Attention& o, int64_t context) {
     return {o.state, o.window > 0 ? std::min<int64_t>(context, o.window) : context};
   }
@@ -328,9 +407,10 @@ struct About<Gate> : Usual {
   static constexpr std::string_view kName = "gate";
   static Inputs inputs(const Gate& o) { return {o.gate, o.up}; }
   static Shape shape(const Gate& o, const Checker& check) {
-    check.want_width(o.up, check.width(o.gate));
-    check.want(check.value(o.gate) == check.value(o.up), "gate and up differ in shape");
-    return check.value(o.gate);
+    check.want(check.width(o.up) % check.width(o.gate) == 0,
+               "up's width is no multiple of the gate's");
+    check.want(check.value(o.gate)[0] == check.value(o.up)[0], "gate and up differ in rows");
+    return check.value(o.up);
   }
   static std::string attributes(const Gate& o) { return fmt::format(" {}", name_of(o.function)); }
 };
@@ -338,6 +418,11 @@ struct About<Gate> : Usual {
 template <>
 struct About<Activation> : Usual {
   static constexpr std::string_view kName = "activation";
+  static Shape shape(const Activation& o, const Checker& check) {
+    check.width(o.x);
+    check.want(o.function != Function::kSwigluOai, "swiglu_oai needs a gate");
+    return check.value(o.x);
+  }
   static std::string attributes(const Activation& o) {
     return fmt::format(" {}", name_of(o.function));
   }
@@ -358,6 +443,14 @@ struct About<Add> : Usual {
 template <>
 struct About<Scale> : Usual {
   static constexpr std::string_view kName = "scale";
+  static Weights weights(const Scale& o) { return {{o.weight, WeightUse::kVector}}; }
+  static Shape shape(const Scale& o, const Checker& check) {
+    const int64_t width = check.width(o.x);
+    if (o.weight != kNone)
+      check.want_weight(o.weight,
+                        {check.weight(o.weight).shape == std::vector<int64_t>{1} ? 1 : width});
+    return check.value(o.x);
+  }
   static std::string attributes(const Scale& o) { return fmt::format(" factor={}", o.factor); }
 };
 
@@ -382,28 +475,57 @@ struct About<SelectRows> : Usual {
 template <>
 struct About<Experts> : Usual {
   static constexpr std::string_view kName = "experts";
+  static Inputs inputs(const Experts& o) {
+    return o.routed == kNone ? Inputs{o.x} : Inputs{o.x, o.routed};
+  }
   static Weights weights(const Experts& o) {
-    return {{o.router, WeightUse::kMatrix},
-            {o.gate, WeightUse::kExperts, o.used},
-            {o.up, WeightUse::kExperts, o.used},
-            {o.down, WeightUse::kExperts, o.used}};
+    return {{o.router, WeightUse::kMatrix},         {o.router_bias, WeightUse::kVector},
+            {o.selection_bias, WeightUse::kVector}, {o.gate, WeightUse::kExperts, o.used},
+            {o.gate_bias, WeightUse::kVector},      {o.up, WeightUse::kExperts, o.used},
+            {o.up_bias, WeightUse::kVector},        {o.down, WeightUse::kExperts, o.used},
+            {o.down_bias, WeightUse::kVector},      {o.down_scale, WeightUse::kVector}};
   }
   static Shape shape(const Experts& o, const Checker& check) {
     const int64_t width = check.width(o.x);
     const Weight& gate = check.weight(o.gate);
+    const bool fused = o.up == kNone;
     check.want(gate.shape.size() == 3 && gate.shape[2] == width,
                "gate must be [experts, hidden, width]");
+    check.want(!fused || gate.shape[1] % 2 == 0, "gate and up in one must be of even size");
     const int64_t experts = gate.shape[0];
-    const int64_t hidden = gate.shape[1];
-    check.want_weight(o.router, {experts, width});
-    check.want_weight(o.up, {experts, hidden, width});
+    const int64_t hidden = fused ? gate.shape[1] / 2 : gate.shape[1];
+    check.want_weight(o.router, {experts, o.routed == kNone ? width : check.width(o.routed)});
+    if (o.routed != kNone)
+      check.want(check.value(o.routed)[0] == check.value(o.x)[0],
+                 "what is scored differs in rows from what goes into the experts");
+    check.want_weight(o.up, {experts, hidden, width}, true);
     check.want_weight(o.down, {experts, width, hidden});
+    check.want_weight(o.router_bias, {experts}, true);
+    check.want_weight(o.selection_bias, {experts}, true);
+    check.want_weight(o.gate_bias, {experts, gate.shape[1]}, true);
+    check.want_weight(o.up_bias, {experts, hidden}, true);
+    check.want(!fused || o.up_bias == kNone, "up's biases stand with the gate's, as its rows do");
+    check.want_weight(o.down_bias, {experts, width}, true);
+    check.want_weight(o.down_scale, {experts}, true);
     check.want(o.used > 0 && o.used <= experts, "uses more experts than there are");
+    check.want(o.group_count > 0 && experts % o.group_count == 0 && o.group_used > 0 &&
+                   o.group_used <= o.group_count &&
+                   o.used <= experts / o.group_count * o.group_used,
+               "the groups do not fit the experts");
+    check.want(o.group_used == o.group_count || experts / o.group_count >= 2,
+               "groups of experts that are chosen from have two or more");
     return check.value(o.x);
   }
   static std::string attributes(const Experts& o) {
-    return fmt::format(" used={} {}{}", o.used, name_of(o.function),
-                       o.normalise ? " normalised" : "");
+    std::string text =
+        fmt::format(" used={} {}{}", o.used, name_of(o.function), o.normalise ? " normalised" : "");
+    if (o.gating == Gating::kSigmoid) text += " sigmoid";
+    if (o.gating == Gating::kSoftmaxOfChosen) text += " softmax_of_chosen";
+    if (o.group_used < o.group_count)
+      text += fmt::format(" groups={} of {}", o.group_used, o.group_count);
+    if (o.scale != 1) text += fmt::format(" scale={}", o.scale);
+    if (o.weights_first) text += " weights_first";
+    return text;
   }
 };
 
@@ -462,8 +584,7 @@ size_t state_bytes_read(const Program& program, const OpKind& kind, int64_t cont
   const Usual::Read read = about(kind, [&](auto a, const auto& o) { return a.reads(o, context); });
   if (read.state == kNone) return 0;
   const KvState& s = program.states[static_cast<size_t>(read.state)];
-  return static_cast<size_t>(read.positions) * static_cast<size_t>(s.kv_heads) *
-         static_cast<size_t>(s.key_dim + s.value_dim) * 2;
+  return static_cast<size_t>(read.positions) * static_cast<size_t>(s.elements()) * 2;
 }
 
 }  // namespace outboard::program

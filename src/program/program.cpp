@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <numbers>
 
 #include "program/ops.h"
 #include "support/error.h"
@@ -10,9 +12,7 @@ namespace outboard::program {
 
 size_t Program::kv_bytes_per_token() const {
   std::array<size_t, 2> halves{};  // a sequence's, a source's
-  for (const KvState& s : states)
-    halves[s.source ? 1 : 0] +=
-        static_cast<size_t>(s.kv_heads) * static_cast<size_t>(s.key_dim + s.value_dim);
+  for (const KvState& s : states) halves[s.source ? 1 : 0] += static_cast<size_t>(s.elements());
   return *std::ranges::max_element(halves) * 2;
 }
 
@@ -32,8 +32,48 @@ std::string_view name_of(Function function) {
       return "gelu_erf";
     case Function::kRelu:
       return "relu";
+    case Function::kSigmoid:
+      return "sigmoid";
+    case Function::kSwigluOai:
+      return "swiglu_oai";
   }
   return "?";
+}
+
+std::vector<double> rope_frequencies(const Rope& rope, std::span<const float> factors) {
+  const double pairs = rope.rotary / 2.0;
+  // The pair that turns `turns` times in the original context.
+  const auto pair_of = [&](double turns) {
+    return pairs *
+           std::log(static_cast<double>(rope.original_context) / (turns * 2 * std::numbers::pi)) /
+           std::log(static_cast<double>(rope.base));
+  };
+  double low = 0, high = 0;
+  if (rope.extrapolation > 0) {
+    low = std::max(0.0, std::floor(pair_of(rope.beta_fast)));
+    high = std::min(static_cast<double>(rope.rotary - 1), std::ceil(pair_of(rope.beta_slow)));
+  }
+  std::vector<double> frequencies(static_cast<size_t>(rope.rotary / 2));
+  for (size_t i = 0; i < frequencies.size(); ++i) {
+    const double own = std::pow(static_cast<double>(rope.base), -static_cast<double>(i) / pairs) /
+                       (factors.empty() ? 1.0 : static_cast<double>(factors[i]));
+    double kept = 0;
+    if (rope.extrapolation > 0) {
+      const double ramp = (static_cast<double>(i) - low) / std::max(0.001, high - low);
+      kept = (1 - std::clamp(ramp, 0.0, 1.0)) * rope.extrapolation;
+    }
+    frequencies[i] = own / rope.scale * (1 - kept) + own * kept;
+  }
+  return frequencies;
+}
+
+void settle_context(Program& program, int64_t context) {
+  for (Op& op : program.ops) {
+    auto* rope = std::get_if<Rope>(&op.kind);
+    if (rope == nullptr || rope->long_factors == kNone) continue;
+    if (context > rope->original_context) rope->factors = rope->long_factors;
+    rope->long_factors = kNone;
+  }
 }
 
 namespace {
@@ -70,6 +110,9 @@ void verify(const Program& program) {
         fail("[{}] stands {} the encoder", name_of(op.kind), encodes ? "in" : "outside");
       if (const StateId state = written_state(op.kind); state != kNone)
         claim(written, name_of(op.kind), "KV", state);
+      if (const auto* a = std::get_if<Attention>(&op.kind);
+          a != nullptr && a->k == kNone && !written[static_cast<size_t>(a->state)])
+        fail("[attention] reads KV state {} before it is written", a->state);
       if (const SlotStateId state = slot_state_of(op.kind); state != kNone)
         claim(slots_written, name_of(op.kind), "slot", state);
       if (shape.empty()) {

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -59,6 +60,12 @@ struct KvState {
   int key_dim = 0;      // elements a head
   int value_dim = 0;    // elements a head
   bool source = false;  // of an encoder's source, written in encode steps
+  // A value is the first value_dim elements of its key, and takes no room of its own: the latent of
+  // multi-head latent attention, arXiv:2405.04434, 2.1.
+  bool values_in_keys = false;
+
+  // Elements that a position takes.
+  int elements() const { return kv_heads * (key_dim + (values_in_keys ? 0 : value_dim)); }
 };
 
 // What one layer keeps of a sequence as a whole: float32 values, all 0 before position 0. All slot
@@ -67,7 +74,9 @@ struct SlotState {
   int64_t size = 0;  // values
 };
 
-enum class Function : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu };
+// kSwigluOai, of a Gate or Experts alone: with g = min(gate, 7) and u = up held to [-7, 7],
+// g * sigmoid(1.702 g) * (u + 1); gpt-oss (github.com/openai/gpt-oss, torch/model.py, swiglu).
+enum class Function : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu, kSigmoid, kSwigluOai };
 
 // --- ops: each says its inputs' shapes -> its output's shape ---
 
@@ -85,42 +94,77 @@ struct RmsNorm {
   float epsilon;
   int64_t group;
 };
-// x [.., width] -> same; weight and bias [width], bias may be kNone. arXiv:1607.06450.
+// x [.., width] -> same; weight and bias [width] may be kNone. Each run of `group` elements (0: the
+// whole row) is normalised by itself; the weight may be [width / group, group]. arXiv:1607.06450.
 struct LayerNorm {
   ValueId x;
   WeightId weight;
   WeightId bias;
   float epsilon;
+  int64_t group = 0;
 };
-// x [.., inputs] -> [.., outputs]: x * weight^T + bias; bias [outputs] may be kNone.
+// x [.., inputs] -> [.., outputs]: x * weight^T + bias; bias [outputs] may be kNone; a weight
+// [inputs] has one output. With a weight
+// [heads, outputs, inputs], x [.., heads * inputs] -> [.., heads * outputs]: each head has a matrix
+// of its own, and there is no bias.
 struct Linear {
   ValueId x;
   WeightId weight;
   WeightId bias;
 };
-// x [.., width] -> [.., size]: columns begin to begin + size. A view, not a copy.
+// x [.., heads * width] -> [.., heads * size]: of each head the columns begin to begin + size. A
+// view, not a copy, where there is one head.
 struct Slice {
   ValueId x;
   int64_t begin;
   int64_t size;
+  int heads = 1;
 };
-// x [T, heads * head_dim] -> same. Rotary position embedding, arXiv:2104.09864, over the first
-// `rotary` elements of each head. Pair i turns by position * base^(-2i/rotary) / (factors[i] *
-// scale).
+// a [.., heads * n], b [.., heads * m] -> [.., heads * (n + m)]: head by head, a's columns before
+// b's.
+struct Concat {
+  ValueId a;
+  ValueId b;
+  int heads = 1;
+};
+// x [T, heads * head_dim] -> same. Rotary position embedding, arXiv:2104.09864, over the
+// first `rotary` elements of each head. Pair i turns by position * rope_frequencies()[i].
 struct Rope {
   ValueId x;
   int head_dim;
   int rotary;
   float base;
-  float scale;       // linear position scaling ("a context n times longer"), 1 for none
-  WeightId factors;  // [rotary / 2] frequency divisors (Llama 3.1), or kNone
-  bool neox;         // pairs (i, i + rotary/2); else (2i, 2i + 1)
+  float scale;          // linear position scaling ("a context n times longer"), 1 for none
+  WeightId factors;     // [rotary / 2] frequency divisors (Llama 3.1), or kNone
+  bool neox;            // pairs (i, i + rotary/2); else (2i, 2i + 1)
+  float magnitude = 1;  // what turned elements are multiplied with
+  // YaRN, arXiv:2309.00071: pairs that turn more than beta_fast times in the original context keep
+  // their frequency, those below beta_slow have it divided by `scale`, those between have some of
+  // both. extrapolation: how much of this is done, 0 (none) to 1.
+  float extrapolation = 0;
+  float beta_fast = 32;
+  float beta_slow = 1;
+  // The context before it was stretched, for YaRN, and for LongRoPE (arXiv:2402.13753): contexts
+  // longer than it take these factors instead (settle_context()).
+  int64_t original_context = 0;
+  WeightId long_factors = kNone;
+};
+// x [T, width] -> same: times 1 + scale * ln(1 + floor((position + offset) / length)). Queries that
+// look back far get larger, so that their attention stays sharp ("temperature" of Llama 4 and
+// Mistral 3's attention).
+struct PositionScale {
+  ValueId x;
+  float scale;
+  float length;
+  float offset;
 };
 // q [T, heads * key_dim], k [T, kv_heads * key_dim], v [T, kv_heads * value_dim]
 // -> [T, heads * value_dim]. Appends k and v to the state, then each token attends to its own
 // sequence's positions p - window + 1 .. p (all up to p when window is 0). Not causal (an
 // encoder's, whose state is a source's): each token attends to all tokens of its run, which is the
 // whole source; the state is not needed afterwards, so that an encoder's layers may share one.
+// v is kNone where the state keeps values in keys; k and v are both kNone where an earlier op's
+// keys and values, of the same state, are attended to once more.
 struct Attention {
   ValueId q;
   ValueId k;
@@ -131,6 +175,12 @@ struct Attention {
   float scale;    // scores are scale * q.k
   float softcap;  // 0, or scores become softcap * tanh(score / softcap)
   bool causal = true;
+  // [heads], or kNone: a further score of each head, which takes part in the softmax and has no
+  // value (attention sinks, arXiv:2309.17453).
+  WeightId sinks = kNone;
+  // The window lies at its multiples: the positions floor(p / window) * window .. p are seen
+  // (chunked attention of Llama 4).
+  bool chunked = false;
 };
 // k [T, kv_heads * key_dim], v [T, kv_heads * value_dim]: go to a source's state, for the
 // CrossAttention of later steps. Has no output.
@@ -157,7 +207,8 @@ struct SsmConv {
   WeightId bias;
   SlotStateId state;
 };
-// gate, up [.., n] -> same: function(gate) * up.
+// gate [.., m], up [.., n] -> [.., n]: function(gate) * up. m divides n: each element of the gate
+// is for n / m neighbours.
 struct Gate {
   ValueId gate;
   ValueId up;
@@ -172,9 +223,11 @@ struct Add {
   ValueId a;
   ValueId b;
 };
+// x [.., width] -> same: times factor and, where there is one, weight [width] or [1].
 struct Scale {
   ValueId x;
   float factor;
+  WeightId weight = kNone;
 };
 // x -> cap * tanh(x / cap)
 struct Softcap {
@@ -185,10 +238,19 @@ struct Softcap {
 struct SelectRows {
   ValueId x;
 };
-// Mixture of experts: x [T, width] -> [T, width]. The router [experts, width] scores each token,
-// softmax over all experts, the best `used` are run: down(function(gate x) * up x), weighted by
-// their probabilities (renormalised to sum 1 when `normalise`). gate, up [experts, hidden, width],
-// down [experts, width, hidden].
+// How an expert's score becomes its weight among all. kSoftmaxOfChosen: of the scores of those
+// chosen alone.
+enum class Gating : uint8_t { kSoftmax, kSigmoid, kSoftmaxOfChosen };
+
+// Mixture of experts: x [T, width] -> [T, width]. The router [experts, width] (+ router_bias
+// [experts]) scores each token by its row of `routed` (kNone: of x), and gating makes weights of
+// the scores. Those `used` with the greatest weights + selection_bias [experts] are run; of
+// group_count groups of neighbours only the group_used with the greatest sums of their best two.
+// Each: down(function(gate x) * up x), times its weight (renormalised to sum 1 when `normalise`),
+// times `scale`. gate, up [experts, hidden, width], down [experts, width, hidden]; with up kNone
+// gate is [experts, 2 * hidden, width], the gate's rows before up's. Any bias may be kNone: those
+// of gate and up [experts, hidden], of down [experts, width]. down_scale [experts]: what an
+// expert's output is multiplied with, or kNone.
 struct Experts {
   ValueId x;
   WeightId router;
@@ -198,11 +260,25 @@ struct Experts {
   int used;
   bool normalise;
   Function function;
+  ValueId routed = kNone;
+  Gating gating = Gating::kSoftmax;
+  float scale = 1;
+  int group_count = 1;
+  int group_used = 1;
+  // The row goes into its experts multiplied with their weights, instead of what comes out (Llama
+  // 4).
+  bool weights_first = false;
+  WeightId router_bias = kNone;
+  WeightId selection_bias = kNone;
+  WeightId gate_bias = kNone;
+  WeightId up_bias = kNone;
+  WeightId down_bias = kNone;
+  WeightId down_scale = kNone;
 };
 
-using OpKind =
-    std::variant<Embed, RmsNorm, LayerNorm, Linear, Slice, Rope, Attention, Gate, Activation, Add,
-                 Scale, Softcap, SelectRows, Experts, KvWrite, CrossAttention, SsmConv>;
+using OpKind = std::variant<Embed, RmsNorm, LayerNorm, Linear, Slice, Rope, Attention, Gate,
+                            Activation, Add, Scale, Softcap, SelectRows, Experts, KvWrite,
+                            CrossAttention, SsmConv, Concat, PositionScale>;
 
 struct Op {
   OpKind kind;
@@ -264,6 +340,14 @@ std::string_view name_of(Function function);   // "gelu_tanh"
 // The shape that the op's output has by its inputs; empty where it has none. Throws Error, opening
 // with the op's name and giving the shapes, when they do not fit.
 std::vector<Dim> infer_shape(const Program& program, const OpKind& kind);
+
+// The frequencies of a rope's pairs [rotary / 2], in radians a position: base^(-2i / rotary) /
+// factors[i] / scale, mixed with those that are not scaled as YaRN says. factors may be empty. In
+// double: at position 100,000 a float's rounding would turn the fast pairs visibly.
+std::vector<double> rope_frequencies(const Rope& rope, std::span<const float> factors);
+
+// Chooses what depends on how long a sequence may become: LongRoPE's factors.
+void settle_context(Program& program, int64_t context);
 
 // Checks the whole Program: every input defined before it is used (by an op of the encoder, for its
 // ops; else by one of the others), shapes as inferred, each state written by one op, logits

@@ -111,8 +111,9 @@ void AmdExecutable::set_up() {
     const uint64_t heads = static_cast<uint64_t>(state.kv_heads) * page_tokens * 2;
     const uint64_t keys = at;
     at += round_up(heads * static_cast<uint64_t>(state.key_dim), kAlignment);
-    m.states.push_back({keys, at});
-    at += round_up(heads * static_cast<uint64_t>(state.value_dim), kAlignment);
+    m.states.push_back({keys, state.values_in_keys ? keys : at});
+    if (!state.values_in_keys)
+      at += round_up(heads * static_cast<uint64_t>(state.value_dim), kAlignment);
   }
   m.page_bytes = std::max(used[0], used[1]);
   for (const program::SlotState& state : program_.slot_states) {

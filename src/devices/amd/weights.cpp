@@ -144,10 +144,8 @@ void Weights::place_vectors(const program::Program& program) {
     std::vector<float> factors;
     if (rope->factors != program::kNone) factors = read(rope->factors);
     std::vector<float> table;
-    for (int i = 0; i < rope->rotary / 2; ++i) {
-      const double factor = factors.empty() ? 1 : factors[static_cast<size_t>(i)];
-      const double turns = std::pow(rope->base, -2.0 * i / rope->rotary) / (factor * rope->scale) /
-                           (2 * std::numbers::pi);
+    for (const double frequency : program::rope_frequencies(*rope, factors)) {
+      const double turns = frequency / (2 * std::numbers::pi);
       const auto first = static_cast<float>(turns);
       table.push_back(first);
       table.push_back(static_cast<float>(turns - first));
@@ -236,7 +234,9 @@ gpu::kernels::Ptr<const float> Weights::turns(const program::Rope& rope) const {
 }
 
 std::string Weights::turns_key(const program::Rope& rope) {
-  return fmt::format("{} {:a} {:a} {}", rope.rotary, rope.base, rope.scale, rope.factors);
+  return fmt::format("{} {:a} {:a} {} {:a} {:a} {:a} {}", rope.rotary, rope.base, rope.scale,
+                     rope.factors, rope.extrapolation, rope.beta_fast, rope.beta_slow,
+                     rope.original_context);
 }
 
 }  // namespace outboard::devices::amd

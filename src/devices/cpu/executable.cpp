@@ -235,6 +235,7 @@ CpuExecutable::Phase CpuExecutable::linear_phase(const PhasePlan& plan) {
     Matrix weight;
     const std::byte* packed;
     ValueId out;
+    int64_t column;  // of the output's rows, where a head's part begins
     const float* bias;
     bool accumulate;
     bool logit_rows;
@@ -246,21 +247,34 @@ CpuExecutable::Phase CpuExecutable::linear_phase(const PhasePlan& plan) {
     const program::Op& op = program_.ops[static_cast<size_t>(item.op)];
     const auto& linear = std::get<Linear>(op.kind);
     Part part{};
+    const int heads = heads_of(program_, item.op);
     part.weight = matrix(linear.weight);
+    part.weight.rows /= heads;
     if (!has_linear(part.weight.type))
       fail("tensor {}: the CPU has no matrix product for type {}",
            program_.weights[static_cast<size_t>(linear.weight)].name,
            formats::type_info(part.weight.type).name);
-    part.packed =
-        arena_.data() + plan_.packed_place(linear.x, packing_of(program_, linear.weight)).offset;
+    const Packing packing = packing_of(program_, linear.weight);
+    part.packed = arena_.data() + plan_.packed_place(linear.x, packing, heads).offset;
     part.out = op.out;
     part.bias = floats(linear.bias);
     part.accumulate = plan_.accumulates[static_cast<size_t>(item.op)];
     part.logit_rows =
         program_.values[static_cast<size_t>(op.out)].shape[0].kind == program::Dim::kRows;
-    part.first_tile = tiles;
-    tiles += static_cast<int>((part.weight.rows + kRowTile - 1) / kRowTile);
-    parts.push_back(part);
+    const bool logit_rows = part.logit_rows;
+    const size_t head_bytes =
+        static_cast<size_t>(logit_rows ? options_.max_rows : options_.max_tokens) *
+        kernels_.packed_row_bytes(packing, part.weight.columns);
+    const size_t matrix_bytes =
+        formats::storage_bytes(part.weight.type, part.weight.rows * part.weight.columns);
+    for (int head = 0; head < heads; ++head) {
+      part.first_tile = tiles;
+      tiles += static_cast<int>((part.weight.rows + kRowTile - 1) / kRowTile);
+      parts.push_back(part);
+      part.packed += head_bytes;
+      part.weight.data += matrix_bytes;
+      part.column += part.weight.rows;
+    }
   }
   // Prompts: pieces small enough to even out threads that run at different speeds. Decoding waits
   // for memory, which streams best in one long run a thread.
@@ -281,14 +295,15 @@ CpuExecutable::Phase CpuExecutable::linear_phase(const PhasePlan& plan) {
         const int64_t last = std::min(end, p.first_tile + part_tiles) - p.first_tile;
         const int rows = p.logit_rows ? state_.rows : state_.tokens;
         if (first >= last || rows == 0) continue;
-        kernels_.linear(p.weight, p.packed, rows, value(p.out, 0), stride(p.out), first * kRowTile,
-                        std::min(last * kRowTile, p.weight.rows), p.bias, p.accumulate, scratch);
+        kernels_.linear(p.weight, p.packed, rows, value(p.out, 0) + p.column, stride(p.out),
+                        first * kRowTile, std::min(last * kRowTile, p.weight.rows), p.bias,
+                        p.accumulate, scratch);
       }
     }
   };
 }
 
-CpuExecutable::AttentionPart CpuExecutable::attention_part(const program::Op& op) const {
+CpuExecutable::AttentionPart CpuExecutable::attention_part(const program::Op& op) {
   AttentionPart part{};
   if (const auto* cross = std::get_if<CrossAttention>(&op.kind)) {
     part = {cross->q, op.out, cross->state, cross->heads, true, {}};
@@ -301,6 +316,8 @@ CpuExecutable::AttentionPart CpuExecutable::attention_part(const program::Op& op
     part.run.causal = own.causal;
     part.run.window = own.window;
     part.run.softcap = own.softcap;
+    part.run.chunked = own.chunked;
+    part.run.sinks = floats(own.sinks);
   }
   const program::KvState& state = program_.states[static_cast<size_t>(part.state)];
   part.run.q_stride = stride(part.q);
@@ -309,6 +326,7 @@ CpuExecutable::AttentionPart CpuExecutable::attention_part(const program::Op& op
   part.run.value_dim = state.value_dim;
   part.run.float_kv = kv_.floats();
   part.run.key_page_stride = part.run.value_page_stride = kv_.page_stride();
+  part.run.value_row = kv_.value_row(part.state);
   part.run.page_tokens = kv_.page_tokens();
   return part;
 }
@@ -337,6 +355,7 @@ CpuExecutable::Phase CpuExecutable::attention_phase(const AttentionPart& part) {
       run.out = value(part.out, tile.first_token) + int64_t{head} * run.value_dim;
       run.tokens = tile.tokens;
       run.group = by_head ? 1 : group;
+      if (run.sinks != nullptr) run.sinks += head;
       run.first_position = tile.first_position;
       run.context = tile.context;
       run.keys = kv_.keys(part.state, kv_head);

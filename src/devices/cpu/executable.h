@@ -20,6 +20,8 @@
 
 namespace outboard::devices::cpu {
 
+Unary unary_of(program::Function function);
+
 class CpuExecutable final : public devices::Executable {
  public:
   CpuExecutable(program::Program program, std::shared_ptr<const formats::Model> model,
@@ -50,6 +52,7 @@ class CpuExecutable final : public devices::Executable {
   // `half` cosines, then `half` sines.
   struct RopeTable {
     std::vector<double> frequencies;
+    float magnitude = 1;
     std::vector<float> turns;
   };
 
@@ -92,7 +95,7 @@ class CpuExecutable final : public devices::Executable {
     bool cross;  // over the source
     AttentionRun run;
   };
-  AttentionPart attention_part(const program::Op& op) const;
+  AttentionPart attention_part(const program::Op& op);
   Phase attention_phase(const AttentionPart& part);
   Phase conv_phase(const program::SsmConv& op, program::ValueId out);
   Phase experts_phase(const program::Experts& op, program::ValueId out);
@@ -100,6 +103,8 @@ class CpuExecutable final : public devices::Executable {
   RowTask op_task(const program::Op& op);
   RowTask embed_task(const program::Embed& op, program::ValueId out);
   RowTask norm_task(const program::RmsNorm& op, program::ValueId out);
+  RowTask gate_task(const program::Gate& op, program::ValueId out);
+  RowTask scale_task(const program::Scale& op, program::ValueId out);
   RowTask rope_task(const program::Rope& op, program::ValueId out);
   const RopeTable& rope_table(const program::Rope& op);
   RowTask rope_table_task(RopeTable& table);

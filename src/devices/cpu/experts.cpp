@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 #include <numeric>
+#include <span>
+#include <utility>
 
 #include "devices/cpu/executable.h"
 #include "formats/quantize.h"
@@ -12,20 +14,33 @@
 namespace outboard::devices::cpu {
 namespace {
 
-// One expert's matrix inside a stacked tensor [experts, rows, columns].
-Matrix slice(const formats::Tensor& tensor, int64_t expert) {
-  const int64_t rows = tensor.shape[1];
-  const size_t bytes = formats::storage_bytes(tensor.type, rows * tensor.columns());
-  return {tensor.type, rows, tensor.columns(),
-          tensor.data.data() + static_cast<size_t>(expert) * bytes};
-}
+// A matrix for each expert: `rows` rows from `first_row` on of its share of a stacked tensor
+// [experts, all rows, columns], and what is added to each row's product, or null.
+struct Stack {
+  const formats::Tensor* tensor;
+  int64_t rows;
+  int64_t first_row;
+  const float* bias;  // of the tensor's rows
+
+  Matrix matrix(int64_t expert) const {
+    const size_t row_bytes = formats::storage_bytes(tensor->type, tensor->columns());
+    return {tensor->type, rows, tensor->columns(),
+            tensor->data.data() + static_cast<size_t>(row(expert)) * row_bytes};
+  }
+  const float* bias_of(int64_t expert) const {
+    return bias != nullptr ? bias + row(expert) : nullptr;
+  }
+
+ private:
+  int64_t row(int64_t expert) const { return expert * tensor->shape[1] + first_row; }
+};
 
 // Everything one Experts op needs in a step, allocated when it is compiled. A "slot" is one (token,
 // chosen expert) pair; slots are ordered by expert.
 struct ExpertsState {
-  const formats::Tensor* gate;
-  const formats::Tensor* up;
-  const formats::Tensor* down;
+  Stack gate;
+  Stack up;
+  Stack down;
   int64_t width;
   int64_t hidden;
   int experts;
@@ -49,24 +64,65 @@ struct ExpertsState {
   std::atomic<int> next_down{0};
 };
 
-void route(ExpertsState& s, const float* logits, int token, bool normalise) {
-  const float top = *std::max_element(logits, logits + s.experts);
-  float sum = 0;
-  for (int e = 0; e < s.experts; ++e) sum += std::exp(logits[e] - top);
+// Router scores to what each expert would weigh.
+void gate_scores(program::Gating gating, std::span<float> scores) {
+  if (gating == program::Gating::kSigmoid) {
+    for (float& score : scores) score = 1.0F / (1.0F + std::exp(-score));
+  } else if (gating == program::Gating::kSoftmax) {
+    const float top = *std::ranges::max_element(scores);
+    float sum = 0;
+    for (float& score : scores) sum += score = std::exp(score - top);
+    for (float& score : scores) score /= sum;
+  }
+}
+
+// Takes the experts of all groups but the best out of the choice: a group is as good as its best
+// two experts together.
+void keep_groups(const program::Experts& op, std::span<float> choice) {
+  const size_t size = choice.size() / static_cast<size_t>(op.group_count);
+  std::vector<std::pair<float, size_t>> groups;
+  for (size_t first = 0; first < choice.size(); first += size) {
+    float best = -INFINITY, second = -INFINITY;
+    for (const float score : choice.subspan(first, size)) {
+      second = std::max(second, std::min(best, score));
+      best = std::max(best, score);
+    }
+    groups.emplace_back(best + second, first);
+  }
+  std::ranges::sort(groups, [](const auto& a, const auto& b) {
+    return a.first != b.first ? a.first > b.first : a.second < b.second;
+  });
+  for (size_t i = static_cast<size_t>(op.group_used); i < groups.size(); ++i)
+    std::ranges::fill(choice.subspan(groups[i].second, size), -INFINITY);
+}
+
+// scores: the router's, [experts]; choice: room for as many.
+void route(ExpertsState& s, const program::Experts& op, const float* selection_bias,
+           std::span<float> scores, std::span<float> choice, int token) {
+  gate_scores(op.gating, scores);
+  std::ranges::copy(scores, choice.begin());
+  if (selection_bias != nullptr)
+    for (size_t e = 0; e < choice.size(); ++e) choice[e] += selection_bias[e];
+  if (op.group_used < op.group_count) keep_groups(op, choice);
   int* chosen = s.chosen.data() + static_cast<ptrdiff_t>(token) * s.used;
-  float* weights = s.weights.data() + static_cast<ptrdiff_t>(token) * s.used;
-  float kept = 0;
-  for (int i = 0; i < s.used; ++i) {
+  const std::span<float> weights(s.weights.data() + static_cast<ptrdiff_t>(token) * s.used,
+                                 static_cast<size_t>(s.used));
+  for (size_t i = 0; i < weights.size(); ++i) {
     int best = -1;
     for (int e = 0; e < s.experts; ++e)
-      if (std::find(chosen, chosen + i, e) == chosen + i && (best < 0 || logits[e] > logits[best]))
+      if (std::find(chosen, chosen + i, e) == chosen + i &&
+          (best < 0 || choice[static_cast<size_t>(e)] > choice[static_cast<size_t>(best)]))
         best = e;
     chosen[i] = best;
-    weights[i] = std::exp(logits[best] - top) / sum;
-    kept += weights[i];
+    weights[i] = scores[static_cast<size_t>(best)];
   }
-  if (normalise)
-    for (int i = 0; i < s.used; ++i) weights[i] /= kept;
+  if (op.gating == program::Gating::kSoftmaxOfChosen)
+    gate_scores(program::Gating::kSoftmax, weights);
+  // As small as half floats get, so that weights of nothing do not become infinite (llama.cpp).
+  constexpr float kLeastSum = 6.103515625e-5F;
+  const float sum = std::accumulate(weights.begin(), weights.end(), 0.0F);
+  const float factor = op.normalise ? op.scale / std::max(sum, kLeastSum) : op.scale;
+  for (float& weight : weights) weight *= factor;
 }
 
 void sort_by_expert(ExpertsState& s, int tokens) {
@@ -96,21 +152,25 @@ CpuExecutable::Phase CpuExecutable::experts_phase(const program::Experts& op,
     return &model_->get(program_.weights[static_cast<size_t>(id)].name);
   };
   auto s = std::make_shared<ExpertsState>();
-  s->gate = tensor(op.gate);
-  s->up = tensor(op.up);
-  s->down = tensor(op.down);
-  for (const formats::Tensor* t : {s->gate, s->up, s->down})
+  const formats::Tensor& gate = *tensor(op.gate);
+  const formats::Tensor& up = op.up == program::kNone ? gate : *tensor(op.up);
+  const formats::Tensor& down = *tensor(op.down);
+  for (const formats::Tensor* t : {&gate, &up, &down})
     if (!has_linear(t->type))
       fail("tensor {}: the CPU has no matrix product for type {}", t->name,
            formats::type_info(t->type).name);
-  s->experts = static_cast<int>(s->gate->shape[0]);
-  s->hidden = s->gate->shape[1];
-  s->width = s->gate->shape[2];
+  s->experts = static_cast<int>(gate.shape[0]);
+  s->hidden = op.up == program::kNone ? gate.shape[1] / 2 : gate.shape[1];
+  s->width = gate.shape[2];
   s->used = op.used;
-  s->in_packing = packing_for(s->gate->type);
-  if (packing_for(s->up->type) != s->in_packing)
-    fail("tensors {} and {}: one is in blocks, the other is not", s->gate->name, s->up->name);
-  s->down_packing = packing_for(s->down->type);
+  s->gate = {&gate, s->hidden, 0, floats(op.gate_bias)};
+  s->up = {&up, s->hidden, 0, floats(op.up_bias)};
+  if (op.up == program::kNone) s->up = {&gate, s->hidden, s->hidden, s->gate.bias};
+  s->down = {&down, s->width, 0, floats(op.down_bias)};
+  s->in_packing = packing_for(gate.type);
+  if (packing_for(up.type) != s->in_packing)
+    fail("tensors {} and {}: one is in blocks, the other is not", gate.name, up.name);
+  s->down_packing = packing_for(down.type);
   s->in_row = kernels_.packed_row_bytes(s->in_packing, s->width);
   s->down_row = kernels_.packed_row_bytes(s->down_packing, s->hidden);
   const auto tokens = static_cast<size_t>(options_.max_tokens);
@@ -130,10 +190,15 @@ CpuExecutable::Phase CpuExecutable::experts_phase(const program::Experts& op,
   s->slot_of.resize(slots);
   s->token_of.resize(slots);
   s->first_slot.resize(static_cast<size_t>(s->experts) + 1);
-  const float* router = floats(op.router);
-  const Unary function = op.function == program::Function::kSilu ? Unary::kSilu : Unary::kGeluTanh;
+  struct Vectors {
+    const float *router, *router_bias, *selection_bias, *down_scale;
+  };
+  const Vectors v{floats(op.router), floats(op.router_bias), floats(op.selection_bias),
+                  floats(op.down_scale)};
+  const program::ValueId routed = op.routed == program::kNone ? op.x : op.routed;
 
-  return [this, op, out, s, router, function](int thread, std::atomic<int>&) {
+  return [this, op, out, s, v, routed, function = unary_of(op.function)](int thread,
+                                                                         std::atomic<int>&) {
     const int threads = team_.size();
     const auto share = [&](int64_t n) {
       return std::pair(static_cast<int>(n * thread / threads),
@@ -141,46 +206,64 @@ CpuExecutable::Phase CpuExecutable::experts_phase(const program::Experts& op,
     };
     // Route, and pack the tokens.
     const auto [first_token, last_token] = share(state_.tokens);
-    thread_local std::vector<float> scores;  // grows once
+    thread_local std::vector<float> scores, choice;  // grow once
     scores.resize(static_cast<size_t>(s->experts));
+    choice.resize(scores.size());
+    const int64_t routed_width = width(routed);
     for (int t = first_token; t < last_token; ++t) {
-      const float* x = value(op.x, t);
+      const float* x = value(routed, t);
       for (int e = 0; e < s->experts; ++e)
         scores[static_cast<size_t>(e)] =
-            std::inner_product(x, x + s->width, router + e * s->width, 0.0F);
-      route(*s, scores.data(), t, op.normalise);
-      kernels_.pack(s->in_packing, x, stride(op.x), 1, s->width,
-                    s->token_packed + static_cast<size_t>(t) * s->in_row);
+            std::inner_product(x, x + routed_width, v.router + e * routed_width,
+                               v.router_bias != nullptr ? v.router_bias[e] : 0.0F);
+      route(*s, op, v.selection_bias, scores, choice, t);
+      if (!op.weights_first)
+        kernels_.pack(s->in_packing, value(op.x, t), stride(op.x), 1, s->width,
+                      s->token_packed + static_cast<size_t>(t) * s->in_row);
     }
     team_.barrier();
     if (thread == 0) sort_by_expert(*s, state_.tokens);
     team_.barrier();
     const int filled = state_.tokens * s->used;
     const auto [first_slot, last_slot] = share(filled);
-    for (int i = first_slot; i < last_slot; ++i)
-      std::memcpy(
-          s->slot_packed + static_cast<size_t>(i) * s->in_row,
-          s->token_packed + static_cast<size_t>(s->token_of[static_cast<size_t>(i)]) * s->in_row,
-          s->in_row);
+    if (op.weights_first) {
+      thread_local std::vector<float> row;
+      row.resize(static_cast<size_t>(s->width));
+      for (int pair = first_slot; pair < last_slot; ++pair) {
+        const auto slot = static_cast<size_t>(s->slot_of[static_cast<size_t>(pair)]);
+        float& weight = s->weights[static_cast<size_t>(pair)];
+        kernels_.scale(value(op.x, pair / s->used), weight, s->width, row.data());
+        kernels_.pack(s->in_packing, row.data(), s->width, 1, s->width,
+                      s->slot_packed + slot * s->in_row);
+        weight = 1;
+      }
+    } else {
+      for (int i = first_slot; i < last_slot; ++i)
+        std::memcpy(
+            s->slot_packed + static_cast<size_t>(i) * s->in_row,
+            s->token_packed + static_cast<size_t>(s->token_of[static_cast<size_t>(i)]) * s->in_row,
+            s->in_row);
+    }
     team_.barrier();
     // gate and up of every expert that has tokens.
     std::byte* scratch = scratch_.data() + static_cast<size_t>(thread) * scratch_bytes_;
     constexpr int64_t kPieceRows = 8 * kRowTile;
-    const auto multiply = [&](const formats::Tensor& stack, int64_t piece, int expert,
+    const auto multiply = [&](const Stack& stack, int64_t piece, int expert,
                               const std::byte* packed, size_t packed_row, float* y) {
-      const Matrix w = slice(stack, expert);
+      const Matrix w = stack.matrix(expert);
       const int begin = s->first_slot[static_cast<size_t>(expert)];
       const int count = s->first_slot[static_cast<size_t>(expert) + 1] - begin;
       if (count == 0) return;
       kernels_.linear(w, packed + static_cast<size_t>(begin) * packed_row, count,
                       y + begin * w.rows, w.rows, piece * kPieceRows,
-                      std::min((piece + 1) * kPieceRows, w.rows), nullptr, false, scratch);
+                      std::min((piece + 1) * kPieceRows, w.rows), stack.bias_of(expert), false,
+                      scratch);
     };
     const int64_t up_pieces = (s->hidden + kPieceRows - 1) / kPieceRows;
     for (int64_t item; (item = s->next_up.fetch_add(1)) < s->experts * up_pieces;) {
       const int expert = static_cast<int>(item / up_pieces);
-      multiply(*s->gate, item % up_pieces, expert, s->slot_packed, s->in_row, s->gate_out);
-      multiply(*s->up, item % up_pieces, expert, s->slot_packed, s->in_row, s->up_out);
+      multiply(s->gate, item % up_pieces, expert, s->slot_packed, s->in_row, s->gate_out);
+      multiply(s->up, item % up_pieces, expert, s->slot_packed, s->in_row, s->up_out);
     }
     team_.barrier();
     for (int i = first_slot; i < last_slot; ++i) {
@@ -192,7 +275,7 @@ CpuExecutable::Phase CpuExecutable::experts_phase(const program::Experts& op,
     team_.barrier();
     const int64_t down_pieces = (s->width + kPieceRows - 1) / kPieceRows;
     for (int64_t item; (item = s->next_down.fetch_add(1)) < s->experts * down_pieces;)
-      multiply(*s->down, item % down_pieces, static_cast<int>(item / down_pieces), s->down_packed,
+      multiply(s->down, item % down_pieces, static_cast<int>(item / down_pieces), s->down_packed,
                s->down_row, s->down_out);
     team_.barrier();
     for (int t = first_token; t < last_token; ++t) {
@@ -202,7 +285,9 @@ CpuExecutable::Phase CpuExecutable::experts_phase(const program::Experts& op,
         const auto pair =
             static_cast<size_t>(t) * static_cast<size_t>(s->used) + static_cast<size_t>(i);
         const float* part = s->down_out + s->slot_of[pair] * s->width;
-        for (int64_t c = 0; c < s->width; ++c) y[c] += s->weights[pair] * part[c];
+        float weight = s->weights[pair];
+        if (v.down_scale != nullptr) weight *= v.down_scale[s->chosen[pair]];
+        for (int64_t c = 0; c < s->width; ++c) y[c] += weight * part[c];
       }
     }
   };

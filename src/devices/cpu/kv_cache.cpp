@@ -17,8 +17,8 @@ KvCache::KvCache(const std::vector<program::KvState>& states, int pages, int pag
   for (const program::KvState& state : states) {
     int64_t& at = used[state.source ? 1 : 0];
     const int64_t rows = int64_t{page_tokens} * state.kv_heads;
-    layers_.push_back({state, at, at + rows * state.key_dim});
-    at += rows * (state.key_dim + state.value_dim);
+    layers_.push_back({state, at, state.values_in_keys ? at : at + rows * state.key_dim});
+    at += int64_t{page_tokens} * state.elements();
   }
   page_elements_ = std::max(used[0], used[1]);
   const size_t positions = static_cast<size_t>(pages) * static_cast<size_t>(page_tokens);
@@ -41,7 +41,7 @@ std::byte* KvCache::keys(int state, int kv_head) const {
 
 std::byte* KvCache::values(int state, int kv_head) const {
   const Layer& layer = layers_[static_cast<size_t>(state)];
-  return at(layer.values + int64_t{kv_head} * page_tokens_ * layer.state.value_dim);
+  return at(layer.values + int64_t{kv_head} * page_tokens_ * value_row(state));
 }
 
 void KvCache::copy_page(int32_t from, int32_t to, int part, int parts) const {

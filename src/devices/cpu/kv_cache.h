@@ -20,6 +20,11 @@ class KvCache {
   // Of page 0.
   std::byte* keys(int state, int kv_head) const;
   std::byte* values(int state, int kv_head) const;
+  // Elements from a position's value to the next one's.
+  int value_row(int state) const {
+    const program::KvState& s = layers_[static_cast<size_t>(state)].state;
+    return s.values_in_keys ? s.key_dim : s.value_dim;
+  }
   bool floats() const { return element_bytes_ == sizeof(float); }  // float32, else f16
   size_t element_bytes() const { return element_bytes_; }
   int64_t page_stride() const { return page_elements_; }  // in elements, from page to page

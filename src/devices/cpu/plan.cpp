@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "support/error.h"
@@ -64,7 +65,8 @@ class Planner {
     alias_.assign(program_.values.size(), program::kNone);
     for (size_t i = 0; i < program_.ops.size(); ++i) {
       const Op& op = program_.ops[i];
-      if (const auto* slice = std::get_if<program::Slice>(&op.kind)) {
+      if (const auto* slice = std::get_if<program::Slice>(&op.kind);
+          slice != nullptr && slice->heads == 1) {
         plan_.fused[i] = true;  // a view
         alias_[index(op.out)] = slice->x;
         sliced_.push_back(slice->x);
@@ -87,7 +89,8 @@ class Planner {
   bool can_accumulate(ValueId residual, ValueId branch, int add) const {
     const int linear = defined_by_[index(branch)];
     if (linear < 0 ||
-        !std::holds_alternative<program::Linear>(program_.ops[static_cast<size_t>(linear)].kind))
+        !std::holds_alternative<program::Linear>(program_.ops[static_cast<size_t>(linear)].kind) ||
+        heads_of(program_, linear) > 1)
       return false;
     if (used_by_[index(branch)].size() != 1 || branch == program_.logits) return false;
     if (residual == program_.logits || residual == branch) return false;
@@ -125,8 +128,9 @@ class Planner {
       const int op_index = static_cast<int>(i);
       if (std::holds_alternative<program::Linear>(op.kind)) {
         add_linear(op_index);
-      } else if (std::holds_alternative<program::Attention>(op.kind)) {
-        phase(PhasePlan::kTokenRows).items.push_back({Item::kKvWrite, op_index});
+      } else if (const auto* own = std::get_if<program::Attention>(&op.kind)) {
+        if (own->k != program::kNone)
+          phase(PhasePlan::kTokenRows).items.push_back({Item::kKvWrite, op_index});
         phase(PhasePlan::kAttention).items.push_back({Item::kOp, op_index});
       } else if (std::holds_alternative<program::KvWrite>(op.kind)) {
         phase(PhasePlan::kTokenRows).items.push_back({Item::kKvWrite, op_index});
@@ -147,13 +151,14 @@ class Planner {
     const auto& linear =
         std::get<program::Linear>(program_.ops[static_cast<size_t>(op_index)].kind);
     const Packing packing = packing_of(program_, linear.weight);
-    const bool packed = packed_phase_.contains({linear.x, packing});
+    const PackedKey key{linear.x, packing, heads_of(program_, op_index)};
+    const bool packed = packed_phase_.contains(key);
     // A linear phase holds layers that are ready together: this one may join if its input was
     // packed before the phase began.
     if (!packed) {
       phase(row_phase(rows_of(linear.x)))
           .items.push_back({Item::kPack, op_index, linear.x, packing});
-      packed_phase_[{linear.x, packing}] = static_cast<int>(plan_.phases.size()) - 1;
+      packed_phase_[key] = static_cast<int>(plan_.phases.size()) - 1;
     }
     phase(PhasePlan::kLinear).items.push_back({Item::kOp, op_index});
   }
@@ -195,17 +200,17 @@ class Planner {
 
   void place_packed() {
     for (const auto& [key, first_phase] : packed_phase_) {
-      const auto& [value, packing] = key;
+      const auto& [value, packing, heads] = key;
       Piece storage;
-      storage.bytes =
-          align_up(max_rows_of(value) * kernels_.packed_row_bytes(packing, width_of(value)));
+      storage.bytes = align_up(max_rows_of(value) * static_cast<size_t>(heads) *
+                               kernels_.packed_row_bytes(packing, width_of(value) / heads));
       storage.first = storage.last = first_phase;
       for (const int user : used_by_[index(value)]) {
         const auto* linear =
             std::get_if<program::Linear>(&program_.ops[static_cast<size_t>(user)].kind);
         if (linear != nullptr) touch(storage, op_phase_[static_cast<size_t>(user)]);
       }
-      plan_.packed.push_back({value, packing, storages_.size()});  // the offset comes below
+      plan_.packed.push_back({value, packing, heads, storages_.size()});  // the offset comes below
       storages_.push_back(storage);
     }
   }
@@ -239,16 +244,23 @@ class Planner {
   std::vector<ValueId> alias_;             // the value whose memory it shares
   std::vector<ValueId> sliced_;
   std::vector<int> op_phase_;
-  std::map<std::pair<ValueId, Packing>, int> packed_phase_;
+  using PackedKey = std::tuple<ValueId, Packing, int>;  // and the heads it is packed by
+  std::map<PackedKey, int> packed_phase_;
   std::vector<int> storage_of_;
   std::vector<Piece> storages_;  // what values share, alive in some phases
 };
 
 }  // namespace
 
-const PackedPlace& Plan::packed_place(ValueId value, Packing packing) const {
+int heads_of(const Program& program, int linear) {
+  const auto& op = std::get<program::Linear>(program.ops[static_cast<size_t>(linear)].kind);
+  const auto& shape = program.weights[static_cast<size_t>(op.weight)].shape;
+  return shape.size() == 3 ? static_cast<int>(shape[0]) : 1;
+}
+
+const PackedPlace& Plan::packed_place(ValueId value, Packing packing, int heads) const {
   const auto it = std::find_if(packed.begin(), packed.end(), [&](const PackedPlace& p) {
-    return p.value == value && p.packing == packing;
+    return p.value == value && p.packing == packing && p.heads == heads;
   });
   if (it == packed.end()) fail("plan: value %{} was never packed", value);
   return *it;

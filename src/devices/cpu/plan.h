@@ -37,7 +37,8 @@ struct Place {
 struct PackedPlace {
   program::ValueId value;
   Packing packing;
-  size_t offset;  // bytes from the arena's start; rows back to back
+  int heads;      // 1, or the row is packed head by head
+  size_t offset;  // bytes from the arena's start; rows back to back, all of a head's together
 };
 
 struct Plan {
@@ -49,8 +50,11 @@ struct Plan {
   size_t arena_bytes = 0;
   size_t encoder_phases = 0;  // the first ones, which are the encoder's
 
-  const PackedPlace& packed_place(program::ValueId value, Packing packing) const;
+  const PackedPlace& packed_place(program::ValueId value, Packing packing, int heads) const;
 };
+
+// The heads of a Linear, by its number among the ops: 1, or those that have a matrix each.
+int heads_of(const program::Program& program, int linear);
 
 // How the inputs of a weight are packed. Translation models take 8-bit activations with weights in
 // blocks, as other engines' int8 translation does; language models need 16.

@@ -11,8 +11,6 @@ namespace outboard::devices::cpu {
 
 using program::ValueId;
 
-namespace {
-
 Unary unary_of(program::Function function) {
   switch (function) {
     case program::Function::kSilu:
@@ -23,11 +21,13 @@ Unary unary_of(program::Function function) {
       return Unary::kGeluErf;
     case program::Function::kRelu:
       return Unary::kRelu;
+    case program::Function::kSigmoid:
+      return Unary::kSigmoid;
+    case program::Function::kSwigluOai:
+      return Unary::kSwigluOai;
   }
   return Unary::kRelu;
 }
-
-}  // namespace
 
 CpuExecutable::RowTask CpuExecutable::row_task(const Item& item) {
   const program::Op& op = program_.ops[static_cast<size_t>(item.op)];
@@ -56,20 +56,19 @@ CpuExecutable::RowTask CpuExecutable::op_task(const program::Op& op) {
         } else if constexpr (std::is_same_v<Kind, program::RmsNorm>) {
           return norm_task(o, out);
         } else if constexpr (std::is_same_v<Kind, program::LayerNorm>) {
-          return
-              [this, o, out, weight = floats(o.weight), bias = floats(o.bias)](int begin, int end) {
-                for (int row = begin; row < end; ++row)
-                  kernels_.layer_norm(value(o.x, row), weight, bias, o.epsilon, width(out),
-                                      value(out, row));
-              };
+          return [this, o, out, weight = floats(o.weight), bias = floats(o.bias)](int begin,
+                                                                                  int end) {
+            const int64_t group = o.group > 0 ? o.group : width(out);
+            for (int row = begin; row < end; ++row)
+              for (int64_t at = 0; at < width(out); at += group)
+                kernels_.layer_norm(value(o.x, row) + at, weight != nullptr ? weight + at : nullptr,
+                                    bias != nullptr ? bias + at : nullptr, o.epsilon, group,
+                                    value(out, row) + at);
+          };
         } else if constexpr (std::is_same_v<Kind, program::Rope>) {
           return rope_task(o, out);
         } else if constexpr (std::is_same_v<Kind, program::Gate>) {
-          return [this, o, out](int begin, int end) {
-            for (int row = begin; row < end; ++row)
-              kernels_.gate(unary_of(o.function), value(o.gate, row), value(o.up, row), width(out),
-                            value(out, row));
-          };
+          return gate_task(o, out);
         } else if constexpr (std::is_same_v<Kind, program::Activation>) {
           return [this, o, out](int begin, int end) {
             for (int row = begin; row < end; ++row)
@@ -81,15 +80,40 @@ CpuExecutable::RowTask CpuExecutable::op_task(const program::Op& op) {
               kernels_.add(value(o.a, row), value(o.b, row), width(out), value(out, row));
           };
         } else if constexpr (std::is_same_v<Kind, program::Scale>) {
-          return [this, o, out](int begin, int end) {
-            for (int row = begin; row < end; ++row)
-              kernels_.scale(value(o.x, row), o.factor, width(out), value(out, row));
-          };
+          return scale_task(o, out);
         } else if constexpr (std::is_same_v<Kind, program::Softcap>) {
           return [this, o, out](int begin, int end) {
             for (int row = begin; row < end; ++row) {
               std::copy_n(value(o.x, row), width(out), value(out, row));
               kernels_.softcap(value(out, row), o.cap, width(out));
+            }
+          };
+        } else if constexpr (std::is_same_v<Kind, program::Slice>) {
+          return [this, o, out](int begin, int end) {
+            const int64_t from = width(o.x) / o.heads;
+            for (int row = begin; row < end; ++row)
+              for (int head = 0; head < o.heads; ++head)
+                std::copy_n(value(o.x, row) + head * from + o.begin, o.size,
+                            value(out, row) + head * o.size);
+          };
+        } else if constexpr (std::is_same_v<Kind, program::Concat>) {
+          return [this, o, out](int begin, int end) {
+            const int64_t a = width(o.a) / o.heads;
+            const int64_t b = width(o.b) / o.heads;
+            for (int row = begin; row < end; ++row)
+              for (int head = 0; head < o.heads; ++head) {
+                float* to = value(out, row) + head * (a + b);
+                std::copy_n(value(o.a, row) + head * a, a, to);
+                std::copy_n(value(o.b, row) + head * b, b, to + a);
+              }
+          };
+        } else if constexpr (std::is_same_v<Kind, program::PositionScale>) {
+          return [this, o, out](int begin, int end) {
+            for (int row = begin; row < end; ++row) {
+              const auto position = static_cast<float>(state_.positions[static_cast<size_t>(row)]);
+              const float steps = std::floor((position + o.offset) / o.length);
+              kernels_.scale(value(o.x, row), 1 + o.scale * std::log1p(steps), width(out),
+                             value(out, row));
             }
           };
         } else if constexpr (std::is_same_v<Kind, program::SelectRows>) {
@@ -128,19 +152,51 @@ CpuExecutable::RowTask CpuExecutable::norm_task(const program::RmsNorm& op, Valu
   };
 }
 
+CpuExecutable::RowTask CpuExecutable::gate_task(const program::Gate& op, ValueId out) {
+  return [this, op, out, function = unary_of(op.function)](int begin, int end) {
+    const int64_t gates = width(op.gate);
+    const int64_t each = width(out) / gates;
+    for (int row = begin; row < end; ++row) {
+      const float* gate = value(op.gate, row);
+      const float* up = value(op.up, row);
+      float* to = value(out, row);
+      if (each == 1) {
+        kernels_.gate(function, gate, up, gates, to);
+        continue;
+      }
+      for (int64_t i = 0; i < gates; ++i) {
+        float factor = 0;
+        kernels_.unary(function, gate + i, 1, &factor);
+        kernels_.scale(up + i * each, factor, each, to + i * each);
+      }
+    }
+  };
+}
+
+CpuExecutable::RowTask CpuExecutable::scale_task(const program::Scale& op, ValueId out) {
+  const float* weight = floats(op.weight);
+  const bool one =
+      weight != nullptr && program_.weights[static_cast<size_t>(op.weight)].shape[0] == 1;
+  return [this, op, out, weight, one](int begin, int end) {
+    for (int row = begin; row < end; ++row) {
+      float* to = value(out, row);
+      kernels_.scale(value(op.x, row), one ? op.factor * *weight : op.factor, width(out), to);
+      if (weight == nullptr || one) continue;
+      for (int64_t i = 0; i < width(out); ++i) to[i] *= weight[i];
+    }
+  };
+}
+
 const CpuExecutable::RopeTable& CpuExecutable::rope_table(const program::Rope& op) {
   const float* factors = floats(op.factors);
-  // Frequencies in double: at position 100,000 a float's rounding would turn the fast pairs
-  // visibly.
-  std::vector<double> frequencies(static_cast<size_t>(op.rotary / 2));
-  for (size_t i = 0; i < frequencies.size(); ++i)
-    frequencies[i] =
-        std::pow(static_cast<double>(op.base), -2.0 * static_cast<double>(i) / op.rotary) /
-        (op.scale * (factors != nullptr ? static_cast<double>(factors[i]) : 1.0));
+  const auto pairs = static_cast<size_t>(op.rotary / 2);
+  std::vector<double> frequencies = program::rope_frequencies(
+      op, factors != nullptr ? std::span(factors, pairs) : std::span<const float>());
   for (const auto& table : rope_tables_)
-    if (table->frequencies == frequencies) return *table;
+    if (table->frequencies == frequencies && table->magnitude == op.magnitude) return *table;
   rope_tables_.push_back(std::make_unique<RopeTable>());
   RopeTable& table = *rope_tables_.back();
+  table.magnitude = op.magnitude;
   table.turns.resize(static_cast<size_t>(options_.max_tokens) * 2 * frequencies.size());
   table.frequencies = std::move(frequencies);
   return table;
@@ -154,8 +210,8 @@ CpuExecutable::RowTask CpuExecutable::rope_table_task(RopeTable& table) {
       float* cosines = table.turns.data() + static_cast<size_t>(row) * 2 * half;
       for (size_t i = 0; i < half; ++i) {
         const double angle = state_.positions[static_cast<size_t>(row)] * table.frequencies[i];
-        cosines[i] = static_cast<float>(std::cos(angle));
-        cosines[half + i] = static_cast<float>(std::sin(angle));
+        cosines[i] = static_cast<float>(std::cos(angle)) * table.magnitude;
+        cosines[half + i] = static_cast<float>(std::sin(angle)) * table.magnitude;
       }
     }
   };
@@ -176,12 +232,20 @@ CpuExecutable::RowTask CpuExecutable::rope_task(const program::Rope& op, ValueId
 }
 
 CpuExecutable::RowTask CpuExecutable::pack_task(const Item& item) {
-  const int64_t columns = width(item.value);
+  const int heads = heads_of(program_, item.op);
+  const int64_t columns = width(item.value) / heads;
   const size_t row_bytes = kernels_.packed_row_bytes(item.packing, columns);
-  std::byte* packed = arena_.data() + plan_.packed_place(item.value, item.packing).offset;
-  return [this, item, columns, row_bytes, packed](int begin, int end) {
-    kernels_.pack(item.packing, value(item.value, begin), stride(item.value), end - begin, columns,
-                  packed + static_cast<size_t>(begin) * row_bytes);
+  const bool logit_rows =
+      program_.values[static_cast<size_t>(item.value)].shape[0].kind == program::Dim::kRows;
+  const size_t head_bytes =
+      static_cast<size_t>(logit_rows ? options_.max_rows : options_.max_tokens) * row_bytes;
+  std::byte* packed = arena_.data() + plan_.packed_place(item.value, item.packing, heads).offset;
+  return [this, item, heads, columns, row_bytes, head_bytes, packed](int begin, int end) {
+    for (int head = 0; head < heads; ++head)
+      kernels_.pack(
+          item.packing, value(item.value, begin) + head * columns, stride(item.value), end - begin,
+          columns,
+          packed + static_cast<size_t>(head) * head_bytes + static_cast<size_t>(begin) * row_bytes);
   };
 }
 
@@ -204,6 +268,7 @@ CpuExecutable::RowTask CpuExecutable::kv_write_task(ValueId k, ValueId v, progra
       for (int head = 0; head < state.kv_heads; ++head) {
         keep(value(k, row) + int64_t{head} * state.key_dim, state.key_dim,
              kv_.keys(id, head) + bytes(page + slot * state.key_dim));
+        if (state.values_in_keys) continue;
         keep(value(v, row) + int64_t{head} * state.value_dim, state.value_dim,
              kv_.values(id, head) + bytes(page + slot * state.value_dim));
       }

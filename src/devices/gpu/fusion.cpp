@@ -20,6 +20,7 @@ using namespace program;  // NOLINT: the tables are written in the Program's wor
 constexpr auto kAlways = nullptr;
 constexpr uint32_t kNothing = 0;
 constexpr uint32_t kNorms = bit(Part::kNorm), kRows = bit(Part::kRows), kRopes = bit(Part::kRope);
+constexpr uint32_t kScales = bit(Part::kPositionScale), kAfter = bit(Part::kNormAfter);
 
 // clang-format off
 
@@ -27,19 +28,21 @@ constexpr uint32_t kNorms = bit(Part::kNorm), kRows = bit(Part::kRows), kRopes =
 const Fusion<InputOf> Lowerer::kInputs[] = {
     // op                     becomes        from behind     when                    how
     {kKind<RmsNorm>,          Part::kNorm,   kRows,          &Lowerer::spans_row,    &Lowerer::take_norm},
-    {kKind<LayerNorm>,        Part::kNorm,   kRows,          kAlways,                &Lowerer::take_norm},
+    {kKind<LayerNorm>,        Part::kNorm,   kRows,          &Lowerer::layer_norm_spans_row, &Lowerer::take_norm},
     {kKind<SelectRows>,       Part::kRows,   kNorms,         kAlways,                &Lowerer::take_selection},
     {kKind<Add>,              Part::kSum,    kNorms | kRows, &Lowerer::has_terms,    &Lowerer::take_sum},
     {kKind<Attention>,        Part::kSource, kNorms | kRows, &Lowerer::is_in_splits, &Lowerer::take_splits},
     {kKind<CrossAttention>,   Part::kSource, kNorms | kRows, &Lowerer::is_in_splits, &Lowerer::take_splits},
-    {kKind<Gate>,             Part::kSource, kNorms | kRows, kAlways,                &Lowerer::take_gate},
+    {kKind<Gate>,             Part::kSource, kNorms | kRows, &Lowerer::gates_each,   &Lowerer::take_gate},
     {kKind<Activation>,       Part::kSource, kNorms | kRows, kAlways,                &Lowerer::take_activation},
 };
 
 // Queries and keys, as attention and the KV write (`attention_decode`, `rope_kv`) read them.
 const Fusion<Headed> Lowerer::kHeads[] = {
-    {kKind<Rope>,    Part::kRope,     kNothing, &Lowerer::turns_heads, &Lowerer::take_rope},
-    {kKind<RmsNorm>, Part::kHeadNorm, kRopes,   &Lowerer::spans_head,  &Lowerer::take_head_norm},
+    {kKind<PositionScale>, Part::kPositionScale, kNothing,            kAlways,                    &Lowerer::take_position_scale},
+    {kKind<RmsNorm>,       Part::kNormAfter,     kScales,             &Lowerer::is_after_rope,    &Lowerer::take_norm_after},
+    {kKind<Rope>,          Part::kRope,          kScales | kAfter,    &Lowerer::turns_heads,      &Lowerer::take_rope},
+    {kKind<RmsNorm>,       Part::kHeadNorm,      kScales | kRopes,    &Lowerer::is_norm_of_heads, &Lowerer::take_head_norm},
 };
 
 // What becomes of a product as it is stored (`matvec`, `matmul`, `expert_down`, `expert_sum`): by
@@ -133,7 +136,8 @@ std::pair<kernels::Norm, ValueId> Lowerer::strip_norm(ValueId id) const {
   if (!views_[index(id)]) {
     if (const auto* norm = op_of<RmsNorm>(id); norm && norm->group == width_of(id))
       return {rms(*norm), norm->x};
-    if (const auto* norm = op_of<LayerNorm>(id))
+    if (const auto* norm = op_of<LayerNorm>(id);
+        norm && (norm->group == 0 || norm->group == width_of(id)))
       return {{kernels::NormKind::kLayer, norm->epsilon, weights_.vector(norm->weight),
                weights_.vector(norm->bias)},
               norm->x};
@@ -143,6 +147,16 @@ std::pair<kernels::Norm, ValueId> Lowerer::strip_norm(ValueId id) const {
 
 bool Lowerer::spans_row(const InputOf& target) const {
   return op_of<RmsNorm>(target.x)->group == width_of(target.x);
+}
+
+bool Lowerer::layer_norm_spans_row(const InputOf& target) const {
+  const int64_t group = op_of<LayerNorm>(target.x)->group;
+  return group == 0 || group == width_of(target.x);
+}
+
+bool Lowerer::gates_each(const InputOf& target) const {
+  const auto& gate = *op_of<Gate>(target.x);
+  return width_of(gate.gate) == width_of(gate.up);
 }
 
 // The norm's rows are written beside where an op wants them that does not take the norm along: a
@@ -217,17 +231,63 @@ Headed Lowerer::headed(ValueId id, int head_dim) {
   return h;
 }
 
+Headed Lowerer::headed_value(ValueId id, int head_dim) {
+  Headed h{.x = id, .head_dim = head_dim};
+  if (!views_[index(id)] && op_of<RmsNorm>(id) != nullptr && is_norm_of_heads(h)) take_head_norm(h);
+  h.view = materialize(h.x);
+  return h;
+}
+
 bool Lowerer::turns_heads(const Headed& h) const {
   return op_of<Rope>(h.x)->head_dim == h.head_dim;
 }
 
+kernels::Rope Lowerer::rope_of(const Rope& rope) const {
+  kernels::Rope args{};
+  args.rotary = rope.rotary;
+  args.neox = rope.neox ? 1 : 0;
+  args.turns = weights_.turns(rope);
+  args.magnitude = rope.magnitude;
+  return args;
+}
+
 void Lowerer::take_rope(Headed& h) {
   const auto& rope = *op_of<Rope>(h.x);
-  h.rope = {rope.rotary, rope.neox ? 1 : 0, weights_.turns(rope)};
+  const kernels::Rope behind = h.rope;  // what stands behind the rope
+  h.rope = rope_of(rope);
+  h.rope.norm_after = behind.norm_after;
+  h.rope.position_scale = behind.position_scale;
+  h.rope.position_length = behind.position_length;
+  h.rope.position_offset = behind.position_offset;
   h.x = rope.x;
 }
 
-bool Lowerer::spans_head(const Headed& h) const { return op_of<RmsNorm>(h.x)->group == h.head_dim; }
+void Lowerer::take_position_scale(Headed& h) {
+  const auto& scale = *op_of<PositionScale>(h.x);
+  h.rope.position_scale = scale.scale;
+  h.rope.position_length = scale.length;
+  h.rope.position_offset = scale.offset;
+  h.x = scale.x;
+}
+
+// A turn changes no length, so the norm's factor can be found before it.
+bool Lowerer::is_after_rope(const Headed& h) const {
+  const auto& norm = *op_of<RmsNorm>(h.x);
+  const auto* rope = op_of<Rope>(norm.x);
+  return norm.group == h.head_dim && rope != nullptr && !views_[index(norm.x)] &&
+         rope->head_dim == h.head_dim && rope->magnitude == 1;
+}
+
+void Lowerer::take_norm_after(Headed& h) {
+  const auto& norm = *op_of<RmsNorm>(h.x);
+  h.norm = rms(norm);
+  h.rope.norm_after = 1;
+  h.x = norm.x;
+}
+
+bool Lowerer::is_norm_of_heads(const Headed& h) const {
+  return op_of<RmsNorm>(h.x)->group == h.head_dim && h.norm.kind == kernels::NormKind::kNone;
+}
 
 void Lowerer::take_head_norm(Headed& h) {
   const auto& norm = *op_of<RmsNorm>(h.x);
@@ -285,8 +345,9 @@ bool Lowerer::is_settled(ValueId id, const Op* last) const {
 
 bool Lowerer::are_of_one_type(const Products& pair) const {
   // A wave takes a row of each at a time, with one format's code.
-  return weights_.matrix(pair.all[0].linear->weight).type ==
-         weights_.matrix(pair.all[1].linear->weight).type;
+  return width_of(pair.all[0].out) == width_of(pair.all[1].out) &&
+         weights_.matrix(pair.all[0].linear->weight).type ==
+             weights_.matrix(pair.all[1].linear->weight).type;
 }
 
 void Lowerer::take_gate_of(Products& pair) {

@@ -25,13 +25,15 @@ constexpr size_t kKind = index_among<Op>(static_cast<const program::OpKind*>(nul
 
 // What a launch does beside its own work. Each at most once.
 enum class Part : uint32_t {
-  kNorm = 1,       // of the row that it reads
-  kRows = 2,       // reads the selected rows only
-  kSum = 4,        // reads the sum of two rows
-  kSource = 8,     // computes the row that it reads
-  kRope = 16,      // of a query or key
-  kHeadNorm = 32,  // of a query or key, before its rope
-  kStore = 64,     // changes what it stores
+  kNorm = 1,             // of the row that it reads
+  kRows = 2,             // reads the selected rows only
+  kSum = 4,              // reads the sum of two rows
+  kSource = 8,           // computes the row that it reads
+  kRope = 16,            // of a query or key
+  kHeadNorm = 32,        // of a query or key, before its rope
+  kStore = 64,           // changes what it stores
+  kPositionScale = 128,  // of a query
+  kNormAfter = 256,      // of a query or key, after its rope
 };
 constexpr uint32_t bit(Part part) { return static_cast<uint32_t>(part); }
 

@@ -106,6 +106,12 @@ struct Headed {
   uint32_t parts = 0;
 };
 
+// An attention's q, k and v; without k nothing is written.
+struct AttentionInput {
+  Headed q;
+  std::optional<Headed> k, v;
+};
+
 // Runs twice over the Program: the first time to see what lives how long, the second time, when
 // everything has its place, to record.
 class Lowerer {
@@ -164,6 +170,8 @@ class Lowerer {
   // The norm that a value is of its whole row, and of what; none: {kNone norm, the value itself}.
   std::pair<kernels::Norm, ValueId> strip_norm(ValueId id) const;
   bool spans_row(const InputOf& target) const;
+  bool layer_norm_spans_row(const InputOf& target) const;
+  bool gates_each(const InputOf& target) const;
   void take_norm(InputOf& target);
   void take_selection(InputOf& target);
   // A sum of rows that are there; of the second a norm may be taken.
@@ -180,9 +188,14 @@ class Lowerer {
   void take_activation(InputOf& target);
 
   Headed headed(ValueId id, int head_dim);
+  // A value's, of which only a norm is taken.
+  Headed headed_value(ValueId id, int head_dim);
+  void take_position_scale(Headed& h);
+  bool is_after_rope(const Headed& h) const;
+  void take_norm_after(Headed& h);
   bool turns_heads(const Headed& h) const;
   void take_rope(Headed& h);
-  bool spans_head(const Headed& h) const;
+  bool is_norm_of_heads(const Headed& h) const;
   void take_head_norm(Headed& h);
 
   // linear: null for experts.
@@ -260,22 +273,21 @@ class Lowerer {
   View make(const program::Embed& embed, ValueId id);
   View embed_rows(const program::Embed* tokens, const program::Embed* positions, ValueId id);
   View make(const program::RmsNorm& norm, ValueId id);
-  View make(const program::LayerNorm&, ValueId id) { return prepare_rows(id); }
+  View make(const program::LayerNorm& norm, ValueId id);
+  View group_norm(ValueId x, kernels::Norm norm, int64_t group, int weight_each, ValueId id);
   View prepare_rows(ValueId id);
   View make(const program::Slice& slice, ValueId id);
-  View make(const program::Rope&, ValueId);
-  View make(const program::Gate& gate, ValueId id) {
-    return elementwise(kernels::RowsKind::kGate, gate.gate, gate.up, 0, gate.function, id);
-  }
+  View make(const program::Rope& rope, ValueId id);
+  View make(const program::Gate& gate, ValueId id);
+  View make(const program::Concat& concat, ValueId id);
+  View make(const program::PositionScale& scale, ValueId id);
   View make(const program::Activation& a, ValueId id) {
     return elementwise(kernels::RowsKind::kActivation, a.x, kNone, 0, a.function, id);
   }
   View make(const program::Add& add, ValueId id) {
     return elementwise(kernels::RowsKind::kAdd, add.a, add.b, 0, {}, id);
   }
-  View make(const program::Scale& scale, ValueId id) {
-    return elementwise(kernels::RowsKind::kScale, scale.x, kNone, scale.factor, {}, id);
-  }
+  View make(const program::Scale& scale, ValueId id);
   View make(const program::Softcap& softcap, ValueId id) {
     return elementwise(kernels::RowsKind::kSoftcap, softcap.x, kNone, softcap.cap, {}, id);
   }
@@ -295,6 +307,9 @@ class Lowerer {
   }
   View elementwise(kernels::RowsKind kind, ValueId x_id, ValueId y_id, float factor,
                    program::Function function, ValueId id);
+  // `args` beyond what the rows themselves say.
+  View elementwise(kernels::ElementwiseArgs args, ValueId x_id, ValueId y_id, ValueId id);
+  kernels::Rope rope_of(const program::Rope& rope) const;
 
   kernels::Norm rms(const program::RmsNorm& norm) const {
     return {kernels::NormKind::kRms, norm.epsilon, weights_.vector(norm.weight), {}};
@@ -311,14 +326,32 @@ class Lowerer {
   // Of an input whose reads are noted already.
   Half make_half(const kernels::Input& in, int rows);
   void matmul(const Products& products, int rows);
+  // A Linear whose weight has a matrix for each head: heads stand where experts do.
+  void lower_heads(const program::Linear& linear, ValueId out);
+  void multiply_heads(program::WeightId weight, const View& x, int heads, int pairs,
+                      const View& out);
 
   // --- mixtures of experts (lowering_experts.cpp) ---
 
   // One expert's share of a matrix of all.
   kernels::Matrix expert_matrix(program::WeightId id, int experts);
-  kernels::Part expert_part(program::WeightId id, int experts, const View& out);
+  kernels::Part expert_part(program::WeightId id, program::WeightId bias, int experts,
+                            const View& out);
+  // The gate's rows and up's: of two matrices, or of one that has both.
+  std::array<kernels::Part, 2> gate_and_up(const program::Experts& op, int experts,
+                                           const View& gate, const View& up);
   kernels::Routing routing(const program::Experts& op, const Choice& choice);
   void lower(const program::Experts& op, ValueId out);
+  // Rows sorted by expert: storages.
+  struct Slots {
+    int slot_of, token_of, tiles;
+    int max_tiles;
+  };
+  // chosen: a storage of [tokens, used] experts.
+  Slots sort_into_slots(int chosen, int tokens, int used, int experts);
+  // Output rows are slots; those of the input, too, unless `rows` says otherwise.
+  void multiply_slots(const Half& in, std::optional<int> rows, const Slots& slots,
+                      std::initializer_list<kernels::Part> parts);
   void few_rows(const program::Experts& op, const Choice& choice, const Product& p, int tokens);
   // Rows sorted by expert, so that an expert's matrices are read for all of its tokens at once.
   void many_rows(const program::Experts& op, const Choice& choice, const Product& p, int tokens);
@@ -331,7 +364,7 @@ class Lowerer {
     return {memory_.kv + memory_.states[index(id)].keys, 1};
   }
   kernels::AttentionArgs attention_args(program::StateId id) const;
-  void put_keys(kernels::AttentionArgs& args, const Headed& k, const View& v);
+  void put_keys(kernels::AttentionArgs& args, const AttentionInput& in);
   // Of decode steps: a launch that leaves its splits to whatever reads `out`.
   void attend_in_splits(kernels::AttentionArgs args, ValueId out);
   void attend_in_tiles(kernels::AttentionArgs args, ValueId out);

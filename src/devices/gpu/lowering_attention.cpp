@@ -23,17 +23,21 @@ kernels::AttentionArgs Lowerer::attention_args(program::StateId id) const {
   args.kv_heads = state.kv_heads;
   args.key_dim = state.key_dim;
   args.value_dim = state.value_dim;
+  args.values_in_keys = state.values_in_keys ? 1 : 0;
   args.tokens = shape_.tokens;
   return args;
 }
 
-void Lowerer::put_keys(kernels::AttentionArgs& args, const Headed& k, const View& v) {
-  args.k = pointer<float>(read(k.view));
-  args.v = pointer<float>(read(v));
-  args.k_stride = k.view.stride;
-  args.v_stride = v.stride;
-  args.k_norm = k.norm;
-  args.k_rope = k.rope;
+void Lowerer::put_keys(kernels::AttentionArgs& args, const AttentionInput& in) {
+  if (!in.k) return;
+  args.k = pointer<float>(read(in.k->view));
+  args.k_stride = in.k->view.stride;
+  args.k_norm = in.k->norm;
+  args.k_rope = in.k->rope;
+  if (!in.v) return;
+  args.v = pointer<float>(read(in.v->view));
+  args.v_stride = in.v->view.stride;
+  args.v_norm = in.v->norm;
 }
 
 void Lowerer::attend_in_splits(kernels::AttentionArgs args, ValueId out) {
@@ -43,6 +47,8 @@ void Lowerer::attend_in_splits(kernels::AttentionArgs args, ValueId out) {
   splits.args.splits = splits_for(args.kv_heads);
   splits.args.window = args.window;
   splits.args.source = args.source;
+  splits.args.chunked = args.chunked;
+  splits.args.sinks = args.sinks;
   const int parts = args.heads * splits.args.splits;
   splits.sums = new_view(shape_.tokens, parts * args.value_dim);
   splits.stats = new_view(shape_.tokens, parts * 2);
@@ -60,20 +66,30 @@ void Lowerer::attend_in_tiles(kernels::AttentionArgs args, ValueId out) {
   args.out = pointer<float>(write(view));
   args.out_stride = view.stride;
   launch("attention_prompt", args,
-         {static_cast<uint32_t>(shape_.tokens + 15) / 16, static_cast<uint32_t>(args.heads), 1});
+         {static_cast<uint32_t>(shape_.tokens + 15) / 16, static_cast<uint32_t>(args.heads),
+          static_cast<uint32_t>(args.value_dim + 255) / 256});
   views_[index(out)] = view;
 }
 
 void Lowerer::lower(const program::Attention& op, ValueId out) {
   const program::KvState& state = program_.states[index(op.state)];
-  const Headed q = headed(op.q, state.key_dim);
-  const Headed k = headed(op.k, state.key_dim);
-  const View v = materialize(op.v);
+  AttentionInput in{headed(op.q, state.key_dim), {}, {}};
+  if (op.k != kNone) in.k = headed(op.k, state.key_dim);
+  if (op.v != kNone) in.v = headed_value(op.v, state.value_dim);
+  const Headed& q = in.q;
   kernels::AttentionArgs args = attention_args(op.state);
+  if (args.key_dim > kernels::kMaxKeyDim || args.value_dim > kernels::kMaxValueDim)
+    throw Error(
+        fmt::format("heads of {} and {} elements: the card takes keys of up to {}, values of "
+                    "up to {}",
+                    args.key_dim, args.value_dim, kernels::kMaxKeyDim, kernels::kMaxValueDim),
+        "Use --device cpu for this model.");
   args.heads = op.heads;
   args.window = op.window;
   args.scale = op.scale;
   args.softcap = op.softcap;
+  args.chunked = op.chunked ? 1 : 0;
+  args.sinks = weights_.vector(op.sinks);
   args.q_stride = q.view.stride;
   args.q_norm = q.norm;
   args.q_rope = q.rope;
@@ -81,18 +97,18 @@ void Lowerer::lower(const program::Attention& op, ValueId out) {
     args.step = step();
     args.q = pointer<float>(q_changes ? write(q.view) : read(q.view));
     if (q_changes) read(q.view);
-    put_keys(args, k, v);
+    put_keys(args, in);
   };
   const Range cache = cache_range(op.state);
   if (shape_.decode) {
     fill(false);
     accesses_.reads.push_back(cache);
-    accesses_.writes.push_back(cache);
+    if (in.k) accesses_.writes.push_back(cache);
     attend_in_splits(args, out);
     return;
   }
   fill(true);
-  accesses_.writes.push_back(cache);
+  if (in.k) accesses_.writes.push_back(cache);
   launch("rope_kv", args, {static_cast<uint32_t>(shape_.tokens), 1, 1});
   fill(false);
   args.source = op.causal ? 0 : 1;
@@ -101,11 +117,13 @@ void Lowerer::lower(const program::Attention& op, ValueId out) {
 }
 
 void Lowerer::lower(const program::KvWrite& op, ValueId) {
-  const Headed k = headed(op.k, program_.states[index(op.state)].key_dim);
-  const View v = materialize(op.v);
+  const program::KvState& state = program_.states[index(op.state)];
+  AttentionInput in{};
+  in.k = headed(op.k, state.key_dim);
+  if (op.v != kNone) in.v = headed_value(op.v, state.value_dim);
   kernels::AttentionArgs args = attention_args(op.state);
   args.step = step();
-  put_keys(args, k, v);
+  put_keys(args, in);
   accesses_.writes.push_back(cache_range(op.state));
   launch("rope_kv", args, {static_cast<uint32_t>(shape_.tokens), 1, 1});
 }

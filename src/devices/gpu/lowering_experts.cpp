@@ -9,12 +9,28 @@ kernels::Matrix Lowerer::expert_matrix(program::WeightId id, int experts) {
   return m;
 }
 
-kernels::Part Lowerer::expert_part(program::WeightId id, int experts, const View& out) {
+kernels::Part Lowerer::expert_part(program::WeightId id, program::WeightId bias, int experts,
+                                   const View& out) {
   kernels::Part part{};
   part.matrix = expert_matrix(id, experts);
+  part.bias = weights_.vector(bias);
   part.out = pointer<float>(write(out));
   part.stride = out.stride;
+  part.expert_rows = part.matrix.rows;
   return part;
+}
+
+std::array<kernels::Part, 2> Lowerer::gate_and_up(const program::Experts& op, int experts,
+                                                  const View& gate, const View& up) {
+  std::array<kernels::Part, 2> parts{expert_part(op.gate, op.gate_bias, experts, gate), {}};
+  if (op.up != kNone) {
+    parts[1] = expert_part(op.up, op.up_bias, experts, up);
+    return parts;
+  }
+  parts[1] = expert_part(op.gate, op.gate_bias, experts, up);
+  for (kernels::Part& part : parts) part.matrix.rows /= 2;
+  parts[1].expert_first = parts[1].matrix.rows;
+  return parts;
 }
 
 kernels::Routing Lowerer::routing(const program::Experts& op, const Choice& choice) {
@@ -22,6 +38,12 @@ kernels::Routing Lowerer::routing(const program::Experts& op, const Choice& choi
   r.experts = weights_.matrix(op.router).rows;
   r.used = op.used;
   r.normalise = op.normalise ? 1 : 0;
+  r.gating = static_cast<kernels::Gating>(op.gating);
+  r.scale = op.scale;
+  r.group_count = op.group_count;
+  r.group_used = op.group_used;
+  r.selection_bias = weights_.vector(op.selection_bias);
+  r.down_scale = weights_.vector(op.down_scale);
   accesses_.scalar_reads.push_back(range_of(choice.logits));
   r.logits = pointer<const float>(range_of(choice.logits).address);
   r.logit_stride = choice.logits.stride;
@@ -39,12 +61,18 @@ void Lowerer::lower(const program::Experts& op, ValueId out) {
     throw Error(fmt::format("{} of {} experts: the card chooses up to {} of {}", op.used,
                             router.rows, kernels::kMaxExpertsUsed, kernels::kMaxExperts),
                 "Use --device cpu for this model.");
+  if (op.weights_first || op.group_count > 32)
+    throw Error(
+        op.weights_first
+            ? "experts whose rows are weighed before they go in (Llama 4): the card does not"
+            : fmt::format("{} groups of experts: the card takes up to 32", op.group_count),
+        "Use --device cpu for this model.");
   Choice choice{new_view(tokens, router.rows), 0, 0};
   kernels::ExpertMatvecArgs args{};
-  args.matvec.input = input(op.x);
+  args.matvec.input = input(op.routed == kNone ? op.x : op.routed);
   args.matvec.step = step();
   args.matvec.part_count = 1;
-  args.matvec.parts[0] = expert_part(op.router, 1, choice.logits);
+  args.matvec.parts[0] = expert_part(op.router, op.router_bias, 1, choice.logits);
   launch("expert_matvec", args,
          {kernels::plan_matvec(args.matvec), static_cast<uint32_t>(tokens), 1});
   const uint64_t bytes =
@@ -61,12 +89,13 @@ void Lowerer::lower(const program::Experts& op, ValueId out) {
 void Lowerer::few_rows(const program::Experts& op, const Choice& choice, const Product& p,
                        int tokens) {
   const int experts = weights_.matrix(op.router).rows;
-  const kernels::Matrix gate = expert_matrix(op.gate, experts);
-  const kernels::Matrix up = expert_matrix(op.up, experts);
+  const int32_t gate_type = weights_.matrix(op.gate).type;
+  const bool one_type = op.up == kNone || weights_.matrix(op.up).type == gate_type;
+  const int hidden = expert_matrix(op.down, experts).columns;
   const int pairs = tokens * op.used;
   // Rows of whole units, as expert_down reads them.
   const auto hidden_view = [&] {
-    return new_view(pairs, static_cast<int>(round_up(static_cast<uint64_t>(gate.rows), 32)));
+    return new_view(pairs, static_cast<int>(round_up(static_cast<uint64_t>(hidden), 32)));
   };
   const View gated = hidden_view();
   std::optional<View> other;  // up's own, where the two types differ
@@ -74,18 +103,20 @@ void Lowerer::few_rows(const program::Experts& op, const Choice& choice, const P
     kernels::ExpertMatvecArgs args{};
     args.matvec.input = input(op.x);
     args.matvec.step = step();
-    args.matvec.gated = gate.type == up.type ? 1 : 0;
+    args.matvec.gated = one_type ? 1 : 0;
     args.matvec.function = function_of(op.function);
     args.matvec.part_count = 2;
-    if (args.matvec.gated == 0) other = hidden_view();
-    args.matvec.parts[0] = expert_part(op.gate, experts, gated);
-    args.matvec.parts[1] = expert_part(op.up, experts, other.value_or(gated));
+    if (!one_type) other = hidden_view();
+    const auto parts = gate_and_up(op, experts, gated, other.value_or(gated));
+    args.matvec.parts[0] = parts[0];
+    args.matvec.parts[1] = parts[1];
     args.routing = routing(op, choice);
     launch("expert_matvec", args,
            {kernels::plan_matvec(args.matvec), static_cast<uint32_t>(pairs), 1});
   }
   kernels::ExpertDownArgs args{};
   args.matrix = expert_matrix(op.down, experts);
+  args.bias = weights_.vector(op.down_bias);
   // Units of the whole matrix are addressed in 32 bits.
   if (const uint64_t bytes =
           weights_.matrix(op.down).high.address - weights_.matrix(op.down).codes.address;
@@ -110,6 +141,41 @@ void Lowerer::few_rows(const program::Experts& op, const Choice& choice, const P
   finish(p, view);
 }
 
+Lowerer::Slots Lowerer::sort_into_slots(int chosen, int tokens, int used, int experts) {
+  const int pairs = tokens * used;
+  const uint64_t pair_bytes = uint64_t{4} * static_cast<uint64_t>(pairs);
+  Slots slots{};
+  slots.slot_of = new_storage(pair_bytes);
+  slots.token_of = new_storage(pair_bytes);
+  slots.max_tiles = kernels::expert_max_tiles(pairs, experts);
+  slots.tiles = new_storage(sizeof(kernels::ExpertTile) * static_cast<uint64_t>(slots.max_tiles));
+  kernels::ExpertSlotsArgs args{};
+  args.chosen = read_storage<const int32_t>(chosen);
+  args.slot_of = write_storage<int32_t>(slots.slot_of);
+  args.token_of = write_storage<int32_t>(slots.token_of);
+  args.tiles = write_storage<kernels::ExpertTile>(slots.tiles);
+  args.tokens = tokens;
+  args.used = used;
+  args.experts = experts;
+  args.tile_slots = kernels::expert_tile_slots(pairs, experts);
+  args.max_tiles = slots.max_tiles;
+  launch("expert_slots", args, {1, 1, 1});
+  return slots;
+}
+
+void Lowerer::multiply_slots(const Half& in, std::optional<int> rows, const Slots& slots,
+                             std::initializer_list<kernels::Part> parts) {
+  kernels::ExpertMatmulArgs args{};
+  args.matmul.half = read_storage<const uint16_t>(in.half);
+  args.matmul.factor = read_storage<const float>(in.factor);
+  args.matmul.half_stride = in.stride;
+  for (const kernels::Part& part : parts) args.matmul.parts[args.matmul.part_count++] = part;
+  args.tiles = read_scalars<const kernels::ExpertTile>(slots.tiles);
+  if (rows) args.rows = read_storage<const int32_t>(*rows);
+  args.max_tiles = slots.max_tiles;
+  launch("expert_matmul", args, {kernels::expert_matmul_workgroups(args), 1, 1});
+}
+
 void Lowerer::many_rows(const program::Experts& op, const Choice& choice, const Product& p,
                         int tokens) {
   const int experts = weights_.matrix(op.router).rows;
@@ -121,42 +187,13 @@ void Lowerer::many_rows(const program::Experts& op, const Choice& choice, const 
     args.tokens = tokens;
     launch("route", args, {static_cast<uint32_t>(tokens + 7) / 8, 1, 1});
   }
-  const uint64_t pair_bytes = uint64_t{4} * static_cast<uint64_t>(pairs);
-  const int slot_of = new_storage(pair_bytes);
-  const int token_of = new_storage(pair_bytes);
-  const int max_tiles = kernels::expert_max_tiles(pairs, experts);
-  const int tiles = new_storage(sizeof(kernels::ExpertTile) * static_cast<uint64_t>(max_tiles));
-  {
-    kernels::ExpertSlotsArgs args{};
-    args.chosen = read_storage<const int32_t>(choice.chosen);
-    args.slot_of = write_storage<int32_t>(slot_of);
-    args.token_of = write_storage<int32_t>(token_of);
-    args.tiles = write_storage<kernels::ExpertTile>(tiles);
-    args.tokens = tokens;
-    args.used = op.used;
-    args.experts = experts;
-    args.tile_slots = kernels::expert_tile_slots(pairs, experts);
-    args.max_tiles = max_tiles;
-    launch("expert_slots", args, {1, 1, 1});
-  }
-  // Output rows are slots; those of the input, too, unless `rows` says otherwise.
-  const auto multiply = [&](const Half& in, std::optional<int> rows,
-                            std::initializer_list<std::pair<program::WeightId, View>> parts) {
-    kernels::ExpertMatmulArgs args{};
-    args.matmul.half = read_storage<const uint16_t>(in.half);
-    args.matmul.factor = read_storage<const float>(in.factor);
-    args.matmul.half_stride = in.stride;
-    args.matmul.m = pairs;
-    for (const auto& [id, view] : parts)
-      args.matmul.parts[args.matmul.part_count++] = expert_part(id, experts, view);
-    args.tiles = read_scalars<const kernels::ExpertTile>(tiles);
-    if (rows) args.rows = read_storage<const int32_t>(*rows);
-    args.max_tiles = max_tiles;
-    launch("expert_matmul", args, {kernels::expert_matmul_workgroups(args), 1, 1});
-  };
-  const int hidden = expert_matrix(op.gate, experts).rows;
+  const Slots slots = sort_into_slots(choice.chosen, tokens, op.used, experts);
+  const int hidden = expert_matrix(op.down, experts).columns;
   const View gate = new_view(pairs, hidden), up = new_view(pairs, hidden);
-  multiply(half, token_of, {{op.gate, gate}, {op.up, up}});
+  {
+    const auto parts = gate_and_up(op, experts, gate, up);
+    multiply_slots(half, slots.token_of, slots, {parts[0], parts[1]});
+  }
 
   kernels::Input in{};
   in.kind = kernels::InputKind::kGated;
@@ -168,11 +205,11 @@ void Lowerer::many_rows(const program::Experts& op, const Choice& choice, const 
   in.y_stride = up.stride;
   const Half gated = make_half(in, pairs);
   const View part = new_view(pairs, width_of(p.out));
-  multiply(gated, std::nullopt, {{op.down, part}});
+  multiply_slots(gated, std::nullopt, slots, {expert_part(op.down, op.down_bias, experts, part)});
 
   kernels::ExpertSumArgs args{};
   args.part = pointer<const float>(read(part));
-  args.slot_of = read_scalars<const int32_t>(slot_of);
+  args.slot_of = read_scalars<const int32_t>(slots.slot_of);
   args.weights = read_scalars<const float>(choice.weights);
   const View view = result_view(p);
   args.out = pointer<float>(write(view));

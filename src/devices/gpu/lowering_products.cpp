@@ -7,12 +7,15 @@
 namespace outboard::devices::gpu {
 
 void Lowerer::lower(const program::Linear& linear, ValueId out) {
+  if (program_.weights[index(linear.weight)].shape.size() == 3) return lower_heads(linear, out);
   Products products{.all = {product(&linear, out)}};
   const Product first = products.all[0];
   // Others that multiply the same rows go along.
   for (size_t i = index(op_) + 1; i < program_.ops.size() && products.all.size() < 3; ++i) {
     const auto* other = std::get_if<program::Linear>(&program_.ops[i].kind);
-    if (other == nullptr || other->x != linear.x || done_[i]) continue;
+    if (other == nullptr || other->x != linear.x || done_[i] ||
+        program_.weights[index(other->weight)].shape.size() == 3)
+      continue;
     const Product p = product(other, program_.ops[i].out);
     if (p.accumulate || first.accumulate || p.softcap != first.softcap) continue;
     products.all.push_back(p);
@@ -104,6 +107,69 @@ void Lowerer::matmul(const Products& products, int rows) {
     finish(p, view);
   }
   launch("matmul", args, {kernels::matmul_workgroups(args), 1, 1});
+}
+
+// Every head's row is a row of its own: of T tokens T * heads.
+void Lowerer::lower_heads(const program::Linear& linear, ValueId out) {
+  const auto& shape = program_.weights[index(linear.weight)].shape;
+  const auto heads = static_cast<int>(shape[0]);
+  const auto outputs = static_cast<int>(shape[1]), inputs = static_cast<int>(shape[2]);
+  const int pairs = rows_of(out) * heads;
+  const View rows = materialize(linear.x);
+  if (rows.column != 0 || rows.stride != rows.width || outputs % 4 != 0)
+    throw Error(fmt::format("{}: heads of {} and {} elements: the card takes multiples of 4",
+                            program_.weights[index(linear.weight)].name, inputs, outputs),
+                "Use --device cpu for this model.");
+  const View x{rows.storage, 0, inputs, inputs};
+  const View view = output_view(out);
+  const View flat{view.storage, 0, outputs, outputs};
+  if (rows_of(out) <= kMatvecRows) {
+    kernels::ExpertMatvecArgs args{};
+    args.heads = heads;
+    args.matvec.step = step();
+    args.matvec.input.width = inputs;
+    args.matvec.input.x = pointer<const float>(read(x));
+    args.matvec.input.x_stride = inputs;
+    args.matvec.part_count = 1;
+    args.matvec.parts[0] = expert_part(linear.weight, kNone, heads, flat);
+    launch("expert_matvec", args,
+           {kernels::plan_matvec(args.matvec), static_cast<uint32_t>(pairs), 1});
+  } else {
+    multiply_heads(linear.weight, x, heads, pairs, flat);
+  }
+  views_[index(out)] = view;
+}
+
+// Rows are sorted by head, and put back in order behind the product.
+void Lowerer::multiply_heads(program::WeightId weight, const View& x, int heads, int pairs,
+                             const View& out) {
+  const int chosen = new_storage(uint64_t{4} * static_cast<uint64_t>(pairs));
+  {
+    kernels::NumberHeadsArgs args{};
+    args.chosen = write_storage<int32_t>(chosen);
+    args.count = pairs;
+    args.heads = heads;
+    launch("number_heads", args, {static_cast<uint32_t>(pairs + 255) / 256, 1, 1});
+  }
+  const Slots slots = sort_into_slots(chosen, pairs, 1, heads);
+  kernels::Input in{};
+  in.width = x.width;
+  in.x = pointer<const float>(read(x));
+  in.x_stride = x.stride;
+  const Half half = make_half(in, pairs);
+  const View sorted = new_view(pairs, out.width);
+  multiply_slots(half, slots.token_of, slots, {expert_part(weight, kNone, heads, sorted)});
+  kernels::ElementwiseArgs args{};
+  args.kind = kernels::RowsKind::kGather;
+  args.step = step();
+  args.width = out.width;
+  args.x = pointer<const float>(read(sorted));
+  args.x_stride = sorted.stride;
+  args.y = read_storage<const float>(slots.slot_of);
+  args.y_stride = 0;
+  args.out = pointer<float>(write(out));
+  args.out_stride = out.stride;
+  launch("elementwise", args, {static_cast<uint32_t>(pairs), 1, 1});
 }
 
 }  // namespace outboard::devices::gpu

@@ -32,7 +32,7 @@ TEST_P(AttentionDecode, AgreesWithDouble) {
     ASSERT_TRUE(s.is_cache_unchanged());
   for (int t = 0; t < s.tokens; ++t) {
     const int position = s.record().positions()[index(t)];
-    int seen = c.window > 0 ? std::min(position + 1, c.window) : position + 1;
+    int seen = position + 1 - c.first_seen(position);
     if (!c.sources.empty()) seen = s.source_tokens(s.record().token_run()[index(t)]);
     for (int head = 0; head < c.heads; ++head) {
       double top = -INFINITY;
@@ -55,6 +55,8 @@ TEST_P(AttentionDecode, AgreesWithDouble) {
             out[e] += sums[at * out.size() + e] * std::exp(maximum - top);
         }
       if (position < 0) continue;
+      // As whoever puts splits together does.
+      if (c.sinks) sum += std::exp(s.sinks[index(head)] - top);
       for (double& x : out) x /= sum;
       ASSERT_NO_FATAL_FAILURE(s.expect_attention(t, head, out, 0));
     }
@@ -124,6 +126,34 @@ std::vector<Case> decode_cases() {
        .value_dim = 16,
        .splits = 7,
        .rotary = 16},
+      {.name = "chunks", .runs = {{300, 1}, {5, 1}}, .window = 96, .chunked = true},
+      {.name = "sinks", .runs = {{200, 1}}, .window = 128, .sinks = true},
+      {.name = "yarn", .runs = {{90, 1}}, .magnitude = 1.35F},
+      {.name = "norms_after", .runs = {{90, 1}}, .norms = true, .norms_after = true},
+      {.name = "growing_queries",
+       .runs = {{700, 1}},
+       .rotary = 0,
+       .norms = true,
+       .position_scale = 0.1F,
+       .position_length = 100,
+       .position_offset = 1},
+      {.name = "latent",
+       .runs = {{130, 1}},
+       .heads = 20,
+       .kv_heads = 1,
+       .key_dim = 576,
+       .value_dim = 512,
+       .rotary = 64,
+       .latent = true},
+      {.name = "gemma_4",
+       .runs = {{130, 1}},
+       .heads = 4,
+       .kv_heads = 1,
+       .key_dim = 512,
+       .value_dim = 512,
+       .rotary = 512,
+       .norms = true,
+       .value_norms = true},
   };
 }
 INSTANTIATE_TEST_SUITE_P(Shapes, AttentionDecode, testing::ValuesIn(decode_cases()),
@@ -153,7 +183,7 @@ TEST(AttentionDecodeCost, ReadsKeysAndValuesOnce) {
   EXPECT_LT(static_cast<double>(counters.gl2_miss_bytes), 1.05 * kv_bytes);
   // 8 fused multiply-adds a lane are needed; the rest is addresses, softmax, and the workgroup's
   // beginning and end.
-  EXPECT_LT(static_cast<double>(counters.instructions()) / pairs, 22.5);
+  EXPECT_LT(static_cast<double>(counters.instructions()) / pairs, 22.8);
   EXPECT_LT(static_cast<double>(counters.lds_bank_conflicts) / pairs, 0.05);
 }
 
@@ -161,7 +191,8 @@ TEST(AttentionDecodeCost, ReadsKeysAndValuesOnce) {
 template <typename Rows>
 void run_prompt(Layer& s, const Case& c, const Rows& out, int stride) {
   s.runner.run("attention_prompt", s.args,
-               {static_cast<uint32_t>((s.tokens + 15) / 16), static_cast<uint32_t>(c.heads), 1});
+               {static_cast<uint32_t>((s.tokens + 15) / 16), static_cast<uint32_t>(c.heads),
+                static_cast<uint32_t>(c.value_dim + 255) / 256});
   for (int t = 0; t < s.tokens; ++t)
     for (int head = 0; head < c.heads; ++head) {
       if (s.record().positions()[index(t)] < 0) continue;
@@ -271,6 +302,34 @@ std::vector<Case> prompt_cases() {
        .value_dim = 16,
        .rotary = 16},
       {.name = "softcap", .runs = {{10, 33}}, .softcap = 5},
+      {.name = "chunks", .runs = {{300, 21}, {5, 21}}, .window = 96, .chunked = true},
+      {.name = "sinks", .runs = {{200, 21}}, .window = 128, .sinks = true},
+      {.name = "yarn", .runs = {{90, 21}}, .magnitude = 1.35F},
+      {.name = "norms_after", .runs = {{90, 21}}, .norms = true, .norms_after = true},
+      {.name = "growing_queries",
+       .runs = {{700, 21}},
+       .rotary = 0,
+       .norms = true,
+       .position_scale = 0.1F,
+       .position_length = 100,
+       .position_offset = 1},
+      {.name = "latent",
+       .runs = {{130, 21}},
+       .heads = 20,
+       .kv_heads = 1,
+       .key_dim = 576,
+       .value_dim = 512,
+       .rotary = 64,
+       .latent = true},
+      {.name = "gemma_4",
+       .runs = {{130, 21}},
+       .heads = 4,
+       .kv_heads = 1,
+       .key_dim = 512,
+       .value_dim = 512,
+       .rotary = 512,
+       .norms = true,
+       .value_norms = true},
   };
 }
 std::vector<Case> source_cases() {

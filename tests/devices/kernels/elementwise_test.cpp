@@ -13,6 +13,7 @@ namespace outboard::devices::gpu::kernels {
 namespace {
 
 constexpr int kRows = 3, kWidth = 301, kStride = 305;
+constexpr int kPositions[kRows] = {0, 4095, 100000};
 
 class RowKernels : public testing::Test {
  protected:
@@ -51,20 +52,29 @@ class RowKernels : public testing::Test {
 class Elementwise : public RowKernels {
  protected:
   void run(RowsKind kind, Function function = {}, float factor = 0) {
-    const StepLayout layout = make_layout({.tokens = kRows, .rows = kRows});
-    const auto record = runner.allocate<uint8_t>(index(layout.bytes));
-    const auto row_token = TestRecord(record, layout).row_token();
-    for (int r = 0; r < kRows; ++r) row_token[index(r)] = kRows - 1 - r;
     ElementwiseArgs a{};
-    a.step = {KernelRunner::const_ptr(record), layout};
     a.kind = kind;
     a.function = function;
     a.factor = factor;
-    a.width = kWidth;
     a.x = KernelRunner::const_ptr(x);
-    a.y = KernelRunner::const_ptr(y);
+    if (kind != RowsKind::kScale) a.y = KernelRunner::const_ptr(y);
+    a.y_stride = kStride;
+    run(a);
+  }
+  // With x, y and what goes along with the kind.
+  void run(ElementwiseArgs a) {
+    const StepLayout layout = make_layout({.tokens = kRows, .rows = kRows});
+    const auto record = runner.allocate<uint8_t>(index(layout.bytes));
+    TestRecord test(record, layout);
+    const auto row_token = test.row_token();
+    for (int r = 0; r < kRows; ++r) {
+      row_token[index(r)] = kRows - 1 - r;
+      test.positions()[index(r)] = kPositions[r];
+    }
+    a.step = {KernelRunner::const_ptr(record), layout};
+    a.width = kWidth;
     a.out = KernelRunner::ptr(out);
-    a.x_stride = a.y_stride = a.out_stride = kStride;
+    a.x_stride = a.out_stride = kStride;
     runner.run("elementwise", a, {kRows, 1, 1});
   }
   double at_x(size_t r, size_t i) { return x[r * kStride + i]; }
@@ -93,6 +103,97 @@ TEST_F(Elementwise, Select) {
   check([&](size_t r, size_t i) { return at_x(kRows - 1 - r, i); }, 0, 0);
 }
 
+// Seven elements a value of the vector.
+TEST_F(Elementwise, ScaleByAVector) {
+  ElementwiseArgs a{};
+  a.kind = RowsKind::kScale;
+  a.factor = -0.5F;
+  a.x = KernelRunner::const_ptr(x);
+  a.y = KernelRunner::const_ptr(y);
+  a.each = 7;
+  run(a);
+  check([&](size_t r, size_t i) { return at_x(r, i) * -0.5 * at_y(0, i / 7); }, kRounding, 0);
+}
+TEST_F(Elementwise, PositionScale) {
+  ElementwiseArgs a{};
+  a.kind = RowsKind::kPositionScale;
+  a.factor = 0.1F;
+  a.length = 4096;
+  a.offset = 1;
+  a.x = KernelRunner::const_ptr(x);
+  run(a);
+  check(
+      [&](size_t r, size_t i) {
+        const double steps = std::floor((kPositions[r] + 1) / 4096.0);
+        return at_x(r, i) * (1 + double{0.1F} * std::log(1 + steps));
+      },
+      kRounding, 0);
+}
+// A gate for 43 neighbours.
+TEST_F(Elementwise, GateOfManyElements) {
+  ElementwiseArgs a{};
+  a.kind = RowsKind::kGate;
+  a.function = Function::kSigmoid;
+  a.x = KernelRunner::const_ptr(x);
+  a.y = KernelRunner::const_ptr(y);
+  a.y_stride = kStride;
+  a.each = 43;
+  run(a);
+  check([&](size_t r, size_t i) { return at_y(r, i) / (1 + std::exp(-at_x(r, i / 43))); }, kExp, 0);
+}
+TEST_F(Elementwise, SwigluOai) {
+  run(RowsKind::kGate, Function::kSwigluOai);
+  check(
+      [&](size_t r, size_t i) {
+        const double gate = std::min(at_x(r, i), 7.0);
+        const double up = std::clamp(at_y(r, i), -7.0, 7.0);
+        return gate / (1 + std::exp(-1.702 * gate)) * (up + 1);
+      },
+      kExp, 8 * 0x1p-20);
+}
+// Of runs of 41 elements in x the seven from the fifth on.
+TEST_F(Elementwise, Slice) {
+  const auto wide = runner.allocate<float>(kRows * 43 * 41);
+  for (size_t i = 0; i < wide.size(); ++i) wide[i] = static_cast<float>(i);
+  ElementwiseArgs a{};
+  a.kind = RowsKind::kSlice;
+  a.x = KernelRunner::const_ptr(wide);
+  a.each = 7;
+  a.x_each = 41;
+  a.begin = 5;
+  run(a);
+  check(
+      [&](size_t r, size_t i) { return static_cast<double>(r * kStride + i / 7 * 41 + 5 + i % 7); },
+      0, 0);
+}
+// Three elements of x, four of y in turns.
+TEST_F(Elementwise, Concat) {
+  ElementwiseArgs a{};
+  a.kind = RowsKind::kConcat;
+  a.x = KernelRunner::const_ptr(x);
+  a.y = KernelRunner::const_ptr(y);
+  a.y_stride = kStride;
+  a.each = 7;
+  a.x_each = 3;
+  run(a);
+  check(
+      [&](size_t r, size_t i) {
+        const size_t run = i / 7, within = i % 7;
+        return within < 3 ? at_x(r, run * 3 + within) : at_y(r, run * 4 + within - 3);
+      },
+      0, 0);
+}
+TEST_F(Elementwise, Gather) {
+  const auto order = runner.allocate<int32_t>(kRows);
+  for (int r = 0; r < kRows; ++r) order[index(r)] = (r + 2) % kRows;
+  ElementwiseArgs a{};
+  a.kind = RowsKind::kGather;
+  a.x = KernelRunner::const_ptr(x);
+  a.y = {KernelRunner::const_ptr(order).address};
+  run(a);
+  check([&](size_t r, size_t i) { return at_x((r + 2) % kRows, i); }, 0, 0);
+}
+
 class ElementwiseFunctions : public Elementwise, public testing::WithParamInterface<Function> {};
 
 // Absolute errors count with x: 1 + tanh and 1 + erf lose what they cancel.
@@ -108,7 +209,7 @@ TEST_P(ElementwiseFunctions, Gate) {
 }
 INSTANTIATE_TEST_SUITE_P(All, ElementwiseFunctions,
                          testing::Values(Function::kSilu, Function::kGeluTanh, Function::kGeluErf,
-                                         Function::kRelu));
+                                         Function::kRelu, Function::kSigmoid));
 
 class GroupNorm : public RowKernels, public testing::WithParamInterface<int> {};
 

@@ -182,6 +182,7 @@ TEST_P(Experts, GateAndUpOfTheChosen) {
       args.matvec.part_count = 2;
       for (int i = 0; i < 2; ++i) {
         args.matvec.parts[i].matrix = (i == 0 ? gate : up).one();
+        args.matvec.parts[i].expert_rows = args.matvec.parts[i].matrix.rows;
         args.matvec.parts[i].out = KernelRunner::ptr(out[i]);
         args.matvec.parts[i].stride = stride;
       }
@@ -424,9 +425,11 @@ TEST_P(Experts, ManyRows) {
       args.matmul.half_stride = x.stride;
       args.matmul.part_count = 2;
       args.matmul.parts[0].matrix = a.one();
+      args.matmul.parts[0].expert_rows = args.matmul.parts[0].matrix.rows;
       args.matmul.parts[0].out = KernelRunner::ptr(out[0]);
       args.matmul.parts[0].stride = s.rows + 1;
       args.matmul.parts[1].matrix = b.one();
+      args.matmul.parts[1].expert_rows = args.matmul.parts[1].matrix.rows;
       args.matmul.parts[1].out = KernelRunner::ptr(out[1]);
       args.matmul.parts[1].stride = 131;
       args.tiles = KernelRunner::const_ptr(slots.tiles);
@@ -516,6 +519,7 @@ TEST(ExpertMatvec, ReadsTheChosenOnly) {
   args.matvec.part_count = 2;
   for (int i = 0; i < 2; ++i) {
     args.matvec.parts[i].matrix = (i == 0 ? gate : up).one();
+    args.matvec.parts[i].expert_rows = args.matvec.parts[i].matrix.rows;
     args.matvec.parts[i].out = KernelRunner::ptr(out);
     args.matvec.parts[i].stride = s.rows;
   }

@@ -29,6 +29,17 @@ struct AttentionCase {
   bool neox = true, norms = false;
   int padding = 0;                // tokens of no run at the end
   std::vector<int> sources = {};  // tokens of each; the runs attend to these instead
+  bool chunked = false, sinks = false;
+  bool latent = false;       // values in keys
+  bool value_norms = false;  // without weights
+  bool norms_after = false;  // of q and k, after their turn
+  float magnitude = 1;
+  float position_scale = 0, position_length = 1, position_offset = 0;  // of q
+
+  int first_seen(int position) const {
+    if (window == 0) return 0;
+    return chunked ? position / window * window : std::max(0, position - window + 1);
+  }
 };
 inline void PrintTo(const AttentionCase& c, std::ostream* out) { *out << c.name; }
 
@@ -77,39 +88,55 @@ class AttentionLayer {
     args.softcap = c.softcap;
     args.tokens = tokens;
     args.source = c.sources.empty() ? 0 : 1;
+    args.chunked = c.chunked ? 1 : 0;
+    args.values_in_keys = c.latent ? 1 : 0;
+    if (c.latent) args.v = {};
+    if (c.value_norms) args.v_norm = {NormKind::kRms, kEpsilon, {}, {}};
+    if (c.sinks) {
+      sinks = runner.allocate<float>(index(c.heads));
+      for (float& sink : sinks) sink = 2 * normal_(random_);
+      args.sinks = KernelRunner::const_ptr(sinks);
+    }
   }
 
   uint64_t key_at(int run, int kv_head, int position) {
     return row_at(run, kv_head, position, c.key_dim);
   }
   uint64_t value_at(int run, int kv_head, int position) {
-    return row_at(run, kv_head, position, c.value_dim);
+    return row_at(run, kv_head, position, c.latent ? c.key_dim : c.value_dim);
   }
 
   // A head normed and turned.
   std::vector<double> turned(std::span<const float> x, int position, std::span<float> weight) {
     std::vector<double> out(x.begin(), x.end());
-    if (c.norms) {
+    const auto norm = [&] {
       double squares = 0;
       for (double e : out) squares += e * e;
       const double factor = 1 / std::sqrt(squares / static_cast<double>(out.size()) + kEpsilon);
       for (size_t i = 0; i < out.size(); ++i) out[i] *= factor * weight[i];
-    }
+    };
+    if (c.norms && !c.norms_after) norm();
     for (int i = 0; i < c.rotary / 2; ++i) {
       const double angle = position * std::pow(10000.0, -2.0 * i / c.rotary);
       const auto a = index(c.neox ? i : 2 * i);
       const auto b = index(c.neox ? i + c.rotary / 2 : 2 * i + 1);
       const double x0 = out[a];
       const double x1 = out[b];
-      out[a] = x0 * std::cos(angle) - x1 * std::sin(angle);
-      out[b] = x0 * std::sin(angle) + x1 * std::cos(angle);
+      out[a] = c.magnitude * (x0 * std::cos(angle) - x1 * std::sin(angle));
+      out[b] = c.magnitude * (x0 * std::sin(angle) + x1 * std::cos(angle));
     }
+    if (c.norms && c.norms_after) norm();
     return out;
   }
   std::vector<double> query(int token, int head) {
     const std::span<const float> row(q_before.data() + token * args.q_stride + head * c.key_dim,
                                      index(c.key_dim));
-    return turned(row, record().positions()[index(token)], q_weight);
+    const int position = record().positions()[index(token)];
+    std::vector<double> out = turned(row, position, q_weight);
+    const double steps =
+        std::floor((position + double{c.position_offset}) / double{c.position_length});
+    for (double& e : out) e *= 1 + c.position_scale * std::log(1 + steps);
+    return out;
   }
 
   // What the new tokens left in the cache, and that nothing else changed.
@@ -131,10 +158,20 @@ class AttentionLayer {
               << "key " << i << " of token " << t;
           expected[at] = cache[at];
         }
-        for (int i = 0; i < c.value_dim; ++i) {
+        for (int i = 0; i < c.value_dim && !c.latent; ++i) {
           const auto from = index(t * args.v_stride + head * c.value_dim + i);
-          expected[values_begin_ + value_at(run, head, position) + index(i)] =
-              formats::float_to_half(v[from]);
+          const size_t at = values_begin_ + value_at(run, head, position) + index(i);
+          if (!c.value_norms) {
+            expected[at] = formats::float_to_half(v[from]);
+            continue;
+          }
+          const std::span<float> row =
+              v.subspan(index(t * args.v_stride + head * c.value_dim), index(c.value_dim));
+          double squares = 0;
+          for (const float e : row) squares += static_cast<double>(e) * e;
+          const double want = v[from] / std::sqrt(squares / c.value_dim + kEpsilon);
+          ASSERT_NEAR(formats::half_to_float(cache[at]), want, std::abs(want) * kHalfUlp);
+          expected[at] = cache[at];
         }
       }
     }
@@ -151,7 +188,7 @@ class AttentionLayer {
   Expected attention(int token, int head, double rounding) {
     const int run = record().token_run()[index(token)];
     const int position = record().positions()[index(token)];
-    const int first = c.window > 0 ? std::max(0, position - c.window + 1) : 0;
+    const int first = c.first_seen(position);
     const int last = c.sources.empty() ? position : source_tokens(run) - 1;
     const int kv_head = head / (c.heads / c.kv_heads);
     const std::vector<double> query = this->query(token, head);
@@ -179,9 +216,14 @@ class AttentionLayer {
       }
       errors[i] += std::abs(scores[i]) * 0x1p-22 + 0x1p-21;
     }
-    const double top = *std::ranges::max_element(scores);
+    double top = *std::ranges::max_element(scores);
     double sum = 0;
     double mean_error = 0;
+    if (c.sinks) {
+      const double sink = sinks[index(head)];
+      top = std::max(top, sink);
+      sum = std::exp(sink - top);
+    }
     for (size_t i = 0; i < n; ++i) {
       scores[i] = std::exp(scores[i] - top);
       sum += scores[i];
@@ -222,7 +264,7 @@ class AttentionLayer {
   KernelRunner runner;
   int tokens = 0;
   StepLayout layout{};
-  std::span<float> q, k, v, q_weight, k_weight;
+  std::span<float> q, k, v, q_weight, k_weight, sinks;
   std::vector<float> q_before;
   std::span<uint16_t> cache;  // keys of a page, then its values, with a gap behind
   AttentionArgs args{};
@@ -258,9 +300,9 @@ class AttentionLayer {
   // Positions that the runs have already; all others hold NaN.
   void fill_cache(int pages) {
     const size_t keys = index(c.kv_heads) * c.page_tokens * c.key_dim;
-    const size_t values = index(c.kv_heads) * c.page_tokens * c.value_dim;
+    const size_t values = c.latent ? 0 : index(c.kv_heads) * c.page_tokens * c.value_dim;
     page_stride_ = keys + values + 64;
-    values_begin_ = keys;
+    values_begin_ = c.latent ? 0 : keys;
     cache = runner.allocate<uint16_t>(index(pages) * page_stride_);
     std::ranges::fill(cache, uint16_t{0x7e00});
     for (size_t run = 0; run < c.runs.size(); ++run)
@@ -271,7 +313,8 @@ class AttentionLayer {
           uint16_t* key = &cache[key_at(static_cast<int>(run), head, p)];
           for (int i = 0; i < c.key_dim; ++i) key[i] = formats::float_to_half(normal_(random_));
           uint16_t* value = &cache[values_begin_ + value_at(static_cast<int>(run), head, p)];
-          for (int i = 0; i < c.value_dim; ++i) value[i] = formats::float_to_half(normal_(random_));
+          for (int i = 0; i < c.value_dim && !c.latent; ++i)
+            value[i] = formats::float_to_half(normal_(random_));
         }
     cache_before_.assign(cache.begin(), cache.end());
     args.cache.keys = KernelRunner::ptr(cache);
@@ -295,7 +338,12 @@ class AttentionLayer {
       turns[index(2 * i + 1)] = static_cast<float>(exact - high);
     }
     args.q_rope = {c.rotary, c.neox ? 1 : 0, KernelRunner::const_ptr(turns)};
+    args.q_rope.magnitude = c.magnitude;
+    args.q_rope.norm_after = c.norms_after ? 1 : 0;
     args.k_rope = args.q_rope;
+    args.q_rope.position_scale = c.position_scale;
+    args.q_rope.position_length = c.position_length;
+    args.q_rope.position_offset = c.position_offset;
   }
   uint64_t row_at(int run, int kv_head, int position, int dim) {
     const auto pages = c.sources.empty() ? record().pages(run) : record().source_pages(run);

@@ -27,6 +27,10 @@ inline double apply_function(Function f, double x) {
       return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
     case Function::kRelu:
       return std::max(x, 0.0);
+    case Function::kSigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Function::kSwigluOai:
+      break;
   }
   return 0;
 }

@@ -24,6 +24,14 @@ struct Case {
   float softcap;
   bool causal;
   int page_tokens;
+  bool chunked = false;
+  bool sinks = false;
+  bool values_in_keys = false;
+
+  int first_seen(int position) const {
+    if (!causal || window == 0) return 0;
+    return chunked ? position / window * window : std::max(0, position + 1 - window);
+  }
 };
 
 const Case kCases[] = {
@@ -43,6 +51,12 @@ const Case kCases[] = {
     {"beams_of_groups", 4, 3, 40, 24, 70, 0, 0, false, 16},
     {"many_heads", 3, 71, 32, 32, 10, 0, 0, true, 16},
     {"long_context", 2, 3, 64, 64, 5000, 0, 0, true, 256},
+    {"chunks", 140, 2, 64, 64, 100, 48, 0, true, 16, true},
+    {"chunk_one_token", 1, 4, 64, 64, 1000, 300, 0, true, 16, true},
+    {"sinks", 130, 4, 64, 64, 30, 0, 0, true, 16, false, true},
+    {"sinks_and_window", 1, 8, 64, 64, 700, 128, 0, true, 16, false, true},
+    {"latent", 70, 20, 576, 512, 40, 0, 0, true, 16, false, false, true},
+    {"latent_one_token", 1, 16, 72, 64, 300, 0, 0, true, 32, false, false, true},
 };
 
 class AttentionTest : public testing::TestWithParam<std::tuple<const Kernels*, Case>> {};
@@ -60,15 +74,18 @@ TEST_P(AttentionTest, AgreesWithDoubleSoftmax) {
   std::iota(pages.begin(), pages.end(), 0);
   std::shuffle(pages.begin(), pages.end(), random);
   const int64_t key_page = int64_t{c.page_tokens} * c.key_dim + 24;
-  const int64_t value_page = int64_t{c.page_tokens} * c.value_dim + 8;
+  const int64_t value_page = c.values_in_keys ? key_page : int64_t{c.page_tokens} * c.value_dim + 8;
+  const int64_t value_row = c.values_in_keys ? c.key_dim : c.value_dim;
   std::vector<uint16_t> keys(static_cast<size_t>(page_count * key_page));
   std::vector<uint16_t> values(static_cast<size_t>(page_count * value_page));
   for (uint16_t& key : keys) key = formats::float_to_half(normal(random));
   for (uint16_t& value : values) value = formats::float_to_half(normal(random));
+  if (c.values_in_keys) values = keys;
+  std::vector<float> sinks(static_cast<size_t>(c.group));
+  for (float& sink : sinks) sink = 3 * normal(random);
   const std::vector<int32_t> true_pages = pages;
   if (c.window > 0) {
-    const int first_seen = std::max(0, c.first_position + 1 - c.window);
-    for (int p = 0; p < first_seen / c.page_tokens; ++p) {
+    for (int p = 0; p < c.first_seen(c.first_position) / c.page_tokens; ++p) {
       pages[static_cast<size_t>(p)] = 1 << 30;  // reading it would fault
     }
   }
@@ -99,7 +116,10 @@ TEST_P(AttentionTest, AgreesWithDoubleSoftmax) {
   run.pages = pages.data();
   run.key_page_stride = key_page;
   run.value_page_stride = value_page;
+  run.value_row = value_row;
   run.page_tokens = c.page_tokens;
+  run.chunked = c.chunked;
+  run.sinks = c.sinks ? sinks.data() : nullptr;
   std::vector<std::byte> scratch(kernels.attention_scratch_bytes(c.group, c.key_dim, c.value_dim) +
                                  64);
   const auto address = reinterpret_cast<uintptr_t>(scratch.data());
@@ -123,7 +143,7 @@ TEST_P(AttentionTest, AgreesWithDoubleSoftmax) {
 
   for (int t = 0; t < c.tokens; ++t) {
     const int end = c.causal ? c.first_position + t + 1 : context;
-    const int begin = c.causal && c.window > 0 ? std::max(0, end - c.window) : 0;
+    const int begin = c.first_seen(end - 1);
     for (int h = 0; h < c.group; ++h) {
       std::vector<double> weights;
       for (int p = begin; p < end; ++p) {
@@ -139,19 +159,25 @@ TEST_P(AttentionTest, AgreesWithDoubleSoftmax) {
         if (c.softcap > 0) score = c.softcap * std::tanh(score / c.softcap);
         weights.push_back(score);
       }
-      const double top = *std::max_element(weights.begin(), weights.end());
+      double top = *std::max_element(weights.begin(), weights.end());
       double total = 0;
+      if (c.sinks) {
+        const double sink = sinks[static_cast<size_t>(h)];
+        top = std::max(top, sink);
+        total = std::exp(sink - top);
+      }
       for (double& weight : weights) total += weight = std::exp(weight - top);
       for (int d = 0; d < c.value_dim; ++d) {
         double expected = 0;
         for (int p = begin; p < end; ++p) {
           const uint16_t* value = values.data() +
                                   true_pages[static_cast<size_t>(p / c.page_tokens)] * value_page +
-                                  (p % c.page_tokens) * c.value_dim;
+                                  (p % c.page_tokens) * value_row;
           expected +=
               weights[static_cast<size_t>(p - begin)] / total * formats::half_to_float(value[d]);
         }
-        ASSERT_NEAR(out[static_cast<size_t>(t * out_stride + h * c.value_dim + d)], expected, 4e-6)
+        ASSERT_NEAR(out[static_cast<size_t>(t * out_stride + h * c.value_dim + d)], expected,
+                    c.key_dim > 256 ? 8e-6 : 4e-6)
             << "token " << t << ", head " << h << ", element " << d;
       }
     }

@@ -51,20 +51,25 @@ struct AttentionRun {
   float scale = 1;           // scores are scale * q.k
   float softcap = 0;         // 0: none; else score = softcap * tanh(score / softcap)
   bool causal = true;        // false: every token sees all `context` positions
+  bool chunked = false;      // the window begins at its multiples: p / window * window
   int context = 0;           // positions present; used when not causal
+  // Of each head of the group a further score without a value, or null.
+  const float* sinks = nullptr;
   // Pages of f16, or of float32: position p lies in page pages[p / page_tokens], at keys + page *
-  // key_page_stride + (p % page_tokens) * key_dim. (The pointers are already at this layer and KV
-  // head.)
+  // key_page_stride + (p % page_tokens) * key_dim, its value likewise, value_row elements from
+  // position to position. (The pointers are already at this layer and KV head.)
   const void* keys = nullptr;
   const void* values = nullptr;
   bool float_kv = false;
   const int32_t* pages = nullptr;
   int64_t key_page_stride = 0;    // in elements
   int64_t value_page_stride = 0;  // in elements
+  int64_t value_row = 0;
   int page_tokens = 0;
 };
 
-enum class Unary : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu };
+// As program::Function; kSwigluOai of gates alone.
+enum class Unary : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu, kSigmoid, kSwigluOai };
 
 struct Kernels {
   const char* name;  // "scalar", "avx2", "avxvnni", "avx512", "neon", "dotprod", "i8mm"
@@ -97,7 +102,7 @@ struct Kernels {
   void (*rope)(float* x, const float* cos, const float* sin, int half, bool neox);
   void (*unary)(Unary, const float* x, int64_t n, float* out);  // out = f(x)
   void (*gate)(Unary, const float* gate, const float* up, int64_t n,
-               float* out);  // out = f(gate) * up
+               float* out);  // out = f(gate) * up, or as kSwigluOai says
   void (*add)(const float* a, const float* b, int64_t n, float* out);
   void (*scale)(const float* x, float factor, int64_t n, float* out);
   void (*softcap)(float* x, float cap, int64_t n);  // cap * tanh(x / cap), in place

@@ -108,12 +108,17 @@ double reference(Unary f, double x) {
       return 0.5 * x * (1 + std::erf(x / std::sqrt(2.0)));
     case Unary::kRelu:
       return x > 0 ? x : 0;
+    case Unary::kSigmoid:
+      return 1 / (1 + std::exp(-x));
+    case Unary::kSwigluOai:
+      break;
   }
   return x;
 }
 
 TEST_P(RowsTest, UnaryAndGate) {
-  for (const Unary f : {Unary::kSilu, Unary::kGeluTanh, Unary::kGeluErf, Unary::kRelu}) {
+  for (const Unary f :
+       {Unary::kSilu, Unary::kGeluTanh, Unary::kGeluErf, Unary::kRelu, Unary::kSigmoid}) {
     std::vector<float> x = random(2001, 4);
     for (const float edge :
          {0.0F, -0.0F, 1e-20F, -1e-6F, 30.0F, -30.0F, 90.0F, -90.0F, 1e4F, -1e4F}) {
@@ -128,7 +133,9 @@ TEST_P(RowsTest, UnaryAndGate) {
     for (size_t i = 0; i < x.size(); ++i) {
       const double expected = reference(f, x[i]);
       const double tolerance =
-          4e-7 * (std::abs(x[i]) < 1 ? std::abs(x[i]) : std::abs(expected) + 1) + 1e-30;
+          4e-7 * (std::abs(x[i]) < 1 && f != Unary::kSigmoid ? std::abs(x[i])
+                                                             : std::abs(expected) + 1) +
+          1e-30;
       EXPECT_NEAR(out[i], expected, tolerance) << x[i];
       EXPECT_NEAR(gated[i], expected * up[i], (tolerance + 1e-7) * (std::abs(up[i]) + 0.1)) << x[i];
     }
@@ -138,6 +145,23 @@ TEST_P(RowsTest, UnaryAndGate) {
     if (f != Unary::kRelu) {
       EXPECT_TRUE(std::isnan(result));
     }
+  }
+}
+
+// As gpt-oss's swiglu: the gate held below 7, up between -7 and 7.
+TEST_P(RowsTest, SwigluOai) {
+  std::vector<float> x = random(1003, 6), up = random(x.size(), 6);
+  for (const float edge : {0.0F, 7.0F, 7.5F, -90.0F, 1e4F, -1e4F}) {
+    x.push_back(edge);
+    up.push_back(-edge);
+  }
+  std::vector<float> out(x.size());
+  kernels().gate(Unary::kSwigluOai, x.data(), up.data(), static_cast<int64_t>(x.size()),
+                 out.data());
+  for (size_t i = 0; i < x.size(); ++i) {
+    const double g = std::min<double>(x[i], 7);
+    const double u = std::clamp<double>(up[i], -7, 7);
+    EXPECT_NEAR(out[i], g / (1 + std::exp(-1.702 * g)) * (u + 1), 6e-6) << x[i] << " " << up[i];
   }
 }
 

@@ -76,18 +76,20 @@ void attend(const AttentionRun& run, std::byte* scratch) {
   for (int t = 0; t < run.tokens; ++t) {
     const int position = run.first_position + t;
     const int end = run.causal ? position + 1 : run.context;
-    const int begin = run.causal && run.window > 0 && end > run.window ? end - run.window : 0;
+    int begin = 0;
+    if (run.causal && run.window > 0)
+      begin = run.chunked ? position / run.window * run.window : std::max(0, end - run.window);
     for (int head = 0; head < run.group; ++head) {
       const float* q = run.q + t * run.q_stride + head * run.key_dim;
       float* out = run.out + t * run.out_stride + head * run.value_dim;
-      float top = -INFINITY;
-      float total = 0;
+      float top = run.sinks != nullptr ? run.sinks[head] : -INFINITY;
+      float total = run.sinks != nullptr ? 1 : 0;
       for (int d = 0; d < run.value_dim; ++d) sum[d] = 0;
       for (int p = begin; p < end; ++p) {
         const int64_t page = run.pages[p / run.page_tokens];
         const int64_t slot = p % run.page_tokens;
         const T* key = keys + page * run.key_page_stride + slot * run.key_dim;
-        const T* value = values + page * run.value_page_stride + slot * run.value_dim;
+        const T* value = values + page * run.value_page_stride + slot * run.value_row;
         float score = 0;
         for (int d = 0; d < run.key_dim; ++d) score += q[d] * element(key[d]);
         score *= run.scale;
@@ -162,6 +164,10 @@ float apply(Unary f, float x) {
       return 0.5F * x * (1.0F + std::erf(x * kSqrtHalf));
     case Unary::kRelu:
       return x < 0 ? 0 : x;  // NaN stays
+    case Unary::kSigmoid:
+      return 1.0F / (1.0F + std::exp(-x));
+    case Unary::kSwigluOai:
+      break;
   }
   return x;
 }
@@ -171,7 +177,16 @@ void unary(Unary f, const float* x, int64_t n, float* out) {
 }
 
 void gate(Unary f, const float* gates, const float* up, int64_t n, float* out) {
-  for (int64_t i = 0; i < n; ++i) out[i] = apply(f, gates[i]) * up[i];
+  for (int64_t i = 0; i < n; ++i) {
+    if (f == Unary::kSwigluOai) {
+      constexpr float kAlpha = 1.702F, kLimit = 7;
+      const float x = gates[i] > kLimit ? kLimit : gates[i];
+      const float y = up[i] > kLimit ? kLimit : up[i] < -kLimit ? -kLimit : up[i];
+      out[i] = x / (1.0F + std::exp(-kAlpha * x)) * (y + 1);
+    } else {
+      out[i] = apply(f, gates[i]) * up[i];
+    }
+  }
 }
 
 void add(const float* a, const float* b, int64_t n, float* out) {

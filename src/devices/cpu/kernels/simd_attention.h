@@ -73,7 +73,7 @@ void find_rows(const AttentionRun& run, int first, int begin, int end, const T**
   for (int i = begin; i < end; ++i) {
     keys[i] = all_keys + run.pages[page] * run.key_page_stride + int64_t{slot} * run.key_dim;
     values[i] =
-        all_values + run.pages[page] * run.value_page_stride + int64_t{slot} * run.value_dim;
+        all_values + run.pages[page] * run.value_page_stride + int64_t{slot} * run.value_row;
     if (++slot == run.page_tokens) {
       slot = 0;
       ++page;
@@ -89,8 +89,10 @@ void find_rows(const AttentionRun& run, int first, int begin, int end, const T**
   }
 }
 OUTBOARD_INLINE int first_seen(const AttentionRun& run, int token) {
-  const int end = run.first_position + token + 1;
-  return run.causal && run.window > 0 && end > run.window ? end - run.window : 0;
+  if (!run.causal || run.window == 0) return 0;
+  const int position = run.first_position + token;
+  if (run.chunked) return position / run.window * run.window;
+  return position >= run.window ? position + 1 - run.window : 0;
 }
 OUTBOARD_INLINE int end_seen(const AttentionRun& run, int token) {
   return run.causal ? run.first_position + token + 1 : run.context;
@@ -350,8 +352,8 @@ void attention_tile(const AttentionRun& run, int token, int tokens, const Attent
   const int width = round_to_lanes(run.value_dim);
   for (int i = 0; i < queries * width; ++i) s.sums[i] = 0;
   for (int i = 0; i < queries; ++i) {
-    s.top[i] = -__builtin_inff();
-    s.total[i] = 0;
+    s.top[i] = run.sinks != nullptr ? run.sinks[i % run.group] : -__builtin_inff();
+    s.total[i] = run.sinks != nullptr ? 1.0F : 0.0F;
   }
   const auto query = [&](int row) {
     return run.q + (token + row / run.group) * run.q_stride + (row % run.group) * run.key_dim;

@@ -68,6 +68,7 @@ OUTBOARD_INLINE Vec evaluate(Vec x) {
     const Vec erf = error_function(mul(x, all(0.7071067812F)));
     return mul(mul(x, all(0.5F)), add(all(1.0F), erf));
   }
+  if constexpr (kFunction == Unary::kSigmoid) return sigmoid_times(all(1.0F), x);
   return at_least(x, 0.0F);
 }
 
@@ -167,12 +168,25 @@ void unary(Unary function, const float* x, int64_t n, float* out) {
       return unary_row<Unary::kGeluErf>(x, n, out);
     case Unary::kRelu:
       return unary_row<Unary::kRelu>(x, n, out);
+    case Unary::kSigmoid:
+      return unary_row<Unary::kSigmoid>(x, n, out);
+    case Unary::kSwigluOai:
+      return;
   }
 }
 
 template <Unary kFunction>
 void gate_row(const float* x, const float* up, int64_t n, float* out) {
   for_vectors(n, [&](auto get, auto put) { put(out, mul(evaluate<kFunction>(get(x)), get(up))); });
+}
+
+void swiglu_oai_row(const float* x, const float* up, int64_t n, float* out) {
+  constexpr float kAlpha = 1.702F, kLimit = 7;
+  for_vectors(n, [&](auto get, auto put) {
+    const Vec g = at_most(get(x), kLimit);
+    const Vec u = at_most(at_least(get(up), -kLimit), kLimit);
+    put(out, mul(sigmoid_times(g, mul(g, all(kAlpha))), add(u, all(1.0F))));
+  });
 }
 
 void gate(Unary function, const float* x, const float* up, int64_t n, float* out) {
@@ -185,6 +199,10 @@ void gate(Unary function, const float* x, const float* up, int64_t n, float* out
       return gate_row<Unary::kGeluErf>(x, up, n, out);
     case Unary::kRelu:
       return gate_row<Unary::kRelu>(x, up, n, out);
+    case Unary::kSigmoid:
+      return gate_row<Unary::kSigmoid>(x, up, n, out);
+    case Unary::kSwigluOai:
+      return swiglu_oai_row(x, up, n, out);
   }
 }
 

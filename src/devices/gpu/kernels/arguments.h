@@ -137,18 +137,20 @@ enum class InputKind : int32_t {
   kActivated,  // function(x)
   kSplits,     // the partial results of `attention_decode`, put together
 };
-enum class Function : int32_t { kSilu, kGeluTanh, kGeluErf, kRelu };  // as program::Function
+// As program::Function.
+enum class Function : int32_t { kSilu, kGeluTanh, kGeluErf, kRelu, kSigmoid, kSwigluOai };
 
 // Partial results of attention over a split of the context; see AttentionArgs.
 struct Splits {
-  Ptr<float> sums;   // [T, heads, splits, value_dim]: sum of exp(score - maximum) * value
-  Ptr<float> stats;  // [T, heads, splits, 2]: maximum, sum of exp(score - maximum)
+  Ptr<float> sums;         // [T, heads, splits, value_dim]: sum of exp(score - maximum) * value
+  Ptr<float> stats;        // [T, heads, splits, 2]: maximum, sum of exp(score - maximum)
+  Ptr<const float> sinks;  // as in AttentionArgs
   int32_t heads = 0;
   int32_t value_dim = 0;  // a multiple of 8
   int32_t splits = 0;
   int32_t window = 0;
-  int32_t source = 0;  // as in AttentionArgs
-  int32_t reserved = 0;
+  int32_t source = 0;   // as in AttentionArgs
+  int32_t chunked = 0;  // as in AttentionArgs
 };
 
 // A row that a matrix is multiplied with: v = kind(x, y); if `add`: v = v + add_norm(add), which is
@@ -206,6 +208,10 @@ struct Part {
   Ptr<float> out;         // [B, stride]
   int32_t stride;
   int32_t accumulate;  // 1: out += (a residual)
+  // Of experts: a matrix's rows from expert to expert, and the first of an expert's that is meant;
+  // of all of them there are bias [experts * expert_rows] too. matrix.rows are so many.
+  int32_t expert_rows;
+  int32_t expert_first;
 };
 struct MatvecArgs {
   Step step;
@@ -251,8 +257,11 @@ struct MatmulArgs {
 constexpr int kMaxExperts = 1024;
 constexpr int kMaxExpertsUsed = 32;
 
-// What a router's rows of logits come to: softmax over all experts, the `used` best (of equals the
-// first), weighted by their probabilities, which are made to sum 1 when `normalise`.
+enum class Gating : int32_t { kSoftmax, kSigmoid, kSoftmaxOfChosen };  // as program::Gating
+
+// What a router's rows of logits come to; see program::Experts: the `used` best (of equals the
+// first), weighted by what gating makes of their logits, made to sum 1 when `normalise`, times
+// scale.
 struct Routing {
   Ptr<const float> logits;  // [T, logit_stride]
   Ptr<int32_t> chosen;      // [T, used]
@@ -261,15 +270,24 @@ struct Routing {
   int32_t experts;  // up to kMaxExperts
   int32_t used;     // up to kMaxExpertsUsed
   int32_t normalise;
+  Gating gating = Gating::kSoftmax;
+  float scale = 1;
+  int32_t group_count = 1;  // up to 32
+  int32_t group_used = 1;
+  Ptr<const float> selection_bias = {};  // [experts], or null
+  Ptr<const float> down_scale = {};      // [experts], or null: goes into the weights
 };
 
 // expert_matvec: matvec of one row at a time. Workgroups: (plan_matvec(), T * used). Row
 // t * used + i of the outputs is row t of the input times the matrices of the i-th of token t's
 // experts, which every workgroup chooses for itself; the first for each token also writes `chosen`
 // and `weights`. With 0 experts: row t of the output is row t of the input times the matrices.
+// With `heads`: row t of the output is row t of the input times the matrices of expert t % heads.
 struct ExpertMatvecArgs {
   MatvecArgs matvec;
   Routing routing;
+  int32_t heads;
+  int32_t reserved;
 };
 
 // expert_down: out[t] = sum over i of weight(t, i) * matrix of expert(t, i) * v(t, i), where
@@ -288,6 +306,7 @@ struct ExpertDownArgs {
   int32_t accumulate;  // 1: out += (a residual)
   Function function;
   int32_t reserved;
+  Ptr<const float> bias;  // [experts, rows], or null: added to each expert's product
 };
 
 // For many tokens, pairs of a token and one of its experts are sorted by expert ("slots"), so that
@@ -347,6 +366,11 @@ struct Rope {
   // [rotary / 2, 2]: turns (an angle over 2 pi) a position, as a float and what the float lacks, so
   // that the fraction of position * turns is exact enough at any position.
   Ptr<const float> turns;
+  float magnitude = 1;     // of what turns
+  int32_t norm_after = 0;  // 1: the norm's weights come after the turn (its magnitude is 1)
+  // The whole head is multiplied with what program::PositionScale says; 0: nothing.
+  float position_scale = 0, position_length = 1, position_offset = 0;
+  int32_t reserved = 0;
 };
 // Half-precision keys and values of one layer. Key of a position: keys + page * page_stride +
 // (kv_head * page_tokens + slot) * key_dim; values likewise with value_dim. Strides in elements.
@@ -355,6 +379,8 @@ struct KvCache {
   Ptr<uint16_t> values;
   uint64_t page_stride;
 };
+constexpr int kMaxKeyDim = 576;
+constexpr int kMaxValueDim = 512;
 struct AttentionArgs {
   Step step;
   KvCache cache;
@@ -362,8 +388,9 @@ struct AttentionArgs {
   Ptr<float> k;  // [T, k_stride]: [kv_heads, key_dim]
   Ptr<float> v;  // [T, v_stride]: [kv_heads, value_dim]
   int32_t q_stride, k_stride, v_stride;
-  int32_t heads, kv_heads, key_dim, value_dim;  // dims: multiples of 8 up to 256
-  int32_t window;                               // 0: all earlier positions
+  // dims: multiples of 8, of keys up to kMaxKeyDim, of values up to kMaxValueDim
+  int32_t heads, kv_heads, key_dim, value_dim;
+  int32_t window;  // 0: all earlier positions
   float scale;
   float softcap;  // 0: none
   Norm q_norm;    // over each head, before rope: kRms or kNone; weight [key_dim] or null
@@ -373,8 +400,13 @@ struct AttentionArgs {
   Splits splits;   // attention_decode: where the partial results go
   Ptr<float> out;  // attention_prompt: [T, out_stride]: [heads, value_dim]
   int32_t out_stride;
-  int32_t tokens;  // T
-  int32_t source;  // 1: all positions of the run's source are seen, instead of its own
+  int32_t tokens;          // T
+  int32_t source;          // 1: all positions of the run's source are seen, instead of its own
+  int32_t chunked;         // 1: the window begins at its multiples, position / window * window
+  Ptr<const float> sinks;  // [heads]: a further score without value, or null
+  Norm v_norm;             // over each head: kRms or kNone
+  // 1: a value is the beginning of its key, `values` are the keys, and nothing is written to them.
+  int32_t values_in_keys;
   int32_t reserved;
 };
 // attention_decode: every token is its run's last, runs have one token each. Does q's and k's norm
@@ -384,9 +416,10 @@ struct AttentionArgs {
 // With `source`: writes no keys; neighbours with one source are taken together, which their first
 // does.
 // rope_kv: q is normed and turned in place, k and v go to the cache; with no heads, k and v alone.
-// Workgroups: T.
+// Workgroups: T. Both: where k is null nothing is written, an earlier launch has.
 // attention_prompt: q as rope_kv left it; tokens of a run attend to all of its positions up to
-// their own. Workgroups: (ceil(T / 16), heads). The T tokens of a stream lie run by run, in order.
+// their own. Workgroups: (ceil(T / 16), heads, ceil(value_dim / 256)). The T tokens of a stream lie
+// run by run, in order.
 
 // Positions in a split: a multiple of 64, so that short contexts use few splits.
 #ifdef __AMDGCN__
@@ -450,7 +483,22 @@ struct CopyPagesArgs {
 };
 
 // --- elementwise: for what no other kernel takes along. Workgroups: T (or R). ---
-enum class RowsKind : int32_t { kAdd, kScale, kActivation, kGate, kSoftcap, kSelect };
+// kScale: x * factor, times y[i / each] where there is a y (of one row). kGate: x[i / each] is the
+// gate. kSlice: of each run of x of x_each elements those from `begin` on, `each` of them. kConcat:
+// runs of x_each elements of x and of each - x_each of y in turns. kGather: row y[row] of x, y
+// being integers. kPositionScale: program::PositionScale, with factor, length, offset.
+enum class RowsKind : int32_t {
+  kAdd,
+  kScale,
+  kActivation,
+  kGate,
+  kSoftcap,
+  kSelect,
+  kSlice,
+  kConcat,
+  kGather,
+  kPositionScale
+};
 struct ElementwiseArgs {
   Step step;
   RowsKind kind;
@@ -461,7 +509,18 @@ struct ElementwiseArgs {
   Ptr<const float> y;
   Ptr<float> out;
   int32_t x_stride, y_stride, out_stride;
-  int32_t reserved;
+  int32_t each = 1;
+  int32_t x_each = 1;
+  int32_t begin = 0;
+  float length = 1, offset = 0;
+};
+// rope: program::Rope of rows as they are. Workgroups: T.
+struct RopeArgs {
+  Step step;
+  Ptr<const float> x;
+  Ptr<float> out;
+  int32_t x_stride, out_stride, heads, head_dim;
+  Rope rope;
 };
 // group_norm: each run of `group` elements is normalised. Workgroups: T.
 struct GroupNormArgs {
@@ -469,6 +528,14 @@ struct GroupNormArgs {
   Ptr<float> out;
   int32_t x_stride, out_stride, width, group;
   Norm norm;
+  int32_t weight_each;  // elements from a group's weights to the next one's; 0: all have the same
+  int32_t reserved;
+};
+// number_heads: chosen[i] = i % heads. Workgroups: ceil(count / 256).
+struct NumberHeadsArgs {
+  Ptr<int32_t> chosen;
+  int32_t count;
+  int32_t heads;
 };
 
 // --- repack: blocks as they lie in a file into planes. Workgroups: repack_workgroups(). ---

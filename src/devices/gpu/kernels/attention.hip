@@ -30,7 +30,7 @@ DEVICE Ptr<const int> source_pages_of(const Step& step, int run) {
 }
 // The first position that a token at `position` sees.
 DEVICE int first_position(const AttentionArgs& a, int position) {
-  return a.window > 0 ? __builtin_elementwise_max(0, position - a.window + 1) : 0;
+  return first_seen(a.window, a.chunked, position);
 }
 DEVICE uint16_t to_half(float x) { return bits_as<uint16_t>(static_cast<half>(x)); }
 
@@ -40,9 +40,15 @@ DEVICE void store_kv(const AttentionArgs& a, int token, int position, int kv_hea
   const Ptr<uint16_t> key = a.cache.keys + row_in_cache(a, pages, kv_head, position, a.key_dim);
   norm_and_turn(a.k + token * a.k_stride + kv_head * a.key_dim, a.key_dim, position, a.k_norm,
                 a.k_rope, [&](int i, float x) { key[i] = to_half(x); });
+  if (a.values_in_keys != 0) return;
   const Ptr<uint16_t> value =
-      a.cache.values + row_in_cache(a, pages, kv_head, position, a.value_dim);
+      a.cache.values + row_in_cache(a, pages, kv_head, position, value_row(a));
   const Ptr<const float> v = a.v + token * a.v_stride + kv_head * a.value_dim;
+  if (a.v_norm.kind != NormKind::kNone) {
+    norm_and_turn(v, a.value_dim, position, a.v_norm, Rope{},
+                  [&](int i, float x) { value[i] = to_half(x); });
+    return;
+  }
   for (int i = lane(); i < a.value_dim; i += 32) value[i] = to_half(v[i]);
 }
 
@@ -86,22 +92,27 @@ DEVICE void decode_heads(const AttentionArgs& a, AttentionLds& s, const Decode& 
   });
 }
 
-// The tile's tokens: a lane has that of query lane % 16, the last position it sees and its run, of
-// which those that share a source count as one. -1: no token.
+// The tile's tokens: a lane has that of query lane % 16, the first and last position it sees and
+// its run, of which those that share a source count as one. -1: no token.
 struct PromptTokens {
   int begin;
   int position, run;
+  int first = 0;
 
-  DEVICE PromptTokens(const AttentionArgs& a, int first) : begin(first), position(-1), run(-1) {
+  DEVICE PromptTokens(const AttentionArgs& a, int from) : begin(from), position(-1), run(-1) {
     const int token = begin + (lane() & 15);
     if (token < a.tokens) position = position_of(a.step, token);
     if (position < 0) return;
     run = run_of(a.step, token);
-    if (a.source == 0) return;
-    run = source_run_of(a.step, run);
-    position = source_tokens_of(a.step, run) - 1;
+    if (a.source != 0) {
+      run = source_run_of(a.step, run);
+      position = source_tokens_of(a.step, run) - 1;
+    } else {
+      first = first_position(a, position);
+    }
   }
   DEVICE int position_at(int query) const { return __builtin_amdgcn_readlane(position, query); }
+  DEVICE int first_at(int query) const { return __builtin_amdgcn_readlane(first, query); }
   DEVICE int run_at(int query) const { return __builtin_amdgcn_readlane(run, query); }
   // How many from `query` on are of its run.
   DEVICE int count_from(int query) const {
@@ -124,7 +135,8 @@ DEVICE void load_queries(const AttentionArgs& a, PromptLds& s, const PromptToken
 }
 
 template <int kBlocks, bool kWhole>
-DEVICE void prompt(const AttentionArgs& a, PromptLds& s, const PromptTokens& tokens, int head) {
+DEVICE void prompt(const AttentionArgs& a, PromptLds& s, const PromptTokens& tokens, int head,
+                   const Columns& columns) {
   PromptState<kBlocks> state;
 #pragma unroll
   for (int i = 0; i < 4 * kBlocks; ++i) state.out[i] = float8{};
@@ -140,18 +152,20 @@ DEVICE void prompt(const AttentionArgs& a, PromptLds& s, const PromptTokens& tok
     Range range;
     range.pages = pages + run * a.step.layout.pages_per_run;
     range.kv_head = head / (a.heads / a.kv_heads);
-    range.begin = first_position(a, tokens.position_at(g));
+    range.begin = tokens.first_at(g);
     range.end = tokens.position_at(g) + (a.source != 0 ? 1 : count);
     const bool mine = query >= g && query < g + count;
     const int last = mine ? tokens.position : -1;
-    const int first = mine ? first_position(a, last) : 0;
+    const int first = mine ? tokens.first : 0;
     for (int tile = range.begin + wave() * kPromptTile; tile < range.end;
          tile += kPromptWaves * kPromptTile)
-      prompt_tile<kBlocks, kWhole>(a, s, range, tile, first, last, state);
+      prompt_tile<kBlocks, kWhole>(a, s, range, tile, first, last, columns, state);
   }
-  merge_waves(a, s, state, [&](int g, int column, float value) {
+  const float sink = a.sinks != nullptr ? a.sinks[head] * kLog2E : kNoScore;
+  merge_waves(s, state, columns.count, sink, [&](int g, int column, float value) {
     if (tokens.position_at(g) >= 0)
-      a.out[(tokens.begin + g) * a.out_stride + head * a.value_dim + column] = value;
+      a.out[(tokens.begin + g) * a.out_stride + head * a.value_dim + columns.first + column] =
+          value;
   });
 }
 
@@ -181,7 +195,7 @@ DEVICE int source_count(const AttentionArgs& a, int token) {
 DEVICE void decode_sized(const AttentionArgs& a, AttentionLds& s, const Decode& d) {
   if (a.key_dim <= 32)
     decode<1>(a, s, d);
-  else if (a.key_dim <= 64)
+  else if (a.key_dim <= 64 || a.key_dim > 512)  // padded to kMaxHeadDim at most
     decode<2>(a, s, d);
   else
     decode<4>(a, s, d);
@@ -218,7 +232,7 @@ KERNEL __attribute__((amdgpu_waves_per_eu(8))) void attention_decode(AttentionAr
   if (d.range.begin >= d.range.end) return;
 
   // Read back below like all others: it must not matter which step computed a key.
-  if (!source && d.range.end == end && wave() == 7)
+  if (!source && a.k != nullptr && d.range.end == end && wave() == 7)
     store_kv(a, d.token, d.position, d.range.kv_head);
 
   const int group = a.heads / a.kv_heads;
@@ -239,7 +253,8 @@ KERNEL void rope_kv(AttentionArgs a) {
   const int token = workgroup_x();
   const int position = position_of(a.step, token);
   if (position < 0) return;
-  for (int i = wave(); i < a.heads + a.kv_heads; i += kThreads / 32) {
+  const int all = a.heads + (a.k != nullptr ? a.kv_heads : 0);
+  for (int i = wave(); i < all; i += kThreads / 32) {
     if (i < a.heads) {
       const Ptr<float> q = a.q + token * a.q_stride + i * a.key_dim;
       norm_and_turn(q, a.key_dim, position, a.q_norm, a.q_rope, [&](int e, float x) { q[e] = x; });
@@ -252,21 +267,22 @@ KERNEL void rope_kv(AttentionArgs a) {
 // See AttentionArgs.
 KERNEL void attention_prompt(AttentionArgs a) {
   LDS PromptLds s;
+  const Columns columns(a);
   const PromptTokens tokens(a, workgroup_x() * kPromptTile);
   const int head = workgroup_y();
   load_queries(a, s, tokens, head);
   barrier();
-  const bool whole = a.key_dim % 64 == 0 && a.value_dim % 64 == 0;
-  if (whole && a.value_dim == 64)
-    prompt<1, true>(a, s, tokens, head);
-  else if (whole && a.value_dim == 128)
-    prompt<2, true>(a, s, tokens, head);
-  else if (whole && a.value_dim == 256)
-    prompt<4, true>(a, s, tokens, head);
-  else if (a.value_dim <= 64)
-    prompt<1, false>(a, s, tokens, head);
+  const bool whole = a.key_dim % 64 == 0 && columns.count % 64 == 0;
+  if (whole && columns.count == 64)
+    prompt<1, true>(a, s, tokens, head, columns);
+  else if (whole && columns.count == 128)
+    prompt<2, true>(a, s, tokens, head, columns);
+  else if (whole && columns.count == 256)
+    prompt<4, true>(a, s, tokens, head, columns);
+  else if (columns.count <= 64)
+    prompt<1, false>(a, s, tokens, head, columns);
   else
-    prompt<4, false>(a, s, tokens, head);
+    prompt<4, false>(a, s, tokens, head, columns);
 }
 
 }  // namespace outboard::devices::gpu::kernels

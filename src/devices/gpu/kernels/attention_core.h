@@ -35,6 +35,11 @@ struct Range {
   int kv_head;
 };
 
+// Elements from a position's value to the next one's.
+DEVICE int value_row(const AttentionArgs& a) {
+  return a.values_in_keys != 0 ? a.key_dim : a.value_dim;
+}
+// Of a position's key (dim is key_dim) or value (value_row).
 DEVICE uint64_t row_in_cache(const AttentionArgs& a, Ptr<const int> pages, int kv_head,
                              int position, int dim) {
   const int tokens = a.step.layout.page_tokens;
@@ -158,7 +163,7 @@ DEVICE void attend(const AttentionArgs& a, AttentionLds& s, const Range& range, 
     const int position = tile + thread();
     if (thread() >= kTile || position >= range.end) return;
     row.key = row_in_cache(a, range.pages, range.kv_head, position, a.key_dim);
-    row.value = row_in_cache(a, range.pages, range.kv_head, position, a.value_dim);
+    row.value = row_in_cache(a, range.pages, range.kv_head, position, value_row(a));
   };
   find_row(range.begin);
   if (thread() < kTile) s.row[0][thread()] = row;
@@ -213,8 +218,7 @@ DEVICE void attend(const AttentionArgs& a, AttentionLds& s, const Range& range, 
         s.partial[kThreads + 4 + thread()] = float4{sums[q][4], sums[q][5], sums[q][6], sums[q][7]};
       }
     barrier();
-    const int column = thread();
-    if (column < a.value_dim) {
+    for (int column = thread(); column < a.value_dim; column += kThreads) {
       const int plane = (column & 4) != 0 ? kThreads + 4 : 0;
       float sum = 0;
       for (int i = 0; i < groups; ++i)

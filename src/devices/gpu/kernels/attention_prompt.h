@@ -54,6 +54,16 @@ DEVICE float query_factor(const AttentionArgs& a) {
   return a.softcap != 0 ? a.scale : a.scale * kLog2E;
 }
 
+// The columns of values that a workgroup takes.
+struct Columns {
+  static constexpr int kMost = 256;
+  int first, count;
+
+  DEVICE explicit Columns(const AttentionArgs& a)
+      : first(workgroup_z() * kMost),
+        count(__builtin_elementwise_min(a.value_dim - first, kMost)) {}
+};
+
 // What a wave has so far of the 16 queries; a lane has that of query lane % 16.
 template <int kBlocks>
 struct PromptState {
@@ -109,9 +119,9 @@ DEVICE half16 join_halves(const float8& p) {
 
 // Columns `block` * 64 on of the tile's values, turned, into the wave's LDS.
 template <bool kWhole>
-DEVICE void turn_values(const AttentionArgs& a, PromptLds& s, int block) {
-  const int first = block * kValueBlock / 8;
-  const int chunks = a.value_dim / 8 - first;
+DEVICE void turn_values(const AttentionArgs& a, PromptLds& s, const Columns& columns, int block) {
+  const int first = (columns.first + block * kValueBlock) / 8;
+  const int chunks = (columns.first + columns.count) / 8 - first;
   const int pair = lane() & 7;
   const uint64_t* rows = &s.value_row[wave()][2 * pair];
   const Ptr<const uint16_t> even = a.cache.values + rows[0];
@@ -147,11 +157,11 @@ DEVICE half16 turned_values(const PromptLds& s, int column) {
 // lane's query; end is the position after the run's last.
 template <int kBlocks, bool kWhole>
 DEVICE void prompt_tile(const AttentionArgs& a, PromptLds& s, const Range& range, int tile,
-                        int first, int last, PromptState<kBlocks>& state) {
+                        int first, int last, const Columns& columns, PromptState<kBlocks>& state) {
   // Where there is no such position, the last will do: it counts as unseen.
   const int row = __builtin_elementwise_min(tile + (lane() & 15), range.end - 1);
   const uint64_t key = row_in_cache(a, range.pages, range.kv_head, row, a.key_dim);
-  s.value_row[wave()][lane() & 15] = row_in_cache(a, range.pages, range.kv_head, row, a.value_dim);
+  s.value_row[wave()][lane() & 15] = row_in_cache(a, range.pages, range.kv_head, row, value_row(a));
   float8 scores = prompt_products<kWhole>(a, s, a.cache.keys + key);
 
   if (a.softcap != 0) {
@@ -186,11 +196,11 @@ DEVICE void prompt_tile(const AttentionArgs& a, PromptLds& s, const Range& range
     // Else the loads of all blocks come first, and need more registers than there are.
     if (kBlocks > 2) __builtin_amdgcn_sched_barrier(0);
     wave_sync();
-    turn_values<kWhole>(a, s, block);
+    turn_values<kWhole>(a, s, columns, block);
     wave_sync();
 #pragma unroll
     for (int i = 0; i < 4; ++i) {
-      if (!kWhole && block * kValueBlock + i * 16 >= a.value_dim) continue;
+      if (!kWhole && block * kValueBlock + i * 16 >= columns.count) continue;
       float8& out = state.out[block * 4 + i];
       out = wmma(turned_values(s, i * 16), p, out);
     }
@@ -198,24 +208,25 @@ DEVICE void prompt_tile(const AttentionArgs& a, PromptLds& s, const Range& range
   wave_sync();
 }
 
-// The waves' results put together; store(query, column, value) for each. The query is uniform.
+// The waves' results and a further score (kNoScore: none) put together; store(query, column, value)
+// for each. The query is uniform.
 template <int kBlocks, typename Store>
-DEVICE void merge_waves(const AttentionArgs& a, PromptLds& s, PromptState<kBlocks>& state,
+DEVICE void merge_waves(PromptLds& s, PromptState<kBlocks>& state, int columns, float sink,
                         Store store) {
   const int query = lane() & 15;
   s.maximum[wave()][query] = state.maximum;
   s.sum[wave()][query] = state.sum + other_row(state.sum);
   barrier();
-  float top = kNoScore;
+  float top = sink;
 #pragma unroll
   for (int w = 0; w < kPromptWaves; ++w) top = __builtin_fmaxf(top, s.maximum[w][query]);
-  float sum = 0;
+  float sum = sink > kNoScore ? exp2(sink - top) : 0;
 #pragma unroll
   for (int w = 0; w < kPromptWaves; ++w) sum += s.sum[w][query] * exp2(s.maximum[w][query] - top);
   const float factor = sum > 0 ? exp2(state.maximum - top) / sum : 0;
 #pragma unroll
   for (int part = 0; part < 2 * kBlocks; ++part) {
-    if (part * kMergeColumns >= a.value_dim) break;
+    if (part * kMergeColumns >= columns) break;
     barrier();
 #pragma unroll
     for (int i = 0; i < 16; ++i)
@@ -229,7 +240,7 @@ DEVICE void merge_waves(const AttentionArgs& a, PromptLds& s, PromptState<kBlock
 #pragma unroll
       for (int w = 0; w < kPromptWaves; ++w) value += s.merge[w][q][lane()];
       const int column = part * kMergeColumns + lane();
-      if (column < a.value_dim) store(q, column, value);
+      if (column < columns) store(q, column, value);
     }
   }
 }

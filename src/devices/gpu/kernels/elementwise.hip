@@ -2,26 +2,43 @@
 #include "devices/gpu/kernels/device.h"
 #include "devices/gpu/kernels/functions.h"
 #include "devices/gpu/kernels/reduce.h"
+#include "devices/gpu/kernels/rope.h"
 
 namespace outboard::devices::gpu::kernels {
 namespace {
 
-DEVICE float one(const ElementwiseArgs& a, float x, Ptr<const float> y, int i) {
+DEVICE int over(int a, int b) {
+  return static_cast<int>(static_cast<uint32_t>(a) / static_cast<uint32_t>(b));
+}
+
+DEVICE float one(const ElementwiseArgs& a, Ptr<const float> x, Ptr<const float> y, int i) {
   switch (a.kind) {
     case RowsKind::kAdd:
-      return x + y[i];
+      return x[i] + y[i];
     case RowsKind::kScale:
-      return x * a.factor;
+    case RowsKind::kPositionScale:
+      return x[i] * a.factor * (a.y != nullptr ? y[over(i, a.each)] : 1);
     case RowsKind::kActivation:
-      return apply(a.function, x);
+      return apply(a.function, x[i]);
     case RowsKind::kGate:
-      return apply(a.function, x) * y[i];
+      return gated(a.function, x[over(i, a.each)], y[i]);
     case RowsKind::kSoftcap:
-      return a.factor * tanh(x / a.factor);
+      return a.factor * tanh(x[i] / a.factor);
     case RowsKind::kSelect:
-      return x;
+    case RowsKind::kGather:
+      return x[i];
+    case RowsKind::kSlice: {
+      const int run = over(i, a.each);
+      return x[run * a.x_each + a.begin + i - run * a.each];
+    }
+    case RowsKind::kConcat: {
+      const int run = over(i, a.each);
+      const int within = i - run * a.each;
+      return within < a.x_each ? x[run * a.x_each + within]
+                               : y[run * (a.each - a.x_each) + within - a.x_each];
+    }
   }
-  return x;
+  return x[i];
 }
 
 }  // namespace
@@ -32,10 +49,35 @@ KERNEL void elementwise(ElementwiseArgs a) {
   int from = row;
   if (a.kind == RowsKind::kSelect)
     from = reinterpret_cast<Ptr<const int>>(a.step.record + a.step.layout.row_token)[row];
+  if (a.kind == RowsKind::kGather) from = reinterpret_cast<Ptr<const int>>(a.y)[row];
+  if (a.kind == RowsKind::kPositionScale) {
+    const int position =
+        reinterpret_cast<Ptr<const int>>(a.step.record + a.step.layout.positions)[row];
+    a.factor =
+        position_factor(a.factor, a.length, a.offset, __builtin_elementwise_max(position, 0));
+  }
   const Ptr<const float> x = a.x + static_cast<int64_t>(from) * a.x_stride;
   const Ptr<const float> y = a.y + static_cast<int64_t>(row) * a.y_stride;
   const Ptr<float> out = a.out + static_cast<int64_t>(row) * a.out_stride;
-  for (int i = thread(); i < a.width; i += kThreads) out[i] = one(a, x[i], y, i);
+  for (int i = thread(); i < a.width; i += kThreads) out[i] = one(a, x, y, i);
+}
+
+// See RopeArgs. A head a wave.
+KERNEL void rope(RopeArgs a) {
+  const int token = workgroup_x();
+  const int position = __builtin_elementwise_max(
+      reinterpret_cast<Ptr<const int>>(a.step.record + a.step.layout.positions)[token], 0);
+  for (int head = wave(); head < a.heads; head += kThreads / 32) {
+    const Ptr<const float> x = a.x + static_cast<int64_t>(token) * a.x_stride + head * a.head_dim;
+    const Ptr<float> out = a.out + static_cast<int64_t>(token) * a.out_stride + head * a.head_dim;
+    norm_and_turn(x, a.head_dim, position, Norm{}, a.rope, [&](int i, float v) { out[i] = v; });
+  }
+}
+
+// See NumberHeadsArgs.
+KERNEL void number_heads(NumberHeadsArgs a) {
+  const int i = workgroup_x() * kThreads + thread();
+  if (i < a.count) a.chosen[i] = static_cast<uint32_t>(i) % static_cast<uint32_t>(a.heads);
 }
 
 // See GroupNormArgs. A group a wave.
@@ -59,8 +101,9 @@ KERNEL void group_norm(GroupNormArgs a) {
                              : reciprocal_root(wave_sum(squares) / size + a.norm.epsilon);
     for (int i = lane(); i < a.group; i += 32) {
       float e = (x[i] - mean) * factor;
-      if (a.norm.weight != nullptr) e *= a.norm.weight[i];
-      if (a.norm.bias != nullptr) e += a.norm.bias[i];
+      const int at = g * a.weight_each + i;
+      if (a.norm.weight != nullptr) e *= a.norm.weight[at];
+      if (a.norm.bias != nullptr) e += a.norm.bias[at];
       out[i] = e;
     }
   }

@@ -40,7 +40,7 @@ class DownInput {
     const int64_t at = static_cast<int64_t>(first_ + slot) * a_.stride + column;
     const float weight = a_.weights[first_ + slot];
     v = eight(a_.x + at);
-    if (a_.y != nullptr) v = apply8(a_.function, v) * eight(a_.y + at);
+    if (a_.y != nullptr) v = gated8(a_.function, v, eight(a_.y + at));
 #pragma unroll
     for (int i = 0; i < kChunk; ++i) v[i] = column + i < a_.matrix.columns ? v[i] * weight : 0;
     return v;
@@ -91,17 +91,18 @@ KERNEL EIGHT_WAVES void expert_matvec(ExpertMatvecArgs a) {
   const bool routed = a.routing.experts > 0;
   const uint32_t token = routed ? row / static_cast<uint32_t>(a.routing.used) : row;
   if (wave() == 0) {
-    if (lane() == 0) chosen = 0;
+    if (lane() == 0) chosen = a.heads > 0 ? row % static_cast<uint32_t>(a.heads) : 0;
     if (routed) {
       const int number = row - token * a.routing.used;
       if (number == 0 && workgroup_x() == 0) store_experts(a.routing, token);
-      choose_experts(a.routing, token, [&](int i, int expert, float) {
+      Choice(a.routing, token).each([&](int i, int expert, float) {
         if (i == number && lane() == 0) chosen = expert;
       });
     }
   }
-  matvec<1, false>(tile, token, row, [&] {
-    return __builtin_amdgcn_readfirstlane(chosen) * arguments().parts[0].matrix.rows;
+  matvec<1, false>(tile, token, row, [&](int part) {
+    const Part& p = arguments().parts[part];
+    return __builtin_amdgcn_readfirstlane(chosen) * p.expert_rows + p.expert_first;
   });
 }
 
@@ -146,7 +147,11 @@ KERNEL void expert_down(ExpertDownArgs a) {
     const int out = 2 * index + lane() / 16;
     if (lane() % 16 == 0 && out < a.matrix.rows) {
       const Ptr<float> to = a.out + static_cast<int64_t>(token) * a.out_stride + out;
-      *to = a.accumulate != 0 ? *to + v : v;
+      float all = a.accumulate != 0 ? *to + v : v;
+      if (a.bias != nullptr)
+        for (int i = token * a.used; i < (token + 1) * a.used; ++i)
+          all += a.weights[i] * a.bias[static_cast<int64_t>(a.chosen[i]) * a.matrix.rows + out];
+      *to = all;
     }
   }
 }

@@ -5,6 +5,8 @@
 
 namespace outboard::devices::gpu::kernels {
 
+DEVICE float sigmoid(float x) { return reciprocal(1 + exp(-x)); }
+
 DEVICE float silu(float x) { return x * reciprocal(1 + exp(-x)); }
 
 DEVICE float gelu_tanh(float x) {
@@ -37,8 +39,23 @@ DEVICE float apply(Function function, float x) {
       return gelu_erf(x);
     case Function::kRelu:
       return __builtin_fmaxf(x, 0);
+    case Function::kSigmoid:
+      return sigmoid(x);
+    case Function::kSwigluOai:
+      break;
   }
   return x;
+}
+
+// function(gate) * up, or what kSwigluOai makes of both.
+DEVICE float gated(Function function, float gate, float up) {
+  if (function == Function::kSwigluOai) {
+    constexpr float kAlpha = 1.702F, kLimit = 7;
+    const float g = __builtin_fminf(gate, kLimit);
+    const float u = __builtin_fmaxf(__builtin_fminf(up, kLimit), -kLimit);
+    return g * sigmoid(kAlpha * g) * (u + 1);
+  }
+  return apply(function, gate) * up;
 }
 
 }  // namespace outboard::devices::gpu::kernels

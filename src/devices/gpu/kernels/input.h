@@ -92,8 +92,22 @@ DEVICE float8 apply8(Function function, float8 v) {
 #pragma unroll
       for (int i = 0; i < kChunk; ++i) v[i] = __builtin_fmaxf(v[i], 0);
       return v;
+    case Function::kSigmoid:
+#pragma unroll
+      for (int i = 0; i < kChunk; ++i) v[i] = sigmoid(v[i]);
+      return v;
+    case Function::kSwigluOai:
+      break;
   }
   return v;
+}
+DEVICE float8 gated8(Function function, float8 gate, float8 up) {
+  if (function == Function::kSwigluOai) {
+#pragma unroll
+    for (int i = 0; i < kChunk; ++i) gate[i] = gated(Function::kSwigluOai, gate[i], up[i]);
+    return gate;
+  }
+  return apply8(function, gate) * up;
 }
 
 // --- the record of the step ---
@@ -105,7 +119,7 @@ DEVICE int step_int(const Step& step, int offset, int index) {
 // Partial results of attention, columns [column, column + 8) of the heads side by side; 0 beyond
 // the last head. value_dim is a multiple of 8.
 DEVICE float8 merged_splits(const Splits& s, int token, int position, int column) {
-  const int first = s.window > 0 ? __builtin_elementwise_max(position - s.window + 1, 0) : 0;
+  const int first = first_seen(s.window, s.chunked, position);
   const int count = position - first + 1;
   if (count <= 0) return 0;
   const bool is_there = column < s.heads * s.value_dim;
@@ -120,6 +134,11 @@ DEVICE float8 merged_splits(const Splits& s, int token, int position, int column
   for (int i = 1; i < used; ++i) maximum = __builtin_fmaxf(maximum, stats[i].x);
   float8 sum = 0;
   float weights = 0;
+  if (s.sinks != nullptr) {
+    const float sink = s.sinks[head];
+    maximum = __builtin_fmaxf(maximum, sink);
+    weights = exp(sink - maximum);
+  }
   for (int i = 0; i < used; ++i) {
     const float2 stat = stats[i];
     const float factor = exp(stat.x - maximum);
@@ -290,8 +309,9 @@ class InputRow {
       v = merged_splits(in_.splits, token_, position_, column);
     } else {
       v = row(in_.x, in_.x_stride).load(column);
-      if (!plain && in_.kind != InputKind::kRows) v = apply8(in_.function, v);
-      if (!plain && in_.kind == InputKind::kGated) v *= row(in_.y, in_.y_stride).load(column);
+      if (!plain && in_.kind == InputKind::kActivated) v = apply8(in_.function, v);
+      if (!plain && in_.kind == InputKind::kGated)
+        v = gated8(in_.function, v, row(in_.y, in_.y_stride).load(column));
     }
     if (adds()) v += normalized(in_.add_norm, add_moments_, add_row().load(column), column);
     return v;

@@ -118,7 +118,7 @@ DEVICE void matmul(const MatmulArgs& a, Tile& tile, int row_tile, Work w, int fi
   row_tile -= number == 0 ? 0 : number == 1 ? second : third;
   const Part& part = a.parts[number];
   w.first_row = row_tile * kMatmulRows + wave() * kFragment;
-  w.base_row *= part.matrix.rows;
+  w.base_row = w.base_row * part.expert_rows + part.expert_first;
 
   float8 sum[kFragments] = {};
   with_format(static_cast<WeightType>(part.matrix.type),
@@ -130,7 +130,7 @@ DEVICE void matmul(const MatmulArgs& a, Tile& tile, int row_tile, Work w, int fi
   // Lane l has row l % 16 of the wave's rows; number i of a sum is token 2 i + l / 16.
   const int row = w.first_row + lane() % kFragment;
   if (row >= part.matrix.rows) return;
-  const float bias = part.bias != nullptr ? part.bias[row] : 0;
+  const float bias = part.bias != nullptr ? part.bias[w.base_row + row] : 0;
 #pragma unroll
   for (int f = 0; f < kFragments; ++f) {
     if (f * kFragment >= w.tokens) continue;

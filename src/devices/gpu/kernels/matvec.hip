@@ -6,7 +6,7 @@ namespace {
 
 template <bool plain = false, int rows>
 DEVICE void matvec_all(Tile<rows>& tile) {
-  matvec<rows, plain>(tile, 0, 0, [] { return 0; });
+  matvec<rows, plain>(tile, 0, 0, [](int) { return 0; });
 }
 
 }  // namespace

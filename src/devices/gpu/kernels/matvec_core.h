@@ -222,12 +222,14 @@ DEVICE Share share_of(const MatvecArgs& a) {
 template <WeightType type>
 class RowPair {
  public:
-  DEVICE RowPair(const MatvecArgs& a, int part, int pair, int units, int base) {
+  template <typename Base>
+  DEVICE RowPair(const MatvecArgs& a, int part, int pair, int units, Base base) {
     const Matrix& matrix = a.parts[part].matrix;
     const uint32_t rows = 2 - a.gated;  // of a part
-    const uint32_t first = base + rows * pair;
-    rows_[0] = row_of<type>(matrix, first, units);
-    rows_[1] = row_of<type>(a.parts[part + a.gated].matrix, first + 1 - a.gated, units);
+    const uint32_t first = rows * pair;
+    rows_[0] = row_of<type>(matrix, base(part) + first, units);
+    rows_[1] = row_of<type>(a.parts[part + a.gated].matrix,
+                            base(part + a.gated) + first + 1 - a.gated, units);
     // Of an odd number of rows the last has no neighbour; else there is no such pair.
     alone_ = matrix.rows >> (1 - a.gated);
     step_ = row_bytes<type>(units);
@@ -258,8 +260,9 @@ class RowPair {
 // gives it, of input rows as they were (not divided), pair from + i in the i-th lane of each group.
 // Without a branch that only some lanes take: those would have the compiler guard every branch
 // around them.
-template <int rows>
-DEVICE void store(const MatvecArgs& a, int part, int from, int to, int first_out, float v) {
+template <int rows, typename Base>
+DEVICE void store(const MatvecArgs& a, int part, int from, int to, int first_out, Base base,
+                  float v) {
   const Part& out = a.parts[part];
   constexpr int kLanesEach = 16 / rows;
   const int b = lane() % 16 / kLanesEach;
@@ -269,13 +272,14 @@ DEVICE void store(const MatvecArgs& a, int part, int from, int to, int first_out
   const uint32_t row = (pair << twice) + (upper & twice);
   const bool is_there = (pair < to) & (row < static_cast<uint32_t>(out.matrix.rows));
   if (out.bias != nullptr)
-    v += FloatBuffer(out.bias).load((is_there & (upper <= twice)) ? row : FloatBuffer::kNone);
+    v += FloatBuffer(out.bias + base(part))
+             .load((is_there & (upper <= twice)) ? row : FloatBuffer::kNone);
   uint32_t at = is_there ? b * out.stride + row : FloatBuffer::kNone;
   if (a.gated != 0) {
     const Ptr<const float> bias = a.parts[1].bias;
     if (bias != nullptr)
-      v += FloatBuffer(bias).load((is_there & (upper != 0)) ? row : FloatBuffer::kNone);
-    v = apply(a.function, v) * other_row(v);
+      v += FloatBuffer(bias + base(1)).load((is_there & (upper != 0)) ? row : FloatBuffer::kNone);
+    v = gated(a.function, v, other_row(v));
     at = upper != 0 ? FloatBuffer::kNone : at;
   }
   const FloatBuffer to_rows(out.out + static_cast<int64_t>(first_out) * out.stride);
@@ -290,9 +294,9 @@ DEVICE void store(const MatvecArgs& a, int part, int from, int to, int first_out
 // The share's pairs times `count` units of the input rows from `first` on, which are in the tile;
 // added to `sum` except for the first units. When they are complete they are stored, several at
 // once: a lane each.
-template <WeightType type, int rows>
+template <WeightType type, int rows, typename Base>
 DEVICE void multiply_pairs(const MatvecArgs& a, const Share& share, const Tile<rows>& tile,
-                           int units, int first, int count, bool complete, int base, int first_out,
+                           int units, int first, int count, bool complete, Base base, int first_out,
                            float factor, float (&sum)[2][rows]) {
   constexpr int kLanesEach = 16 / rows;
   RowPair<type> pair(a, share.part, share.from, units, base);
@@ -311,14 +315,14 @@ DEVICE void multiply_pairs(const MatvecArgs& a, const Share& share, const Tile<r
     const float total = spread_sums<rows>(sum);
     kept = lane() % kLanesEach == index - kept_from ? total : kept;
     if (index + 1 == kept_to) {
-      store<rows>(a, share.part, kept_from, kept_to, first_out, kept * factor);
+      store<rows>(a, share.part, kept_from, kept_to, first_out, base, kept * factor);
       kept_from = kept_to;
       kept_to = __builtin_elementwise_min(kept_from + kLanesEach, share.to);
     }
   }
 }
 
-// Rows of input from first_in, of output from first_out on; base() are the matrices' rows before
+// Rows of input from first_in, of output from first_out on; base(part) are the matrix's rows before
 // those that are meant, known after the first barrier. `plain`: see InputRow; fits into the tile.
 template <int rows, bool plain, typename Base>
 DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
@@ -341,8 +345,8 @@ DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
     const float factor = __builtin_ldexpf(1, input.exponent());
     with_format(static_cast<WeightType>(all.parts[share.part].matrix.type), [&]<WeightType type>() {
       float sum[2][rows];
-      multiply_pairs<type, rows>(all, share, tile, units, 0, padded, true, base(), first_out,
-                                 factor, sum);
+      multiply_pairs<type, rows>(all, share, tile, units, 0, padded, true, base, first_out, factor,
+                                 sum);
     });
     return;
   }
@@ -367,8 +371,8 @@ DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
       const float factor = rows == 1 ? __builtin_ldexpf(1, input.exponent())
                                      : tile.factor[lane() % 16 / (16 / rows)];
       with_format(static_cast<WeightType>(a.parts[now.part].matrix.type), [&]<WeightType type>() {
-        multiply_pairs<type, rows>(a, now, tile, units, first, count, first + count >= units,
-                                   base(), first_out, factor, sum);
+        multiply_pairs<type, rows>(a, now, tile, units, first, count, first + count >= units, base,
+                                   first_out, factor, sum);
       });
     }
   }

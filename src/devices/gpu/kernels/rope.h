@@ -7,7 +7,7 @@
 
 namespace outboard::devices::gpu::kernels {
 
-constexpr int kMaxHeadDim = 256;
+constexpr int kMaxHeadDim = kMaxKeyDim;
 
 // Elements `a` and `b` of a head; the first rotary / 2 pairs are those that turn together.
 struct Pair {
@@ -28,12 +28,74 @@ DEVICE float turns_at(Ptr<const float> turns, int i, int position) {
   return __builtin_amdgcn_fractf(whole) + rest;
 }
 
+// program::PositionScale.
+DEVICE float position_factor(float scale, float length, float offset, int position) {
+  const float steps = __builtin_floorf((static_cast<float>(position) + offset) / length);
+  return 1 + scale * log(1 + steps);
+}
+
+// A head's norm and turn, but for where its elements come from and go to.
+class HeadTurn {
+ public:
+  // squares: of all elements of the head.
+  DEVICE HeadTurn(int dim, int position, const Norm& norm, const Rope& rope, float squares)
+      : norm_(norm), rope_(rope), position_(position) {
+    if (norm.kind == NormKind::kRms)
+      factor_ = reciprocal_root(squares / static_cast<float>(dim) + norm.epsilon);
+    if (rope.position_scale != 0)
+      factor_ *= position_factor(rope.position_scale, rope.position_length, rope.position_offset,
+                                 position);
+  }
+
+  // Pair i, whose elements are e.
+  DEVICE float2 of(int i, const Pair& pair, float2 e) const {
+    e *= factor_;
+    const bool weighted = norm_.kind == NormKind::kRms && norm_.weight != nullptr;
+    if (weighted && rope_.norm_after == 0) e *= weight(pair);
+    if (2 * i < rope_.rotary) {
+      const float turns = turns_at(rope_.turns, i, position_);
+      const float cosine = __builtin_amdgcn_cosf(turns) * rope_.magnitude;
+      const float sine = __builtin_amdgcn_sinf(turns) * rope_.magnitude;
+      e = float2{e.x * cosine - e.y * sine, e.x * sine + e.y * cosine};
+    }
+    if (weighted && rope_.norm_after != 0) e *= weight(pair);
+    return e;
+  }
+
+ private:
+  DEVICE float2 weight(const Pair& pair) const {
+    return float2{norm_.weight[pair.a], norm_.weight[pair.b]};
+  }
+
+  const Norm& norm_;
+  const Rope& rope_;
+  int position_;
+  float factor_ = 1;
+};
+
 // Calls store(index, value) for each element of the head at x [dim], normed and turned. All lanes
-// of a wave together.
+// of a wave together. Heads of up to 256 elements are read once; of larger ones, which are rare,
+// twice, so that nobody needs registers for them.
 template <typename Store>
 DEVICE void norm_and_turn(Ptr<const float> x, int dim, int position, const Norm& norm,
                           const Rope& rope, Store store) {
-  constexpr int kPairs = kMaxHeadDim / 2 / 32;  // a lane
+  constexpr int kPairs = 4;  // a lane
+  if (dim > 2 * 32 * kPairs) {
+    float squares = 0;
+    if (norm.kind == NormKind::kRms) {
+      for (int i = lane(); i < dim; i += 32) squares += x[i] * x[i];
+      squares = wave_sum(squares);
+    }
+    const HeadTurn turn(dim, position, norm, rope, squares);
+#pragma unroll 1
+    for (int i = lane(); 2 * i < dim; i += 32) {
+      const Pair pair = pair_of(i, rope);
+      const float2 e = turn.of(i, pair, float2{x[pair.a], x[pair.b]});
+      store(pair.a, e.x);
+      store(pair.b, e.y);
+    }
+    return;
+  }
   float2 v[kPairs];
   float squares = 0;
 #pragma unroll
@@ -45,25 +107,14 @@ DEVICE void norm_and_turn(Ptr<const float> x, int dim, int position, const Norm&
     v[k] = float2{x[pair.a], x[pair.b]};
     squares += v[k].x * v[k].x + v[k].y * v[k].y;
   }
-  float factor = 1;
-  if (norm.kind == NormKind::kRms) {
-    const float mean = wave_sum(squares) / static_cast<float>(dim);
-    factor = reciprocal_root(mean + norm.epsilon);
-  }
+  if (norm.kind == NormKind::kRms) squares = wave_sum(squares);
+  const HeadTurn turn(dim, position, norm, rope, squares);
 #pragma unroll
   for (int k = 0; k < kPairs; ++k) {
     const int i = k * 32 + lane();
     if (2 * i >= dim) continue;
     const Pair pair = pair_of(i, rope);
-    float2 e = v[k] * factor;
-    if (norm.kind == NormKind::kRms && norm.weight != nullptr)
-      e *= float2{norm.weight[pair.a], norm.weight[pair.b]};
-    if (2 * i < rope.rotary) {
-      const float turns = turns_at(rope.turns, i, position);
-      const float cosine = __builtin_amdgcn_cosf(turns);
-      const float sine = __builtin_amdgcn_sinf(turns);
-      e = float2{e.x * cosine - e.y * sine, e.x * sine + e.y * cosine};
-    }
+    const float2 e = turn.of(i, pair, v[k]);
     store(pair.a, e.x);
     store(pair.b, e.y);
   }

@@ -1,0 +1,127 @@
+// DeepSeek V2 and V3 and what is built like them (arXiv:2405.04434, 2412.19437): GLM-4.7-Flash,
+// DeepSeek V2 Lite, Kanana 2, GigaChat 3. Multi-head latent attention in its absorbed form: of each
+// position one latent is kept, which is the key of all heads and, without the part that turns,
+// their value. Some dense layers first, then experts, with shared ones beside them.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "models/family.h"
+#include "support/error.h"
+
+namespace outboard::models {
+
+using namespace program;  // NOLINT: a model file is written in the Program's words
+
+namespace {
+
+struct Latent {
+  int nope;     // elements of a head that do not turn
+  int rotary;   // ... and that do
+  int rank;     // elements of the latent
+  float scale;  // of scores
+  std::optional<PositionScale> query_scale;
+};
+
+Latent read_latent(Keys& keys, const Hyperparameters& h) {
+  Latent l{};
+  const auto key_dim = static_cast<int>(keys.integer("attention.key_length_mla", 8, 8192));
+  l.rotary = h.rope.rotary;
+  l.nope = key_dim - l.rotary;
+  l.rank = static_cast<int>(keys.integer("attention.kv_lora_rank", 8, 1 << 16));
+  keys.integer("attention.value_length_mla", 8, 8192);  // the tensors tell
+  if (l.nope < 1 || l.rank % 8 != 0 || l.rotary % 8 != 0)
+    fail("{}: latents of {} elements, heads of {} of which {} turn: expected multiples of 8",
+         keys.architecture(), l.rank, key_dim, l.rotary);
+  // The converter wrote a tenth of the multiplier, which is what its formula wants (llama.cpp,
+  // deepseek2.cpp).
+  const float magnitude = h.rope.magnitude * (1 + h.yarn_log_multiplier * std::log(h.rope.scale));
+  l.scale = magnitude * magnitude / std::sqrt(static_cast<float>(key_dim));
+  if (const float by_position = keys.number_or("attention.temperature_scale", 0); by_position != 0)
+    l.query_scale = PositionScale{kNone, by_position,
+                                  keys.positive_or("attention.temperature_length", 8192), 0};
+  return l;
+}
+
+ValueId attend(Builder& b, const Hyperparameters& h, const Latent& l, int layer, ValueId n) {
+  const auto name = [&](std::string_view part) { return layer_name(layer, part); };
+  const auto turned = [&](std::string_view what, ValueId value) {
+    Rope rope = h.rope;
+    rope.x = value;
+    rope.head_dim = l.rotary;
+    return b.op(what, rope);
+  };
+  ValueId q;
+  if (b.optional_weight(name("attn_q_a.weight")) != kNone) {
+    q = b.linear("q latent", n, name("attn_q_a"));
+    q = rms_norm(b, "q latent norm", q, name("attn_q_a_norm"), h.epsilon);
+    q = b.linear("q", q, name("attn_q_b"));
+  } else {
+    q = b.linear("q", n, name("attn_q"));
+  }
+  const ValueId q_still = b.op("q still", Slice{q, 0, l.nope, h.heads});
+  const ValueId q_turned = turned("q rope", b.op("q turning", Slice{q, l.nope, l.rotary, h.heads}));
+  const ValueId absorbed =
+      b.op("q absorbed", Linear{q_still, b.weight(name("attn_k_b.weight")), kNone});
+  q = b.op("q of latents", Concat{absorbed, q_turned, h.heads});
+  if (l.query_scale) {
+    PositionScale scale = *l.query_scale;
+    scale.x = q;
+    q = b.op("q scaled", scale);
+  }
+  const ValueId kv = b.linear("kv latent", n, name("attn_kv_a_mqa"));
+  const ValueId latent = rms_norm(b, "kv latent norm", b.op("latent", Slice{kv, 0, l.rank}),
+                                  name("attn_kv_a_norm"), h.epsilon);
+  const ValueId k_turned = turned("k rope", b.op("k turning", Slice{kv, l.rank, l.rotary}));
+  const ValueId k = b.op("k", Concat{latent, k_turned});
+  const ValueId a = b.op("attention", Attention{.q = q,
+                                                .k = k,
+                                                .v = kNone,
+                                                .state = b.latent_state(l.rank + l.rotary, l.rank),
+                                                .heads = h.heads,
+                                                .window = 0,
+                                                .scale = l.scale,
+                                                .softcap = 0});
+  const ValueId values = b.op("values", Linear{a, b.weight(name("attn_v_b.weight")), kNone});
+  return b.linear("attention output", values, name("attn_output"));
+}
+
+Program build(const formats::Model& model, Keys& keys) {
+  Hyperparameters h = read_hyperparameters(keys, "attention.layer_norm_rms_epsilon");
+  // Where YaRN has a multiplier all of its magnitude goes into the scores, none into the rope
+  // (llama.cpp, llama-context.cpp).
+  if (h.yarn_log_multiplier != 0)
+    h.rope.magnitude *=
+        yarn_magnitude(h.rope.scale, h.yarn_log_multiplier) / yarn_magnitude(h.rope.scale, 1);
+  if (!model.find("blk.0.attn_k_b.weight"))
+    throw Error(
+        "tensor blk.0.attn_k_b.weight: not in the file",
+        "Files of before April 2025 have attn_kv_b instead, from which keys and values would "
+        "be made of every position anew; get a newer file of this model.");
+  const Latent latent = read_latent(keys, h);
+  keys.integer_or("attention.q_lora_rank", 0, 0, 1 << 20);  // the tensors tell
+  // GLM-4.7-Flash's first files do not say how they gate.
+  const bool glm =
+      h.layers >= 46 && h.layers <= 48 && model.get("token_embd.weight").rows() == 154880;
+  const ExpertChoice experts =
+      read_experts(keys, {.gating = glm ? Gating::kSigmoid : Gating::kSoftmax, .normalise = false});
+
+  Builder b(model, "deepseek2");
+  ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("token_embd.weight")});
+  for (int layer = 0; layer < h.layers; ++layer) {
+    b.scope(fmt::format("layer {}", layer));
+    ValueId n = rms_norm(b, "attention norm", x, layer_name(layer, "attn_norm"), h.epsilon);
+    x = residual(b, "attention residual", x, attend(b, h, latent, layer, n));
+    n = rms_norm(b, "feed-forward norm", x, layer_name(layer, "ffn_norm"), h.epsilon);
+    x = residual(b, "feed-forward residual", x, mixture(b, n, layer, Function::kSilu, experts));
+  }
+  return b.finish(rms_logits(b, x, h), h.context_length);
+}
+
+constexpr std::string_view kArchitectures[] = {"deepseek2"};
+
+}  // namespace
+
+constinit const Family families::deepseek2 = {kArchitectures, build};
+
+}  // namespace outboard::models
