@@ -590,7 +590,8 @@ def muse_glimmer(m, tokens):
     local = m.key("attention.sliding_window_pattern")
 
     y = llama_like(m, tokens, halves=False, head_norms="before", post_norms=1e-8,
-                   embedded=lambda x: rms(m, x, None, s.eps), turns=lambda layer: local[layer], window=lambda layer: s.window if local[layer] else 0)
+                   embedded=lambda x: rms(m, x, None, s.eps), turns=lambda layer: local[layer],
+                   window=lambda layer: s.window if local[layer] else 0)
     return softcap(y * np.float32(m.key("logit_scale")), m.key("final_logit_softcapping", 0.0))
 
 

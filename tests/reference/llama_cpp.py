@@ -251,6 +251,7 @@ def check_lead(path, prompt, greedy, context):
     print(f", greedy tokens lead by {least:.3f}, {least / change:.1f} times what those change", end="", flush=True)
     check(least > 3 * change, "half floats change the greedy text")
     check(len(set(greedy)) > 5, "the greedy text repeats itself")
+    check(model.value("tokenizer.ggml.eos_token_id") not in greedy, "the greedy text ends")
 
 
 def check_matters(name, path, tokens, want, context):
