@@ -22,9 +22,11 @@ CONTEXT = 512  # what the sessions of the tests have, too
 LENGTH = 200  # tokens of text
 CARD_LENGTH = 60  # of which the simulated card gets these: it takes its time
 # Of files whose first draw left doubts (llama_cpp.py seed).
-SEEDS = {"gpt-oss": 9, "gpt-oss-mxfp4": 2, "gemma4-moe": 21, "gemma4-e2b": 52, "deepseek2-lite": 8, "deepseek2": 68, "phi3-short": 5,
-         "phi3-long": 2, "phi3": 4, "granite": 6, "olmo3": 8, "seed-oss": 8, "exaone4": 2, "exaone4-window": 3,
-         "ernie4-5-moe": 3, "muse-glimmer": 8, "command-r": 1, "cohere2": 1, "starcoder2": 3, "stablelm-parallel": 5, "llama4": 4}
+SEEDS = {"gpt-oss": 9, "gpt-oss-mxfp4": 2, "gemma4-moe": 21, "gemma4-e2b": 118, "deepseek2-lite": 8,
+         "deepseek2": 93, "phi3-short": 5, "phi3-long": 2, "phi3": 4, "granite": 6, "granitemoe-shared": 1,
+         "olmo3": 8, "seed-oss": 8, "hunyuan-dense": 1, "exaone4": 2, "exaone4-window": 3, "ernie4-5": 6,
+         "ernie4-5-moe": 22, "muse-glimmer": 17, "gemma2-27b": 15, "gemma2": 1, "command-r": 1, "cohere2": 1,
+         "starcoder2": 3, "stablelm-parallel": 9, "llama4": 4}
 # Llama 4's chunks and its temperature begin at 8,192 tokens, whatever its file says.
 LENGTHS = {"llama4": 8240}
 # Tensors that a family has, but that do not change its answers: a scale before the last norm, the other table.
@@ -157,7 +159,9 @@ class File:
         self.matrix(p + "gate_inp", count, self.width, gain=router)
         if bias:
             self.bias(p + "gate_inp", count)
-        parts = [("gate_up", 2 * hidden, self.width)] if fused else [("gate", hidden, self.width), ("up", hidden, self.width)]
+        parts = [("gate_up", 2 * hidden, self.width)]
+        if not fused:
+            parts = [("gate", hidden, self.width), ("up", hidden, self.width)]
         for part, rows, columns in (*parts, ("down", self.width, hidden)):
             gain = (0.25 if part == "down" else 1.8) if bias else 1.0
             (self.mxfp4 if mxfp4 else self.matrix)(f"{p}{part}_exps", count, rows, columns, gain=gain)
@@ -247,7 +251,8 @@ def gemma4(f, layers, kv_heads, experts=0, shared=0, per_layer=0):
     f.given("rope_freqs.weight", [1.0] * (full // 8) + [1e30] * (full // 2 - full // 8))
     if per_layer:
         f.matrix("per_layer_token_embd", f.vocabulary, per_layer * len(layers), scale=0.3)
-        f.matrix("per_layer_model_proj", per_layer * len(layers), f.width, gain=8.0)  # the graph divides by the root of the width
+        # What this gives is divided by the root of the width.
+        f.matrix("per_layer_model_proj", per_layer * len(layers), f.width, gain=8.0)
         f.vector("per_layer_proj_norm.weight", per_layer)
     for layer, is_local in enumerate(window):
         p = f"blk.{layer}."
@@ -255,7 +260,8 @@ def gemma4(f, layers, kv_heads, experts=0, shared=0, per_layer=0):
         own = layer < len(layers) - shared
         f.norms(layer, "attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
         # The scores are not divided by the root of the head's size. Where all is seen, keys are values too.
-        f.attention(layer, 4, kv if own else 0, dim, value=is_local or bool(per_layer), head_norms=0.5 if experts else 0.6)
+        f.attention(layer, 4, kv if own else 0, dim, value=is_local or bool(per_layer),
+                    head_norms=0.5 if experts else 0.6)
         f.feed_forward(layer, hidden if own else 2 * hidden)
         if experts:
             f.norms(layer, "pre_ffw_norm_2", "post_ffw_norm_1")
@@ -553,19 +559,23 @@ def muse_glimmer(f):
         f.feed_forward(layer, 64)
 
 
-@family("gemma2", 64, {"attention.sliding_window": 40, "attn_logit_softcapping": 8.0, "final_logit_softcapping": 40.0},
-        gemma2={})
-def gemma2(f):
-    layers = 4
-    f.keys(block_count=layers, feed_forward_length=88, attn_logit_softcapping=4.0, final_logit_softcapping=20.0)
-    f.heads(4, 2, 24)
+GEMMA2_MATTERS = {"attention.sliding_window": 40, "attn_logit_softcapping": 8.0, "final_logit_softcapping": 40.0}
+
+
+@family("gemma2", 64, GEMMA2_MATTERS, gemma2=dict(layers=4, heads=4, dim=24, hidden=88, norm=10.0, added=1.0))
+@family("gemma2", 16, GEMMA2_MATTERS, gemma2_27b=dict(layers=46, heads=2, dim=16, hidden=24, norm=10.0, added=0.06))
+def gemma2(f, layers, heads, dim, hidden, norm, added):
+    """46 layers are the 27B form, whose scores are divided by the root of width over heads, not of the heads' size."""
+    f.keys(block_count=layers, feed_forward_length=hidden, attn_logit_softcapping=4.0, final_logit_softcapping=20.0)
+    f.heads(heads, heads // 2, dim)
     f.key("attention.sliding_window", 20)
     f.rms(1e-6)
-    f.ends(embedding=0.05, output=0, norm=10.0)
+    f.ends(embedding=0.05 if layers == 4 else 0.1, output=0, norm=norm)
     for layer in range(layers):
-        f.norms(layer, "attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
-        f.attention(layer, 4, 2, 24, gain=2.0)
-        f.feed_forward(layer, 88)
+        f.norms(layer, "attn_norm", "ffn_norm")
+        f.norms(layer, "post_attention_norm", "post_ffw_norm", around=added)
+        f.attention(layer, heads, heads // 2, dim, gain=2.0 if layers == 4 else 1.4)
+        f.feed_forward(layer, hidden)
 
 
 @family("command-r", 64, {"logit_scale": 2.0}, command_r={})
@@ -612,7 +622,8 @@ def starcoder2(f):
         f.feed_forward(layer, 152, gate=False, bias=True)
 
 
-@family("stablelm", 64, {"rope.dimension_count": 8}, stablelm=dict(parallel=False), stablelm_parallel=dict(parallel=True))
+@family("stablelm", 64, {"rope.dimension_count": 8}, stablelm=dict(parallel=False),
+        stablelm_parallel=dict(parallel=True))
 def stablelm(f, parallel):
     layers = 3
     f.keys(block_count=layers, feed_forward_length=104, use_parallel_residual=parallel)

@@ -328,7 +328,8 @@ def gemma4(m, tokens):
     per_layer = m.key("embedding_length_per_layer_input", 0)
     x = m["token_embd.weight"][tokens] * np.float32(np.sqrt(s.width))
     if per_layer:
-        given = m["per_layer_token_embd.weight"][tokens].reshape(n, s.layers, per_layer) * np.float32(np.sqrt(per_layer))
+        given = m["per_layer_token_embd.weight"][tokens].reshape(n, s.layers, per_layer)
+        given = given * np.float32(np.sqrt(per_layer))
         made = (x @ m["per_layer_model_proj.weight"].T / np.float32(np.sqrt(s.width))).reshape(n, s.layers, per_layer)
         inputs = (rms(m, made, "per_layer_proj_norm", s.eps) + given) / np.float32(np.sqrt(2))
     kept = {}
@@ -478,14 +479,15 @@ def mistral3(m, tokens):
 
 
 def llama_like(m, tokens, halves, turns=lambda layer: True, window=lambda layer: 0, second_norm="ffn_norm",
-               post_norms=False, pre_norms=True, head_norms=None, row_norms=False, scale=None, residual=1.0, embedding=1.0,
-               factors=None, rotation=None, cap=0.0, act=silu, mixture=None):
-    """The loop that many share; what a family changes is named. turns, window: of a layer. head_norms: of
-    q's and k's heads, "before" or "after" they are turned. rotation(layer): frequencies and magnitude.
-    mixture(layer, h): what stands in a layer's place of the feed-forward, or None."""
+               post_norms=False, pre_norms=True, head_norms=None, row_norms=False, scale=None, residual=1.0,
+               embedded=lambda x: x, factors=None, rotation=None, cap=0.0, act=silu, mixture=None):
+    """The loop that many share; what a family changes is named. turns, window: of a layer. post_norms: their
+    epsilon. head_norms: of q's and k's heads, "before" or "after" they are turned; row_norms: of all heads
+    together. embedded(x): what is done to embeddings. rotation(layer): frequencies and magnitude.
+    mixture(layer, h): what a layer has instead of the feed-forward, or None."""
     s = Sizes(m)
     same = frequencies(s.rotary, s.base, factors=factors), 1.0
-    x = m["token_embd.weight"][tokens] * np.float32(embedding)
+    x = embedded(m["token_embd.weight"][tokens])
     for layer in range(s.layers):
         p = f"blk.{layer}."
         h = rms(m, x, p + "attn_norm", s.eps) if pre_norms else x
@@ -545,7 +547,7 @@ def granite(m, tokens):
         return f + feed_forward(m, h, p, kind="_shexp") if p + "ffn_up_shexp.weight" in m else f
 
     y = llama_like(m, tokens, halves=False, scale=m.key("attention.scale"), residual=m.key("residual_scale", 1.0),
-                   embedding=m.key("embedding_scale", 1.0), mixture=mixture)
+                   embedded=lambda x: x * np.float32(m.key("embedding_scale", 1.0)), mixture=mixture)
     return y / np.float32(m.key("logit_scale"))
 
 
@@ -587,25 +589,20 @@ def muse_glimmer(m, tokens):
     s = Sizes(m)
     local = m.key("attention.sliding_window_pattern")
 
-    class Normed:
-        """The model, whose embeddings have norm 1 already."""
-
-        def __getattr__(self, name):
-            return getattr(m, name)
-
-        __contains__ = lambda self, name: name in m
-        __getitem__ = lambda self, name: rms(m, m[name], None, s.eps) if name == "token_embd.weight" else m[name]
-
-    y = llama_like(Normed(), tokens, halves=False, head_norms="before", post_norms=1e-8,
-                   turns=lambda layer: local[layer], window=lambda layer: s.window if local[layer] else 0)
+    y = llama_like(m, tokens, halves=False, head_norms="before", post_norms=1e-8,
+                   embedded=lambda x: rms(m, x, None, s.eps), turns=lambda layer: local[layer],
+                   window=lambda layer: s.window if local[layer] else 0)
     return softcap(y * np.float32(m.key("logit_scale")), m.key("final_logit_softcapping", 0.0))
 
 
 def gemma2(m, tokens):
-    """arXiv:2408.00118: every second layer has a window, from the first on; scores and logits are capped."""
+    """arXiv:2408.00118: every second layer has a window, from the first on; scores and logits are capped. The
+    27B model, of 46 layers, scales scores by another number."""
     s = Sizes(m)
-    y = llama_like(m, tokens, halves=True, post_norms=s.eps, embedding=np.sqrt(s.width), act=gelu_tanh,
-                   cap=m.key("attn_logit_softcapping"), window=lambda layer: s.window if layer % 2 == 0 else 0)
+    scale = (s.width / s.heads if s.layers == 46 else s.dim) ** -0.5
+    y = llama_like(m, tokens, halves=True, post_norms=s.eps, embedded=lambda x: x * np.float32(np.sqrt(s.width)),
+                   act=gelu_tanh, scale=scale, cap=m.key("attn_logit_softcapping"),
+                   window=lambda layer: s.window if layer % 2 == 0 else 0)
     return softcap(y, m.key("final_logit_softcapping"))
 
 
@@ -623,7 +620,7 @@ def layer_norm_decoder(m, tokens, halves, parallel=False, turns=lambda layer: Tr
         h = normed(m, x, p + "attn_norm", s.eps)
         q, k, v = project(m, h, p, s.heads, s.kv_heads[layer], s.dim)
         if p + "attn_q_norm.weight" in m:
-            q, k = (layer_norm(y, m[f"{p}attn_{part}_norm.weight"], 0, np.float32(s.eps)) for y, part in ((q, "q"), (k, "k")))
+            q, k = normed(m, q, p + "attn_q_norm", s.eps), normed(m, k, p + "attn_k_norm", s.eps)
         if turns(layer):
             q, k = rope(q, frequency, halves), rope(k, frequency, halves)
         x = x + m.linear(attention(q, k, v, s.dim**-0.5, window(layer)), p + "attn_output")
@@ -676,7 +673,8 @@ def llama4(m, tokens, chunk=8192):
             continue
         scores = m.linear(h, p + "ffn_gate_inp")
         chosen = best(scores, s.used)
-        x = x + ask(m, h, p, chosen, sigmoid(picked(scores, chosen)), weigh_input=True) + feed_forward(m, h, p, kind="_shexp")
+        x = x + ask(m, h, p, chosen, sigmoid(picked(scores, chosen)), weigh_input=True)
+        x = x + feed_forward(m, h, p, kind="_shexp")
     return head(m, rms(m, x, "output_norm", s.eps))
 
 

@@ -90,7 +90,8 @@ class Oracle:
         self.api = api = bindings()
         keep = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
         self.errors = []
-        self.log = keep(lambda level, text, _: self.errors.append(text.decode(errors="replace")) if level >= 3 else None)
+        warn = lambda level, text, _: self.errors.append(text.decode(errors="replace")) if level >= 3 else None
+        self.log = keep(warn)
         api._lib.llama_log_set(self.log, None)
         params = api.llama_model_default_params()
         self.overrides = (api.llama_model_kv_override * (len(overrides) + 1))()
@@ -169,7 +170,8 @@ def in_float32(path, folder):
     writer = gguf.GGUFWriter(out, reader.fields["general.architecture"].contents())
     for key, field in reader.fields.items():
         if not key.startswith("GGUF.") and key != "general.architecture":
-            writer.add_key_value(key, field.contents(), field.types[0], sub_type=field.types[1] if len(field.types) > 1 else None)
+            sub = field.types[1] if len(field.types) > 1 else None
+            writer.add_key_value(key, field.contents(), field.types[0], sub_type=sub)
     for t in reader.tensors:
         rows = gguf.quants.dequantize(t.data, t.tensor_type).astype(np.float32)
         writer.add_tensor(t.name, rows.reshape([int(n) for n in reversed(t.shape)]))
@@ -249,6 +251,7 @@ def check_lead(path, prompt, greedy, context):
     print(f", greedy tokens lead by {least:.3f}, {least / change:.1f} times what those change", end="", flush=True)
     check(least > 3 * change, "half floats change the greedy text")
     check(len(set(greedy)) > 5, "the greedy text repeats itself")
+    check(model.value("tokenizer.ggml.eos_token_id") not in greedy, "the greedy text ends")
 
 
 def check_matters(name, path, tokens, want, context):
