@@ -35,10 +35,10 @@ class LockedLink : public Link {
     link_->config_write(offset, value, size);
   }
   Bar bar(int index) override { return link_->bar(index); }
-  void read(int bar, uint64_t offset, std::span<std::byte> bytes) override {
+  void read(int bar, BarOffset offset, std::span<std::byte> bytes) override {
     link_->read(bar, offset, bytes);
   }
-  void write(int bar, uint64_t offset, std::span<const std::byte> bytes) override {
+  void write(int bar, BarOffset offset, std::span<const std::byte> bytes) override {
     link_->write(bar, offset, bytes);
   }
   bool writes_by_dword() const override { return link_->writes_by_dword(); }

@@ -178,10 +178,11 @@ class LockedMemory : public SystemRegion {
       const uint64_t address = (page & kFrame) * kPage;
       if ((page & kPresent) == 0 || address == 0)
         throw Error("the kernel does not tell physical addresses (/proc/self/pagemap)", kNeedsRoot);
-      if (!segments_.empty() && segments_.back().address + segments_.back().size == address) {
+      if (!segments_.empty() &&
+          segments_.back().address + segments_.back().size == BusAddress{address}) {
         segments_.back().size += kPage;
       } else {
-        segments_.push_back({address, kPage});
+        segments_.push_back({BusAddress{address}, kPage});
       }
     }
   }
@@ -242,12 +243,12 @@ class LinuxLink : public Link {
     if (!file) fail("{}: {} has no line {}", name(), (device_ / "resource").string(), index);
     const auto number = [](const std::string& text) { return std::stoull(text, nullptr, 16); };
     if (number(end) == 0) return {};
-    return {number(start), number(end) - number(start) + 1};
+    return {BusAddress{number(start)}, number(end) - number(start) + 1};
   }
-  void read(int index, uint64_t offset, std::span<std::byte> bytes) override {
+  void read(int index, BarOffset offset, std::span<std::byte> bytes) override {
     copy_words(bytes.data(), at(index, offset, bytes.size()), bytes.size());
   }
-  void write(int index, uint64_t offset, std::span<const std::byte> bytes) override {
+  void write(int index, BarOffset offset, std::span<const std::byte> bytes) override {
     copy_words(at(index, offset, bytes.size()), bytes.data(), bytes.size());
   }
   bool writes_by_dword() const override { return true; }  // copy_words()
@@ -276,7 +277,8 @@ class LinuxLink : public Link {
     if (!driver_of(device_).empty()) fail("{}: the driver {} did not let go", name(), driver);
   }
 
-  std::byte* at(int index, uint64_t offset, uint64_t bytes) {
+  std::byte* at(int index, BarOffset from, uint64_t bytes) {
+    const uint64_t offset = value(from);
     Mapping& mapping = mapped_.at(static_cast<size_t>(index));
     if (mapping.memory == nullptr) map(index, mapping);
     if (offset > mapping.bytes || bytes > mapping.bytes - offset) {

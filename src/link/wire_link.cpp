@@ -231,26 +231,27 @@ class WireLink : public Link {
     std::optional<Bar>& known = bars_.at(static_cast<size_t>(index));
     if (!known) {
       const Answer response = wire_.call(Command::kMapBar, {static_cast<uint32_t>(index), 0, 0, 0});
-      known = Bar{response.resp0, response.resp1};
+      known = Bar{BusAddress{response.resp0}, response.resp1};
     }
     return *known;
   }
-  void read(int index, uint64_t offset, std::span<std::byte> bytes) override {
+  void read(int index, BarOffset offset, std::span<std::byte> bytes) override {
     check(index, offset, bytes.size());
     while (!bytes.empty()) {
       const auto piece = bytes.first(std::min<uint64_t>(bytes.size(), protocol::kBulkBytes));
-      wire_.call(Command::kMmioRead, {static_cast<uint32_t>(index), offset, piece.size(), 0});
+      wire_.call(Command::kMmioRead,
+                 {static_cast<uint32_t>(index), value(offset), piece.size(), 0});
       wire_.receive(Command::kMmioRead, piece);
       bytes = bytes.subspan(piece.size());
       offset += piece.size();
     }
   }
-  void write(int index, uint64_t offset, std::span<const std::byte> bytes) override {
+  void write(int index, BarOffset offset, std::span<const std::byte> bytes) override {
     check(index, offset, bytes.size());
     while (!bytes.empty()) {
       const auto piece = bytes.first(std::min<uint64_t>(bytes.size(), protocol::kBulkBytes));
-      wire_.send(Command::kMmioWrite, {static_cast<uint32_t>(index), offset, piece.size(), 0},
-                 piece);
+      wire_.send(Command::kMmioWrite,
+                 {static_cast<uint32_t>(index), value(offset), piece.size(), 0}, piece);
       bytes = bytes.subspan(piece.size());
       offset += piece.size();
     }
@@ -269,7 +270,8 @@ class WireLink : public Link {
 
  private:
   // The server drops a write outside a BAR without a word, so we look first.
-  void check(int index, uint64_t offset, uint64_t bytes) {
+  void check(int index, BarOffset from, uint64_t bytes) {
+    const uint64_t offset = value(from);
     const Bar found = bar(index);
     if (offset > found.size || bytes > found.size - offset) {
       fail("{}: BAR {} has {:#x} bytes; {:#x} at {:#x} lie outside", name(), index, found.size,
@@ -329,10 +331,11 @@ class RemoteLink : public WireLink {
     wire_.receive(Command::kMapSysmem, std::as_writable_bytes(std::span(addresses)));
     std::vector<Segment> segments;
     for (const uint64_t address : addresses) {
-      if (!segments.empty() && segments.back().address + segments.back().size == address) {
+      if (!segments.empty() &&
+          segments.back().address + segments.back().size == BusAddress{address}) {
         segments.back().size += protocol::kPage;
       } else {
-        segments.push_back({address, protocol::kPage});
+        segments.push_back({BusAddress{address}, protocol::kPage});
       }
     }
     return std::make_unique<RemoteMemory>(wire_, static_cast<uint32_t>(response.resp1),

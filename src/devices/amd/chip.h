@@ -1,10 +1,18 @@
 // The chip that this room drives.
 #pragma once
 
+#include "hardware/address.h"
 #include "hardware/amd/navi31/register.h"
 
 namespace outboard::devices::amd {
 
 namespace hw = hardware::amd::navi31;
+
+using hardware::BarOffset;
+using hardware::BusAddress;
+using hardware::ControllerAddress;
+using hardware::GpuAddress;
+using hardware::RegisterAddress;
+using hardware::VramOffset;
 
 }  // namespace outboard::devices::amd

@@ -141,7 +141,8 @@ bool Card::State::decodes(int bar, uint64_t offset, uint64_t bytes) {
   return offset <= found.size && bytes <= found.size - offset;
 }
 
-bool Card::bar_read(int bar, uint64_t offset, std::span<std::byte> out) {
+bool Card::bar_read(int bar, link::BarOffset from, std::span<std::byte> out) {
+  const uint64_t offset = value(from);
   const cost::Passage passage(state_->board.link, true, out.size());
   const Board::Guard guard(state_->board);
   Board& board = state_->board;
@@ -177,7 +178,8 @@ bool Card::bar_read(int bar, uint64_t offset, std::span<std::byte> out) {
   }
 }
 
-bool Card::bar_write(int bar, uint64_t offset, std::span<const std::byte> data) {
+bool Card::bar_write(int bar, link::BarOffset to, std::span<const std::byte> data) {
+  const uint64_t offset = value(to);
   const cost::Passage passage(state_->board.link, false, data.size());
   const Board::Guard guard(state_->board);
   Board& board = state_->board;

@@ -227,10 +227,11 @@ void ConfigSpace::resize(uint32_t control) {
 
 link::Bar ConfigSpace::bar(int index) const {
   if (options_.absent) return {};
-  const auto at = [&](int i) { return get(kBar0 + 4 * static_cast<uint32_t>(i), 4); };
-  const auto wide = [&](int i) { return (at(i) & ~0xfu) | (uint64_t{at(i + 1)} << 32); };
+  const auto low = [&](int i) { return get(kBar0 + 4 * static_cast<uint32_t>(i), 4); };
+  const auto at = [&](int i) { return link::BusAddress{low(i) & ~0xfu}; };
+  const auto wide = [&](int i) { return at(i) + (uint64_t{low(i + 1)} << 32); };
   if (options_.audio) {
-    return index == 0 ? link::Bar{at(0) & ~0xfu, 16 << 10} : link::Bar{};
+    return index == 0 ? link::Bar{at(0), 16 << 10} : link::Bar{};
   }
   switch (index) {
     case 0:
@@ -238,9 +239,9 @@ link::Bar ConfigSpace::bar(int index) const {
     case 2:
       return {wide(2), kDoorbellBytes};
     case 4:
-      return {at(4) & ~0x3u, kIoBytes};
+      return {link::BusAddress{low(4) & ~0x3u}, kIoBytes};
     case 5:
-      return {at(5) & ~0xfu, kRegisterBytes};
+      return {at(5), kRegisterBytes};
     default:
       return {};
   }

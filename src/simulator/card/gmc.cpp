@@ -203,8 +203,8 @@ Translation Hub::resolve_physical(uint64_t address) {
   const uint64_t bottom = uint64_t{registers.peek(agp_bottom_)} << hw::kFrameBufferShift;
   const uint64_t top = (uint64_t{registers.peek(agp_top_)} + 1) << hw::kFrameBufferShift;
   if (address >= bottom && address < top && bottom < top) {
-    const uint64_t bus =
-        address - bottom + (uint64_t{registers.peek(agp_base_)} << hw::kFrameBufferShift);
+    const link::BusAddress bus{address - bottom +
+                               (uint64_t{registers.peek(agp_base_)} << hw::kFrameBufferShift)};
     const SystemMemory::View view = board_.system.find(bus);
     return {view.host, view.bytes, true, true, true};
   }
@@ -246,7 +246,7 @@ Translation Hub::translate(uint32_t vmid, uint64_t address, Access access, Clien
   }
   if (entry->system) {
     if (const auto rule = board_.fires("dma.unshared")) {
-      board_.system.unshare_page(entry->physical + (address - entry->page));
+      board_.system.unshare_page(link::BusAddress{entry->physical + (address - entry->page)});
     }
   }
   const Translation result = view(*entry, address);
@@ -273,7 +273,7 @@ Hub::Entry* Hub::find(uint32_t vmid, uint64_t address) {
 
 bool Hub::read_table(uint64_t address, bool system, uint64_t& entry) {
   if (system) {
-    const SystemMemory::View view = board_.system.find(address);
+    const SystemMemory::View view = board_.system.find(link::BusAddress{address});
     if (view.host == nullptr || view.bytes < sizeof entry) return false;
     std::memcpy(&entry, view.host, sizeof entry);
     return true;
@@ -374,7 +374,7 @@ Translation Hub::view(const Entry& entry, uint64_t address) {
   const uint64_t physical = entry.physical + inside;
   const uint64_t bytes = entry.bytes - inside;
   if (entry.system) {
-    const SystemMemory::View view = board_.system.find(physical);
+    const SystemMemory::View view = board_.system.find(link::BusAddress{physical});
     return {view.host, std::min(view.bytes, bytes), entry.writable, true, entry.uncached};
   }
   if (!board_.vram.contains(physical, 1)) return {};

@@ -162,7 +162,7 @@ TEST_F(HubTest, ContextThatIsOffFaults) {
 
 TEST_F(HubTest, SystemPagesAreReachedWhileShared) {
   const auto region = bench.board.system.share(8192, true, 1);
-  const uint64_t bus = region->segments()[0].address;
+  const uint64_t bus = value(region->segments()[0].address);
   bench.map(kVmid, 0x1000, bus, Bench::kAllRights | Bench::kSystem);
   const auto t = read(0x1010);
   EXPECT_EQ(t.host, region->bytes().data() + 0x10);
@@ -174,7 +174,8 @@ TEST_F(HubTest, SystemPagesAreReachedWhileShared) {
 
 TEST_F(HubTest, SystemPagesNeedTheBusMaster) {
   const auto region = bench.board.system.share(4096, true, 1);
-  bench.map(kVmid, 0x1000, region->segments()[0].address, Bench::kAllRights | Bench::kSystem);
+  bench.map(kVmid, 0x1000, value(region->segments()[0].address),
+            Bench::kAllRights | Bench::kSystem);
   bench.board.config.write(4, 2, 2);
   EXPECT_EQ(read(0x1000).host, nullptr);
   EXPECT_THAT(bench.errors(), HasSubstr("bus mastering is off"));
@@ -186,7 +187,8 @@ TEST_F(HubTest, PageIsTakenAwayOnRequest) {
   Bench other(options);
   other.enable_context(kVmid);
   const auto region = other.board.system.share(4096, true, 1);
-  other.map(kVmid, 0x1000, region->segments()[0].address, Bench::kAllRights | Bench::kSystem);
+  other.map(kVmid, 0x1000, value(region->segments()[0].address),
+            Bench::kAllRights | Bench::kSystem);
   EXPECT_EQ(other.board.gc_hub->translate(kVmid, 0x1000, Access::kRead, Client::kTcp).host,
             nullptr);
   EXPECT_THAT(other.errors(), HasSubstr("kernel panic on a Mac"));
@@ -238,12 +240,12 @@ TEST_F(HubTest, VmidZeroSeesTheFrameBuffer) {
 
 TEST_F(HubTest, AgpApertureLeadsToSystemMemory) {
   const auto region = bench.board.system.share(uint64_t{1} << 25, true, 1);
-  const uint64_t bus = (region->segments()[0].address + (1 << 24) - 1) >> 24 << 24;
+  const uint64_t bus = (value(region->segments()[0].address) + (1 << 24) - 1) >> 24 << 24;
   bench.set<gc::GCMC_VM_AGP_BOT>(0x10);
   bench.set<gc::GCMC_VM_AGP_TOP>(0x10);
   bench.set<gc::GCMC_VM_AGP_BASE>(static_cast<uint32_t>(bus >> 24));
   const auto t = bench.board.gc_hub->resolve_physical((uint64_t{0x10} << 24) + 0x40);
-  EXPECT_EQ(t.host, bench.board.system.find(bus + 0x40).host);
+  EXPECT_EQ(t.host, bench.board.system.find(link::BusAddress{bus + 0x40}).host);
   EXPECT_TRUE(t.system);
 }
 

@@ -66,8 +66,8 @@ TEST_F(SdmaTest, RingWraps) {
 TEST_F(SdmaTest, CopiesBetweenCardAndHost) {
   const auto region = bench.board.system.share(8192, false, 2);
   bench.enable_context(0);
-  bench.map(0, 0x10000, region->segments()[0].address, Bench::kAllRights | Bench::kSystem);
-  bench.map(0, 0x11000, region->segments()[1].address, Bench::kAllRights | Bench::kSystem);
+  bench.map(0, 0x10000, value(region->segments()[0].address), Bench::kAllRights | Bench::kSystem);
+  bench.map(0, 0x11000, value(region->segments()[1].address), Bench::kAllRights | Bench::kSystem);
   std::memset(region->bytes().data(), 0x5a, 8192);
   bench.submit_sdma({copy(0x10800, kAddress, 0x1000)});
   EXPECT_EQ(data(), 0x5a5a5a5au);

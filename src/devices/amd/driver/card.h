@@ -76,7 +76,7 @@ class Card {
   // memory. For example "decode, batch 1: kernel 17, attention".
   void set_running(std::function<std::string()> describe) { running_ = std::move(describe); }
   // What a GPU address belongs to; empty: nothing.
-  std::string describe(uint64_t address) const;
+  std::string describe(GpuAddress address) const;
 
   // Waits for a fence; a timeout's error says what the card reported (page faults by buffer) and
   // what was running.
@@ -105,7 +105,7 @@ class Card {
     std::chrono::steady_clock::time_point submitted;
   };
   // Submits one. Its window, host memory included, must be left alone until it was waited for.
-  Copy copy_to_card(uint64_t to, uint64_t from, uint64_t bytes);
+  Copy copy_to_card(GpuAddress to, GpuAddress from, uint64_t bytes);
   // However slow the link. Learns how fast it is.
   void wait(const Copy& copy);
   // How much to copy at once, of `most` at most (a power of two, at least 256 KiB).

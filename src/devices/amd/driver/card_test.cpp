@@ -13,6 +13,7 @@
 #include <fstream>
 #include <random>
 
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/pm4_writer.h"
 #include "hardware/amd/navi31/psp.h"
 #include "hardware/amd/navi31/sdma_writer.h"
@@ -24,6 +25,9 @@
 namespace outboard::devices::amd::driver {
 namespace {
 
+using hardware::amd::append;
+using hardware::amd::high;
+using hardware::amd::low;
 using simulator::card::CardEvent;
 using ::testing::HasSubstr;
 
@@ -201,12 +205,11 @@ TEST(DriverCard, RunsAKernel) {
   hw::pm4::Launch launch;
   launch.program = code.address;
   launch.rsrc2 = 16 << 1;  // user SGPRs: two are read, and gfx1100 wants 16 loaded
-  launch.user_data = {static_cast<uint32_t>(data.address),
-                      static_cast<uint32_t>(data.address >> 32)};
+  launch.user_data = {low(data.address), high(data.address)};
   launch.user_data.resize(16);
   std::vector<uint32_t> stream = hw::pm4::acquire({true, true, true, true});
   for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()}) {
-    stream.insert(stream.end(), part.begin(), part.end());
+    append(stream, part);
   }
   const simulator::card::CardCounters before = simulated.counters();
   card.wait(card.compute(), card.compute().submit(stream));
@@ -245,12 +248,11 @@ TEST(DriverCard, ASlowCardIsNotTakenForAHungOne) {
   const auto each = std::chrono::steady_clock::now() - start;
   std::vector<uint32_t> stream;
   constexpr int kLaunches = 100;
-  for (int i = 0; i < kLaunches; ++i) stream.insert(stream.end(), one.begin(), one.end());
+  for (int i = 0; i < kLaunches; ++i) append(stream, one);
   const Buffer buffer = card.memory().allocate(stream.size() * 4, "stream");
   card.upload(buffer, 0, std::as_bytes(std::span(stream)));
   constexpr uint32_t kIndirectBuffer = 0xc0023f00, kValid = 1U << 23;
-  const std::vector<uint32_t> call = {kIndirectBuffer, static_cast<uint32_t>(buffer.address),
-                                      static_cast<uint32_t>(buffer.address >> 32),
+  const std::vector<uint32_t> call = {kIndirectBuffer, low(buffer.address), high(buffer.address),
                                       static_cast<uint32_t>(stream.size()) | kValid};
   // All of them take several times as long as anything is waited for.
   const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(each) * kLaunches / 5 +
@@ -305,7 +307,7 @@ TEST(DriverCard, RecoveryStopsTheCopiesFirst) {
   std::vector<uint32_t> copies;
   for (int i = 0; i < 40; ++i) {
     const auto one = hw::sdma::copy(buffer.address, from.address, 16 << 20);
-    copies.insert(copies.end(), one.begin(), one.end());
+    append(copies, one);
   }
   card.copies().submit(copies);  // still under way when the card is recovered
   card.recover();
@@ -402,7 +404,7 @@ TEST(DriverCard, RecoversFromAPageFaultOfAKernel) {
   card.set_running([] { return std::string("decode, kernel 3: store seven"); });
   std::vector<uint32_t> stream = hw::pm4::acquire({true, true, true, true});
   for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()}) {
-    stream.insert(stream.end(), part.begin(), part.end());
+    append(stream, part);
   }
   try {
     card.wait(card.compute(), card.compute().submit(stream), kSoon);
@@ -414,11 +416,10 @@ TEST(DriverCard, RecoversFromAPageFaultOfAKernel) {
   card.recover();
   const Buffer data = card.memory().allocate(4096, "data");
   card.upload(code, 0, std::as_bytes(std::span(kStoreSeven)));
-  launch.user_data = {static_cast<uint32_t>(data.address),
-                      static_cast<uint32_t>(data.address >> 32)};
+  launch.user_data = {low(data.address), high(data.address)};
   stream = hw::pm4::acquire({true, true, true, true});
   for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()}) {
-    stream.insert(stream.end(), part.begin(), part.end());
+    append(stream, part);
   }
   card.wait(card.compute(), card.compute().submit(stream));
   std::array<std::byte, 4> result{};

@@ -43,15 +43,15 @@ T at(Bytes bytes, uint64_t offset, std::string_view what) {
 // amdgpu_device_mm_access.
 std::vector<std::byte> read_table(Context& c, uint64_t vram_bytes) {
   std::vector<std::byte> out(kTableBytes);
-  const uint64_t start = vram_bytes - kTableFromEnd;
+  const VramOffset start{vram_bytes - kTableFromEnd};
   if (c.link.bar(hw::bar::kVram).size >= vram_bytes) {
-    c.link.read(hw::bar::kVram, start, out);
+    c.read_vram(start, out);
     return out;
   }
   constexpr uint64_t kLowBits = (uint64_t{1} << hw::nbio::kMmIndexBits) - 1;
   uint32_t high = ~0U;
   for (uint64_t i = 0; i < kTableBytes; i += 4) {
-    const uint64_t address = start + i;
+    const uint64_t address = value(start + i);
     if (const auto above = static_cast<uint32_t>(address >> hw::nbio::kMmIndexBits);
         above != high) {
       high = above;

@@ -199,11 +199,11 @@ uint64_t progress(Context& c) {
 }
 
 // As AM_GFX.setup_ring; the descriptor as init_mqd and update_mqd of kfd_mqd_manager_v11.c.
-uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
+BarOffset start_queue(Context& c, const Ring& ring, GpuAddress end_of_pipe) {
   Registers& r = c.registers;
   namespace set = hw::mqd;
   constexpr uint32_t kDoorbell = hw::doorbell::AMDGPU_NAVI10_DOORBELL_MEC_RING0;
-  const uint64_t descriptor_address = c.controller_address(layout::kQueueDescriptor);
+  const ControllerAddress descriptor_address = c.controller_address(layout::kQueueDescriptor);
   hw::mqd::v11_compute_mqd mqd{};
   mqd.header = set::kHeader;
   static_assert(hw::die::kEngines == 6);  // one mask of compute units for each
@@ -219,8 +219,8 @@ uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
   using Quantum = gc::CP_HQD_QUANTUM;
   mqd.cp_hqd_quantum = Quantum::QUANTUM_EN(1) | Quantum::QUANTUM_SCALE(set::kQuantumScale) |
                        Quantum::QUANTUM_DURATION(set::kQuantumDuration);
-  mqd.cp_hqd_pq_base_lo = low(ring.address >> hw::kRingShift);
-  mqd.cp_hqd_pq_base_hi = high(ring.address >> hw::kRingShift);
+  mqd.cp_hqd_pq_base_lo = low(value(ring.address) >> hw::kRingShift);
+  mqd.cp_hqd_pq_base_hi = high(value(ring.address) >> hw::kRingShift);
   mqd.cp_hqd_pq_rptr_report_addr_lo = low(ring.read_pointer);
   mqd.cp_hqd_pq_rptr_report_addr_hi = high(ring.read_pointer);
   mqd.cp_hqd_pq_wptr_poll_addr_lo = low(ring.write_pointer);
@@ -234,8 +234,8 @@ uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
   mqd.cp_hqd_ib_control = gc::CP_HQD_IB_CONTROL::MIN_IB_AVAIL_SIZE(set::kLeastIndirectBuffer);
   mqd.cp_hqd_hq_status0 = set::kKeepDispatchPointer | set::kBusAtomics;
   mqd.cp_mqd_control = gc::CP_MQD_CONTROL::PRIV_STATE(1);
-  mqd.cp_hqd_eop_base_addr_lo = low(end_of_pipe >> hw::kRingShift);
-  mqd.cp_hqd_eop_base_addr_hi = high(end_of_pipe >> hw::kRingShift);
+  mqd.cp_hqd_eop_base_addr_lo = low(value(end_of_pipe) >> hw::kRingShift);
+  mqd.cp_hqd_eop_base_addr_hi = high(value(end_of_pipe) >> hw::kRingShift);
   mqd.cp_hqd_eop_control = gc::CP_HQD_EOP_CONTROL::EOP_SIZE(log_dwords(kEndOfPipeBytes));
   c.write_vram(layout::kQueueDescriptor, std::as_bytes(std::span(&mqd, 1)));
 
@@ -256,7 +256,7 @@ uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
   c.flush_host_writes();
   r.set<gc::CP_HQD_ACTIVE>(1);
   select(c, 0, 0);
-  return uint64_t{kDoorbell} * hw::doorbell::kBytes;
+  return BarOffset{uint64_t{kDoorbell} * hw::doorbell::kBytes};
 }
 
 // All of it, in tinygrad's order (ip.py, AM_GFX.set_clockgating_state); in Linux it is
