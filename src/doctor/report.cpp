@@ -224,7 +224,8 @@ void Report::watch(DoctorOptions& options) {
     }
     if (outer) outer(finding);
   };
-  add_firmware(options.boot);
+  boot_.firmware = options.boot.firmware;
+  boot_.images = options.boot.images;
 }
 
 std::unique_ptr<link::Link> Report::open(std::unique_ptr<link::Link> link) {
@@ -310,13 +311,21 @@ void Report::add_wait(const driver::WaitRecord& wait) {
   waits.push_back(std::move(each));
 }
 
+// The chip of the card that was looked at; without one, the first of those that are driven.
+const hardware::amd::Chip& Report::chip() const {
+  const auto* found = hardware::amd::find_chip(word_of(config_, driver::pci::kId) >> 16);
+  return found == nullptr ? *hardware::amd::kChips.front() : *found;
+}
+
 // Headers, and a hash of the whole: the contents are AMD's.
-void Report::add_firmware(const driver::BootOptions& boot) {
-  driver::FirmwareFiles files = boot.images;
+void Report::add_firmware() {
+  driver::FirmwareFiles files = boot_.images;
   try {
     if (files.empty())
-      files = driver::read_firmware(driver::find_firmware(
-          boot.firmware.empty() ? driver::system_firmware_folders() : boot.firmware));
+      files = driver::read_firmware(
+          driver::find_firmware(
+              boot_.firmware.empty() ? driver::system_firmware_folders() : boot_.firmware, chip()),
+          chip());
   } catch (const Error& e) {
     notes_.push_back(e.message());
   }
@@ -333,7 +342,7 @@ void Report::add_firmware(const driver::BootOptions& boot) {
 
 void Report::read_registers() {
   driver::Registers registers(*link_);
-  if (!table_.empty()) driver::find_registers(table_, registers);
+  if (!table_.empty()) driver::find_registers(table_, chip(), registers);
   for (const StateRegister& each : kState)
     registers_[std::string(each.name)] = hex(each.read(registers));
   // The last entries that the card wrote: what drain() has taken out lies there still.
@@ -355,6 +364,7 @@ void Report::read_registers() {
 
 void Report::finish(const Examination& examination) {
   end_stage();
+  add_firmware();
   if (link_ && !stages_.empty()) {
     try {
       read_registers();

@@ -6,7 +6,6 @@
 #include <functional>
 #include <utility>
 
-#include "hardware/pci_ids.h"
 #include "link/card_lock.h"
 #include "link/guard.h"
 #include "link/linux_link.h"
@@ -150,7 +149,7 @@ std::vector<FoundCard> find_cards(const TinyGpuApp& app) {
     cards.push_back({"tinygpu", installed ? "TinyGPU.app" : "TinyGPU's server at " + path, {}});
   for (const LinuxCard& card : find_linux_cards("/sys")) {
     cards.push_back({"pci:" + card.address,
-                     fmt::format("{} at PCI {}", hardware::card_name(card.revision), card.address),
+                     fmt::format("{} at PCI {}", card.chip->card_name(card.revision), card.address),
                      card.driver});
   }
   return cards;

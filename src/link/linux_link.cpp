@@ -17,7 +17,7 @@
 #include <optional>
 #include <utility>
 
-#include "hardware/pci_ids.h"
+#include "hardware/amd/chips.h"
 #include "link/guard.h"
 #include "support/error.h"
 
@@ -50,11 +50,12 @@ std::vector<LinuxCard> find_linux_cards(const std::string& sysfs) {
   std::error_code none;  // a machine without PCI has no cards
   for (const auto& device : fs::directory_iterator(sysfs + "/bus/pci/devices", none)) {
     const fs::path& path = device.path();
-    if (read_number(path / "vendor") != hardware::kVendorAmd ||
-        read_number(path / "device") != hardware::kNavi31)
-      continue;
+    if (read_number(path / "vendor") != hardware::kVendorAmd) continue;
+    const hardware::amd::Chip* chip =
+        hardware::amd::find_chip(static_cast<uint32_t>(read_number(path / "device").value_or(0)));
+    if (chip == nullptr) continue;
     if (read_number(path / "class").value_or(0) >> 16 != hardware::kDisplayClass) continue;
-    cards.push_back({path.filename().string(), driver_of(path),
+    cards.push_back({path.filename().string(), driver_of(path), chip,
                      static_cast<uint32_t>(read_number(path / "revision").value_or(0))});
   }
   std::sort(cards.begin(), cards.end(),

@@ -1,5 +1,5 @@
 #include "link/wire_link.h"
-#include "hardware/pci_ids.h"
+#include "hardware/amd/chips.h"
 
 #include <poll.h>
 #include <sys/mman.h>
@@ -346,9 +346,11 @@ class RemoteLink : public WireLink {
   // The answer is a list of lines; what follows a line's last colon is the device's number.
   void probe() {
     constexpr uint64_t kLongestList = 1 << 16;
-    const std::array<uint32_t, 2> wanted = {0xffff, hardware::kNavi31};
+    std::vector<uint32_t> wanted;  // a mask, and what the device's number is under it
+    for (const hardware::amd::Chip* chip : hardware::amd::kChips)
+      wanted.insert(wanted.end(), {0xffff, chip->device});
     const Answer response = wire_.call(
-        Command::kProbe, {0, hardware::kDisplayClass, sizeof(wanted), hardware::kVendorAmd},
+        Command::kProbe, {0, hardware::kDisplayClass, wanted.size() * 4, hardware::kVendorAmd},
         std::as_bytes(std::span(wanted)));
     if (response.resp0 > kLongestList)
       fail("{}: a device list of {} bytes", name(), response.resp0);

@@ -10,7 +10,7 @@ namespace outboard::machine {
 SimDevice::SimDevice(const simulator::card::CardOptions& card, amd::AmdOptions options,
                      std::shared_ptr<link::Recording> recording)
     : card_(std::make_unique<simulator::card::Card>(card)) {
-  options.boot.images = simulator::card::firmware_images();
+  options.boot.images = simulator::card::firmware_images({}, *card.model->chip);
   constexpr double kPatience = 0.05;  // its engines need no time to start
   options.boot.patience = kPatience;
   std::unique_ptr<link::Link> link = simulator::card::make_simulated_link(*card_);

@@ -1,7 +1,8 @@
-// The chip that this room drives.
+// The chips that this room drives, and their registers.
 #pragma once
 
 #include "hardware/address.h"
+#include "hardware/amd/chips.h"
 #include "hardware/amd/navi31/register.h"
 
 namespace outboard::devices::amd {
@@ -14,5 +15,7 @@ using hardware::ControllerAddress;
 using hardware::GpuAddress;
 using hardware::RegisterAddress;
 using hardware::VramOffset;
+using hardware::amd::Chip;
+using hardware::amd::Chips;
 
 }  // namespace outboard::devices::amd

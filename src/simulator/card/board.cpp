@@ -35,6 +35,7 @@ ConfigSpace::Options config_options(const CardOptions& options) {
   // A power of two that the card offers.
   result.bar0_bytes = std::clamp(std::bit_ceil(options.bar0_bytes), ConfigSpace::kSmallestBar0,
                                  options.model->bar0_bytes);
+  result.chip = options.model->chip;
   result.revision = options.model->revision;
   if (fires(options, "bar.small")) result.bar0_bytes = ConfigSpace::kSmallestBar0;
   result.resizable = result.bar0_bytes > ConfigSpace::kSmallestBar0;

@@ -41,6 +41,7 @@ struct Context {
   explicit Context(link::Link& card_link) : link(card_link), registers(card_link) {}
 
   link::Link& link;
+  const Chip* chip = hardware::amd::kChips.front();  // until it is known which
   Registers registers;
   CardFacts facts;
   Kept kept;

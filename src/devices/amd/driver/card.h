@@ -20,6 +20,7 @@
 namespace outboard::devices::amd::driver {
 
 struct BootOptions {
+  Chips chips = hardware::amd::kChips;  // that are driven
   // Where firmware is looked for, in this order; empty: the system's folders.
   std::vector<std::filesystem::path> firmware;
   FirmwareFiles images;  // instead of any folder, when there are any (the simulated card's)

@@ -473,10 +473,10 @@ TEST(DriverFirmware, CompressedFilesAreUnpacked) {
     const std::string command = fmt::format("{} '{}'", kPrograms[turn++ % 3], path.string());
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
   }
-  EXPECT_EQ(read_firmware(find_firmware({"/nowhere", folder})), images);
+  EXPECT_EQ(read_firmware(find_firmware({"/nowhere", folder}, hw::kChip), hw::kChip), images);
   std::ofstream(folder / (images.begin()->first + ".zst"), std::ios::binary) << "no archive";
   try {
-    read_firmware(folder);
+    read_firmware(folder, hw::kChip);
     FAIL();
   } catch (const Error& e) {
     EXPECT_THAT(e.message(), HasSubstr("ended with status"));
@@ -488,8 +488,9 @@ TEST(DriverFirmware, CompressedFilesAreUnpacked) {
 TEST(DriverFirmware, HeaderVersions) {
   simulator::card::Moods moods;
   moods.add(simulator::card::Mood::kFirmwareHeader);
-  const Firmware older = Firmware::load(simulator::card::firmware_images(moods), "older");
-  const Firmware usual = Firmware::load(simulator::card::firmware_images(), "usual");
+  const Firmware older =
+      Firmware::load(simulator::card::firmware_images(moods), hw::kChip, "older");
+  const Firmware usual = Firmware::load(simulator::card::firmware_images(), hw::kChip, "usual");
   // The variant at the end of a 2.1 list is not taken.
   EXPECT_EQ(older.boot.size(), usual.boot.size());
   EXPECT_EQ(older.boot.at(hw::psp::PSP_FW_TYPE_PSP_SOS).size(),
@@ -501,7 +502,7 @@ TEST(DriverFirmware, HeaderVersions) {
     FirmwareFiles files = simulator::card::firmware_images();
     files[name][kMajor] = std::byte{7};
     try {
-      Firmware::load(files, "folder");
+      Firmware::load(files, hw::kChip, "folder");
       ADD_FAILURE() << name;
     } catch (const Error& e) {
       EXPECT_THAT(e.message(), HasSubstr(std::string("folder/") + name + ": header version 7."));
@@ -511,7 +512,7 @@ TEST(DriverFirmware, HeaderVersions) {
 
 TEST(DriverFirmware, MissingFilesAreNamed) {
   try {
-    find_firmware({"/nowhere"});
+    find_firmware({"/nowhere"}, hw::kChip);
     FAIL();
   } catch (const Error& e) {
     EXPECT_THAT(e.message(), HasSubstr("/nowhere has no"));

@@ -1,5 +1,6 @@
 // The graphics core's compute side: RLC, MEC, compute queues. Source: Linux amdgpu gfx_v11_0.c,
 // v11_structs.h, amdkfd kfd_mqd_manager_v11.c; tinygrad 0.14.0, runtime/support/am/ip.py (AM_GFX).
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -8,7 +9,6 @@
 #include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/address_space.h"
 #include "hardware/amd/navi31/bring_up.h"
-#include "hardware/amd/navi31/die.h"
 #include "hardware/amd/navi31/doorbells.h"
 #include "hardware/amd/navi31/gc.h"
 #include "hardware/amd/navi31/mmhub.h"
@@ -25,6 +25,18 @@ using std::chrono::milliseconds;
 constexpr uint64_t kEndOfPipeBytes = 4096;
 constexpr milliseconds kEngineStart{50};
 constexpr milliseconds kDequeue{2000};  // it takes microseconds; tinygrad waits ten seconds
+
+// Which compute units a queue may use, an engine each.
+constexpr std::array kUnitsOfEngines = {
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se0,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se1,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se2,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se3,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se4,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se5,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se6,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se7,
+};
 
 using hardware::amd::high;
 using hardware::amd::low;
@@ -206,10 +218,8 @@ BarOffset start_queue(Context& c, const Ring& ring, GpuAddress end_of_pipe) {
   const ControllerAddress descriptor_address = c.controller_address(layout::kQueueDescriptor);
   hw::mqd::v11_compute_mqd mqd{};
   mqd.header = set::kHeader;
-  static_assert(hw::die::kEngines == 6);  // one mask of compute units for each
-  mqd.compute_static_thread_mgmt_se0 = mqd.compute_static_thread_mgmt_se1 = set::kAllUnits;
-  mqd.compute_static_thread_mgmt_se2 = mqd.compute_static_thread_mgmt_se3 = set::kAllUnits;
-  mqd.compute_static_thread_mgmt_se4 = mqd.compute_static_thread_mgmt_se5 = set::kAllUnits;
+  for (size_t engine = 0; engine < c.chip->die.engines; ++engine)
+    mqd.*kUnitsOfEngines.at(engine) = set::kAllUnits;
   mqd.cp_mqd_base_addr_lo = low(descriptor_address);
   mqd.cp_mqd_base_addr_hi = high(descriptor_address);
   mqd.cp_hqd_persistent_state = gc::CP_HQD_PERSISTENT_STATE::PRELOAD_SIZE(set::kPreloadSize) |
