@@ -23,13 +23,7 @@ std::string SimDevice::description() const { return "simulated " + amd_->descrip
 std::vector<std::string> SimDevice::shut_down() {
   amd_->card().finalize();
   amd_.reset();
-  std::vector<std::string> out;
-  for (const simulator::card::CardEvent& event : card_->events())
-    if (event.kind == simulator::card::CardEvent::Kind::kDriverError ||
-        event.kind == simulator::card::CardEvent::Kind::kNotSimulated)
-      out.push_back(event.where + ": " + event.text);
-  for (const auto& violation : card_->violations()) out.push_back(violation.text());
-  return out;
+  return card_->complaints();
 }
 
 }  // namespace outboard::machine

@@ -81,6 +81,7 @@ TEST(AnotherChip, BootsColdAndWarm) {
     EXPECT_EQ(card.facts().vram_bytes, 16 * kGiB - (uint64_t{16} << 20));
     card.finalize();
   }
+  EXPECT_THAT(simulated.complaints(), ::testing::IsEmpty());
 }
 
 TEST(AnotherChip, ComputesWhatTheCpuComputes) {

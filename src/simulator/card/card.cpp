@@ -362,6 +362,16 @@ uint64_t Card::violation_count() const {
   return state_->board.compute_state().violation_count;
 }
 
+std::vector<std::string> Card::complaints() const {
+  std::vector<std::string> out;
+  for (const CardEvent& event : events()) {
+    if (event.kind == CardEvent::Kind::kDriverError || event.kind == CardEvent::Kind::kNotSimulated)
+      out.push_back(event.where + ": " + event.text);
+  }
+  for (const compute::Violation& violation : violations()) out.push_back(violation.text());
+  return out;
+}
+
 const CardOptions& Card::options() const { return state_->board.options; }
 
 }  // namespace outboard::simulator::card

@@ -110,6 +110,9 @@ class Card {
   std::vector<CardEvent> events() const;
   std::vector<compute::Violation> violations() const;
   uint64_t violation_count() const;
+  // What was done that the hardware would not forgive, what is not simulated, and which rules
+  // kernels broke: a line each.
+  std::vector<std::string> complaints() const;
   const CardOptions& options() const;
 
  private:

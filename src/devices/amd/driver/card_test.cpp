@@ -13,6 +13,7 @@
 #include <fstream>
 #include <random>
 
+#include <fmt/ranges.h>
 #include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/pm4_writer.h"
 #include "hardware/amd/navi31/psp.h"
@@ -28,7 +29,6 @@ namespace {
 using hardware::amd::append;
 using hardware::amd::high;
 using hardware::amd::low;
-using simulator::card::CardEvent;
 using ::testing::HasSubstr;
 
 constexpr std::chrono::milliseconds kSoon{300};
@@ -58,14 +58,7 @@ std::vector<std::byte> random_bytes(size_t size) {
 
 // What the simulated card holds against the driver, a line each.
 std::string complaints(const simulator::card::Card& card) {
-  std::string out;
-  for (const CardEvent& event : card.events()) {
-    if (event.kind == CardEvent::Kind::kDriverError ||
-        event.kind == CardEvent::Kind::kNotSimulated) {
-      out += event.where + ": " + event.text + "\n";
-    }
-  }
-  return out;
+  return fmt::format("{}", fmt::join(card.complaints(), "\n"));
 }
 
 std::string boot_error(const char* faults) {
