@@ -7,10 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
-
-#include <fmt/format.h>
 
 namespace outboard::hardware::amd {
 
@@ -27,13 +24,16 @@ struct BlockVersions {
 
 // What the chip is made of when nothing is fused off.
 struct Die {
-  uint32_t engines = 0;            // shader engines
-  uint32_t arrays_per_engine = 0;  // shader arrays
-  uint32_t wgps_per_array = 0;     // work-group processors
-  uint32_t units_per_wgp = 0;      // compute units
-  uint32_t memory_dies = 0;        // each with 64 bits of memory and 16 MiB of Infinity Cache
+  uint32_t engines = 0;                 // shader engines
+  uint32_t arrays_per_engine = 0;       // shader arrays
+  uint32_t wgps_per_array = 0;          // work-group processors
+  uint32_t units_per_wgp = 0;           // compute units
+  uint32_t memory_dies = 0;             // with 64 bits of memory each
+  uint64_t memory_die_cache_bytes = 0;  // of the Infinity Cache, each
+  uint64_t second_level_bytes = 0;      // GL2
 
   constexpr uint32_t arrays() const { return engines * arrays_per_engine; }
+  constexpr uint64_t infinity_cache_bytes() const { return memory_dies * memory_die_cache_bytes; }
   constexpr uint32_t units() const { return arrays() * wgps_per_array * units_per_wgp; }
 };
 
@@ -56,25 +56,6 @@ struct Chip {
   constexpr std::string_view card_name(uint32_t revision) const {
     const auto found = std::ranges::find(cards, revision, &Card::revision);
     return found == cards.end() ? cards.back().name : found->name;
-  }
-};
-
-// The firmware of a chip, by linux-firmware's names, which hold the versions of its blocks.
-// amdgpu_ucode_ip_version_decode.
-struct FirmwareNames {
-  explicit FirmwareNames(const BlockVersions& blocks)
-      : sos(name("psp", blocks.mp0, "_sos")),
-        smu(name("smu", blocks.mp1)),
-        sdma(name("sdma", blocks.sdma)),
-        mec(name("gc", blocks.gc, "_mec")),
-        imu(name("gc", blocks.gc, "_imu")),
-        rlc(name("gc", blocks.gc, "_rlc")) {}
-
-  std::string sos, smu, sdma, mec, imu, rlc;
-
- private:
-  static std::string name(std::string_view block, const Version& v, std::string_view part = {}) {
-    return fmt::format("{}_{}_{}_{}{}.bin", block, v.major, v.minor, v.revision, part);
   }
 };
 

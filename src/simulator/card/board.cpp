@@ -52,6 +52,7 @@ compute::Options compute_options(const CardOptions& options) {
   result.threads = options.threads;
   result.strict = options.strict;
   result.cache_model = options.cache_model;
+  result.second_level_bytes = options.model->chip->die.second_level_bytes;
   result.infinity_cache_bytes = options.model->infinity_cache_bytes;
   return result;
 }

@@ -68,7 +68,7 @@ uint32_t CardModel::compute_units() const {
 }
 
 uint32_t CardModel::memory_dies() const {
-  return static_cast<uint32_t>(infinity_cache_bytes / (16 * kMiB));
+  return static_cast<uint32_t>(infinity_cache_bytes / chip->die.memory_die_cache_bytes);
 }
 
 const CardModel& card_model(std::string_view name) {

@@ -32,7 +32,7 @@ struct CardModel {
   // in bits 15:0, array 1 in 31:16.
   uint32_t active_units(uint32_t engine) const;
   uint32_t compute_units() const;
-  // Each with an Infinity Cache of 16 MiB and 64 bits of memory.
+  // That are not fused off.
   uint32_t memory_dies() const;
 };
 

@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "hardware/amd/firmware_names.h"
 #include "hardware/amd/navi31/psp.h"
 #include "hardware/amd/navi31/ucode.h"
 

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "devices/amd/chip.h"
+#include "hardware/amd/firmware_names.h"
 #include "hardware/amd/navi31/psp.h"
 #include "hardware/amd/navi31/ucode.h"
 #include "support/error.h"

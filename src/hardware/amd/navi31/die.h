@@ -9,7 +9,6 @@ inline constexpr unsigned kEngines = 6;          // shader engines
 inline constexpr unsigned kArraysPerEngine = 2;  // shader arrays
 inline constexpr unsigned kWgpsPerArray = 4;     // work-group processors
 inline constexpr unsigned kUnitsPerWgp = 2;      // compute units
-inline constexpr unsigned kMemoryDies = 6;       // of 64 bits of memory and 16 MiB of cache
 inline constexpr unsigned kArrays = kEngines * kArraysPerEngine;
 inline constexpr unsigned kUnits = kArrays * kWgpsPerArray * kUnitsPerWgp;
 
