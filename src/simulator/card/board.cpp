@@ -83,7 +83,7 @@ Board::Board(CardOptions given)
   compute = std::make_unique<compute::ComputeUnits>(*shader_memory, compute_options(options));
 
   const std::vector<std::byte> table = make_discovery_table(*options.model, options.moods);
-  const uint64_t place = visible_vram() - hw::discovery::DISCOVERY_TMR_OFFSET;
+  const VramOffset place{visible_vram() - hw::discovery::DISCOVERY_TMR_OFFSET};
   std::memcpy(vram.at(place), table.data(), table.size());
   if (const auto rule = fires("card.dirty")) {
     psp->leave_running();

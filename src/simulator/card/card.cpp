@@ -161,8 +161,8 @@ bool Card::bar_read(int bar, link::BarOffset from, std::span<std::byte> out) {
       // The window may be larger than the memory behind it.
       const uint64_t size = board.vram.size();
       const uint64_t inside = offset < size ? std::min<uint64_t>(out.size(), size - offset) : 0;
-      std::memcpy(out.data(), board.vram.at(std::min(offset, size)), inside);
-      board.vram.see_through(std::min(offset, size), out.first(inside));
+      std::memcpy(out.data(), board.vram.at(VramOffset{std::min(offset, size)}), inside);
+      board.vram.see_through(VramOffset{std::min(offset, size)}, out.first(inside));
       std::fill(out.begin() + static_cast<ptrdiff_t>(inside), out.end(), std::byte{0xff});
       return true;
     }
@@ -196,18 +196,19 @@ bool Card::bar_write(int bar, link::BarOffset to, std::span<const std::byte> dat
   }
   switch (bar) {
     case kVramBar: {
-      if (!board.vram.contains(offset, data.size())) {
+      const VramOffset in_vram{offset};
+      if (!board.vram.contains(in_vram, data.size())) {
         board.events.driver_error("pci", "write of {} bytes at {:#x} of BAR 0, beyond the memory",
                                   data.size(), offset);
         return true;
       }
-      if (board.vram.is_protected(offset, data.size())) {
+      if (board.vram.is_protected(in_vram, data.size())) {
         board.events.driver_error("pci", "write at {:#x} of BAR 0, in the trusted memory region",
                                   offset);
         return true;
       }
-      std::memcpy(board.vram.at(offset), data.data(), data.size());
-      board.vram.mark_unflushed(offset, data.size());
+      std::memcpy(board.vram.at(in_vram), data.data(), data.size());
+      board.vram.mark_unflushed(in_vram, data.size());
       return true;
     }
     case kRegisterBar:

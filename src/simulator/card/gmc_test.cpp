@@ -27,7 +27,7 @@ struct HubTest : ::testing::Test {
   // VRAM offset behind an address; all ones when it faults.
   uint64_t offset(uint64_t address) {
     const auto t = read(address);
-    return t.host == nullptr ? ~0ull : static_cast<uint64_t>(t.host - bench.board.vram.at(0));
+    return t.host == nullptr ? ~0ull : value(bench.board.vram.offset_of(t.host));
   }
   Bench bench;
 };
@@ -234,8 +234,8 @@ TEST_F(HubTest, UncachedMemoryType) {
 TEST_F(HubTest, VmidZeroSeesTheFrameBuffer) {
   Hub& hub = *bench.board.gc_hub;
   const auto t = hub.translate(0, Bench::mc(0x1234), Access::kRead, Client::kCp);
-  EXPECT_EQ(t.host, bench.board.vram.at(0x1234));
-  EXPECT_EQ(hub.resolve_physical(0x1234).host, nullptr);
+  EXPECT_EQ(t.host, bench.board.vram.at(VramOffset{0x1234}));
+  EXPECT_EQ(hub.resolve_physical(ControllerAddress{0x1234}).host, nullptr);
 }
 
 TEST_F(HubTest, AgpApertureLeadsToSystemMemory) {
@@ -244,7 +244,8 @@ TEST_F(HubTest, AgpApertureLeadsToSystemMemory) {
   bench.set<gc::GCMC_VM_AGP_BOT>(0x10);
   bench.set<gc::GCMC_VM_AGP_TOP>(0x10);
   bench.set<gc::GCMC_VM_AGP_BASE>(static_cast<uint32_t>(bus >> 24));
-  const auto t = bench.board.gc_hub->resolve_physical((uint64_t{0x10} << 24) + 0x40);
+  const auto t =
+      bench.board.gc_hub->resolve_physical(ControllerAddress{(uint64_t{0x10} << 24) + 0x40});
   EXPECT_EQ(t.host, bench.board.system.find(link::BusAddress{bus + 0x40}).host);
   EXPECT_TRUE(t.system);
 }
@@ -267,13 +268,13 @@ TEST_F(HubTest, ReadsAndWritesCrossPages) {
 
 TEST_F(HubTest, TrustedMemoryIsNotForEngines) {
   bench.map(kVmid, 0x1000, 0x9000);
-  bench.board.vram.protect(0x9000, 0x1000);
+  bench.board.vram.protect(VramOffset{0x9000}, 0x1000);
   EXPECT_FALSE(bench.board.gc_hub->write_value(kVmid, 0x1000, uint32_t{1}, Client::kSdma0));
   EXPECT_THAT(bench.errors(), HasSubstr("trusted memory region"));
 }
 
 TEST_F(HubTest, EngineReadOfUnflushedHostWriteIsNoted) {
-  bench.board.vram.mark_unflushed(0x5000, 4);
+  bench.board.vram.mark_unflushed(VramOffset{0x5000}, 4);
   bench.map(kVmid, 0x1000, 0x5000);
   uint32_t value = 0;
   EXPECT_TRUE(bench.board.gc_hub->read_value(kVmid, 0x1000, value, Client::kCp));

@@ -103,22 +103,22 @@ TEST(SystemMemory, NothingIsNotShared) { EXPECT_EQ(SystemMemory(1).share(0, fals
 
 TEST(Vram, RemembersWhatWasNotFlushed) {
   Vram vram(1 << 20);
-  vram.mark_unflushed(0x1000, 16);
-  vram.mark_unflushed(0x1010, 16);
-  EXPECT_TRUE(vram.is_unflushed(0x101f, 1));
-  EXPECT_FALSE(vram.is_unflushed(0x1020, 4));
-  EXPECT_FALSE(vram.is_unflushed(0xff0, 0x10));
+  vram.mark_unflushed(VramOffset{0x1000}, 16);
+  vram.mark_unflushed(VramOffset{0x1010}, 16);
+  EXPECT_TRUE(vram.is_unflushed(VramOffset{0x101f}, 1));
+  EXPECT_FALSE(vram.is_unflushed(VramOffset{0x1020}, 4));
+  EXPECT_FALSE(vram.is_unflushed(VramOffset{0xff0}, 0x10));
   vram.flush_hdp();
-  EXPECT_FALSE(vram.is_unflushed(0x1000, 16));
+  EXPECT_FALSE(vram.is_unflushed(VramOffset{0x1000}, 16));
 }
 
 TEST(Vram, ProtectedRegion) {
   Vram vram(1 << 20);
-  vram.protect(0x1000, 0x1000);
-  EXPECT_TRUE(vram.is_protected(0xfff, 2));
-  EXPECT_FALSE(vram.is_protected(0x2000, 4));
+  vram.protect(VramOffset{0x1000}, 0x1000);
+  EXPECT_TRUE(vram.is_protected(VramOffset{0xfff}, 2));
+  EXPECT_FALSE(vram.is_protected(VramOffset{0x2000}, 4));
   vram.unprotect();
-  EXPECT_FALSE(vram.is_protected(0x1000, 4));
+  EXPECT_FALSE(vram.is_protected(VramOffset{0x1000}, 4));
 }
 
 namespace gc = hardware::amd::navi31::gc;
