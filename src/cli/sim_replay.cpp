@@ -31,7 +31,8 @@ struct ReplayArguments {
 };
 
 struct VramPlace {
-  uint64_t offset, bytes;
+  hardware::VramOffset offset;
+  uint64_t bytes;
   std::string_view name;
 };
 constexpr uint64_t kPage = 4096;
@@ -48,26 +49,26 @@ constexpr std::array<VramPlace, 9> kPlaces = {{
     {layout::kPageTables, layout::kPageTablesEnd - layout::kPageTables, "page tables"},
 }};
 
-std::string name_vram(uint64_t offset) {
+std::string name_vram(hardware::VramOffset offset) {
   for (const VramPlace& place : kPlaces) {
     if (offset >= place.offset && offset < place.offset + place.bytes)
       return std::string(place.name);
   }
   // It lies before the end of memory, which is a whole number of MiB.
-  const uint64_t to_end = layout::kMiB - offset % layout::kMiB;
+  const uint64_t to_end = layout::kMiB - value(offset) % layout::kMiB;
   if (offset >= layout::kBootEnd && to_end <= hw::discovery::DISCOVERY_TMR_OFFSET)
     return "IP discovery table";
   return {};
 }
 
 // Interrupts carry the time at which they were raised.
-void blank_vram(uint64_t offset, std::span<std::byte> bytes) {
+void blank_vram(hardware::VramOffset offset, std::span<std::byte> bytes) {
   constexpr uint64_t kEntryBytes = 32;
   const auto is_time = [](uint64_t dword) {
     return dword == hw::ih::Entry::TIMESTAMP_LO.dword || dword == hw::ih::Entry::TIMESTAMP_HI.dword;
   };
   for (size_t i = 0; i < bytes.size(); ++i) {
-    const uint64_t at = offset + i;
+    const hardware::VramOffset at = offset + i;
     if (at < kInterruptRing.offset || at >= kInterruptRing.offset + kInterruptRing.bytes) continue;
     if (is_time((at - kInterruptRing.offset) % kEntryBytes / 4)) bytes[i] = std::byte{0};
   }

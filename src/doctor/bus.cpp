@@ -6,7 +6,7 @@
 #include "devices/amd/driver/discovery.h"
 #include "devices/amd/driver/saved_config.h"
 #include "doctor/doctor.h"
-#include "hardware/pci_ids.h"
+#include "hardware/amd/chips.h"
 #include "support/error.h"
 
 namespace outboard::doctor {
@@ -89,13 +89,14 @@ bool examine_bus(link::Link& link, Examination& out) {
     const uint32_t kind = link.config_read(pci::kClass, 4);
     std::string seen = fmt::format("PCI {:04x}:{:04x}, class {:02x}, revision {:02x}", id & 0xffff,
                                    id >> 16, kind >> 24, kind & 0xff);
-    if ((id & 0xffff) != hardware::kVendorAmd || id >> 16 != hardware::kNavi31 ||
+    const hardware::amd::Chip* chip = hardware::amd::find_chip(id >> 16);
+    if ((id & 0xffff) != hardware::kVendorAmd || chip == nullptr ||
         kind >> 24 != hardware::kDisplayClass)
       throw Error(
-          seen + ", expected 1002:744c of class 03",
+          fmt::format("{}, expected {} of class 03", seen, hardware::amd::pci_names()),
           "Only the RX 7900 cards (Navi 31) are supported. An audio function of class 04 means "
           "that the server offers the wrong half of the card: restart it.");
-    return seen + fmt::format(": {}", hardware::card_name(kind & 0xff));
+    return seen + fmt::format(": {}", chip->card_name(kind & 0xff));
   });
   if (!there) return false;
   bool good = false;

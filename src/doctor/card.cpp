@@ -8,12 +8,16 @@
 #include "doctor/diagnoses.h"
 #include "doctor/doctor.h"
 
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/pm4_writer.h"
 #include "support/error.h"
 
 namespace outboard::doctor {
 namespace {
 
+using hardware::amd::append;
+using hardware::amd::high;
+using hardware::amd::low;
 using Clock = std::chrono::steady_clock;
 using driver::Buffer;
 using driver::Card;
@@ -129,12 +133,10 @@ void test_compute(Card& card, Examination& out) {
     hw::pm4::Launch launch;
     launch.program = code.address;
     launch.rsrc2 = 16 << 1;  // user SGPRs: two are read, and gfx1100 wants 16 loaded
-    launch.user_data = {static_cast<uint32_t>(data.address),
-                        static_cast<uint32_t>(data.address >> 32)};
+    launch.user_data = {low(data.address), high(data.address)};
     launch.user_data.resize(16);
     std::vector<uint32_t> stream = hw::pm4::acquire({true, true, true, true});
-    for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()})
-      stream.insert(stream.end(), part.begin(), part.end());
+    for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()}) append(stream, part);
     card.wait(card.compute(), card.compute().submit(stream));
     std::array<std::byte, 4> result{};
     card.download(data, 0, result);

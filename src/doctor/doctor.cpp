@@ -29,16 +29,26 @@ Finding finding_of(std::string_view step, const Error& error, double millisecond
           milliseconds};
 }
 
-void examine_firmware(const driver::BootOptions& boot, Examination& out) {
+// Of the card that answers; without one, the first of those that are driven.
+const hardware::amd::Chip& chip_of(link::Link* link, const driver::BootOptions& boot) {
+  try {
+    if (link != nullptr) return driver::chip_of(*link, boot.chips);
+  } catch (const Error&) {  // what comes after the firmware says so
+  }
+  return *boot.chips.front();
+}
+
+void examine_firmware(const driver::BootOptions& boot, const hardware::amd::Chip& chip,
+                      Examination& out) {
   out.step("firmware", [&]() -> std::string {
     if (!boot.images.empty()) {
-      driver::Firmware::load(boot.images, "images in memory");
+      driver::Firmware::load(boot.images, chip, "images in memory");
       return fmt::format("{} made-up images, built in", boot.images.size());
     }
     const auto folder = driver::find_firmware(
-        boot.firmware.empty() ? driver::system_firmware_folders() : boot.firmware);
-    driver::Firmware::load(driver::read_firmware(folder), folder.string());
-    return fmt::format("{} images in {}", driver::firmware_files().size(), folder.string());
+        boot.firmware.empty() ? driver::system_firmware_folders() : boot.firmware, chip);
+    driver::Firmware::load(driver::read_firmware(folder, chip), chip, folder.string());
+    return fmt::format("{} images in {}", driver::firmware_files(chip).size(), folder.string());
   });
 }
 
@@ -99,7 +109,7 @@ Examination examine(const DoctorOptions& options) {
     link = options.open ? options.open() : link::connect(options.connect);
     return link->name() + " answers";
   });
-  examine_firmware(options.boot, out);
+  examine_firmware(options.boot, chip_of(link.get(), options.boot), out);
   if (!link || !examine_bus(*link, out) || !out.is_healthy() || options.read_only) return out;
   if (!examine_card(*link, options.boot, out) || !options.more) return out;
   try {

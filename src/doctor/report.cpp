@@ -29,14 +29,13 @@ using Json = nlohmann::ordered_json;
 constexpr int kFormat = 1;  // grows when what reads report.json must know of a change
 constexpr size_t kConfigBytes = 256, kExtendedBytes = 4096;
 constexpr size_t kMostWaits = 10'000;
-constexpr int kVramBar = 0, kRegisterBar = 5;
 
 std::string hex(uint64_t value) { return fmt::format("{:#010x}", value); }
 
-std::string name_of_register(uint64_t offset) {
+std::string name_of_register(link::BarOffset offset) {
   const auto registers = hw::registers();
-  const auto found =
-      std::ranges::find(registers, static_cast<uint32_t>(offset / 4), &hw::RegisterInfo::address);
+  const auto found = std::ranges::find(registers, static_cast<uint32_t>(value(offset) / 4),
+                                       &hw::RegisterInfo::address);
   return found == registers.end() ? fmt::format("BAR 5 byte {:#x}", offset)
                                   : std::string(found->name);
 }
@@ -198,7 +197,7 @@ std::shared_ptr<link::Recording> make_recording(const Scrubber& scrub) {
   using driver::layout::kMiB;
   using driver::layout::kPspMessage;
   return std::make_shared<link::Recording>(
-      link::RecordingOptions{{{kVramBar, kPspMessage, kMiB}}, scrub});
+      link::RecordingOptions{{{hw::bar::kVram, bar_offset(kPspMessage), kMiB}}, scrub});
 }
 
 Report::Report(std::string version, Scrubber scrub)
@@ -225,7 +224,8 @@ void Report::watch(DoctorOptions& options) {
     }
     if (outer) outer(finding);
   };
-  add_firmware(options.boot);
+  boot_.firmware = options.boot.firmware;
+  boot_.images = options.boot.images;
 }
 
 std::unique_ptr<link::Link> Report::open(std::unique_ptr<link::Link> link) {
@@ -298,10 +298,10 @@ void Report::add_wait(const driver::WaitRecord& wait) {
   if (waits.size() >= kMostWaits) return;
   Json each = {{"block", wait.block}, {"what", wait.what}};
   if (const auto place = recording_->last_read()) {
-    each["last_read"] = place->bar == kRegisterBar
+    each["last_read"] = place->bar == hw::bar::kRegisters
                             ? name_of_register(place->offset)
                             : fmt::format("BAR {} byte {:#x}", place->bar, place->offset);
-    if (place->bar == kRegisterBar) each["offset"] = fmt::format("{:#x}", place->offset);
+    if (place->bar == hw::bar::kRegisters) each["offset"] = fmt::format("{:#x}", place->offset);
   }
   each["first"] = hex(wait.first);
   each["last"] = hex(wait.last);
@@ -311,13 +311,21 @@ void Report::add_wait(const driver::WaitRecord& wait) {
   waits.push_back(std::move(each));
 }
 
+// The chip of the card that was looked at; without one, the first of those that are driven.
+const hardware::amd::Chip& Report::chip() const {
+  const auto* found = hardware::amd::find_chip(word_of(config_, driver::pci::kId) >> 16);
+  return found == nullptr ? *hardware::amd::kChips.front() : *found;
+}
+
 // Headers, and a hash of the whole: the contents are AMD's.
-void Report::add_firmware(const driver::BootOptions& boot) {
-  driver::FirmwareFiles files = boot.images;
+void Report::add_firmware() {
+  driver::FirmwareFiles files = boot_.images;
   try {
     if (files.empty())
-      files = driver::read_firmware(driver::find_firmware(
-          boot.firmware.empty() ? driver::system_firmware_folders() : boot.firmware));
+      files = driver::read_firmware(
+          driver::find_firmware(
+              boot_.firmware.empty() ? driver::system_firmware_folders() : boot_.firmware, chip()),
+          chip());
   } catch (const Error& e) {
     notes_.push_back(e.message());
   }
@@ -334,7 +342,7 @@ void Report::add_firmware(const driver::BootOptions& boot) {
 
 void Report::read_registers() {
   driver::Registers registers(*link_);
-  if (!table_.empty()) driver::find_registers(table_, registers);
+  if (!table_.empty()) driver::find_registers(table_, chip(), registers);
   for (const StateRegister& each : kState)
     registers_[std::string(each.name)] = hex(each.read(registers));
   // The last entries that the card wrote: what drain() has taken out lies there still.
@@ -348,7 +356,7 @@ void Report::read_registers() {
   for (uint32_t i = kEntries; i > 0; --i) {
     const uint32_t at = (pointer + kRingBytes - i * kEntryBytes) % kRingBytes;
     std::array<std::byte, kEntryBytes> entry{};
-    link_->read(kVramBar, driver::layout::kInterruptRing + at, entry);
+    link_->read(hw::bar::kVram, bar_offset(driver::layout::kInterruptRing + at), entry);
     if (std::ranges::all_of(entry, [](std::byte b) { return b == std::byte{0}; })) continue;
     interrupts_.push_back({{"at", at}, {"entry", to_hex(entry)}});
   }
@@ -356,6 +364,7 @@ void Report::read_registers() {
 
 void Report::finish(const Examination& examination) {
   end_stage();
+  add_firmware();
   if (link_ && !stages_.empty()) {
     try {
       read_registers();

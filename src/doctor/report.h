@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "doctor/doctor.h"
+#include "hardware/amd/chip.h"
 #include "link/recording.h"
 #include "support/scrub.h"
 
@@ -48,7 +49,8 @@ class Report {
   void begin_stage(std::string_view name);
   void end_stage();
   void add_wait(const driver::WaitRecord& wait);
-  void add_firmware(const driver::BootOptions& boot);
+  void add_firmware();
+  const hardware::amd::Chip& chip() const;
   void read_config();
   void read_registers();
 
@@ -56,6 +58,7 @@ class Report {
   Scrubber scrub_;
   std::shared_ptr<link::Recording> recording_;
   std::shared_ptr<link::Link> link_;  // without the recording
+  driver::BootOptions boot_;          // where the firmware is
   std::vector<Stage> stages_;
   bool in_stage_ = false;
   std::vector<std::byte> config_, table_;

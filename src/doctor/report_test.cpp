@@ -52,10 +52,10 @@ class NumberedLink : public link::Link {
     link_->config_write(offset, value, size);
   }
   link::Bar bar(int index) override { return link_->bar(index); }
-  void read(int bar, uint64_t offset, std::span<std::byte> bytes) override {
+  void read(int bar, link::BarOffset offset, std::span<std::byte> bytes) override {
     link_->read(bar, offset, bytes);
   }
-  void write(int bar, uint64_t offset, std::span<const std::byte> bytes) override {
+  void write(int bar, link::BarOffset offset, std::span<const std::byte> bytes) override {
     link_->write(bar, offset, bytes);
   }
   std::unique_ptr<link::SystemRegion> share(uint64_t size, bool contiguous) override {
@@ -116,9 +116,10 @@ simulator::card::ReplayOutcome replay(const Examined& examined,
   options.vram_bytes = vram;
   simulator::card::Card card(options);
   // Interrupts carry the time.
-  constexpr uint64_t kRing = driver::layout::kInterruptRing, kEntry = 32, kTime = 4, kTimeEnd = 12;
+  constexpr hardware::VramOffset kRing = driver::layout::kInterruptRing;
+  constexpr uint64_t kEntry = 32, kTime = 4, kTimeEnd = 12;
   return simulator::card::replay(
-      card, traffic, {.blank_vram = [](uint64_t offset, std::span<std::byte> bytes) {
+      card, traffic, {.blank_vram = [](hardware::VramOffset offset, std::span<std::byte> bytes) {
         if (offset < kRing || bytes.size() != kEntry) return;
         std::fill(bytes.begin() + kTime, bytes.begin() + kTimeEnd, std::byte{0});
       }});

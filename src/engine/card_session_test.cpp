@@ -231,10 +231,11 @@ TEST(SelfTest, ACopyEngineThatPollsIsNotBelieved) {
     device.amd().card().test_doorbells();
     using Control = hardware::amd::navi31::gc::SDMA0_QUEUE0_RB_CNTL;
     uint32_t control = 0;
-    device.card().bar_read(5, Control::kAddress * 4,
+    device.card().bar_read(5, bar_offset(hardware::RegisterAddress{Control::kAddress}),
                            std::as_writable_bytes(std::span(&control, 1)));
     control = Control::F32_WPTR_POLL_ENABLE.put(control, 1);
-    device.card().bar_write(5, Control::kAddress * 4, std::as_bytes(std::span(&control, 1)));
+    device.card().bar_write(5, bar_offset(hardware::RegisterAddress{Control::kAddress}),
+                            std::as_bytes(std::span(&control, 1)));
     try {
       machine::self_test(device.amd());
       FAIL() << faults;

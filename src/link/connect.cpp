@@ -6,7 +6,6 @@
 #include <functional>
 #include <utility>
 
-#include "hardware/pci_ids.h"
 #include "link/card_lock.h"
 #include "link/guard.h"
 #include "link/linux_link.h"
@@ -35,10 +34,10 @@ class LockedLink : public Link {
     link_->config_write(offset, value, size);
   }
   Bar bar(int index) override { return link_->bar(index); }
-  void read(int bar, uint64_t offset, std::span<std::byte> bytes) override {
+  void read(int bar, BarOffset offset, std::span<std::byte> bytes) override {
     link_->read(bar, offset, bytes);
   }
-  void write(int bar, uint64_t offset, std::span<const std::byte> bytes) override {
+  void write(int bar, BarOffset offset, std::span<const std::byte> bytes) override {
     link_->write(bar, offset, bytes);
   }
   bool writes_by_dword() const override { return link_->writes_by_dword(); }
@@ -150,7 +149,7 @@ std::vector<FoundCard> find_cards(const TinyGpuApp& app) {
     cards.push_back({"tinygpu", installed ? "TinyGPU.app" : "TinyGPU's server at " + path, {}});
   for (const LinuxCard& card : find_linux_cards("/sys")) {
     cards.push_back({"pci:" + card.address,
-                     fmt::format("{} at PCI {}", hardware::card_name(card.revision), card.address),
+                     fmt::format("{} at PCI {}", card.chip->card_name(card.revision), card.address),
                      card.driver});
   }
   return cards;

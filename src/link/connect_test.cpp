@@ -223,15 +223,15 @@ TEST_F(LinuxTest, ReadsAndWritesConfigurationAndBars) {
     EXPECT_EQ(read(device / "enable"), "1");
     EXPECT_EQ(link->config_read(0, 4), 0x744c1002U);
     EXPECT_EQ(link->bar(0).size, 0x4000U);
-    EXPECT_EQ(link->bar(0).address, uint64_t{0x60} << 32);
+    EXPECT_EQ(link->bar(0).address, BusAddress{uint64_t{0x60} << 32});
     EXPECT_EQ(link->bar(1).size, 0U);
     std::array<std::byte, 10> out{}, in{};
     out.fill(std::byte{5});
-    link->write(0, 0x100, out);
-    link->read(0, 0x100, in);
+    link->write(0, BarOffset{0x100}, out);
+    link->read(0, BarOffset{0x100}, in);
     EXPECT_EQ(in, out);
-    EXPECT_THROW(link->write(0, 0x3ff8, out), Error);
-    EXPECT_THROW(link->read(0, ~uint64_t{0} - 3, in), Error);
+    EXPECT_THROW(link->write(0, BarOffset{0x3ff8}, out), Error);
+    EXPECT_THROW(link->read(0, BarOffset{~uint64_t{0} - 3}, in), Error);
     link->reset();
     EXPECT_EQ(read(device / "reset"), "1");
     link->resize_bar(0);  // bits of megabytes: the largest is 2^9

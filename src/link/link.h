@@ -9,9 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "hardware/address.h"
 #include "support/error.h"
 
 namespace outboard::link {
+
+using hardware::BarOffset;
+using hardware::BusAddress;
 
 // The way to the card is gone, or out of step: nothing more passes over this link.
 class LinkLost : public Error {
@@ -21,14 +25,14 @@ class LinkLost : public Error {
 
 // A base address register as the host sees it: where it was put on the bus, and how long it is.
 struct Bar {
-  uint64_t address = 0;  // bus address; 0: not assigned
+  BusAddress address{};  // 0: not assigned
   uint64_t size = 0;     // bytes; 0: no such BAR
 };
 
 // A run of system memory as the card addresses it.
 struct Segment {
-  uint64_t address = 0;  // bus address
-  uint64_t size = 0;     // bytes
+  BusAddress address{};
+  uint64_t size = 0;  // bytes
 };
 
 // System memory that the card may read and write. Unshared when destroyed, where the link can.
@@ -59,8 +63,8 @@ class Link {
   virtual void config_write(uint32_t offset, uint32_t value, uint32_t size) = 0;
   virtual Bar bar(int index) = 0;
   // Reads are a round trip; writes are not acknowledged. 32-bit accesses for aligned 4-byte spans.
-  virtual void read(int bar, uint64_t offset, std::span<std::byte> bytes) = 0;
-  virtual void write(int bar, uint64_t offset, std::span<const std::byte> bytes) = 0;
+  virtual void read(int bar, BarOffset offset, std::span<std::byte> bytes) = 0;
+  virtual void write(int bar, BarOffset offset, std::span<const std::byte> bytes) = 0;
   // Whether a write of several dwords reaches the card dword by dword, in order. Registers need
   // that: tinygrad's remote server (extra/remote/serve.py) makes 32-bit accesses for 4-byte
   // requests only and copies longer ones with whatever wide, overlapping stores the host's memmove

@@ -17,7 +17,7 @@
 #include <optional>
 #include <utility>
 
-#include "hardware/pci_ids.h"
+#include "hardware/amd/chips.h"
 #include "link/guard.h"
 #include "support/error.h"
 
@@ -50,11 +50,12 @@ std::vector<LinuxCard> find_linux_cards(const std::string& sysfs) {
   std::error_code none;  // a machine without PCI has no cards
   for (const auto& device : fs::directory_iterator(sysfs + "/bus/pci/devices", none)) {
     const fs::path& path = device.path();
-    if (read_number(path / "vendor") != hardware::kVendorAmd ||
-        read_number(path / "device") != hardware::kNavi31)
-      continue;
+    if (read_number(path / "vendor") != hardware::kVendorAmd) continue;
+    const hardware::amd::Chip* chip =
+        hardware::amd::find_chip(static_cast<uint32_t>(read_number(path / "device").value_or(0)));
+    if (chip == nullptr) continue;
     if (read_number(path / "class").value_or(0) >> 16 != hardware::kDisplayClass) continue;
-    cards.push_back({path.filename().string(), driver_of(path),
+    cards.push_back({path.filename().string(), driver_of(path), chip,
                      static_cast<uint32_t>(read_number(path / "revision").value_or(0))});
   }
   std::sort(cards.begin(), cards.end(),
@@ -178,10 +179,11 @@ class LockedMemory : public SystemRegion {
       const uint64_t address = (page & kFrame) * kPage;
       if ((page & kPresent) == 0 || address == 0)
         throw Error("the kernel does not tell physical addresses (/proc/self/pagemap)", kNeedsRoot);
-      if (!segments_.empty() && segments_.back().address + segments_.back().size == address) {
+      if (!segments_.empty() &&
+          segments_.back().address + segments_.back().size == BusAddress{address}) {
         segments_.back().size += kPage;
       } else {
-        segments_.push_back({address, kPage});
+        segments_.push_back({BusAddress{address}, kPage});
       }
     }
   }
@@ -242,12 +244,12 @@ class LinuxLink : public Link {
     if (!file) fail("{}: {} has no line {}", name(), (device_ / "resource").string(), index);
     const auto number = [](const std::string& text) { return std::stoull(text, nullptr, 16); };
     if (number(end) == 0) return {};
-    return {number(start), number(end) - number(start) + 1};
+    return {BusAddress{number(start)}, number(end) - number(start) + 1};
   }
-  void read(int index, uint64_t offset, std::span<std::byte> bytes) override {
+  void read(int index, BarOffset offset, std::span<std::byte> bytes) override {
     copy_words(bytes.data(), at(index, offset, bytes.size()), bytes.size());
   }
-  void write(int index, uint64_t offset, std::span<const std::byte> bytes) override {
+  void write(int index, BarOffset offset, std::span<const std::byte> bytes) override {
     copy_words(at(index, offset, bytes.size()), bytes.data(), bytes.size());
   }
   bool writes_by_dword() const override { return true; }  // copy_words()
@@ -276,7 +278,8 @@ class LinuxLink : public Link {
     if (!driver_of(device_).empty()) fail("{}: the driver {} did not let go", name(), driver);
   }
 
-  std::byte* at(int index, uint64_t offset, uint64_t bytes) {
+  std::byte* at(int index, BarOffset from, uint64_t bytes) {
+    const uint64_t offset = value(from);
     Mapping& mapping = mapped_.at(static_cast<size_t>(index));
     if (mapping.memory == nullptr) map(index, mapping);
     if (offset > mapping.bytes || bytes > mapping.bytes - offset) {

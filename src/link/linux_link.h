@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "hardware/amd/chip.h"
 #include "link/card_lock.h"
 #include "link/link.h"
 
@@ -27,10 +28,11 @@ std::unique_ptr<Link> connect_linux(const LinuxOptions& options);
 
 struct LinuxCard {
   std::string address;
-  std::string driver;     // bound to it; empty: none
-  uint32_t revision = 0;  // hardware/pci_ids.h
+  std::string driver;                         // bound to it; empty: none
+  const hardware::amd::Chip* chip = nullptr;  // hardware/amd/chips.h
+  uint32_t revision = 0;                      // PCI
 };
-// All cards with a Navi 31 on the bus; none on other systems.
+// All cards on the bus with a chip that is driven; none on other systems.
 std::vector<LinuxCard> find_linux_cards(const std::string& sysfs);
 
 }  // namespace outboard::link

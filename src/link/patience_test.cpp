@@ -62,7 +62,7 @@ TEST(Patience, WaitsForASlowServer) {
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends.data()), 0);
     const SlowServer server{Socket{ends[0]}, milliseconds(1500)};
     const auto link = link_tinygpu(Socket{ends[1]}, "test", {milliseconds(500)});
-    link->write(0, 0, std::vector<std::byte>(bytes));
+    link->write(0, BarOffset{0}, std::vector<std::byte>(bytes));
     if (bytes > 1 << 20) {
       EXPECT_EQ(link->config_read(0, 4), 7U);
       EXPECT_THROW(link->config_read(0, 4), LinkLost);  // nothing is under way any more

@@ -40,9 +40,9 @@ void Recording::add_config_read(uint32_t offset, uint32_t size, uint32_t value) 
   add({Kind::kConfigRead, 0, offset, size, value, {}});
 }
 
-bool Recording::is_withheld(int bar, uint64_t offset, uint64_t bytes) const {
+bool Recording::is_withheld(int bar, BarOffset offset, uint64_t bytes) const {
   return std::ranges::any_of(options_.withheld, [&](const RecordingOptions::Range& range) {
-    return range.bar == bar && overlap(offset, bytes, range.offset, range.bytes);
+    return range.bar == bar && overlap(value(offset), bytes, value(range.offset), range.bytes);
   });
 }
 
@@ -135,19 +135,19 @@ class RecordingLink : public Link {
   Bar bar(int index) override {
     const Bar bar = recording_->watch([&] { return link_->bar(index); });
     recording_->add(
-        {Recording::Kind::kBar, static_cast<uint32_t>(index), bar.address, bar.size, 0, {}});
+        {Recording::Kind::kBar, static_cast<uint32_t>(index), value(bar.address), bar.size, 0, {}});
     return bar;
   }
-  void read(int bar, uint64_t offset, std::span<std::byte> bytes) override {
+  void read(int bar, BarOffset offset, std::span<std::byte> bytes) override {
     recording_->watch([&] { link_->read(bar, offset, bytes); });
     recording_->add_contents(
-        Recording::Kind::kRead, static_cast<uint32_t>(bar), offset, bytes,
+        Recording::Kind::kRead, static_cast<uint32_t>(bar), value(offset), bytes,
         recording_->keeps(bytes.size()) && !recording_->is_withheld(bar, offset, bytes.size()));
     recording_->last_read_ = {bar, offset};
   }
-  void write(int bar, uint64_t offset, std::span<const std::byte> bytes) override {
+  void write(int bar, BarOffset offset, std::span<const std::byte> bytes) override {
     recording_->add_contents(
-        Recording::Kind::kWrite, static_cast<uint32_t>(bar), offset, bytes,
+        Recording::Kind::kWrite, static_cast<uint32_t>(bar), value(offset), bytes,
         !recording_->is_withheld(bar, offset, bytes.size()) && recording_->keeps(bytes.size()));
     recording_->watch([&] { link_->write(bar, offset, bytes); });
   }

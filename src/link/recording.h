@@ -24,7 +24,8 @@ namespace outboard::link {
 struct RecordingOptions {
   struct Range {
     int bar = 0;
-    uint64_t offset = 0, bytes = 0;
+    BarOffset offset{};
+    uint64_t bytes = 0;
   };
   std::vector<Range> withheld;  // what is written there is hashed, however short
   std::function<std::string(std::string_view)> scrub;  // of the texts of errors; none: as they are
@@ -50,7 +51,7 @@ class Recording {
 
   struct Place {
     int bar = 0;
-    uint64_t offset = 0;
+    BarOffset offset{};
   };
   std::optional<Place> last_read() const { return last_read_; }  // of a BAR
   bool is_empty() const { return calls_ == 0; }
@@ -68,7 +69,7 @@ class Recording {
   // Contents, or their hashes. kind: of the contents; the next one is that of the hashes.
   void add_contents(Kind kind, uint32_t where, uint64_t offset, std::span<const std::byte> bytes,
                     bool whole);
-  bool is_withheld(int bar, uint64_t offset, uint64_t bytes) const;
+  bool is_withheld(int bar, BarOffset offset, uint64_t bytes) const;
   bool keeps(uint64_t bytes);
   // Runs a call, and keeps its failure.
   template <typename Call>

@@ -33,7 +33,7 @@ class CountingMemory : public SystemRegion {
 
  private:
   std::vector<std::byte> bytes_;
-  std::vector<Segment> segments_{{0x10000, bytes_.size()}};
+  std::vector<Segment> segments_{{BusAddress{0x10000}, bytes_.size()}};
   int& calls_;
 };
 
@@ -49,13 +49,13 @@ class CountingLink : public Link {
   void config_write(uint32_t, uint32_t, uint32_t) override { ++calls; }
   Bar bar(int) override {
     ++calls;
-    return {0x1000, 0x2000};
+    return {BusAddress{0x1000}, 0x2000};
   }
-  void read(int, uint64_t, std::span<std::byte> bytes) override {
+  void read(int, BarOffset, std::span<std::byte> bytes) override {
     ++calls;
     std::ranges::fill(bytes, std::byte{0x5a});
   }
-  void write(int, uint64_t, std::span<const std::byte>) override { ++calls; }
+  void write(int, BarOffset, std::span<const std::byte>) override { ++calls; }
   std::unique_ptr<SystemRegion> share(uint64_t size, bool) override {
     ++calls;
     return std::make_unique<CountingMemory>(size, calls);
@@ -104,9 +104,9 @@ TEST(Recording, EveryCallIsPassedOnOnceAndKept) {
   EXPECT_EQ(bench.link->config_read(4, 2), 12U);
   bench.link->config_write(4, 6, 2);
   EXPECT_EQ(bench.link->bar(5).size, 0x2000U);
-  bench.link->read(5, 0x100, bytes);
+  bench.link->read(5, BarOffset{0x100}, bytes);
   EXPECT_EQ(bytes[7], std::byte{0x5a});
-  bench.link->write(5, 0x108, bytes);
+  bench.link->write(5, BarOffset{0x108}, bytes);
   const auto memory = bench.link->share(0x4000, true);
   memory->write(0x10, bytes);
   std::array<std::byte, 8> back{};
@@ -115,7 +115,7 @@ TEST(Recording, EveryCallIsPassedOnOnceAndKept) {
   bench.link->reset();
   bench.link->resize_bar(0);
   EXPECT_EQ(bench.inner->calls, 10);  // as many as were made
-  EXPECT_EQ(bench.recording->last_read()->offset, 0x100U);
+  EXPECT_EQ(bench.recording->last_read()->offset, BarOffset{0x100});
   const std::vector<TrafficRecord> records = bench.finish();
   EXPECT_THAT(
       kinds(records),
@@ -133,13 +133,13 @@ TEST(Recording, MemoryIsSeenThroughItsCalls) {
 }
 
 TEST(Recording, FirmwareIsLeftOut) {
-  Bench bench({{{0, 0x100000, 0x100000}}, {}});
+  Bench bench({{{0, BarOffset{0x100000}, 0x100000}}, {}});
   std::array<std::byte, 64> secret{};
   std::ranges::fill(secret, std::byte{0xa5});
-  bench.link->write(0, 0x100000, secret);
-  bench.link->write(0, 0xfffe0, secret);  // partly inside
-  bench.link->write(0, 0x200000, secret);
-  bench.link->write(5, 0x100000, secret);
+  bench.link->write(0, BarOffset{0x100000}, secret);
+  bench.link->write(0, BarOffset{0xfffe0}, secret);  // partly inside
+  bench.link->write(0, BarOffset{0x200000}, secret);
+  bench.link->write(5, BarOffset{0x100000}, secret);
   const std::vector<TrafficRecord> records = bench.finish();
   EXPECT_EQ(records[0].kind, Kind::kWriteHash);
   EXPECT_EQ(records[1].kind, Kind::kWriteHash);

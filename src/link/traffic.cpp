@@ -252,8 +252,8 @@ class Reader {
       std::memcpy(&segment.address, &record.data[i], 8);
       std::memcpy(&segment.size, &record.data[i + 8], 8);
       if (segment.size == 0 || segment.size % protocol::kPage != 0 ||
-          segment.address % protocol::kPage != 0 || segment.size > kMostSystemBytes ||
-          segment.address > UINT64_MAX - segment.size)
+          value(segment.address) % protocol::kPage != 0 || segment.size > kMostSystemBytes ||
+          value(segment.address) > UINT64_MAX - segment.size)
         refuse("a system memory segment of {:#x} bytes at {:#x}", segment.size, segment.address);
       sum += segment.size;
       if (sum > kMostSystemBytes) refuse("a system memory region of {:#x} bytes or more", sum);

@@ -35,7 +35,7 @@ std::vector<TrafficRecord> read_told(std::span<const std::byte> stream) {
 }
 
 constexpr std::array<uint32_t, 3> kWords = {1, 2, 3};
-constexpr Segment kSegment{0x123000, 0x2000};
+constexpr Segment kSegment{BusAddress{0x123000}, 0x2000};
 
 std::span<const std::byte> word(size_t i) {
   return std::as_bytes(std::span(kWords)).subspan(i * 4, 4);

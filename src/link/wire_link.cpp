@@ -1,5 +1,5 @@
 #include "link/wire_link.h"
-#include "hardware/pci_ids.h"
+#include "hardware/amd/chips.h"
 
 #include <poll.h>
 #include <sys/mman.h>
@@ -231,26 +231,27 @@ class WireLink : public Link {
     std::optional<Bar>& known = bars_.at(static_cast<size_t>(index));
     if (!known) {
       const Answer response = wire_.call(Command::kMapBar, {static_cast<uint32_t>(index), 0, 0, 0});
-      known = Bar{response.resp0, response.resp1};
+      known = Bar{BusAddress{response.resp0}, response.resp1};
     }
     return *known;
   }
-  void read(int index, uint64_t offset, std::span<std::byte> bytes) override {
+  void read(int index, BarOffset offset, std::span<std::byte> bytes) override {
     check(index, offset, bytes.size());
     while (!bytes.empty()) {
       const auto piece = bytes.first(std::min<uint64_t>(bytes.size(), protocol::kBulkBytes));
-      wire_.call(Command::kMmioRead, {static_cast<uint32_t>(index), offset, piece.size(), 0});
+      wire_.call(Command::kMmioRead,
+                 {static_cast<uint32_t>(index), value(offset), piece.size(), 0});
       wire_.receive(Command::kMmioRead, piece);
       bytes = bytes.subspan(piece.size());
       offset += piece.size();
     }
   }
-  void write(int index, uint64_t offset, std::span<const std::byte> bytes) override {
+  void write(int index, BarOffset offset, std::span<const std::byte> bytes) override {
     check(index, offset, bytes.size());
     while (!bytes.empty()) {
       const auto piece = bytes.first(std::min<uint64_t>(bytes.size(), protocol::kBulkBytes));
-      wire_.send(Command::kMmioWrite, {static_cast<uint32_t>(index), offset, piece.size(), 0},
-                 piece);
+      wire_.send(Command::kMmioWrite,
+                 {static_cast<uint32_t>(index), value(offset), piece.size(), 0}, piece);
       bytes = bytes.subspan(piece.size());
       offset += piece.size();
     }
@@ -269,7 +270,8 @@ class WireLink : public Link {
 
  private:
   // The server drops a write outside a BAR without a word, so we look first.
-  void check(int index, uint64_t offset, uint64_t bytes) {
+  void check(int index, BarOffset from, uint64_t bytes) {
+    const uint64_t offset = value(from);
     const Bar found = bar(index);
     if (offset > found.size || bytes > found.size - offset) {
       fail("{}: BAR {} has {:#x} bytes; {:#x} at {:#x} lie outside", name(), index, found.size,
@@ -329,10 +331,11 @@ class RemoteLink : public WireLink {
     wire_.receive(Command::kMapSysmem, std::as_writable_bytes(std::span(addresses)));
     std::vector<Segment> segments;
     for (const uint64_t address : addresses) {
-      if (!segments.empty() && segments.back().address + segments.back().size == address) {
+      if (!segments.empty() &&
+          segments.back().address + segments.back().size == BusAddress{address}) {
         segments.back().size += protocol::kPage;
       } else {
-        segments.push_back({address, protocol::kPage});
+        segments.push_back({BusAddress{address}, protocol::kPage});
       }
     }
     return std::make_unique<RemoteMemory>(wire_, static_cast<uint32_t>(response.resp1),
@@ -343,9 +346,11 @@ class RemoteLink : public WireLink {
   // The answer is a list of lines; what follows a line's last colon is the device's number.
   void probe() {
     constexpr uint64_t kLongestList = 1 << 16;
-    const std::array<uint32_t, 2> wanted = {0xffff, hardware::kNavi31};
+    std::vector<uint32_t> wanted;  // a mask, and what the device's number is under it
+    for (const hardware::amd::Chip* chip : hardware::amd::kChips)
+      wanted.insert(wanted.end(), {0xffff, chip->device});
     const Answer response = wire_.call(
-        Command::kProbe, {0, hardware::kDisplayClass, sizeof(wanted), hardware::kVendorAmd},
+        Command::kProbe, {0, hardware::kDisplayClass, wanted.size() * 4, hardware::kVendorAmd},
         std::as_bytes(std::span(wanted)));
     if (response.resp0 > kLongestList)
       fail("{}: a device list of {} bytes", name(), response.resp0);

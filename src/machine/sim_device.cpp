@@ -10,7 +10,7 @@ namespace outboard::machine {
 SimDevice::SimDevice(const simulator::card::CardOptions& card, amd::AmdOptions options,
                      std::shared_ptr<link::Recording> recording)
     : card_(std::make_unique<simulator::card::Card>(card)) {
-  options.boot.images = simulator::card::firmware_images();
+  options.boot.images = simulator::card::firmware_images({}, *card.model->chip);
   constexpr double kPatience = 0.05;  // its engines need no time to start
   options.boot.patience = kPatience;
   std::unique_ptr<link::Link> link = simulator::card::make_simulated_link(*card_);
@@ -23,13 +23,7 @@ std::string SimDevice::description() const { return "simulated " + amd_->descrip
 std::vector<std::string> SimDevice::shut_down() {
   amd_->card().finalize();
   amd_.reset();
-  std::vector<std::string> out;
-  for (const simulator::card::CardEvent& event : card_->events())
-    if (event.kind == simulator::card::CardEvent::Kind::kDriverError ||
-        event.kind == simulator::card::CardEvent::Kind::kNotSimulated)
-      out.push_back(event.where + ": " + event.text);
-  for (const auto& violation : card_->violations()) out.push_back(violation.text());
-  return out;
+  return card_->complaints();
 }
 
 }  // namespace outboard::machine

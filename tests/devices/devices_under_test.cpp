@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include <fmt/ranges.h>
+
 namespace outboard::devices {
 namespace {
 
@@ -40,14 +42,8 @@ DeviceUnderTest::DeviceUnderTest(const std::string& name) {
 }
 
 std::string DeviceUnderTest::complaints() const {
-  std::string out;
-  if (simulated_ == nullptr) return out;
-  for (const simulator::card::CardEvent& event : simulated_->card().events())
-    if (event.kind == simulator::card::CardEvent::Kind::kDriverError ||
-        event.kind == simulator::card::CardEvent::Kind::kNotSimulated)
-      out += event.where + ": " + event.text + "\n";
-  for (const auto& violation : simulated_->card().violations()) out += violation.text() + "\n";
-  return out.substr(0, 4000);
+  if (simulated_ == nullptr) return {};
+  return fmt::format("{}", fmt::join(simulated_->card().complaints(), "\n")).substr(0, 4000);
 }
 
 Ids random_ids(size_t count, int32_t below, unsigned seed) {

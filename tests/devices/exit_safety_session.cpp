@@ -11,6 +11,7 @@
 
 #include "devices/amd/driver/card.h"
 #include "devices/amd/driver/rest.h"
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/pm4_writer.h"
 #include "hardware/amd/navi31/sdma_writer.h"
 #include "link/connect.h"
@@ -23,6 +24,9 @@ namespace {
 
 using namespace outboard;                        // NOLINT: a short program
 using namespace outboard::devices::amd::driver;  // NOLINT
+using hardware::amd::append;
+using hardware::amd::high;
+using hardware::amd::low;
 namespace hw = outboard::hardware::amd::navi31;
 
 // Counts what passes, and dies when it is time.
@@ -41,11 +45,11 @@ class Mortal : public link::Link {
     inner_.config_write(offset, value, size);
   }
   link::Bar bar(int index) override { return inner_.bar(index); }
-  void read(int bar, uint64_t offset, std::span<std::byte> bytes) override {
+  void read(int bar, link::BarOffset offset, std::span<std::byte> bytes) override {
     count();
     inner_.read(bar, offset, bytes);
   }
-  void write(int bar, uint64_t offset, std::span<const std::byte> bytes) override {
+  void write(int bar, link::BarOffset offset, std::span<const std::byte> bytes) override {
     count();
     inner_.write(bar, offset, bytes);
   }
@@ -83,11 +87,10 @@ void compute(Card& card) {
   hw::pm4::Launch launch;
   launch.program = code.address;
   launch.rsrc2 = 16 << 1;
-  launch.user_data = {static_cast<uint32_t>(out.address), static_cast<uint32_t>(out.address >> 32)};
+  launch.user_data = {low(out.address), high(out.address)};
   launch.user_data.resize(16);
   std::vector<uint32_t> stream = hw::pm4::acquire({true, true, true, true});
-  for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()})
-    stream.insert(stream.end(), part.begin(), part.end());
+  for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()}) append(stream, part);
   const Fence stored = card.compute().submit(stream);
   card.wait(card.copies(), copied);
   card.wait(card.compute(), stored);

@@ -38,7 +38,7 @@ class AmdDevice : public Device {
                                       const CompileOptions& options) override;
 
   driver::Card& card() { return *card_; }
-  uint64_t code() const { return code_.address(); }
+  GpuAddress code() const { return code_.address(); }
   const AmdOptions& options() const { return options_; }
   // The weights of a model, uploaded once for all its executables.
   std::shared_ptr<Weights> weights(const program::Program& program,

@@ -15,7 +15,7 @@ class DeviceBuffer {
   // Throws Error when VRAM is short. REQUIRES: the card outlives this.
   DeviceBuffer(driver::Card& card, uint64_t bytes, std::string name);
 
-  uint64_t address() const { return owned_ ? owned_->address : 0; }
+  GpuAddress address() const { return owned_ ? owned_->address : GpuAddress{}; }
   uint64_t bytes() const { return owned_ ? owned_->bytes : 0; }
   const driver::Buffer& buffer() const { return *owned_; }
 
@@ -33,7 +33,7 @@ class SystemPiece {
   SystemPiece() = default;
   SystemPiece(driver::Card& card, uint64_t bytes, std::string name);
 
-  uint64_t address() const { return owned_->address; }
+  GpuAddress address() const { return owned_->address; }
   void read(uint64_t at, std::span<std::byte> data) const { owned_->read(at, data); }
   void write(uint64_t at, std::span<const std::byte> data) const { owned_->write(at, data); }
 

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "devices/step_check.h"
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/pm4_writer.h"
 #include "support/error.h"
 #include "support/round_up.h"
@@ -12,13 +13,11 @@
 namespace outboard::devices::amd {
 namespace {
 
+using hardware::amd::append;
+
 constexpr uint64_t kAlignment = 256;
 // Where the arguments for copying slots lie behind those for pages.
 constexpr uint64_t kSlotCopies = 128;
-
-void append(std::vector<uint32_t>& to, std::span<const uint32_t> more) {
-  to.insert(to.end(), more.begin(), more.end());
-}
 
 std::string name_of(const gpu::StreamShape& shape) {
   return fmt::format("stream: {} {} tokens, {} rows of logits",
@@ -78,30 +77,30 @@ void AmdExecutable::set_up() {
   const uint64_t slot = ended + round_up(runs * 4, kAlignment);
   const uint64_t alive = slot + kAlignment;
   c.control = DeviceBuffer(card, alive + kAlignment, "step state");
-  const uint64_t base = c.control.address();
+  const GpuAddress base = c.control.address();
   c.slot_word = base + slot;
 
   gpu::StreamMemory& m = c.memory;
-  m.begin.slot.address = c.slot_word;
-  m.begin.records.address = c.records.address();
-  m.begin.record.address = base;
-  m.begin.chosen.address = base + chosen;
-  m.begin.ended.address = base + ended;
+  m.begin.slot.address = value(c.slot_word);
+  m.begin.records.address = value(c.records.address());
+  m.begin.record.address = value(base);
+  m.begin.chosen.address = value(base + chosen);
+  m.begin.ended.address = value(base + ended);
   m.begin.layout = layout_;
   m.begin.slots = kSlots;
-  m.sample.chosen.address = base + chosen;
-  m.sample.ended.address = base + ended;
-  m.sample.alive.address = base + alive;
-  m.sample.results.address = c.results.address();
-  m.sample.best.address = c.best.address();
-  m.sample.masks.address = c.masks.address();
+  m.sample.chosen.address = value(base + chosen);
+  m.sample.ended.address = value(base + ended);
+  m.sample.alive.address = value(base + alive);
+  m.sample.results.address = value(c.results.address());
+  m.sample.best.address = value(c.best.address());
+  m.sample.masks.address = value(c.masks.address());
   m.sample.mask_words = static_cast<int32_t>(mask_.size());
   m.sample.vocabulary = static_cast<int32_t>(program_.tokens);
   m.sample.stride = static_cast<int32_t>(round_up(static_cast<uint64_t>(program_.vocabulary), 4));
   const auto row_bytes = static_cast<uint64_t>(m.sample.stride) * 4;
   const auto rows = static_cast<uint64_t>(layout_.max_rows);
   c.logits = DeviceBuffer(card, rows * row_bytes, "logits");
-  m.sample.logits.address = c.logits.address();
+  m.sample.logits.address = value(c.logits.address());
 
   // A page holds the states of a sequence, or those of a source.
   const auto page_tokens = static_cast<uint64_t>(options_.page_tokens);
@@ -122,13 +121,13 @@ void AmdExecutable::set_up() {
   }
   if (m.slot_bytes > 0 && options_.slots > 0) {
     c.slots = DeviceBuffer(card, static_cast<uint64_t>(options_.slots) * m.slot_bytes, "slots");
-    m.slots = c.slots.address();
+    m.slots = value(c.slots.address());
   }
   m.compute_units = static_cast<int>(card.facts().compute_units);
   m.context = static_cast<int>(std::min<int64_t>(
       program_.context_length, int64_t{layout_.pages_per_run} * options_.page_tokens));
   c.kv = DeviceBuffer(card, static_cast<uint64_t>(options_.pages) * m.page_bytes, "KV cache");
-  m.kv = c.kv.address();
+  m.kv = value(c.kv.address());
 
   // The largest shapes need the largest arena.
   uint64_t arena = 0;
@@ -142,7 +141,7 @@ void AmdExecutable::set_up() {
   for (const gpu::StreamShape& shape : shapes)
     arena = std::max(arena, gpu::arena_bytes(program_, shape, *c.weights, m));
   c.arena = DeviceBuffer(card, arena, "activations");
-  m.arena = c.arena.address();
+  m.arena = value(c.arena.address());
   c.copies = DeviceBuffer(card, kSlots * kAlignment, "copy arguments");
   batch.finish();
   upload_copy_arguments();
@@ -166,15 +165,15 @@ void AmdExecutable::upload_copy_arguments() {
   const OnCard& c = *on_card_;
   std::vector<std::byte> bytes(kSlots * kAlignment);
   for (uint64_t slot = 0; slot < kSlots; ++slot) {
-    const uint64_t record = c.records.address() + slot * static_cast<uint64_t>(layout_.bytes);
+    const GpuAddress record = c.records.address() + slot * static_cast<uint64_t>(layout_.bytes);
     const auto put = [&](uint64_t at, int32_t copies, uint64_t memory, uint64_t piece_bytes) {
       gpu::kernels::CopyPagesArgs args{};
-      args.copies.address = record + static_cast<uint64_t>(copies);
+      args.copies.address = value(record + static_cast<uint64_t>(copies));
       args.kv.address = memory;
       args.page_bytes = piece_bytes;
       std::memcpy(bytes.data() + slot * kAlignment + at, &args, sizeof(args));
     };
-    put(0, layout_.copies, c.kv.address(), c.memory.page_bytes);
+    put(0, layout_.copies, value(c.kv.address()), c.memory.page_bytes);
     if (c.memory.slots != 0)
       put(kSlotCopies, gpu::slot_copies_at(layout_), c.memory.slots, c.memory.slot_bytes);
   }
@@ -196,8 +195,9 @@ const Stream& AmdExecutable::stream(const gpu::StreamShape& shape) {
   if (found != streams.end()) return *found->second;
   const gpu::Recorder recorder = gpu::lower(program_, shape, *on_card_->weights, on_card_->memory);
   streams.emplace_back(
-      shape, std::make_unique<Stream>(device_.card(), device_.code(), recorder,
-                                      on_card_->memory.sample.alive.address, name_of(shape)));
+      shape,
+      std::make_unique<Stream>(device_.card(), device_.code(), recorder,
+                               GpuAddress{on_card_->memory.sample.alive.address}, name_of(shape)));
   return *streams.back().second;
 }
 
@@ -323,7 +323,7 @@ Ticket AmdExecutable::submit(const Step& step) {
 std::vector<uint32_t> AmdExecutable::step_packets(const Step& step, const gpu::StreamShape& shape,
                                                   int slot) {
   const OnCard& c = *on_card_;
-  const uint64_t alive = c.memory.sample.alive.address;
+  const GpuAddress alive{c.memory.sample.alive.address};
   // A step that goes on from earlier ones is left out once all its runs have ended.
   const bool goes_on =
       std::ranges::all_of(step.runs, [](const Run& run) { return run.tokens.front() < 0; });

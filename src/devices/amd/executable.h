@@ -51,7 +51,7 @@ class AmdExecutable : public Executable {
     DeviceBuffer slots;
     DeviceBuffer arena;
     gpu::StreamMemory memory;
-    uint64_t slot_word = 0;
+    GpuAddress slot_word{};
     std::vector<std::pair<gpu::StreamShape, std::unique_ptr<Stream>>> streams;
   };
   struct Pending {

@@ -12,16 +12,13 @@ namespace outboard::devices::amd {
 namespace {
 
 namespace pm4 = hw::pm4;
+using hardware::amd::append;
 using hardware::amd::high;
 using hardware::amd::low;
 
-void append(std::vector<uint32_t>& to, const std::vector<uint32_t>& more) {
-  to.insert(to.end(), more.begin(), more.end());
-}
-
 }  // namespace
 
-Stream::Stream(driver::Card& card, uint64_t code, const gpu::Recorder& recorder, uint64_t alive,
+Stream::Stream(driver::Card& card, GpuAddress code, const gpu::Recorder& recorder, GpuAddress alive,
                std::string name)
     : dispatches_(recorder.launches().size()) {
   // Arguments first; the commands hold their addresses, so the buffer is found before they are
@@ -70,7 +67,7 @@ std::vector<uint32_t> Stream::run_if_alive() const {
   return pm4::indirect_buffer(commands_, dwords_);
 }
 
-pm4::Launch launch_of(const gpu::kernels::Kernel& kernel, uint64_t code, uint64_t args,
+pm4::Launch launch_of(const gpu::kernels::Kernel& kernel, GpuAddress code, GpuAddress args,
                       std::array<uint32_t, 3> workgroups) {
   pm4::Launch launch;
   launch.program = code + kernel.entry;

@@ -22,7 +22,7 @@ class Stream {
  public:
   // code: address of the kernels' image. alive: address of a word; while that is 0, run_if_alive()
   // does nothing. The card must outlive this.
-  Stream(driver::Card& card, uint64_t code, const gpu::Recorder& recorder, uint64_t alive,
+  Stream(driver::Card& card, GpuAddress code, const gpu::Recorder& recorder, GpuAddress alive,
          std::string name);
   // The packet that runs it; and the one that runs it where `alive` is not 0. The condition stands
   // inside the indirect buffer: conditional packets in the ring itself are proven nowhere on
@@ -37,13 +37,13 @@ class Stream {
   static constexpr uint32_t kConditionDwords = 16;  // what comes before the launches
 
   DeviceBuffer buffer_;
-  uint64_t commands_ = 0;  // address
-  uint32_t dwords_ = 0;    // all of them, the condition included
+  GpuAddress commands_{};
+  uint32_t dwords_ = 0;  // all of them, the condition included
   size_t dispatches_ = 0;
 };
 
 // A launch of one of the kernels: code is the address of their image, args that of its arguments.
-hw::pm4::Launch launch_of(const gpu::kernels::Kernel& kernel, uint64_t code, uint64_t args,
+hw::pm4::Launch launch_of(const gpu::kernels::Kernel& kernel, GpuAddress code, GpuAddress args,
                           std::array<uint32_t, 3> workgroups);
 
 }  // namespace outboard::devices::amd

@@ -10,6 +10,7 @@
 #include "devices/gpu/kernels/kernels.h"
 #include "devices/gpu/kernels/planes.h"
 #include "formats/quantize.h"
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/pm4_writer.h"
 #include "support/error.h"
 #include "support/round_up.h"
@@ -27,7 +28,7 @@ constexpr uint64_t kAlignment = 256;
 // share one.
 class Uploader {
  public:
-  Uploader(driver::Card& card, uint64_t code) : card_(card), code_(code) {
+  Uploader(driver::Card& card, GpuAddress code) : card_(card), code_(code) {
     for (Side& side : sides_) {
       side.window = SystemPiece(card, kWindow, "upload window");
       side.arguments = SystemPiece(card, kMostPieces * kAlignment, "upload arguments");
@@ -52,7 +53,7 @@ class Uploader {
     }
     side.window.write(side.used, blocks);
     gpu::kernels::RepackArgs& piece = side.pieces.emplace_back(args);
-    piece.blocks.address = side.staging.address() + side.used;
+    piece.blocks.address = value(side.staging.address() + side.used);
     side.used += round_up(blocks.size(), kAlignment);
   }
   void finish() {
@@ -91,10 +92,9 @@ class Uploader {
         {.instructions = true, .scalar = true, .vector = true, .second_level = true});
     for (size_t i = 0; i < side.pieces.size(); ++i) {
       side.arguments.write(i * kAlignment, std::as_bytes(std::span(&side.pieces[i], 1)));
-      const std::vector<uint32_t> dispatch =
-          hw::pm4::dispatch(launch_of(kernel, code_, side.arguments.address() + i * kAlignment,
-                                      {gpu::kernels::repack_workgroups(side.pieces[i]), 1, 1}));
-      packets.insert(packets.end(), dispatch.begin(), dispatch.end());
+      hardware::amd::append(packets, hw::pm4::dispatch(launch_of(
+                                         kernel, code_, side.arguments.address() + i * kAlignment,
+                                         {gpu::kernels::repack_workgroups(side.pieces[i]), 1, 1})));
     }
     side.pieces.clear();
     side.used = 0;
@@ -102,7 +102,7 @@ class Uploader {
   }
 
   driver::Card& card_;
-  uint64_t code_;
+  GpuAddress code_;
   std::array<Side, 2> sides_;
   size_t next_ = 0;
 };
@@ -179,14 +179,14 @@ void Weights::place_matrices(const program::Program& program) {
     const gpu::kernels::Planes planes = gpu::kernels::planes(type, tensor.rows(), tensor.columns());
     placed.buffer = DeviceBuffer(card_, planes.bytes, tensor.name);
     placed.matrix =
-        gpu::kernels::matrix(type, tensor.rows(), tensor.columns(), placed.buffer.address());
+        gpu::kernels::matrix(type, tensor.rows(), tensor.columns(), value(placed.buffer.address()));
     bytes_ += placed.buffer.bytes();
     matrix_of_[id] = matrices_.size();
     matrices_.push_back(std::move(placed));
   }
 }
 
-void Weights::upload(uint64_t code, const UploadOptions& options) {
+void Weights::upload(GpuAddress code, const UploadOptions& options) {
   card_.upload(vectors_.buffer(), 0, std::as_bytes(std::span(vector_values_)));
   for (const Placed& p : matrices_)
     if (!p.converted.empty() && options.on_notice)
@@ -226,11 +226,11 @@ gpu::kernels::Matrix Weights::matrix(WeightId id) const {
 
 gpu::kernels::Ptr<const float> Weights::vector(WeightId id) const {
   if (id == program::kNone) return {};
-  return {vectors_.address() + vector_offsets_.at(id)};
+  return {value(vectors_.address() + vector_offsets_.at(id))};
 }
 
 gpu::kernels::Ptr<const float> Weights::turns(const program::Rope& rope) const {
-  return {vectors_.address() + turns_offsets_.at(turns_key(rope))};
+  return {value(vectors_.address() + turns_offsets_.at(turns_key(rope)))};
 }
 
 std::string Weights::turns_key(const program::Rope& rope) {

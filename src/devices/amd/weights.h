@@ -29,7 +29,7 @@ class Weights : public gpu::WeightAddresses {
           std::shared_ptr<const formats::Model> model);
 
   // Brings them there; again after the card was reset. code: address of the kernels' image.
-  void upload(uint64_t code, const UploadOptions& options);
+  void upload(GpuAddress code, const UploadOptions& options);
 
   gpu::kernels::Matrix matrix(program::WeightId id) const override;
   gpu::kernels::Ptr<const float> vector(program::WeightId id) const override;

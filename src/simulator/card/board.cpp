@@ -35,6 +35,7 @@ ConfigSpace::Options config_options(const CardOptions& options) {
   // A power of two that the card offers.
   result.bar0_bytes = std::clamp(std::bit_ceil(options.bar0_bytes), ConfigSpace::kSmallestBar0,
                                  options.model->bar0_bytes);
+  result.chip = options.model->chip;
   result.revision = options.model->revision;
   if (fires(options, "bar.small")) result.bar0_bytes = ConfigSpace::kSmallestBar0;
   result.resizable = result.bar0_bytes > ConfigSpace::kSmallestBar0;
@@ -51,6 +52,7 @@ compute::Options compute_options(const CardOptions& options) {
   result.threads = options.threads;
   result.strict = options.strict;
   result.cache_model = options.cache_model;
+  result.second_level_bytes = options.model->chip->die.second_level_bytes;
   result.infinity_cache_bytes = options.model->infinity_cache_bytes;
   return result;
 }
@@ -81,7 +83,7 @@ Board::Board(CardOptions given)
   compute = std::make_unique<compute::ComputeUnits>(*shader_memory, compute_options(options));
 
   const std::vector<std::byte> table = make_discovery_table(*options.model, options.moods);
-  const uint64_t place = visible_vram() - hw::discovery::DISCOVERY_TMR_OFFSET;
+  const VramOffset place{visible_vram() - hw::discovery::DISCOVERY_TMR_OFFSET};
   std::memcpy(vram.at(place), table.data(), table.size());
   if (const auto rule = fires("card.dirty")) {
     psp->leave_running();

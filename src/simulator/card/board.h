@@ -75,7 +75,7 @@ class Board {
   // Where VRAM begins in the memory controller's address space, and how much of it the driver is
   // told of: the last 16 MiB are the card's own (24560 MiB are left; from memory of what Linux
   // prints for this card, to be verified on one).
-  static constexpr uint64_t kFbBase = uint64_t{0x8000} << 24;
+  static constexpr ControllerAddress kFbBase{uint64_t{0x8000} << 24};
   uint64_t visible_vram() const;
 
   // Every block to its power-on state; VRAM keeps its contents.

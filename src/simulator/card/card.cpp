@@ -141,7 +141,8 @@ bool Card::State::decodes(int bar, uint64_t offset, uint64_t bytes) {
   return offset <= found.size && bytes <= found.size - offset;
 }
 
-bool Card::bar_read(int bar, uint64_t offset, std::span<std::byte> out) {
+bool Card::bar_read(int bar, link::BarOffset from, std::span<std::byte> out) {
+  const uint64_t offset = value(from);
   const cost::Passage passage(state_->board.link, true, out.size());
   const Board::Guard guard(state_->board);
   Board& board = state_->board;
@@ -160,8 +161,8 @@ bool Card::bar_read(int bar, uint64_t offset, std::span<std::byte> out) {
       // The window may be larger than the memory behind it.
       const uint64_t size = board.vram.size();
       const uint64_t inside = offset < size ? std::min<uint64_t>(out.size(), size - offset) : 0;
-      std::memcpy(out.data(), board.vram.at(std::min(offset, size)), inside);
-      board.vram.see_through(std::min(offset, size), out.first(inside));
+      std::memcpy(out.data(), board.vram.at(VramOffset{std::min(offset, size)}), inside);
+      board.vram.see_through(VramOffset{std::min(offset, size)}, out.first(inside));
       std::fill(out.begin() + static_cast<ptrdiff_t>(inside), out.end(), std::byte{0xff});
       return true;
     }
@@ -177,7 +178,8 @@ bool Card::bar_read(int bar, uint64_t offset, std::span<std::byte> out) {
   }
 }
 
-bool Card::bar_write(int bar, uint64_t offset, std::span<const std::byte> data) {
+bool Card::bar_write(int bar, link::BarOffset to, std::span<const std::byte> data) {
+  const uint64_t offset = value(to);
   const cost::Passage passage(state_->board.link, false, data.size());
   const Board::Guard guard(state_->board);
   Board& board = state_->board;
@@ -194,18 +196,19 @@ bool Card::bar_write(int bar, uint64_t offset, std::span<const std::byte> data) 
   }
   switch (bar) {
     case kVramBar: {
-      if (!board.vram.contains(offset, data.size())) {
+      const VramOffset in_vram{offset};
+      if (!board.vram.contains(in_vram, data.size())) {
         board.events.driver_error("pci", "write of {} bytes at {:#x} of BAR 0, beyond the memory",
                                   data.size(), offset);
         return true;
       }
-      if (board.vram.is_protected(offset, data.size())) {
+      if (board.vram.is_protected(in_vram, data.size())) {
         board.events.driver_error("pci", "write at {:#x} of BAR 0, in the trusted memory region",
                                   offset);
         return true;
       }
-      std::memcpy(board.vram.at(offset), data.data(), data.size());
-      board.vram.mark_unflushed(offset, data.size());
+      std::memcpy(board.vram.at(in_vram), data.data(), data.size());
+      board.vram.mark_unflushed(in_vram, data.size());
       return true;
     }
     case kRegisterBar:
@@ -358,6 +361,16 @@ std::vector<compute::Violation> Card::violations() const {
 uint64_t Card::violation_count() const {
   const Board::Guard guard(state_->board);
   return state_->board.compute_state().violation_count;
+}
+
+std::vector<std::string> Card::complaints() const {
+  std::vector<std::string> out;
+  for (const CardEvent& event : events()) {
+    if (event.kind == CardEvent::Kind::kDriverError || event.kind == CardEvent::Kind::kNotSimulated)
+      out.push_back(event.where + ": " + event.text);
+  }
+  for (const compute::Violation& violation : violations()) out.push_back(violation.text());
+  return out;
 }
 
 const CardOptions& Card::options() const { return state_->board.options; }

@@ -90,8 +90,8 @@ class Card {
   void config_write(uint32_t offset, uint32_t value, uint32_t size);
   link::Bar bar(int index) const;
   // False when the access leaves the BAR or memory decoding is off; reads then give all ones.
-  bool bar_read(int bar, uint64_t offset, std::span<std::byte> out);
-  bool bar_write(int bar, uint64_t offset, std::span<const std::byte> data);
+  bool bar_read(int bar, link::BarOffset offset, std::span<std::byte> out);
+  bool bar_write(int bar, link::BarOffset offset, std::span<const std::byte> data);
   // Null when the size is zero or memory is short. contiguous: one segment.
   std::shared_ptr<SystemRegion> share(uint64_t bytes, bool contiguous, int max_segments);
   // The same at given bus addresses, for replay. Null when they are no whole pages or overlap.
@@ -110,6 +110,9 @@ class Card {
   std::vector<CardEvent> events() const;
   std::vector<compute::Violation> violations() const;
   uint64_t violation_count() const;
+  // What was done that the hardware would not forgive, what is not simulated, and which rules
+  // kernels broke: a line each.
+  std::vector<std::string> complaints() const;
   const CardOptions& options() const;
 
  private:

@@ -1,21 +1,18 @@
-// The cards with a Navi 31: one chip, of which each has other parts fused off and other memory.
+// The cards that are simulated: a chip, what of it is fused off, and memory.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <string_view>
 
-#include "hardware/amd/navi31/die.h"
+#include "hardware/amd/chip.h"
 
 namespace outboard::simulator::card {
 
 struct CardModel {
-  // Of the chip.
-  static constexpr uint32_t kEngines = hardware::amd::navi31::die::kEngines;
-  static constexpr uint32_t kArraysPerEngine = hardware::amd::navi31::die::kArraysPerEngine;
-  static constexpr uint32_t kWgpsPerArray = hardware::amd::navi31::die::kWgpsPerArray;
-  static constexpr uint32_t kArrays = hardware::amd::navi31::die::kArrays;
+  static constexpr uint32_t kMostArrays = 16;  // CC_GC_SA_UNIT_DISABLE.SA_DISABLE
 
+  const hardware::amd::Chip* chip;
   std::string_view name;   // "xtx": for options
   std::string_view title;  // "RX 7900 XTX"
   uint8_t revision;        // PCI
@@ -24,10 +21,10 @@ struct CardModel {
   uint64_t infinity_cache_bytes;
   double vram_bytes_per_second;
   double clock;  // game clock, Hz
-  // Fused off: whole shader arrays, by engine * 2 + array; pairs of compute units (WGPs) of an
-  // array.
+  // Fused off: whole shader arrays, by engine * arrays_per_engine + array; pairs of compute units
+  // (WGPs) of an array.
   uint32_t arrays_off;
-  std::array<uint8_t, kArrays> wgps_off;
+  std::array<uint8_t, kMostArrays> wgps_off;
 
   // WGPs of an array that work, a bit each.
   uint32_t active_wgps(uint32_t array) const;
@@ -35,7 +32,7 @@ struct CardModel {
   // in bits 15:0, array 1 in 31:16.
   uint32_t active_units(uint32_t engine) const;
   uint32_t compute_units() const;
-  // Of an Infinity Cache of 16 MiB and 64 bits of memory: there are 6 on an XTX.
+  // That are not fused off.
   uint32_t memory_dies() const;
 };
 

@@ -26,12 +26,12 @@ CardOptions with_faults(const char* rules) {
 
 uint32_t read32(Card& card, int bar, uint64_t offset) {
   uint32_t value = 0;
-  card.bar_read(bar, offset, std::as_writable_bytes(std::span(&value, 1)));
+  card.bar_read(bar, link::BarOffset{offset}, std::as_writable_bytes(std::span(&value, 1)));
   return value;
 }
 
 bool write32(Card& card, int bar, uint64_t offset, uint32_t value) {
-  return card.bar_write(bar, offset, std::as_bytes(std::span(&value, 1)));
+  return card.bar_write(bar, link::BarOffset{offset}, std::as_bytes(std::span(&value, 1)));
 }
 
 TEST(Card, VramIsSeenThroughBarZero) {
@@ -94,7 +94,7 @@ TEST(Card, RegistersAreWholeWords) {
   write32(card, 5, scratch, 0x1234);
   EXPECT_EQ(read32(card, 5, scratch), 0x1234u);
   std::byte byte{};
-  card.bar_read(5, scratch + 1, std::span(&byte, 1));
+  card.bar_read(5, link::BarOffset{scratch + 1}, std::span(&byte, 1));
   EXPECT_EQ(byte, std::byte{0xff});
   EXPECT_THAT(card.events(), Contains(Field(&CardEvent::text, HasSubstr("registers are 32-bit"))));
 }
@@ -102,7 +102,7 @@ TEST(Card, RegistersAreWholeWords) {
 TEST(Card, DoorbellsAreFourOrEightBytes) {
   Card card(testing::small_card());
   const std::byte three[3]{};
-  card.bar_write(2, 0, three);
+  card.bar_write(2, link::BarOffset{0}, three);
   EXPECT_THAT(card.events(),
               Contains(Field(&CardEvent::text, HasSubstr("doorbells are 4 or 8 bytes"))));
 }
@@ -121,7 +121,7 @@ TEST(Card, FunctionResetForgetsRegistersAndKeepsBars) {
   write32(card, 5, gc::SCRATCH_REG0::kAddress * 4, 5);
   card.reset();
   EXPECT_EQ(read32(card, 5, gc::SCRATCH_REG0::kAddress * 4), 0u);
-  EXPECT_NE(card.bar(0).address, 0u);
+  EXPECT_NE(card.bar(0).address, link::BusAddress{0u});
   EXPECT_EQ(card.counters().resets, 1u);
 }
 
@@ -156,7 +156,8 @@ TEST(CardFaults, WhatTheHostFinds) {
   EXPECT_EQ(Card(with_faults(R"([{"what": "pci.absent"}])")).config_read(0, 4), ~0u);
   EXPECT_EQ(Card(with_faults(R"([{"what": "pci.audio-function"}])")).config_read(0, 4),
             0xab301002u);
-  EXPECT_EQ(Card(with_faults(R"([{"what": "bar.unassigned"}])")).bar(0).address, 0u);
+  EXPECT_EQ(Card(with_faults(R"([{"what": "bar.unassigned"}])")).bar(0).address,
+            link::BusAddress{0u});
   CardOptions large = with_faults(R"([{"what": "bar.small"}])");
   large.bar0_bytes = uint64_t{32} << 30;
   Card small(large);
@@ -208,9 +209,9 @@ TEST(Card, EnginesRunOnTheirOwn) {
                             low(target),
                             high(target),
                             99};  // FENCE
-  card.bar_write(0, 0x100000, std::as_bytes(std::span(words)));
+  card.bar_write(0, link::BarOffset{0x100000}, std::as_bytes(std::span(words)));
   const uint64_t wptr = sizeof words;
-  card.bar_write(2, 0x800, std::as_bytes(std::span(&wptr, 1)));
+  card.bar_write(2, link::BarOffset{0x800}, std::as_bytes(std::span(&wptr, 1)));
   card.settle();
   EXPECT_EQ(read32(card, 0, 0x2000), 0u);
   write32(card, 0, 0x2004, 1);  // no doorbell: the engine looks by itself
@@ -254,9 +255,9 @@ TEST(Card, EndlessKernelCanBeStopped) {
                         packet(pm4::DISPATCH_DIRECT, {1, 1, 1, 1 | 1 << 15})}) {
     words.insert(words.end(), p.begin(), p.end());
   }
-  card.bar_write(0, 0x100000, std::as_bytes(std::span(words)));
+  card.bar_write(0, link::BarOffset{0x100000}, std::as_bytes(std::span(words)));
   const uint64_t wptr = words.size();
-  card.bar_write(2, 24, std::as_bytes(std::span(&wptr, 1)));
+  card.bar_write(2, link::BarOffset{24}, std::as_bytes(std::span(&wptr, 1)));
   EXPECT_FALSE(card.settle(0.2));
   EXPECT_EQ(read32(card, 5, 0xde3 * 4), 240u);
   EXPECT_EQ(card.counters().compute.dispatches, 0u);

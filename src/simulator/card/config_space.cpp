@@ -46,7 +46,7 @@ constexpr uint32_t kMemory64Prefetchable = 0xc, kIoSpace = 0x1;
 ConfigSpace::ConfigSpace(EventLog& events, const Options& options)
     : events_(events), options_(options), bar0_size_(options.bar0_bytes) {
   put(kVendor, hardware::kVendorAmd, 2);
-  put(kDevice, options.audio ? hardware::kNavi31Audio : hardware::kNavi31, 2);
+  put(kDevice, options.audio ? options.chip->audio : options.chip->device, 2);
   put(kStatus, kStatusCapabilities, 2);
   put(kRevision, options.audio ? 0x00 : options.revision, 1);
   put(kClass, options.audio ? 0x040300 : 0x030000, 2);
@@ -54,7 +54,7 @@ ConfigSpace::ConfigSpace(EventLog& events, const Options& options)
   put(kCacheLine, 0x10, 1);
   put(kHeaderType, 0x80, 1);  // more functions than one: audio, and on some boards USB
   put(kSubsystemVendor, hardware::kVendorAmd, 2);
-  put(kSubsystem, options.audio ? hardware::kNavi31Audio : 0x0e3b, 2);
+  put(kSubsystem, options.audio ? options.chip->audio : 0x0e3b, 2);
   put(kInterruptPin, options.audio ? 2 : 1, 1);
   std::fill_n(writable_.begin() + kCommand, 1,
               uint8_t{kCommandIo | kCommandMemory | kCommandMaster | 0x40});
@@ -227,10 +227,11 @@ void ConfigSpace::resize(uint32_t control) {
 
 link::Bar ConfigSpace::bar(int index) const {
   if (options_.absent) return {};
-  const auto at = [&](int i) { return get(kBar0 + 4 * static_cast<uint32_t>(i), 4); };
-  const auto wide = [&](int i) { return (at(i) & ~0xfu) | (uint64_t{at(i + 1)} << 32); };
+  const auto low = [&](int i) { return get(kBar0 + 4 * static_cast<uint32_t>(i), 4); };
+  const auto at = [&](int i) { return link::BusAddress{low(i) & ~0xfu}; };
+  const auto wide = [&](int i) { return at(i) + (uint64_t{low(i + 1)} << 32); };
   if (options_.audio) {
-    return index == 0 ? link::Bar{at(0) & ~0xfu, 16 << 10} : link::Bar{};
+    return index == 0 ? link::Bar{at(0), 16 << 10} : link::Bar{};
   }
   switch (index) {
     case 0:
@@ -238,9 +239,9 @@ link::Bar ConfigSpace::bar(int index) const {
     case 2:
       return {wide(2), kDoorbellBytes};
     case 4:
-      return {at(4) & ~0x3u, kIoBytes};
+      return {link::BusAddress{low(4) & ~0x3u}, kIoBytes};
     case 5:
-      return {at(5) & ~0xfu, kRegisterBytes};
+      return {at(5), kRegisterBytes};
     default:
       return {};
   }

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 
+#include "hardware/amd/navi31/chip.h"
 #include "link/link.h"
 #include "simulator/card/events.h"
 
@@ -20,6 +21,7 @@ class ConfigSpace {
 
   struct Options {
     uint64_t bar0_bytes = kSmallestBar0;
+    const hardware::amd::Chip* chip = &hardware::amd::navi31::kChip;
     uint8_t revision = 0xc8;  // which card: card_model.h
     bool resizable = true;
     bool unassigned = false;  // BARs without an address, decoding off

@@ -77,10 +77,10 @@ TEST(ConfigSpace, BarsMoveWhereTheyArePut) {
   EventLog events;
   ConfigSpace config(events, large());
   config.write(0x24, 0x90123456, 4);
-  EXPECT_EQ(config.bar(5).address, 0x90100000u);
+  EXPECT_EQ(config.bar(5).address, link::BusAddress{0x90100000u});
   config.write(0x18, 0, 4);
   config.write(0x1c, 0x12, 4);
-  EXPECT_EQ(config.bar(2).address, uint64_t{0x12} << 32);
+  EXPECT_EQ(config.bar(2).address, link::BusAddress{uint64_t{0x12} << 32});
 }
 
 TEST(ConfigSpace, BarZeroIsResizedWithDecodingOff) {
@@ -91,7 +91,7 @@ TEST(ConfigSpace, BarZeroIsResizedWithDecodingOff) {
   EXPECT_EQ(config.bar(0).size, uint64_t{256} << 20);
   EXPECT_TRUE(config.resize_to_largest(0));
   EXPECT_EQ(config.bar(0).size, uint64_t{32} << 30);
-  EXPECT_NE(config.bar(0).address, 0u);
+  EXPECT_NE(config.bar(0).address, link::BusAddress{0u});
   EXPECT_TRUE(events.all().empty());
 }
 
@@ -152,8 +152,8 @@ TEST(ConfigSpace, UnassignedBarsHaveNoAddress) {
   ConfigSpace::Options options = large();
   options.unassigned = true;
   const ConfigSpace config(events, options);
-  EXPECT_EQ(config.bar(0).address, 0u);
-  EXPECT_EQ(config.bar(5).address, 0u);
+  EXPECT_EQ(config.bar(0).address, link::BusAddress{0u});
+  EXPECT_EQ(config.bar(5).address, link::BusAddress{0u});
   EXPECT_FALSE(config.memory_enabled());
 }
 

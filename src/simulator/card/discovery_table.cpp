@@ -5,7 +5,6 @@
 #include <numeric>
 #include <span>
 
-#include "hardware/amd/navi31/die.h"
 #include "hardware/amd/navi31/discovery.h"
 #include "hardware/amd/navi31/ip_bases.h"
 
@@ -16,33 +15,39 @@ namespace ds = hw::discovery;
 
 namespace {
 
+using Versions = hardware::amd::BlockVersions;
+
 struct Block {
   uint16_t id;
-  uint8_t instance, major, minor, revision;
+  uint8_t instance;
+  hardware::amd::Version Versions::* version;
   hw::Ip bases;
 };
 
-// Versions of Navi 31 (amdgpu_discovery.c names them as those that it drives with the files of GC
-// 11.0.0). The display, video and clock blocks of the real card are left out: nothing here drives
+// The display, video and clock blocks of the real card are left out: nothing here drives
 // them.
 constexpr Block kBlocks[] = {
-    {ds::GC_HWID, 0, 11, 0, 0, hw::Ip::kGc},      {ds::SDMA0_HWID, 0, 6, 0, 0, hw::Ip::kGc},
-    {ds::SDMA1_HWID, 0, 6, 0, 0, hw::Ip::kGc},    {ds::MP0_HWID, 0, 13, 0, 0, hw::Ip::kMp0},
-    {ds::MP1_HWID, 0, 13, 0, 0, hw::Ip::kMp1},    {ds::NBIF_HWID, 0, 4, 3, 0, hw::Ip::kNbio},
-    {ds::MMHUB_HWID, 0, 3, 0, 0, hw::Ip::kMmhub}, {ds::OSSSYS_HWID, 0, 6, 0, 0, hw::Ip::kOsssys},
-    {ds::HDP_HWID, 0, 6, 0, 0, hw::Ip::kHdp},
+    {ds::GC_HWID, 0, &Versions::gc, hw::Ip::kGc},
+    {ds::SDMA0_HWID, 0, &Versions::sdma, hw::Ip::kGc},
+    {ds::SDMA1_HWID, 0, &Versions::sdma, hw::Ip::kGc},
+    {ds::MP0_HWID, 0, &Versions::mp0, hw::Ip::kMp0},
+    {ds::MP1_HWID, 0, &Versions::mp1, hw::Ip::kMp1},
+    {ds::NBIF_HWID, 0, &Versions::nbio, hw::Ip::kNbio},
+    {ds::MMHUB_HWID, 0, &Versions::mmhub, hw::Ip::kMmhub},
+    {ds::OSSSYS_HWID, 0, &Versions::osssys, hw::Ip::kOsssys},
+    {ds::HDP_HWID, 0, &Versions::hdp, hw::Ip::kHdp},
 };
 
-// Of the whole chip (hardware/amd/navi31/die.h). What a card lacks of it, registers tell
+// Of the whole chip. What a card lacks of it, registers tell
 // (shader_arrays.h).
-ds::gc_info_v1_1 shader_info() {
+ds::gc_info_v1_1 shader_info(const hardware::amd::Die& die) {
   ds::gc_info_v1_1 info{};
   info.header.table_id = ds::GC_TABLE_ID;
   info.header.version_major = 1;
   info.header.version_minor = 1;
   info.header.size = sizeof info;
-  info.gc_num_se = CardModel::kEngines;
-  info.gc_num_wgp0_per_sa = CardModel::kWgpsPerArray;
+  info.gc_num_se = die.engines;
+  info.gc_num_wgp0_per_sa = die.wgps_per_array;
   info.gc_num_wgp1_per_sa = 0;
   info.gc_num_rb_per_se = 4;
   info.gc_num_gl2c = 24;
@@ -57,12 +62,12 @@ ds::gc_info_v1_1 shader_info() {
   info.gc_max_scratch_slots_per_cu = 32;
   info.gc_lds_size = 64;  // KiB
   info.gc_num_sc_per_se = 1;
-  info.gc_num_sa_per_se = CardModel::kArraysPerEngine;
+  info.gc_num_sa_per_se = die.arrays_per_engine;
   info.gc_num_packer_per_sc = 4;
   info.gc_num_gl2a = 4;
   info.gc_num_tcp_per_sa = 8;
   info.gc_num_sdp_interface = 24;
-  info.gc_num_tcps = hw::die::kUnits;  // a vector cache for each
+  info.gc_num_tcps = die.units();  // a vector cache for each
   return info;
 }
 
@@ -85,7 +90,7 @@ bool is_used(hw::Ip ip, int segment) {
   return (kUsedSegments[static_cast<size_t>(ip)] >> segment & 1) != 0;
 }
 
-std::vector<std::byte> ip_table(size_t offset, const Moods& moods) {
+std::vector<std::byte> ip_table(size_t offset, const Versions& versions, const Moods& moods) {
   ds::ip_discovery_header header{};
   header.signature = ds::DISCOVERY_TABLE_SIGNATURE;
   header.version = 3;
@@ -104,9 +109,10 @@ std::vector<std::byte> ip_table(size_t offset, const Moods& moods) {
     ip.hw_id = block.id;
     ip.instance_number = block.instance;
     ip.num_base_address = hw::kIpSegments[index];
-    ip.major = block.major;
-    ip.minor = block.minor;
-    ip.revision = block.revision;
+    const hardware::amd::Version& version = versions.*block.version;
+    ip.major = static_cast<uint8_t>(version.major);
+    ip.minor = static_cast<uint8_t>(version.minor);
+    ip.revision = static_cast<uint8_t>(version.revision);
     const auto bytes = std::as_bytes(std::span(&ip, 1)).first(offsetof(ds::ip_v3, base_address));
     body.insert(body.end(), bytes.begin(), bytes.end());
     for (int i = 0; i < hw::kIpSegments[index]; ++i)
@@ -134,13 +140,12 @@ std::vector<std::byte> make_discovery_table(const CardModel& model, const Moods&
     entry.checksum = sum(table);
     binary.insert(binary.end(), table.begin(), table.end());
   };
-  add(ds::IP_DISCOVERY, ip_table(binary.size(), moods));
-  const ds::gc_info_v1_1 info = shader_info();
+  add(ds::IP_DISCOVERY, ip_table(binary.size(), model.chip->blocks, moods));
+  const ds::gc_info_v1_1 info = shader_info(model.chip->die);
   add(ds::GC, std::as_bytes(std::span(&info, 1)));
   ds::harvest_table harvest{};
   harvest.header.signature = ds::HARVEST_TABLE_SIGNATURE;
-  for (uint32_t die = model.memory_dies(), i = 0; die < card_model("xtx").memory_dies();
-       ++die, ++i) {
+  for (uint32_t die = model.memory_dies(), i = 0; die < model.chip->die.memory_dies; ++die, ++i) {
     harvest.list[i].hw_id = ds::UMC_HWID;
     harvest.list[i].number_instance = static_cast<uint8_t>(die);
   }

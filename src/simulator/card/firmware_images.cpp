@@ -9,6 +9,7 @@
 #include <span>
 #include <string_view>
 
+#include "hardware/amd/firmware_names.h"
 #include "hardware/amd/navi31/psp.h"
 #include "hardware/amd/navi31/ucode.h"
 
@@ -237,11 +238,12 @@ void make_stand_in_image(std::span<std::byte> bytes) {
   std::memcpy(&bytes[0x6c], &size, sizeof size);
 }
 
-std::map<std::string, std::vector<std::byte>> firmware_images(const Moods& moods) {
+std::map<std::string, std::vector<std::byte>> firmware_images(const Moods& moods,
+                                                              const hardware::amd::Chip& chip) {
+  const hardware::amd::FirmwareNames names(chip.blocks);
   return {
-      {"psp_13_0_0_sos.bin", make_sos(moods)}, {"smu_13_0_0.bin", make_smu(moods)},
-      {"sdma_6_0_0.bin", make_sdma()},         {"gc_11_0_0_mec.bin", make_mec()},
-      {"gc_11_0_0_imu.bin", make_imu()},       {"gc_11_0_0_rlc.bin", make_rlc(moods)},
+      {names.sos, make_sos(moods)}, {names.smu, make_smu(moods)}, {names.sdma, make_sdma()},
+      {names.mec, make_mec()},      {names.imu, make_imu()},      {names.rlc, make_rlc(moods)},
   };
 }
 

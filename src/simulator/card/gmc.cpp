@@ -160,8 +160,8 @@ void Hub::power_on() {
   const auto megabytes16 = [](uint64_t address) {
     return static_cast<uint32_t>(address >> hw::kFrameBufferShift);
   };
-  board_.registers.poke(fb_base_, megabytes16(Board::kFbBase));
-  board_.registers.poke(fb_top_, megabytes16(Board::kFbBase + board_.visible_vram() - 1));
+  board_.registers.poke(fb_base_, megabytes16(value(Board::kFbBase)));
+  board_.registers.poke(fb_top_, megabytes16(value(Board::kFbBase) + board_.visible_vram() - 1));
   for (const uint32_t semaphore : semaphore_) board_.registers.poke(semaphore, 1);
 }
 
@@ -189,22 +189,23 @@ void Hub::invalidate(uint32_t vmids) {
   if (kind_ == Kind::kGc) board_.forget_translations();
 }
 
-Translation Hub::resolve_physical(uint64_t address) {
+Translation Hub::resolve_physical(ControllerAddress where) {
+  const uint64_t address = value(where);
   const RegisterFile& registers = board_.registers;
   const uint64_t base = uint64_t{registers.peek(fb_base_)} << hw::kFrameBufferShift;
   const uint64_t end = (uint64_t{registers.peek(fb_top_)} + 1) << hw::kFrameBufferShift;
   if (address >= base && address < end) {
-    const uint64_t offset =
-        address - base + (uint64_t{registers.peek(fb_offset_)} << hw::kFrameBufferShift);
+    const VramOffset offset{address - base +
+                            (uint64_t{registers.peek(fb_offset_)} << hw::kFrameBufferShift)};
     if (!board_.vram.contains(offset, 1)) return {};
-    return {board_.vram.at(offset), std::min(end - address, board_.vram.size() - offset), true,
-            false, true};
+    return {board_.vram.at(offset), std::min(end - address, board_.vram.size() - value(offset)),
+            true, false, true};
   }
   const uint64_t bottom = uint64_t{registers.peek(agp_bottom_)} << hw::kFrameBufferShift;
   const uint64_t top = (uint64_t{registers.peek(agp_top_)} + 1) << hw::kFrameBufferShift;
   if (address >= bottom && address < top && bottom < top) {
-    const uint64_t bus =
-        address - bottom + (uint64_t{registers.peek(agp_base_)} << hw::kFrameBufferShift);
+    const link::BusAddress bus{address - bottom +
+                               (uint64_t{registers.peek(agp_base_)} << hw::kFrameBufferShift)};
     const SystemMemory::View view = board_.system.find(bus);
     return {view.host, view.bytes, true, true, true};
   }
@@ -219,7 +220,7 @@ Translation Hub::translate(uint32_t vmid, uint64_t address, Access access, Clien
     return fault(vmid, address, access, client, Fault::kValid, "injected");
   }
   if (vmid == 0) {
-    const Translation direct = resolve_physical(address);
+    const Translation direct = resolve_physical(ControllerAddress{address});
     if (direct.host != nullptr) return direct;
   }
   Entry* entry = find(vmid, address);
@@ -246,7 +247,7 @@ Translation Hub::translate(uint32_t vmid, uint64_t address, Access access, Clien
   }
   if (entry->system) {
     if (const auto rule = board_.fires("dma.unshared")) {
-      board_.system.unshare_page(entry->physical + (address - entry->page));
+      board_.system.unshare_page(link::BusAddress{entry->physical + (address - entry->page)});
     }
   }
   const Translation result = view(*entry, address);
@@ -273,13 +274,14 @@ Hub::Entry* Hub::find(uint32_t vmid, uint64_t address) {
 
 bool Hub::read_table(uint64_t address, bool system, uint64_t& entry) {
   if (system) {
-    const SystemMemory::View view = board_.system.find(address);
+    const SystemMemory::View view = board_.system.find(link::BusAddress{address});
     if (view.host == nullptr || view.bytes < sizeof entry) return false;
     std::memcpy(&entry, view.host, sizeof entry);
     return true;
   }
-  if (!board_.vram.contains(address, sizeof entry)) return false;
-  std::memcpy(&entry, board_.vram.at(address), sizeof entry);
+  const VramOffset offset{address};
+  if (!board_.vram.contains(offset, sizeof entry)) return false;
+  std::memcpy(&entry, board_.vram.at(offset), sizeof entry);
   return true;
 }
 
@@ -374,11 +376,12 @@ Translation Hub::view(const Entry& entry, uint64_t address) {
   const uint64_t physical = entry.physical + inside;
   const uint64_t bytes = entry.bytes - inside;
   if (entry.system) {
-    const SystemMemory::View view = board_.system.find(physical);
+    const SystemMemory::View view = board_.system.find(link::BusAddress{physical});
     return {view.host, std::min(view.bytes, bytes), entry.writable, true, entry.uncached};
   }
-  if (!board_.vram.contains(physical, 1)) return {};
-  return {board_.vram.at(physical), std::min(bytes, board_.vram.size() - physical), entry.writable,
+  const VramOffset offset{physical};
+  if (!board_.vram.contains(offset, 1)) return {};
+  return {board_.vram.at(offset), std::min(bytes, board_.vram.size() - physical), entry.writable,
           false, entry.uncached};
 }
 
@@ -486,7 +489,7 @@ bool Hub::read(uint32_t vmid, uint64_t address, std::span<std::byte> out, Client
     if (page.host == nullptr) return false;
     const size_t n = std::min<uint64_t>(page.bytes, out.size());
     if (!page.system && counted) {
-      const auto offset = static_cast<uint64_t>(page.host - board_.vram.at(0));
+      const auto offset = board_.vram.offset_of(page.host);
       if (board_.vram.is_unflushed(offset, n)) {
         board_.events.note(
             "hdp",
@@ -497,7 +500,7 @@ bool Hub::read(uint32_t vmid, uint64_t address, std::span<std::byte> out, Client
     }
     copy_from_system(out.data(), page.host, n);
     if (!page.system && (client == Client::kSdma0 || client == Client::kSdma1))
-      board_.vram.see_through(static_cast<uint64_t>(page.host - board_.vram.at(0)), out.first(n));
+      board_.vram.see_through(board_.vram.offset_of(page.host), out.first(n));
     if (page.system && counted) board_.counters.dma_read_bytes += n;
     out = out.subspan(n);
     address += n;
@@ -512,7 +515,7 @@ bool Hub::write(uint32_t vmid, uint64_t address, std::span<const std::byte> data
     if (page.host == nullptr) return false;
     const size_t n = std::min<uint64_t>(page.bytes, data.size());
     if (!page.system) {
-      const auto offset = static_cast<uint64_t>(page.host - board_.vram.at(0));
+      const auto offset = board_.vram.offset_of(page.host);
       if (board_.vram.is_protected(offset, n)) {
         board_.events.driver_error("gmc", "the {} writes VRAM {:#x}, in the trusted memory region",
                                    words(client), offset);
@@ -521,7 +524,7 @@ bool Hub::write(uint32_t vmid, uint64_t address, std::span<const std::byte> data
     }
     const bool past_gl2 = client == Client::kSdma0 || client == Client::kSdma1;
     if (!page.system && past_gl2 && board_.is(Mood::kStaleLines)) {
-      board_.vram.hold(static_cast<uint64_t>(page.host - board_.vram.at(0)), data.first(n));
+      board_.vram.hold(board_.vram.offset_of(page.host), data.first(n));
     } else {
       copy_to_system(page.host, data.data(), n);
     }

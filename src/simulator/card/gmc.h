@@ -52,7 +52,7 @@ class Hub {
 
   // Addresses of the memory controller itself (VMID 0, frame buffer and AGP apertures only): what
   // the PSP, the SMU and the interrupt ring are given. Null host: no such memory.
-  compute::Translation resolve_physical(uint64_t address);
+  compute::Translation resolve_physical(ControllerAddress address);
 
   void invalidate(uint32_t vmids);  // a bit for each VMID
   void power_on();

@@ -27,7 +27,7 @@ struct HubTest : ::testing::Test {
   // VRAM offset behind an address; all ones when it faults.
   uint64_t offset(uint64_t address) {
     const auto t = read(address);
-    return t.host == nullptr ? ~0ull : static_cast<uint64_t>(t.host - bench.board.vram.at(0));
+    return t.host == nullptr ? ~0ull : value(bench.board.vram.offset_of(t.host));
   }
   Bench bench;
 };
@@ -162,7 +162,7 @@ TEST_F(HubTest, ContextThatIsOffFaults) {
 
 TEST_F(HubTest, SystemPagesAreReachedWhileShared) {
   const auto region = bench.board.system.share(8192, true, 1);
-  const uint64_t bus = region->segments()[0].address;
+  const uint64_t bus = value(region->segments()[0].address);
   bench.map(kVmid, 0x1000, bus, Bench::kAllRights | Bench::kSystem);
   const auto t = read(0x1010);
   EXPECT_EQ(t.host, region->bytes().data() + 0x10);
@@ -174,7 +174,8 @@ TEST_F(HubTest, SystemPagesAreReachedWhileShared) {
 
 TEST_F(HubTest, SystemPagesNeedTheBusMaster) {
   const auto region = bench.board.system.share(4096, true, 1);
-  bench.map(kVmid, 0x1000, region->segments()[0].address, Bench::kAllRights | Bench::kSystem);
+  bench.map(kVmid, 0x1000, value(region->segments()[0].address),
+            Bench::kAllRights | Bench::kSystem);
   bench.board.config.write(4, 2, 2);
   EXPECT_EQ(read(0x1000).host, nullptr);
   EXPECT_THAT(bench.errors(), HasSubstr("bus mastering is off"));
@@ -186,7 +187,8 @@ TEST_F(HubTest, PageIsTakenAwayOnRequest) {
   Bench other(options);
   other.enable_context(kVmid);
   const auto region = other.board.system.share(4096, true, 1);
-  other.map(kVmid, 0x1000, region->segments()[0].address, Bench::kAllRights | Bench::kSystem);
+  other.map(kVmid, 0x1000, value(region->segments()[0].address),
+            Bench::kAllRights | Bench::kSystem);
   EXPECT_EQ(other.board.gc_hub->translate(kVmid, 0x1000, Access::kRead, Client::kTcp).host,
             nullptr);
   EXPECT_THAT(other.errors(), HasSubstr("kernel panic on a Mac"));
@@ -232,18 +234,19 @@ TEST_F(HubTest, UncachedMemoryType) {
 TEST_F(HubTest, VmidZeroSeesTheFrameBuffer) {
   Hub& hub = *bench.board.gc_hub;
   const auto t = hub.translate(0, Bench::mc(0x1234), Access::kRead, Client::kCp);
-  EXPECT_EQ(t.host, bench.board.vram.at(0x1234));
-  EXPECT_EQ(hub.resolve_physical(0x1234).host, nullptr);
+  EXPECT_EQ(t.host, bench.board.vram.at(VramOffset{0x1234}));
+  EXPECT_EQ(hub.resolve_physical(ControllerAddress{0x1234}).host, nullptr);
 }
 
 TEST_F(HubTest, AgpApertureLeadsToSystemMemory) {
   const auto region = bench.board.system.share(uint64_t{1} << 25, true, 1);
-  const uint64_t bus = (region->segments()[0].address + (1 << 24) - 1) >> 24 << 24;
+  const uint64_t bus = (value(region->segments()[0].address) + (1 << 24) - 1) >> 24 << 24;
   bench.set<gc::GCMC_VM_AGP_BOT>(0x10);
   bench.set<gc::GCMC_VM_AGP_TOP>(0x10);
   bench.set<gc::GCMC_VM_AGP_BASE>(static_cast<uint32_t>(bus >> 24));
-  const auto t = bench.board.gc_hub->resolve_physical((uint64_t{0x10} << 24) + 0x40);
-  EXPECT_EQ(t.host, bench.board.system.find(bus + 0x40).host);
+  const auto t =
+      bench.board.gc_hub->resolve_physical(ControllerAddress{(uint64_t{0x10} << 24) + 0x40});
+  EXPECT_EQ(t.host, bench.board.system.find(link::BusAddress{bus + 0x40}).host);
   EXPECT_TRUE(t.system);
 }
 
@@ -265,13 +268,13 @@ TEST_F(HubTest, ReadsAndWritesCrossPages) {
 
 TEST_F(HubTest, TrustedMemoryIsNotForEngines) {
   bench.map(kVmid, 0x1000, 0x9000);
-  bench.board.vram.protect(0x9000, 0x1000);
+  bench.board.vram.protect(VramOffset{0x9000}, 0x1000);
   EXPECT_FALSE(bench.board.gc_hub->write_value(kVmid, 0x1000, uint32_t{1}, Client::kSdma0));
   EXPECT_THAT(bench.errors(), HasSubstr("trusted memory region"));
 }
 
 TEST_F(HubTest, EngineReadOfUnflushedHostWriteIsNoted) {
-  bench.board.vram.mark_unflushed(0x5000, 4);
+  bench.board.vram.mark_unflushed(VramOffset{0x5000}, 4);
   bench.map(kVmid, 0x1000, 0x5000);
   uint32_t value = 0;
   EXPECT_TRUE(bench.board.gc_hub->read_value(kVmid, 0x1000, value, Client::kCp));

@@ -67,8 +67,9 @@ void Interrupts::raise(const Entry& entry) {
   // RB_SIZE: base 2 logarithm of the ring's dwords. The pointers reach no further than 256 KiB.
   const uint32_t ring_bytes =
       std::min<uint32_t>(4u << std::min(oss::IH_RB_CNTL::RB_SIZE.get(control), 16u), 256u << 10);
-  const uint64_t base =
-      (uint64_t{registers.get<oss::IH_RB_BASE_HI>()} << 32 | registers.get<oss::IH_RB_BASE>()) << 8;
+  const ControllerAddress base{
+      (uint64_t{registers.get<oss::IH_RB_BASE_HI>()} << 32 | registers.get<oss::IH_RB_BASE>())
+      << 8};
   uint32_t pointer = registers.get<oss::IH_RB_WPTR>();
   const uint32_t offset = oss::IH_RB_WPTR::OFFSET.get(pointer) * 4 % ring_bytes;
   const compute::Translation place = board_.mm_hub->resolve_physical(base + offset);
@@ -86,9 +87,10 @@ void Interrupts::raise(const Entry& entry) {
   }
   registers.set<oss::IH_RB_WPTR>(pointer);
 
-  const uint64_t writeback = uint64_t{registers.get<oss::IH_RB_WPTR_ADDR_HI>()} << 32 |
-                             registers.get<oss::IH_RB_WPTR_ADDR_LO>();
-  if (oss::IH_RB_CNTL::WPTR_WRITEBACK_ENABLE.get(control) != 0 && writeback != 0) {
+  const ControllerAddress writeback{uint64_t{registers.get<oss::IH_RB_WPTR_ADDR_HI>()} << 32 |
+                                    registers.get<oss::IH_RB_WPTR_ADDR_LO>()};
+  if (oss::IH_RB_CNTL::WPTR_WRITEBACK_ENABLE.get(control) != 0 &&
+      writeback != ControllerAddress{}) {
     const compute::Translation copy = board_.mm_hub->resolve_physical(writeback);
     if (copy.host == nullptr) {
       board_.events.driver_error("ih", "the write pointer's copy at {:#x} is no memory of the card",

@@ -169,8 +169,7 @@ void Mec::load_descriptor(Queue& queue) {
     const compute::Translation place =
         board_.gc_hub->translate(0, address, compute::Access::kRead, Client::kCp, false);
     if (place.host != nullptr && !place.system &&
-        board_.vram.is_unflushed(static_cast<uint64_t>(place.host - board_.vram.at(0)),
-                                 sizeof descriptor)) {
+        board_.vram.is_unflushed(board_.vram.offset_of(place.host), sizeof descriptor)) {
       queue.hung = true;
     }
   }

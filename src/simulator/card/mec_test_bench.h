@@ -10,7 +10,7 @@ namespace gc = hardware::amd::navi31::gc;
 namespace pm4 = hardware::amd::navi31::pm4;
 
 inline constexpr uint64_t kData = Bench::kScratch;
-inline constexpr uint64_t kAddress = Board::kFbBase + kData;
+inline constexpr uint64_t kAddress = value(Board::kFbBase) + kData;
 
 inline std::vector<uint32_t> write_data(uint64_t address, uint32_t value) {
   return packet(pm4::WRITE_DATA, {5 << 8, low(address), high(address), value});

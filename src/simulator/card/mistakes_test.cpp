@@ -22,7 +22,7 @@ namespace gc = hardware::amd::navi31::gc;
 namespace pm4 = hardware::amd::navi31::pm4;
 using Words = std::vector<uint32_t>;
 
-constexpr uint64_t kBuffer = Board::kFbBase + Bench::kScratch;
+constexpr uint64_t kBuffer = value(Board::kFbBase) + Bench::kScratch;
 constexpr uint64_t kCode = Bench::kScratch + 0x10000;  // in VRAM
 
 // v_lshlrev_b32 v1, 2, v0; global_store_b32 v1, v0, s[0:1]; s_endpgm
@@ -46,7 +46,7 @@ constexpr uint32_t kUserSgprs = 16;  // as many as gfx1100 wants loaded
 
 Words dispatch(Program program, uint32_t sgprs = kUserSgprs) {
   constexpr uint32_t kInitiator = 1 | 1 << 2 | 1 << 15;  // enabled, from workgroup 0, waves of 32
-  const uint64_t address = Board::kFbBase + kCode + program * 0x1000;
+  const uint64_t address = value(Board::kFbBase) + kCode + program * 0x1000;
   Words out = set_sh(gc::COMPUTE_PGM_LO::kAddress, {low(address >> 8), high(address >> 8)});
   const auto add = [&](const Words& more) { out.insert(out.end(), more.begin(), more.end()); };
   add(set_sh(gc::COMPUTE_PGM_RSRC1::kAddress, {0, sgprs << 1}));  // 8 VGPRs
@@ -77,7 +77,7 @@ struct Case {
 };
 
 std::vector<Case> cases() {
-  const uint64_t code = Board::kFbBase + kCode + kNothing * 0x1000;
+  const uint64_t code = value(Board::kFbBase) + kCode + kNothing * 0x1000;
   return {
       {"ReadWithoutBarrier",
        "missing-barrier",

@@ -54,18 +54,18 @@ TEST(Moods, PointersThatGoBackAreToldFromThoseThatWrap) {
 TEST(Moods, HeldBytesShowWhenTheCacheIsInvalidated) {
   Vram vram(1 << 20);
   const auto fill = [](std::byte value) { return std::vector<std::byte>(300, value); };
-  std::ranges::fill(std::span(vram.at(4000), 300), std::byte{1});
-  vram.hold(4000, fill(std::byte{2}));
-  *vram.at(3999) = std::byte{9};  // another's byte in a held page
-  EXPECT_EQ(*vram.at(4000), std::byte{1});
+  std::ranges::fill(std::span(vram.at(VramOffset{4000}), 300), std::byte{1});
+  vram.hold(VramOffset{4000}, fill(std::byte{2}));
+  *vram.at(VramOffset{3999}) = std::byte{9};  // another's byte in a held page
+  EXPECT_EQ(*vram.at(VramOffset{4000}), std::byte{1});
   std::vector<std::byte> seen = fill(std::byte{1});
-  vram.see_through(4000, seen);
+  vram.see_through(VramOffset{4000}, seen);
   EXPECT_EQ(seen, fill(std::byte{2}));
   vram.settle();
-  EXPECT_EQ(*vram.at(3999), std::byte{9});
-  EXPECT_EQ(*vram.at(4000), std::byte{2});
-  EXPECT_EQ(*vram.at(4299), std::byte{2});
-  EXPECT_EQ(*vram.at(4300), std::byte{0});
+  EXPECT_EQ(*vram.at(VramOffset{3999}), std::byte{9});
+  EXPECT_EQ(*vram.at(VramOffset{4000}), std::byte{2});
+  EXPECT_EQ(*vram.at(VramOffset{4299}), std::byte{2});
+  EXPECT_EQ(*vram.at(VramOffset{4300}), std::byte{0});
 }
 
 }  // namespace

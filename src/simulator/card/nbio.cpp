@@ -37,8 +37,8 @@ Nbio::Nbio(Board& board) : board_(board) {
     const uint32_t offset = nb::BIF_BX_PF0_MM_INDEX::MM_OFFSET.get(index);
     if (nb::BIF_BX_PF0_MM_INDEX::MM_APER.get(index) == 0) return window_read(offset / 4);
     // VRAM: bits 31 and up of the address stand in MM_INDEX_HI (amdgpu_device_mm_access).
-    const uint64_t address =
-        uint64_t{board_.registers.get<nb::BIF_BX_PF0_MM_INDEX_HI>()} << 31 | offset;
+    const VramOffset address{uint64_t{board_.registers.get<nb::BIF_BX_PF0_MM_INDEX_HI>()} << 31 |
+                             offset};
     uint32_t value = ~0u;
     if (board_.vram.contains(address, 4)) std::memcpy(&value, board_.vram.at(address), 4);
     return value;
@@ -50,8 +50,8 @@ Nbio::Nbio(Board& board) : board_(board) {
       window_write(offset / 4, value);
       return;
     }
-    const uint64_t address =
-        uint64_t{board_.registers.get<nb::BIF_BX_PF0_MM_INDEX_HI>()} << 31 | offset;
+    const VramOffset address{uint64_t{board_.registers.get<nb::BIF_BX_PF0_MM_INDEX_HI>()} << 31 |
+                             offset};
     if (board_.vram.contains(address, 4) && !board_.vram.is_protected(address, 4)) {
       std::memcpy(board_.vram.at(address), &value, 4);
     }

@@ -217,16 +217,18 @@ Mec::Outcome Mec::dispatch(Queue& queue, std::array<uint32_t, 3> groups, uint32_
   work.scratch_bytes_per_wave = gc::COMPUTE_TMPRING_SIZE::WAVESIZE.get(ring) * kScratchUnit;
   work.scratch_waves = gc::COMPUTE_TMPRING_SIZE::WAVES.get(ring);
 
-  const std::array<uint32_t, CardModel::kEngines> units{
-      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE0>(),
-      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE1>(),
-      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE2>(),
-      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE3>(),
-      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE4>(),
-      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE5>()};
+  const CardModel& model = *board_.options.model;
+  const std::array<uint32_t, 8> units{registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE0>(),
+                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE1>(),
+                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE2>(),
+                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE3>(),
+                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE4>(),
+                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE5>(),
+                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE6>(),
+                                      registers.get<gc::COMPUTE_STATIC_THREAD_MGMT_SE7>()};
   uint32_t enabled = 0;
-  for (uint32_t engine = 0; engine < units.size(); ++engine)
-    enabled |= units[engine] & board_.options.model->active_units(engine);
+  for (uint32_t engine = 0; engine < model.chip->die.engines; ++engine)
+    enabled |= units.at(engine) & model.active_units(engine);
   if (enabled == 0)
     return hang(queue, "COMPUTE_STATIC_THREAD_MGMT enables no compute unit that the card has");
   if (!board_.arrays->is_broadcast()) {

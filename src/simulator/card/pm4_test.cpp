@@ -169,13 +169,13 @@ TEST_F(MecTest, WaitFunctionsAndMask) {
 }
 
 TEST_F(MecTest, WaitsOnRegistersAndFlushesHdp) {
-  bench.board.vram.mark_unflushed(0, 4);
+  bench.board.vram.mark_unflushed(VramOffset{0}, 4);
   bench.submit(
       {packet(pm4::WAIT_REG_MEM, {5 | 1 << 6, nb::BIF_BX_PF0_GPU_HDP_FLUSH_REQ::kAddress,
                                   nb::BIF_BX_PF0_GPU_HDP_FLUSH_DONE::kAddress, ~0u, ~0u, 4}),
        write_data(kAddress, 1)});
   EXPECT_EQ(data(), 1u);
-  EXPECT_FALSE(bench.board.vram.is_unflushed(0, 4));
+  EXPECT_FALSE(bench.board.vram.is_unflushed(VramOffset{0}, 4));
   bench.submit({packet(pm4::WAIT_REG_MEM, {3, gc::SCRATCH_REG0::kAddress, 0, 7, ~0u, 4}),
                 write_data(kAddress, 2)});
   EXPECT_EQ(data(), 1u);

@@ -117,7 +117,8 @@ void Psp::power_on() {
   next_component_ = 0;
   ring_exists_ = toc_loaded_ = false;
   ring_rptr_ = 0;
-  tmr_ = tmr_bytes_ = tmr_used_ = 0;
+  tmr_ = {};
+  tmr_bytes_ = tmr_used_ = 0;
   loaded_.clear();
   board_.vram.unprotect();
   board_.power = {};
@@ -135,7 +136,7 @@ void Psp::leave_running() {
   board_.rlc->start();
 }
 
-std::optional<std::vector<std::byte>> Psp::fetch(uint64_t address, uint64_t bytes,
+std::optional<std::vector<std::byte>> Psp::fetch(ControllerAddress address, uint64_t bytes,
                                                  std::string_view what) {
   const compute::Translation place = board_.mm_hub->resolve_physical(address);
   if (place.host == nullptr || place.bytes < bytes) {
@@ -144,7 +145,7 @@ std::optional<std::vector<std::byte>> Psp::fetch(uint64_t address, uint64_t byte
     return std::nullopt;
   }
   if (!place.system) {
-    const auto offset = static_cast<uint64_t>(place.host - board_.vram.at(0));
+    const auto offset = board_.vram.offset_of(place.host);
     if (board_.vram.is_unflushed(offset, bytes)) {
       board_.events.note("hdp",
                          "the PSP read a {} that the host wrote through BAR 0 without an HDP flush "
@@ -180,7 +181,7 @@ void Psp::bootloader_command(uint32_t command) {
                                    : "secure OS's start");
     return;
   }
-  const uint64_t address = uint64_t{board_.registers.get<BootAddress>()} << kWindowShift;
+  const ControllerAddress address{uint64_t{board_.registers.get<BootAddress>()} << kWindowShift};
   const auto header = fetch(address, Image::kHeaderBytes, found->name);
   if (!header) return;
   if (!is_image(*header, found->code)) {
@@ -212,8 +213,8 @@ void Psp::ring_control(uint32_t command) {
   // A ring's kind stands in the upper half (psp_v13_0_ring_create).
   if (command == ph::PSP_RING_TYPE__KM << 16) {
     const uint32_t bytes = board_.registers.get<RingBytes>();
-    const uint64_t address =
-        join(board_.registers.get<RingAddressLow>(), board_.registers.get<RingAddressHigh>());
+    const ControllerAddress address{
+        join(board_.registers.get<RingAddressLow>(), board_.registers.get<RingAddressHigh>())};
     if (ring_exists_) {
       board_.events.driver_error("psp", "a ring is created while one exists");
     }
@@ -268,7 +269,7 @@ void Psp::ring_write_pointer(uint32_t wptr) {
 }
 
 bool Psp::run_frame(const ph::psp_gfx_rb_frame& frame) {
-  const uint64_t address = join(frame.cmd_buf_addr_lo, frame.cmd_buf_addr_hi);
+  const ControllerAddress address{join(frame.cmd_buf_addr_lo, frame.cmd_buf_addr_hi)};
   const auto bytes = fetch(address, sizeof(ph::psp_gfx_cmd_resp), "command");
   if (!bytes) return false;
   ph::psp_gfx_cmd_resp command;
@@ -276,7 +277,7 @@ bool Psp::run_frame(const ph::psp_gfx_rb_frame& frame) {
   command.resp.status = run_command(command);
   std::memcpy(board_.mm_hub->resolve_physical(address).host, &command, sizeof command);
 
-  const uint64_t fence = join(frame.fence_addr_lo, frame.fence_addr_hi);
+  const ControllerAddress fence{join(frame.fence_addr_lo, frame.fence_addr_hi)};
   const compute::Translation place = board_.mm_hub->resolve_physical(fence);
   if (place.host == nullptr || place.bytes < sizeof frame.fence_value) {
     board_.events.driver_error("psp", "the fence at {:#x} is no memory of the card", fence);
@@ -310,7 +311,7 @@ uint32_t Psp::load_toc(ph::psp_gfx_cmd_resp& command) {
   const auto& toc = command.cmd.cmd_load_toc;
   const uint32_t size = toc.toc_size;
   if (size == 0 || size > kWindow ||
-      !fetch(join(toc.toc_phy_addr_lo, toc.toc_phy_addr_hi), size, "TOC")) {
+      !fetch(ControllerAddress{join(toc.toc_phy_addr_lo, toc.toc_phy_addr_hi)}, size, "TOC")) {
     board_.events.driver_error("psp", "a TOC of {} bytes", size);
     return kErrorBadParameters;
   }
@@ -321,7 +322,7 @@ uint32_t Psp::load_toc(ph::psp_gfx_cmd_resp& command) {
 
 uint32_t Psp::setup_tmr(const ph::psp_gfx_cmd_resp& command) {
   const auto& tmr = command.cmd.cmd_setup_tmr;
-  const uint64_t address = join(tmr.buf_phy_addr_lo, tmr.buf_phy_addr_hi);
+  const ControllerAddress address{join(tmr.buf_phy_addr_lo, tmr.buf_phy_addr_hi)};
   const uint32_t bytes = tmr.buf_size;
   // Without a table of contents Linux sets aside 4 MiB (PSP_TMR_SIZE).
   constexpr uint32_t kWithoutToc = 0x400000;
@@ -333,7 +334,7 @@ uint32_t Psp::setup_tmr(const ph::psp_gfx_cmd_resp& command) {
   const uint32_t least = toc_loaded_ ? kTmrBytes : kWithoutToc;
   const compute::Translation place = board_.mm_hub->resolve_physical(address);
   if (place.host == nullptr || place.system || place.bytes < bytes || bytes < least ||
-      address % kTmrAlignment != 0) {
+      value(address) % kTmrAlignment != 0) {
     board_.events.driver_error(
         "psp",
         "SETUP_TMR with {:#x} bytes at {:#x}: {:#x} bytes of VRAM, aligned to 1 MiB, are needed",
@@ -341,14 +342,14 @@ uint32_t Psp::setup_tmr(const ph::psp_gfx_cmd_resp& command) {
     return kErrorBadParameters;
   }
   if (tmr.u.bitfield.virt_phy_addr != 0) {
-    const uint64_t physical = join(tmr.system_phy_addr_lo, tmr.system_phy_addr_hi);
-    if (physical != static_cast<uint64_t>(place.host - board_.vram.at(0))) {
+    const VramOffset physical{join(tmr.system_phy_addr_lo, tmr.system_phy_addr_hi)};
+    if (physical != board_.vram.offset_of(place.host)) {
       board_.events.driver_error("psp", "SETUP_TMR: {:#x} is not the VRAM offset of {:#x}",
                                  physical, address);
       return kErrorBadParameters;
     }
   }
-  tmr_ = static_cast<uint64_t>(place.host - board_.vram.at(0));
+  tmr_ = board_.vram.offset_of(place.host);
   tmr_bytes_ = bytes;
   tmr_used_ = 0;
   board_.vram.protect(tmr_, tmr_bytes_);
@@ -358,13 +359,13 @@ uint32_t Psp::setup_tmr(const ph::psp_gfx_cmd_resp& command) {
 uint32_t Psp::load_firmware(ph::psp_gfx_cmd_resp& command) {
   constexpr uint64_t kAlignment = 4096;
   const auto& load = command.cmd.cmd_load_ip_fw;
-  const uint64_t address = join(load.fw_phy_addr_lo, load.fw_phy_addr_hi);
+  const ControllerAddress address{join(load.fw_phy_addr_lo, load.fw_phy_addr_hi)};
   const uint32_t type = load.fw_type, size = load.fw_size;
   if (type == ph::GFX_FW_TYPE_NONE || type >= ph::GFX_FW_TYPE_MAX) {
     board_.events.driver_error("psp", "LOAD_IP_FW of unknown type {}", type);
     return kErrorBadParameters;
   }
-  if (size == 0 || size > kTmrBytes || address % kAlignment != 0) {
+  if (size == 0 || size > kTmrBytes || value(address) % kAlignment != 0) {
     board_.events.driver_error("psp", "LOAD_IP_FW of type {}: {} bytes at {:#x}", type, size,
                                address);
     return kErrorBadParameters;
@@ -396,7 +397,7 @@ uint32_t Psp::load_firmware(ph::psp_gfx_cmd_resp& command) {
   std::memcpy(board_.vram.at(tmr_ + place), image->data(), size);
   tmr_used_ = place + size;
   loaded_.insert(type);
-  const uint64_t where = Board::kFbBase + tmr_ + place;
+  const uint64_t where = value(Board::kFbBase + value(tmr_) + place);
   command.resp.fw_addr_lo = static_cast<uint32_t>(where);
   command.resp.fw_addr_hi = static_cast<uint32_t>(where >> 32);
   return ph::TEE_SUCCESS;

@@ -34,16 +34,16 @@ class Psp {
   uint32_t autoload(const hardware::amd::navi31::psp::psp_gfx_cmd_resp& command);
   // A copy of memory that the driver named by its memory controller address; nothing when there is
   // no such memory.
-  std::optional<std::vector<std::byte>> fetch(uint64_t address, uint64_t bytes,
+  std::optional<std::vector<std::byte>> fetch(ControllerAddress address, uint64_t bytes,
                                               std::string_view what);
 
   Board& board_;
   size_t next_component_ = 0;  // of the boot loader's sequence
   bool ring_exists_ = false;
-  uint64_t ring_ = 0;  // address
+  ControllerAddress ring_{};
   uint32_t ring_dwords_ = 0, ring_rptr_ = 0;
   bool toc_loaded_ = false;
-  uint64_t tmr_ = 0;  // VRAM offset
+  VramOffset tmr_{};
   uint64_t tmr_bytes_ = 0, tmr_used_ = 0;
   std::set<uint32_t> loaded_;            // firmware types
   std::vector<std::byte> key_database_;  // its head, as the boot loader got it

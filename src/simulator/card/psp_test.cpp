@@ -35,9 +35,9 @@ struct PspTest : ::testing::Test {
 
   // A component with the header that the boot loader looks at.
   bool load_component(uint32_t command, bool header = true) {
-    std::memset(bench.board.vram.at(kImage), 0x5a, 0x1000);
+    std::memset(bench.board.vram.at(VramOffset{kImage}), 0x5a, 0x1000);
     if (header) {
-      std::memcpy(bench.board.vram.at(kImage + 0x10), "$PS1", 4);
+      std::memcpy(bench.board.vram.at(VramOffset{kImage + 0x10}), "$PS1", 4);
       bench.set_vram<uint32_t>(kImage + 0x6c, 0x1000);
     }
     bench.set<mp::MP0_SMN_C2PMSG_36>(low(Bench::mc(kImage) >> 20));
@@ -261,7 +261,7 @@ TEST_F(PspTest, BadFirmwareIsRefused) {
   EXPECT_NE(load(0x12345), 0u);
   EXPECT_NE(load(ph::GFX_FW_TYPE_RLC_G, 0x1000, kImage + 4), 0u);
   EXPECT_NE(load(ph::GFX_FW_TYPE_RLC_G, 0x40000000), 0u);
-  std::memset(bench.board.vram.at(kImage), 0, 0x1000);
+  std::memset(bench.board.vram.at(VramOffset{kImage}), 0, 0x1000);
   EXPECT_NE(load(ph::GFX_FW_TYPE_RLC_G), 0u);
   EXPECT_THAT(bench.errors(), HasSubstr("all zeros"));
 }
@@ -291,7 +291,7 @@ TEST_F(PspTest, ResetForgetsEverything) {
   bench.board.hard_reset("test");
   EXPECT_FALSE(sos_alive());
   EXPECT_TRUE(ready());
-  EXPECT_FALSE(bench.board.vram.is_protected(kTmr, 4));
+  EXPECT_FALSE(bench.board.vram.is_protected(VramOffset{kTmr}, 4));
   boot_sos();
 }
 

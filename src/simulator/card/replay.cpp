@@ -367,7 +367,7 @@ class Player {
     Bytes bytes(r.length);
     ++out_.compared;
     const bool agree = comes_to_agree([&] {
-      card_.bar_read(static_cast<int>(r.where), r.offset, bytes);
+      card_.bar_read(static_cast<int>(r.where), link::BarOffset{r.offset}, bytes);
       if (r.kind == Kind::kReadHash) return unknown_.agree(bytes, r.data);
       return agrees_at(r, bytes);
     });
@@ -404,8 +404,8 @@ class Player {
     if (std::ranges::equal(bytes, r.data)) return true;
     if (r.where != kVramBar || !options_.blank_vram) return false;
     Bytes recorded(r.data.begin(), r.data.end());
-    options_.blank_vram(r.offset, bytes);
-    options_.blank_vram(r.offset, recorded);
+    options_.blank_vram(hardware::VramOffset{r.offset}, bytes);
+    options_.blank_vram(hardware::VramOffset{r.offset}, recorded);
     return bytes == recorded;
   }
 
@@ -415,7 +415,8 @@ class Player {
     return place_in_vram(offset);
   }
   std::string place_in_vram(uint64_t offset) const {
-    const std::string name = options_.name_vram ? options_.name_vram(offset) : "";
+    const std::string name =
+        options_.name_vram ? options_.name_vram(hardware::VramOffset{offset}) : "";
     return name.empty() ? fmt::format("byte {:#x}", offset)
                         : fmt::format("{} (byte {:#x})", name, offset);
   }
@@ -436,13 +437,13 @@ class Player {
     if (r.kind == Kind::kWrite) {
       if (is_register_access(r) && r.length == 4)
         windows_.write(static_cast<uint32_t>(r.offset / 4), dword(r.data, 0));
-      card_.bar_write(static_cast<int>(r.where), r.offset, r.data);
+      card_.bar_write(static_cast<int>(r.where), link::BarOffset{r.offset}, r.data);
       return;
     }
     Bytes bytes(r.length);
     unknown_.fill(bytes, r.data);
     if (r.where == kVramBar) make_stand_in_image(bytes);
-    card_.bar_write(static_cast<int>(r.where), r.offset, bytes);
+    card_.bar_write(static_cast<int>(r.where), link::BarOffset{r.offset}, bytes);
   }
 
   void share(const TrafficRecord& r) {

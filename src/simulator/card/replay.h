@@ -23,9 +23,9 @@ struct ReplayOptions {
   // How long the engines may take until an answer counts as another one.
   double patience = 10;  // seconds
   // What lies at an offset of video memory, for people; empty: not known.
-  std::function<std::string(uint64_t)> name_vram{};
+  std::function<std::string(hardware::VramOffset)> name_vram{};
   // Zeroes, in what was read at an offset of video memory, what differs from run to run (times).
-  std::function<void(uint64_t, std::span<std::byte>)> blank_vram{};
+  std::function<void(hardware::VramOffset, std::span<std::byte>)> blank_vram{};
 };
 
 struct Difference {

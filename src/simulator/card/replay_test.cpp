@@ -105,7 +105,7 @@ TEST(Replay, WindowsAreSeenThrough) {
   traffic.write<nb::BIF_BX_PF0_MM_INDEX>(kMemory | 0x100004);
   traffic.read<nb::BIF_BX_PF0_MM_DATA>(2);  // right behind: the same difference
   const ReplayOutcome outcome =
-      traffic.play({.name_vram = [](uint64_t) { return std::string("table"); }});
+      traffic.play({.name_vram = [](hardware::VramOffset) { return std::string("table"); }});
   ASSERT_EQ(outcome.differences.size(), 2U);
   EXPECT_EQ(outcome.differences[0].place, "SCRATCH_REG7 (through a window)");
   EXPECT_EQ(outcome.differences[1].place, "table (byte 0x100000)");
@@ -144,7 +144,7 @@ TEST(Replay, ConfigurationIsComparedButForAddresses) {
 
 TEST(Replay, SystemMemoryHasItsAddresses) {
   Traffic traffic;
-  traffic.share(1, {0x1234000, 0x4000});
+  traffic.share(1, {link::BusAddress{0x1234000}, 0x4000});
   traffic.add(Kind::kSystemWrite, 1, 0x10, uint32_t{7});
   traffic.add(Kind::kSystemRead, 1, 0x10, uint32_t{7});
   EXPECT_EQ(traffic.play().differing, 0U);
@@ -153,7 +153,7 @@ TEST(Replay, SystemMemoryHasItsAddresses) {
   ASSERT_EQ(outcome.differences.size(), 1U);
   EXPECT_EQ(outcome.differences[0].place, "region 1, byte 0x14");
   // What the recorded host could not have shared twice.
-  traffic.share(2, {0x1235000, 0x1000});
+  traffic.share(2, {link::BusAddress{0x1235000}, 0x1000});
   EXPECT_THROW(traffic.play(), Error);
 }
 
@@ -164,7 +164,7 @@ TEST(Replay, AFenceThatNeverCameIsADifferenceASlowOneIsNot) {
     traffic.add({Kind::kReset, 0, 0, 0, 0, {}});  // a poll ends here
   };
   Traffic hung;
-  hung.share(1, {0x1234000, 0x4000});
+  hung.share(1, {link::BusAddress{0x1234000}, 0x4000});
   hung.add(Kind::kSystemWrite, 1, 0, uint64_t{5});  // stands for what the simulated card writes
   polled(hung, 4);
   const ReplayOutcome outcome = hung.play();
@@ -174,7 +174,7 @@ TEST(Replay, AFenceThatNeverCameIsADifferenceASlowOneIsNot) {
   EXPECT_EQ(outcome.differences[0].simulated, "5");
 
   Traffic slow;
-  slow.share(1, {0x1234000, 0x4000});
+  slow.share(1, {link::BusAddress{0x1234000}, 0x4000});
   slow.add(Kind::kSystemWrite, 1, 0, uint64_t{5});
   slow.add(Kind::kSystemRead, 1, 0, uint64_t{4});
   slow.add({Kind::kRepeat, 0, 0, 0, 9, {}});
@@ -188,7 +188,7 @@ TEST(Replay, HashedContentsHaveStandIns) {
   std::vector<std::byte> secret(3 * link::kHashPiece);
   for (size_t i = 0; i < secret.size(); ++i) secret[i] = static_cast<std::byte>(i >> 12);
   Traffic traffic;
-  traffic.share(1, {0x1000000, 1 << 20});
+  traffic.share(1, {link::BusAddress{0x1000000}, 1 << 20});
   traffic.add_hashed(Kind::kSystemWriteHash, 1, 0, secret);
   // In other portions than it was written in.
   traffic.add_hashed(Kind::kSystemReadHash, 1, 0, std::span(secret).first(2 * link::kHashPiece));

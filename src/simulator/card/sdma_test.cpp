@@ -21,7 +21,7 @@ namespace nb = hardware::amd::navi31::nbio;
 namespace sd = hardware::amd::navi31::sdma;
 
 constexpr uint64_t kData = Bench::kScratch;
-constexpr uint64_t kAddress = Board::kFbBase + kData;
+constexpr uint64_t kAddress = value(Board::kFbBase) + kData;
 
 std::vector<uint32_t> copy(uint64_t from, uint64_t to, uint32_t bytes) {
   return {sd::OP_COPY, bytes - 1, 0, low(from), high(from), low(to), high(to)};
@@ -66,8 +66,8 @@ TEST_F(SdmaTest, RingWraps) {
 TEST_F(SdmaTest, CopiesBetweenCardAndHost) {
   const auto region = bench.board.system.share(8192, false, 2);
   bench.enable_context(0);
-  bench.map(0, 0x10000, region->segments()[0].address, Bench::kAllRights | Bench::kSystem);
-  bench.map(0, 0x11000, region->segments()[1].address, Bench::kAllRights | Bench::kSystem);
+  bench.map(0, 0x10000, value(region->segments()[0].address), Bench::kAllRights | Bench::kSystem);
+  bench.map(0, 0x11000, value(region->segments()[1].address), Bench::kAllRights | Bench::kSystem);
   std::memset(region->bytes().data(), 0x5a, 8192);
   bench.submit_sdma({copy(0x10800, kAddress, 0x1000)});
   EXPECT_EQ(data(), 0x5a5a5a5au);
@@ -126,13 +126,13 @@ TEST_F(SdmaTest, PollsMemory) {
 }
 
 TEST_F(SdmaTest, PollsRegistersAndFlushesHdp) {
-  bench.board.vram.mark_unflushed(0, 4);
+  bench.board.vram.mark_unflushed(VramOffset{0}, 4);
   bench.submit_sdma(
       {{sd::OP_POLL_REGMEM | 1u << 26 | 3u << 28, nb::BIF_BX_PF0_GPU_HDP_FLUSH_DONE::kAddress * 4,
         nb::BIF_BX_PF0_GPU_HDP_FLUSH_REQ::kAddress * 4, 1u << 10, 1u << 10, 0xfff0004},
        fence(kAddress, 1)});
   EXPECT_EQ(data(), 1u);
-  EXPECT_FALSE(bench.board.vram.is_unflushed(0, 4));
+  EXPECT_FALSE(bench.board.vram.is_unflushed(VramOffset{0}, 4));
   bench.submit_sdma({{sd::OP_POLL_REGMEM | 3u << 28, gc::SCRATCH_REG0::kAddress * 4, 0, 5, ~0u, 4},
                      fence(kAddress, 2)});
   EXPECT_EQ(data(), 1u);

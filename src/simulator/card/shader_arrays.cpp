@@ -20,7 +20,7 @@ ShaderArrays::ShaderArrays(Board& board) : board_(board) {
         Index::SE_BROADCAST_WRITES.get(index) != 0 ? 0 : Index::SE_INDEX.get(index);
     const uint32_t array =
         Index::SA_BROADCAST_WRITES.get(index) != 0 ? 0 : Index::SA_INDEX.get(index);
-    if (engine >= CardModel::kEngines || array >= CardModel::kArraysPerEngine) {
+    if (engine >= model.chip->die.engines || array >= model.chip->die.arrays_per_engine) {
       board_.events.driver_error(
           "grbm", "GRBM_GFX_INDEX {:#x} selects an array that does not exist", index);
       return 0;
@@ -28,7 +28,7 @@ ShaderArrays::ShaderArrays(Board& board) : board_(board) {
     // An array that is off as a whole says nothing of its WGPs: it takes CC_GC_SA_UNIT_DISABLE to
     // know (Linux learned so, too: later versions skip such arrays).
     return gc::CC_GC_SHADER_ARRAY_CONFIG::INACTIVE_WGPS(
-        model.wgps_off[engine * CardModel::kArraysPerEngine + array]);
+        model.wgps_off[engine * model.chip->die.arrays_per_engine + array]);
   });
 }
 

@@ -52,17 +52,17 @@ class SimulatedLink : public link::Link {
     request("MAP_BAR");
     return card_.bar(index);
   }
-  void read(int bar, uint64_t offset, std::span<std::byte> bytes) override {
+  void read(int bar, link::BarOffset offset, std::span<std::byte> bytes) override {
     request("MMIO_READ");
     if (!card_.bar_read(bar, offset, bytes)) {
       fail("simulated: BAR {} has no {} bytes at {:#x}", bar, bytes.size(), offset);
     }
   }
   // Like the wire, a write that the card does not decode says nothing.
-  void write(int bar, uint64_t offset, std::span<const std::byte> bytes) override {
+  void write(int bar, link::BarOffset offset, std::span<const std::byte> bytes) override {
     request("MMIO_WRITE");
     const uint64_t size = card_.bar(bar).size;
-    if (offset > size || bytes.size() > size - offset)
+    if (value(offset) > size || bytes.size() > size - value(offset))
       fail("simulated: BAR {} has no {} bytes at {:#x}", bar, bytes.size(), offset);
     card_.bar_write(bar, offset, bytes);
   }

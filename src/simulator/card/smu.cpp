@@ -310,7 +310,8 @@ uint32_t Smu::transfer_table(uint32_t table) {
     board_.events.not_simulated("smu", "table {}", table);
     return sm::PPSMC_Result_Failed;
   }
-  const compute::Translation place = board_.mm_hub->resolve_physical(driver_table_);
+  const compute::Translation place =
+      board_.mm_hub->resolve_physical(ControllerAddress{driver_table_});
   if (driver_table_ == 0 || place.host == nullptr || place.bytes < sizeof(sm::SmuMetrics_t)) {
     board_.events.driver_error("smu", "metrics wanted at {:#x}, which is no memory of the card",
                                driver_table_);

@@ -174,8 +174,8 @@ TEST(Nbio, WindowsDoNotLeadIntoWindows) {
 
 TEST(Nbio, HdpIsFlushedFromThreePlaces) {
   Bench bench;
-  const auto dirty = [&] { return bench.board.vram.is_unflushed(0, 4); };
-  const auto soil = [&] { bench.board.vram.mark_unflushed(0, 4); };
+  const auto dirty = [&] { return bench.board.vram.is_unflushed(VramOffset{0}, 4); };
+  const auto soil = [&] { bench.board.vram.mark_unflushed(VramOffset{0}, 4); };
   soil();
   bench.write(bench.get<nb::BIF_BX0_REMAP_HDP_MEM_FLUSH_CNTL>() / 4, 0);
   EXPECT_FALSE(dirty());

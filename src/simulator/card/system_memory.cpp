@@ -54,7 +54,7 @@ class MemoryFileRegion : public SystemRegion {
 
 }  // namespace
 
-SystemMemory::SystemMemory(uint64_t seed) : random_(seed), next_address_(uint64_t{4} << 30) {}
+SystemMemory::SystemMemory(uint64_t seed) : random_(seed), next_address_{uint64_t{4} << 30} {}
 SystemMemory::~SystemMemory() = default;
 
 std::shared_ptr<SystemRegion> SystemMemory::share(uint64_t bytes, bool contiguous,
@@ -81,15 +81,16 @@ std::shared_ptr<SystemRegion> SystemMemory::share(uint64_t bytes, bool contiguou
     segments[i] = {next_address_, (starts[i + 1] - starts[i]) * kPage};
     next_address_ += segments[i].size;
   }
-  if (next_address_ >> link::protocol::kAddressBits != 0) return nullptr;
+  if (value(next_address_) >> link::protocol::kAddressBits != 0) return nullptr;
   return add(size, std::move(segments));
 }
 
 std::shared_ptr<SystemRegion> SystemMemory::share_at(const std::vector<link::Segment>& segments) {
-  uint64_t size = 0, end = next_address_;
+  uint64_t size = 0;
+  link::BusAddress end = next_address_;
   for (const link::Segment& segment : segments) {
     if (segment.size == 0 || segment.size > kLargest || segment.size % kPage != 0 ||
-        segment.address % kPage != 0 || segment.address > UINT64_MAX - segment.size)
+        value(segment.address) % kPage != 0 || value(segment.address) > UINT64_MAX - segment.size)
       return nullptr;
     const auto after = mapped_.lower_bound(segment.address + segment.size);
     if (after != mapped_.begin()) {
@@ -143,8 +144,8 @@ std::shared_ptr<SystemRegion> SystemMemory::unshare(uint32_t id) {
   return region;
 }
 
-void SystemMemory::unshare_page(uint64_t address) {
-  const uint64_t page = address / kPage * kPage;
+void SystemMemory::unshare_page(link::BusAddress address) {
+  const link::BusAddress page{value(address) / kPage * kPage};
   auto next = mapped_.upper_bound(page);
   if (next == mapped_.begin()) return;
   const auto entry = std::prev(next);
@@ -152,13 +153,13 @@ void SystemMemory::unshare_page(uint64_t address) {
   if (page >= start + mapped.bytes) return;
   mapped_.erase(entry);
   if (page > start) mapped_[start] = {page - start, mapped.host, mapped.region};
-  const uint64_t after = page + kPage;
+  const link::BusAddress after = page + kPage;
   if (after < start + mapped.bytes) {
     mapped_[after] = {start + mapped.bytes - after, mapped.host + (after - start), mapped.region};
   }
 }
 
-SystemMemory::View SystemMemory::find(uint64_t address) const {
+SystemMemory::View SystemMemory::find(link::BusAddress address) const {
   const auto next = mapped_.upper_bound(address);
   if (next == mapped_.begin()) return {};
   const auto& [start, mapped] = *std::prev(next);

@@ -27,13 +27,13 @@ class SystemMemory {
   // when there is none of that id.
   std::shared_ptr<SystemRegion> unshare(uint32_t id);
   // Takes one page from under the card: it stays mapped on the host.
-  void unshare_page(uint64_t address);
+  void unshare_page(link::BusAddress address);
 
   struct View {
     std::byte* host = nullptr;  // null: not shared
     uint64_t bytes = 0;         // contiguous from `host` on
   };
-  View find(uint64_t address) const;
+  View find(link::BusAddress address) const;
 
  private:
   struct Mapped {
@@ -45,10 +45,10 @@ class SystemMemory {
   std::shared_ptr<SystemRegion> add(uint64_t bytes, std::vector<link::Segment> segments);
 
   std::mt19937_64 random_;
-  uint64_t next_address_;
+  link::BusAddress next_address_;
   uint32_t next_id_ = 1;
   std::map<uint32_t, std::shared_ptr<SystemRegion>> regions_;
-  std::map<uint64_t, Mapped> mapped_;  // by bus address
+  std::map<link::BusAddress, Mapped> mapped_;
 };
 
 }  // namespace outboard::simulator::card

@@ -20,8 +20,8 @@ TEST(SystemMemory, PagesAreScatteredAndCoverTheRegion) {
   ASSERT_EQ(region->segments().size(), 5u);
   uint64_t total = 0;
   for (const link::Segment& s : region->segments()) {
-    EXPECT_EQ(s.address % link::protocol::kPage, 0u);
-    EXPECT_LT(s.address + s.size, uint64_t{1} << link::protocol::kAddressBits);
+    EXPECT_EQ(value(s.address) % link::protocol::kPage, 0u);
+    EXPECT_LT(value(s.address + s.size), uint64_t{1} << link::protocol::kAddressBits);
     const auto view = memory.find(s.address);
     EXPECT_EQ(view.host, region->bytes().data() + total);
     EXPECT_EQ(view.bytes, s.size);
@@ -42,14 +42,14 @@ TEST(SystemMemory, SeedDecidesTheAddresses) {
   const auto first = [](SystemMemory& m) {
     return m.share(1 << 20, false, 9)->segments()[0].address;
   };
-  const uint64_t address = first(a);
+  const link::BusAddress address = first(a);
   EXPECT_EQ(address, first(b));
   EXPECT_NE(address, first(c));
 }
 
 TEST(SystemMemory, AddressesAreNeverGivenTwice) {
   SystemMemory memory(3);
-  std::set<uint64_t> seen;
+  std::set<link::BusAddress> seen;
   for (int i = 0; i < 50; ++i) {
     const auto region = memory.share(16 << 10, false, 4);
     for (const link::Segment& s : region->segments()) EXPECT_TRUE(seen.insert(s.address).second);
@@ -60,22 +60,28 @@ TEST(SystemMemory, AddressesAreNeverGivenTwice) {
 TEST(SystemMemory, AddressesCanBeNamed) {
   SystemMemory memory(1);
   const uint64_t page = link::protocol::kPage;
-  const auto region = memory.share_at({{0x7000'0000, page}, {0x5000'0000, 2 * page}});
+  const auto region = memory.share_at(
+      {{link::BusAddress{0x7000'0000}, page}, {link::BusAddress{0x5000'0000}, 2 * page}});
   ASSERT_NE(region, nullptr);
   EXPECT_EQ(region->bytes().size(), 3 * page);
-  EXPECT_EQ(memory.find(0x5000'0000).host, region->bytes().data() + page);
-  EXPECT_EQ(memory.share_at({{0x5000'0000 + page, page}}), nullptr);      // taken
-  EXPECT_EQ(memory.share_at({{0x5000'0000 - page, 2 * page}}), nullptr);  // partly
-  EXPECT_EQ(memory.share_at({{0x9000'0000, page + 1}}), nullptr);         // no whole pages
-  EXPECT_EQ(memory.share_at({{0x9000'0000, page}, {0x9000'0000, page}}), nullptr);
+  EXPECT_EQ(memory.find(link::BusAddress{0x5000'0000}).host, region->bytes().data() + page);
+  EXPECT_EQ(memory.share_at({{link::BusAddress{0x5000'0000 + page}, page}}), nullptr);  // taken
+  EXPECT_EQ(memory.share_at({{link::BusAddress{0x5000'0000 - page}, 2 * page}}),
+            nullptr);  // partly
+  EXPECT_EQ(memory.share_at({{link::BusAddress{0x9000'0000}, page + 1}}),
+            nullptr);  // no whole pages
+  EXPECT_EQ(memory.share_at(
+                {{link::BusAddress{0x9000'0000}, page}, {link::BusAddress{0x9000'0000}, page}}),
+            nullptr);
   EXPECT_EQ(memory.share_at({}), nullptr);
-  EXPECT_NE(memory.share_at({{0x5000'0000 + 2 * page, page}}), nullptr);  // right behind
+  EXPECT_NE(memory.share_at({{link::BusAddress{0x5000'0000 + 2 * page}, page}}),
+            nullptr);  // right behind
 }
 
 TEST(SystemMemory, UnsharedMemoryIsOutOfReach) {
   SystemMemory memory(1);
   const auto region = memory.share(16 << 10, true, 1);
-  const uint64_t address = region->segments()[0].address;
+  const link::BusAddress address = region->segments()[0].address;
   EXPECT_NE(memory.find(address).host, nullptr);
   EXPECT_EQ(memory.unshare(region->id()), region);
   EXPECT_EQ(memory.find(address).host, nullptr);
@@ -85,7 +91,7 @@ TEST(SystemMemory, UnsharedMemoryIsOutOfReach) {
 TEST(SystemMemory, OnePageCanBeTakenAway) {
   SystemMemory memory(1);
   const auto region = memory.share(16 << 10, true, 1);
-  const uint64_t address = region->segments()[0].address;
+  const link::BusAddress address = region->segments()[0].address;
   memory.unshare_page(address + 0x1234);
   EXPECT_EQ(memory.find(address).bytes, 0x1000u);
   EXPECT_EQ(memory.find(address + 0x1000).host, nullptr);
@@ -97,22 +103,22 @@ TEST(SystemMemory, NothingIsNotShared) { EXPECT_EQ(SystemMemory(1).share(0, fals
 
 TEST(Vram, RemembersWhatWasNotFlushed) {
   Vram vram(1 << 20);
-  vram.mark_unflushed(0x1000, 16);
-  vram.mark_unflushed(0x1010, 16);
-  EXPECT_TRUE(vram.is_unflushed(0x101f, 1));
-  EXPECT_FALSE(vram.is_unflushed(0x1020, 4));
-  EXPECT_FALSE(vram.is_unflushed(0xff0, 0x10));
+  vram.mark_unflushed(VramOffset{0x1000}, 16);
+  vram.mark_unflushed(VramOffset{0x1010}, 16);
+  EXPECT_TRUE(vram.is_unflushed(VramOffset{0x101f}, 1));
+  EXPECT_FALSE(vram.is_unflushed(VramOffset{0x1020}, 4));
+  EXPECT_FALSE(vram.is_unflushed(VramOffset{0xff0}, 0x10));
   vram.flush_hdp();
-  EXPECT_FALSE(vram.is_unflushed(0x1000, 16));
+  EXPECT_FALSE(vram.is_unflushed(VramOffset{0x1000}, 16));
 }
 
 TEST(Vram, ProtectedRegion) {
   Vram vram(1 << 20);
-  vram.protect(0x1000, 0x1000);
-  EXPECT_TRUE(vram.is_protected(0xfff, 2));
-  EXPECT_FALSE(vram.is_protected(0x2000, 4));
+  vram.protect(VramOffset{0x1000}, 0x1000);
+  EXPECT_TRUE(vram.is_protected(VramOffset{0xfff}, 2));
+  EXPECT_FALSE(vram.is_protected(VramOffset{0x2000}, 4));
   vram.unprotect();
-  EXPECT_FALSE(vram.is_protected(0x1000, 4));
+  EXPECT_FALSE(vram.is_protected(VramOffset{0x1000}, 4));
 }
 
 namespace gc = hardware::amd::navi31::gc;

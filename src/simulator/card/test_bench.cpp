@@ -151,7 +151,8 @@ void Bench::start_interrupts() {
 
 std::vector<uint32_t> Bench::entry(int index) {
   std::vector<uint32_t> words(8);
-  std::memcpy(words.data(), board.vram.at(kInterruptRing + static_cast<uint64_t>(index) * 32), 32);
+  std::memcpy(words.data(),
+              board.vram.at(VramOffset{kInterruptRing + static_cast<uint64_t>(index) * 32}), 32);
   return words;
 }
 

@@ -49,15 +49,15 @@ class Bench {
   template <typename T>
   T vram(uint64_t offset) {
     T value;
-    std::memcpy(&value, board.vram.at(offset), sizeof value);
+    std::memcpy(&value, board.vram.at(VramOffset{offset}), sizeof value);
     return value;
   }
   template <typename T>
   void set_vram(uint64_t offset, T value) {
-    std::memcpy(board.vram.at(offset), &value, sizeof value);
+    std::memcpy(board.vram.at(VramOffset{offset}), &value, sizeof value);
   }
   void set_vram(uint64_t offset, const std::vector<uint32_t>& words) {
-    std::memcpy(board.vram.at(offset), words.data(), words.size() * 4);
+    std::memcpy(board.vram.at(VramOffset{offset}), words.data(), words.size() * 4);
   }
 
   // Firmware as if it had been loaded.
@@ -95,7 +95,7 @@ class Bench {
   static constexpr uint64_t kScratch = 0x200000;  // free for tests
   static constexpr uint32_t kRingDwords = 64;
   // The address of a VRAM offset in VMID 0.
-  static uint64_t mc(uint64_t offset) { return Board::kFbBase + offset; }
+  static uint64_t mc(uint64_t offset) { return value(Board::kFbBase) + offset; }
   // Turns the interrupt ring on; entry(i) is its i-th entry.
   void start_interrupts();
   std::vector<uint32_t> entry(int index);

@@ -26,7 +26,7 @@ Vram::Vram(uint64_t bytes) : size_(bytes) {
 
 Vram::~Vram() { munmap(data_, size_); }
 
-void Vram::mark_unflushed(uint64_t offset, uint64_t bytes) {
+void Vram::mark_unflushed(VramOffset offset, uint64_t bytes) {
   if (!unflushed_.empty() && unflushed_.back().end == offset) {
     unflushed_.back().end += bytes;
     return;
@@ -43,9 +43,10 @@ constexpr uint64_t kHeldPage = 4096;
 
 // Calls body(page, offset in it, offset in the data, bytes) for each page that a range touches.
 template <typename Body>
-void for_pages(uint64_t offset, uint64_t bytes, const Body& body) {
+void for_pages(VramOffset offset, uint64_t bytes, const Body& body) {
   for (uint64_t done = 0; done < bytes;) {
-    const uint64_t at = offset + done, inside = at % kHeldPage;
+    const VramOffset at = offset + done;
+    const uint64_t inside = value(at) % kHeldPage;
     const uint64_t n = std::min(kHeldPage - inside, bytes - done);
     body(at - inside, inside, done, n);
     done += n;
@@ -54,8 +55,8 @@ void for_pages(uint64_t offset, uint64_t bytes, const Body& body) {
 
 }  // namespace
 
-void Vram::hold(uint64_t offset, std::span<const std::byte> data) {
-  for_pages(offset, data.size(), [&](uint64_t page, uint64_t inside, uint64_t at, uint64_t n) {
+void Vram::hold(VramOffset offset, std::span<const std::byte> data) {
+  for_pages(offset, data.size(), [&](VramOffset page, uint64_t inside, uint64_t at, uint64_t n) {
     HeldPage& held = held_[page];
     std::memcpy(&held.bytes[inside], &data[at], n);
     for (uint64_t i = 0; i < n; ++i) held.written.set(inside + i);
@@ -65,13 +66,13 @@ void Vram::hold(uint64_t offset, std::span<const std::byte> data) {
 void Vram::settle() {
   for (const auto& [page, held] : held_)
     for (uint64_t i = 0; i < kHeldPage; ++i)
-      if (held.written[i]) data_[page + i] = held.bytes[i];
+      if (held.written[i]) data_[value(page) + i] = held.bytes[i];
   held_.clear();
 }
 
-void Vram::see_through(uint64_t offset, std::span<std::byte> out) const {
+void Vram::see_through(VramOffset offset, std::span<std::byte> out) const {
   if (held_.empty()) return;
-  for_pages(offset, out.size(), [&](uint64_t page, uint64_t inside, uint64_t at, uint64_t n) {
+  for_pages(offset, out.size(), [&](VramOffset page, uint64_t inside, uint64_t at, uint64_t n) {
     const auto found = held_.find(page);
     if (found == held_.end()) return;
     for (uint64_t i = 0; i < n; ++i)
@@ -79,7 +80,7 @@ void Vram::see_through(uint64_t offset, std::span<std::byte> out) const {
   });
 }
 
-bool Vram::is_unflushed(uint64_t offset, uint64_t bytes) const {
+bool Vram::is_unflushed(VramOffset offset, uint64_t bytes) const {
   return std::any_of(unflushed_.begin(), unflushed_.end(),
                      [&](const Range& r) { return offset < r.end && offset + bytes > r.begin; });
 }

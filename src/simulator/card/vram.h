@@ -10,7 +10,12 @@
 #include <span>
 #include <vector>
 
+#include "hardware/address.h"
+
 namespace outboard::simulator::card {
+
+using hardware::ControllerAddress;
+using hardware::VramOffset;
 
 class Vram {
  public:
@@ -21,48 +26,52 @@ class Vram {
   Vram& operator=(const Vram&) = delete;
 
   uint64_t size() const { return size_; }
-  bool contains(uint64_t offset, uint64_t bytes) const {
-    return offset <= size_ && bytes <= size_ - offset;
+  bool contains(VramOffset offset, uint64_t bytes) const {
+    return value(offset) <= size_ && bytes <= size_ - value(offset);
   }
   // REQUIRES: offset <= size().
-  std::byte* at(uint64_t offset) { return data_ + offset; }
+  std::byte* at(VramOffset offset) { return data_ + value(offset); }
+  // Where a byte lies that at() gave.
+  VramOffset offset_of(const std::byte* host) const {
+    return VramOffset{static_cast<uint64_t>(host - data_)};
+  }
 
   // The trusted memory region, which only the PSP and the engines it loaded may touch.
-  void protect(uint64_t offset, uint64_t bytes) {
+  void protect(VramOffset offset, uint64_t bytes) {
     protected_begin_ = offset;
     protected_end_ = offset + bytes;
   }
-  void unprotect() { protected_begin_ = protected_end_ = 0; }
-  bool is_protected(uint64_t offset, uint64_t bytes) const {
+  void unprotect() { protected_begin_ = protected_end_ = VramOffset{}; }
+  bool is_protected(VramOffset offset, uint64_t bytes) const {
     return offset < protected_end_ && offset + bytes > protected_begin_;
   }
 
   // The host data path (HDP): what the host wrote through BAR 0 reaches the engines for certain
   // only after a flush. Host writes mark, a flush clears, engines ask.
-  void mark_unflushed(uint64_t offset, uint64_t bytes);
+  void mark_unflushed(VramOffset offset, uint64_t bytes);
   void flush_hdp() { unflushed_.clear(); }
-  bool is_unflushed(uint64_t offset, uint64_t bytes) const;
+  bool is_unflushed(VramOffset offset, uint64_t bytes) const;
 
   // A GL2 that keeps old lines (Mood::kStaleLines): what is held stands in memory, while at()
   // shows what was there before, until settle(). REQUIRES: contains(offset, data.size()).
-  void hold(uint64_t offset, std::span<const std::byte> data);
+  void hold(VramOffset offset, std::span<const std::byte> data);
   void settle();
   // What memory holds, over what at() showed: for those who do not look through GL2.
-  void see_through(uint64_t offset, std::span<std::byte> out) const;
+  void see_through(VramOffset offset, std::span<std::byte> out) const;
 
  private:
   struct Range {
-    uint64_t begin, end;
+    VramOffset begin, end;
   };
   std::byte* data_ = nullptr;
   uint64_t size_ = 0;
-  uint64_t protected_begin_ = 0, protected_end_ = 0;
+  VramOffset protected_begin_{}, protected_end_{};
   std::vector<Range> unflushed_;
   struct HeldPage {
     std::array<std::byte, 4096> bytes;
     std::bitset<4096> written;  // which of them
   };
-  std::map<uint64_t, HeldPage> held_;  // by offset
+  std::map<VramOffset, HeldPage> held_;
 };
 
 }  // namespace outboard::simulator::card

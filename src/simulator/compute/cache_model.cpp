@@ -4,7 +4,6 @@
 
 namespace outboard::simulator::compute {
 namespace {
-constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kWays = 16;
 }  // namespace
 
@@ -31,8 +30,8 @@ bool CacheModel::Level::touch(uint64_t line, bool write, bool* evicted_dirty) {
 
 void CacheModel::Level::clear() { std::fill(lines.begin(), lines.end(), 0); }
 
-CacheModel::CacheModel(uint64_t infinity_cache_bytes)
-    : gl2_(6 * kMiB, kWays), infinity_(infinity_cache_bytes, kWays) {}
+CacheModel::CacheModel(uint64_t second_level_bytes, uint64_t infinity_cache_bytes)
+    : gl2_(second_level_bytes, kWays), infinity_(infinity_cache_bytes, kWays) {}
 
 void CacheModel::access(uint64_t entry, Counters& c) {
   const uint64_t line = entry >> 2;

@@ -9,13 +9,12 @@
 
 namespace outboard::simulator::compute {
 
-// Set-associative, least recently used line leaves. GL2 has 6 MiB, the Infinity Cache what the card
-// has (AMD's product pages; ways from the RDNA whitepaper, 16).
+// Set-associative, least recently used line leaves. 16 ways (RDNA whitepaper).
 class CacheModel {
  public:
   static constexpr uint64_t kLineBytes = 128;
 
-  explicit CacheModel(uint64_t infinity_cache_bytes);
+  CacheModel(uint64_t second_level_bytes, uint64_t infinity_cache_bytes);
   // One line as a workgroup's log has it (worker.h, LineLog): line << 2 | system << 1 | write.
   void access(uint64_t entry, Counters& counters);
   // GL2 after ACQUIRE_MEM: written-back lines cost a write each, invalidated ones are forgotten.

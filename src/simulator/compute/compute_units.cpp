@@ -89,7 +89,9 @@ struct ComputeUnits::State {
     shared.code = &code;
     shared.options = &options;
     if (options.strict) order = std::make_unique<MemoryOrder>();
-    if (options.cache_model) caches = std::make_unique<CacheModel>(options.infinity_cache_bytes);
+    if (options.cache_model)
+      caches =
+          std::make_unique<CacheModel>(options.second_level_bytes, options.infinity_cache_bytes);
     shared.order = order.get();
     for (int t = 0; t < team.size(); ++t) workers.push_back(std::make_unique<Worker>(shared));
   }

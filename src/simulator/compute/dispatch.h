@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "hardware/amd/navi31/chip.h"
 #include "simulator/compute/memory.h"
 
 namespace outboard::simulator::compute {
@@ -90,7 +91,9 @@ struct Options {
   unsigned threads = 0;  // host threads; 0: all cores
   bool strict = true;
   bool cache_model = true;
-  uint64_t infinity_cache_bytes = uint64_t{96} << 20;
+  // Of a whole Navi 31 where no card says otherwise.
+  uint64_t second_level_bytes = hardware::amd::navi31::kChip.die.second_level_bytes;
+  uint64_t infinity_cache_bytes = hardware::amd::navi31::kChip.die.infinity_cache_bytes();
   uint64_t instruction_limit = 0;  // a wave; 0: none. Beyond it the dispatch stops with kHang.
   size_t violation_limit = 64;     // further ones are counted, not kept
 };

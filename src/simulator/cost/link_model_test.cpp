@@ -80,7 +80,7 @@ TEST(LinkClock, RequestsTakeTheirTime) {
   EXPECT_GE(Clock::now() - start, milliseconds(20));
   const std::vector<std::byte> data(50'000);
   const auto written = Clock::now();
-  slow.bar_write(0, 0x100000, data);
+  slow.bar_write(0, link::BarOffset{0x100000}, data);
   EXPECT_GE(Clock::now() - written, milliseconds(45));
 }
 
@@ -95,7 +95,7 @@ class PacedCopy {
     std::memset(region_->bytes().data(), 0x5a, kBytes);
     bench.enable_context(0);
     for (uint64_t at = 0; at < kBytes; at += 4096) {
-      bench.map(0, kHost + at, region_->segments()[0].address + at,
+      bench.map(0, kHost + at, value(region_->segments()[0].address + at),
                 Bench::kAllRights | Bench::kSystem);
     }
   }

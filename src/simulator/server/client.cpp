@@ -37,7 +37,7 @@ Outcome Client::read_bar(uint32_t bar, uint64_t offset, uint64_t size) {
   bool sent = socket_.send(bytes_of(response));
   while (sent && size > 0) {
     const std::span<std::byte> piece = buffer().first(std::min(size, kPiece));
-    card_.bar_read(static_cast<int>(bar), offset, piece);
+    card_.bar_read(static_cast<int>(bar), link::BarOffset{offset}, piece);
     sent = socket_.send(piece);
     offset += piece.size();
     size -= piece.size();
@@ -49,7 +49,7 @@ bool Client::write_bar(uint32_t bar, uint64_t offset, uint64_t size, bool keep) 
   while (size > 0) {
     const std::span<std::byte> piece = buffer().first(std::min(size, kPiece));
     if (!socket_.receive(piece)) return false;
-    if (keep) card_.bar_write(static_cast<int>(bar), offset, piece);
+    if (keep) card_.bar_write(static_cast<int>(bar), link::BarOffset{offset}, piece);
     offset += piece.size();
     size -= piece.size();
   }

@@ -88,7 +88,7 @@ class RemoteClient : public Client {
         bar < state_.mapped.size() ? card_.bar(static_cast<int>(bar)) : link::Bar{};
     if (found.size == 0) return refuse(fmt::format("BAR {} cannot be mapped", bar));
     state_.mapped[bar] = true;
-    return answer(found.address, found.size);
+    return answer(value(found.address), found.size);
   }
 
   // Through sysfs: what lies beyond the end or is of another size is not read.
@@ -155,7 +155,7 @@ class RemoteClient : public Client {
     std::vector<uint64_t> pages;
     for (const link::Segment& segment : region->segments()) {
       for (uint64_t at = 0; at < segment.size; at += link::protocol::kPage) {
-        pages.push_back(segment.address + at);
+        pages.push_back(value(segment.address + at));
       }
     }
     const uint64_t handle = state_.regions.size();

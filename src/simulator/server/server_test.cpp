@@ -24,6 +24,7 @@ namespace {
 
 using namespace card;  // NOLINT: the card that is served
 
+using link::BarOffset;
 using link::protocol::Command;
 using link::protocol::Request;
 using link::protocol::Response;
@@ -123,7 +124,7 @@ TEST_P(LinkTest, BarsAreAssigned) {
   EXPECT_EQ(link->bar(kVram).size, uint64_t{256} << 20);
   EXPECT_EQ(link->bar(2).size, uint64_t{2} << 20);
   EXPECT_EQ(link->bar(kRegisters).size, uint64_t{1} << 20);
-  EXPECT_NE(link->bar(kVram).address, 0U);
+  EXPECT_NE(link->bar(kVram).address, link::BusAddress{});
 }
 
 TEST_P(LinkTest, VideoMemoryKeepsWhatIsWritten) {
@@ -133,8 +134,8 @@ TEST_P(LinkTest, VideoMemoryKeepsWhatIsWritten) {
     std::vector<uint8_t> out(size), in(size);
     for (uint8_t& byte : out) byte = static_cast<uint8_t>(random());
     const uint64_t offset = 12345 + size;
-    link->write(kVram, offset, bytes_of(out));
-    link->read(kVram, offset, bytes_of(in));
+    link->write(kVram, BarOffset{offset}, bytes_of(out));
+    link->read(kVram, BarOffset{offset}, bytes_of(in));
     EXPECT_EQ(in, out) << size;
   }
 }
@@ -145,8 +146,8 @@ TEST_P(LinkTest, SystemMemoryIsWholeAndScattered) {
   ASSERT_GE(memory->size(), uint64_t{1} << 20);
   uint64_t covered = 0;
   for (const link::Segment& segment : memory->segments()) {
-    EXPECT_EQ(segment.address % 4096, 0U);
-    EXPECT_LT(segment.address + segment.size, uint64_t{1} << 40);
+    EXPECT_EQ(value(segment.address) % 4096, 0U);
+    EXPECT_LT(value(segment.address + segment.size), uint64_t{1} << 40);
     covered += segment.size;
   }
   EXPECT_EQ(covered, memory->size());
@@ -165,10 +166,10 @@ TEST_P(LinkTest, ContiguousSystemMemoryIsOneSegment) {
 TEST_P(LinkTest, AccessesOutsideABarAreRefused) {
   const auto link = connect();
   std::vector<uint8_t> bytes(16);
-  EXPECT_THROW(link->read(kRegisters, (uint64_t{1} << 20) - 8, bytes_of(bytes)), Error);
-  EXPECT_THROW(link->read(kRegisters, ~uint64_t{0} - 3, bytes_of(bytes)), Error);
-  EXPECT_THROW(link->write(kRegisters, (uint64_t{1} << 20) - 8, bytes_of(bytes)), Error);
-  EXPECT_THROW(link->write(kVram, ~uint64_t{0} - 3, bytes_of(bytes)), Error);
+  EXPECT_THROW(link->read(kRegisters, BarOffset{(uint64_t{1} << 20) - 8}, bytes_of(bytes)), Error);
+  EXPECT_THROW(link->read(kRegisters, BarOffset{~uint64_t{0} - 3}, bytes_of(bytes)), Error);
+  EXPECT_THROW(link->write(kRegisters, BarOffset{(uint64_t{1} << 20) - 8}, bytes_of(bytes)), Error);
+  EXPECT_THROW(link->write(kVram, BarOffset{~uint64_t{0} - 3}, bytes_of(bytes)), Error);
   EXPECT_EQ(card().counters().mmio_writes[kVram], 0U);
   // And the link is still usable.
   EXPECT_EQ(link->config_read(0, 4), kCardId);
@@ -231,7 +232,7 @@ TEST_P(LinkTest, ALostLinkStaysLost) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<uint8_t> bytes(4);
   EXPECT_THROW(link->config_read(0, 4), Error);
-  EXPECT_THROW(link->read(kRegisters, 0, bytes_of(bytes)), Error);
+  EXPECT_THROW(link->read(kRegisters, BarOffset{0}, bytes_of(bytes)), Error);
   EXPECT_THROW(link->share(4096, false), Error);
   EXPECT_LT(std::chrono::steady_clock::now() - start, kPatience);
 }
@@ -241,8 +242,8 @@ TEST_P(LinkTest, CountsWhatPasses) {
   const uint64_t before = card().counters().config_reads;
   std::vector<uint8_t> bytes(64);
   link->config_read(0, 4);
-  link->write(kVram, 0, bytes_of(bytes));
-  link->read(kVram, 0, bytes_of(bytes));
+  link->write(kVram, BarOffset{0}, bytes_of(bytes));
+  link->read(kVram, BarOffset{0}, bytes_of(bytes));
   const CardCounters counters = card().counters();
   EXPECT_EQ(counters.config_reads, before + 1);
   EXPECT_EQ(counters.mmio_writes[kVram], 1U);

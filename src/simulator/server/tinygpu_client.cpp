@@ -52,7 +52,7 @@ class TinyGpuClient : public Client {
     const link::Bar found = card_.bar(static_cast<int>(bar));
     if (found.size == 0) return refuse({});
     mapped_[bar] = true;
-    return answer(found.address, found.size);
+    return answer(value(found.address), found.size);
   }
 
   bool within(uint32_t bar, uint64_t offset, uint64_t size) const {

@@ -25,8 +25,9 @@ struct Kept {
   static constexpr uint64_t kMark = 0x0b0a5054454b0b0a;
   static constexpr uint32_t kTableBytes = 10 << 10;  // discovery table
   uint64_t mark = 0;
-  uint64_t vram_bytes = 0, vram_base = 0, vram_end = 0;
-  uint32_t hdp_flush = 0;
+  uint64_t vram_bytes = 0;
+  ControllerAddress vram_base{}, vram_end{};
+  RegisterAddress hdp_flush{};
   uint32_t sum = 0;                                   // of all bytes, with this field zero
   std::array<uint32_t, 4> clock_low{}, clock_high{};  // MHz, in the order of smu.cpp
   std::array<uint32_t, 5> sdma{};                     // registers, in the order of sdma.cpp
@@ -40,13 +41,13 @@ struct Context {
   explicit Context(link::Link& card_link) : link(card_link), registers(card_link) {}
 
   link::Link& link;
+  const Chip* chip = hardware::amd::kChips.front();  // until it is known which
   Registers registers;
   CardFacts facts;
   Kept kept;
-  uint64_t vram_base = 0;  // address of VRAM in the memory controller's space (FB_LOCATION_BASE)
-  uint64_t vram_end = 0;
-  uint32_t hdp_flush = 0;  // dword address, once it is known
-  double patience = 1;     // every deadline and every pause times this
+  ControllerAddress vram_base{}, vram_end{};  // FB_LOCATION_BASE and _TOP
+  RegisterAddress hdp_flush{};                // once it is known
+  double patience = 1;                        // every deadline and every pause times this
   // What is not as it should be, and did not stop anything: a line each, for people.
   std::vector<std::string> notes;
   void note(std::string text) {  // once
@@ -60,9 +61,11 @@ struct Context {
   WaitObserver on_wait;
   std::function<void(std::span<const std::byte>)> on_table;
 
-  uint64_t controller_address(uint64_t vram_offset) const { return vram_base + vram_offset; }
-  void write_vram(uint64_t offset, std::span<const std::byte> bytes);
-  void read_vram(uint64_t offset, std::span<std::byte> bytes);
+  ControllerAddress controller_address(VramOffset offset) const {
+    return vram_base + value(offset);
+  }
+  void write_vram(VramOffset offset, std::span<const std::byte> bytes);
+  void read_vram(VramOffset offset, std::span<std::byte> bytes);
   // As driver::wait_for() and driver::pause(), by this card's patience.
   uint32_t wait_for(Wait wait, const std::function<uint32_t()>& read,
                     const std::function<bool(uint32_t)>& done) const;
@@ -99,7 +102,7 @@ bool is_up(Context& c);  // the GC hub walks page tables
 void flush_tlb(Context& c, Hub hub);
 bool has_fault(Context& c);
 struct Fault {
-  uint64_t address = 0;
+  GpuAddress address{};
   uint32_t status = 0;
   bool write = false;
 };
@@ -146,12 +149,13 @@ bool stop_queues(Context& c);
 // Changes while the compute queue gets on in its ring or in an indirect buffer.
 uint64_t progress(Context& c);
 struct Ring {
-  uint64_t address, bytes;  // GPU virtual
+  GpuAddress address{};
+  uint64_t bytes = 0;
   // Where the engine reports, and where it would look for the write pointer if it were to poll.
-  uint64_t read_pointer, write_pointer;
+  GpuAddress read_pointer{}, write_pointer{};
 };
-// Returns the doorbell's byte offset in BAR 2.
-uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe);
+// Returns where its doorbell is in BAR 2.
+BarOffset start_queue(Context& c, const Ring& ring, GpuAddress end_of_pipe);
 void allow_clock_gating(Context& c);
 // Counts the compute units that are not fused off: into c.facts and c.kept. Once the graphics core
 // is up.
@@ -164,7 +168,7 @@ void enable_doorbell(Context& c);  // cold
 void init(Context& c);
 void stop(Context& c);
 uint64_t progress(Context& c);  // as gfx::progress
-uint64_t start_queue(Context& c, const gfx::Ring& ring);
+BarOffset start_queue(Context& c, const gfx::Ring& ring);
 }  // namespace sdma
 
 }  // namespace outboard::devices::amd::driver

@@ -6,7 +6,6 @@
 #include "devices/amd/driver/rest.h"
 #include "devices/amd/driver/saved_config.h"
 #include "hardware/amd/navi31/gc.h"
-#include "hardware/pci_ids.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
@@ -73,7 +72,7 @@ void Card::find_card() {
   // The driver extension turns memory decoding off when a client goes, and nobody turns it on
   // again. Before any register is read, the link must not fall asleep.
   stage("bus", [&] {
-    identify(context_.link);
+    context_.chip = &identify(context_.link, options_.chips);
     disable_aspm(context_.link);
     set_bus_master(false);
   });
@@ -82,7 +81,7 @@ void Card::find_card() {
     if (!warm_) discover(context_);
     if (!warm_)
       context_.kept.revision = static_cast<uint16_t>(context_.link.config_read(pci::kClass, 1));
-    context_.facts.name = hardware::card_name(context_.kept.revision);
+    context_.facts.name = context_.chip->card_name(context_.kept.revision);
   });
   stage("firmware", [&] { load_firmware(); });
 }
@@ -107,12 +106,13 @@ void Card::flush() {
 
 void Card::load_firmware() {
   if (!options_.images.empty()) {
-    firmware_ = Firmware::load(options_.images, "images in memory");
+    firmware_ = Firmware::load(options_.images, *context_.chip, "images in memory");
     return;
   }
-  const auto folder =
-      find_firmware(options_.firmware.empty() ? system_firmware_folders() : options_.firmware);
-  firmware_ = Firmware::load(read_firmware(folder), folder.string());
+  const Chip& chip = *context_.chip;
+  const auto folder = find_firmware(
+      options_.firmware.empty() ? system_firmware_folders() : options_.firmware, chip);
+  firmware_ = Firmware::load(read_firmware(folder, chip), chip, folder.string());
 }
 
 void Card::reset_if_alive() {

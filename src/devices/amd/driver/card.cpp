@@ -17,7 +17,7 @@ Card::~Card() {
   }
 }
 
-std::string Card::describe(uint64_t address) const {
+std::string Card::describe(GpuAddress address) const {
   if (std::string system = pool_->describe(address); !system.empty()) return system;
   return memory_->describe(address);
 }
@@ -78,7 +78,7 @@ Card::Copy Card::submitted(Fence fence, uint64_t bytes) const {
   return {fence, bytes, std::chrono::steady_clock::now()};
 }
 
-Card::Copy Card::copy_to_card(uint64_t to, uint64_t from, uint64_t bytes) {
+Card::Copy Card::copy_to_card(GpuAddress to, GpuAddress from, uint64_t bytes) {
   return submitted(copies_->submit_writes(hw::sdma::copy(to, from, bytes)), bytes);
 }
 

@@ -20,6 +20,7 @@
 namespace outboard::devices::amd::driver {
 
 struct BootOptions {
+  Chips chips = hardware::amd::kChips;  // that are driven
   // Where firmware is looked for, in this order; empty: the system's folders.
   std::vector<std::filesystem::path> firmware;
   FirmwareFiles images;  // instead of any folder, when there are any (the simulated card's)
@@ -76,7 +77,7 @@ class Card {
   // memory. For example "decode, batch 1: kernel 17, attention".
   void set_running(std::function<std::string()> describe) { running_ = std::move(describe); }
   // What a GPU address belongs to; empty: nothing.
-  std::string describe(uint64_t address) const;
+  std::string describe(GpuAddress address) const;
 
   // Waits for a fence; a timeout's error says what the card reported (page faults by buffer) and
   // what was running.
@@ -105,7 +106,7 @@ class Card {
     std::chrono::steady_clock::time_point submitted;
   };
   // Submits one. Its window, host memory included, must be left alone until it was waited for.
-  Copy copy_to_card(uint64_t to, uint64_t from, uint64_t bytes);
+  Copy copy_to_card(GpuAddress to, GpuAddress from, uint64_t bytes);
   // However slow the link. Learns how fast it is.
   void wait(const Copy& copy);
   // How much to copy at once, of `most` at most (a power of two, at least 256 KiB).

@@ -13,6 +13,8 @@
 #include <fstream>
 #include <random>
 
+#include <fmt/ranges.h>
+#include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/pm4_writer.h"
 #include "hardware/amd/navi31/psp.h"
 #include "hardware/amd/navi31/sdma_writer.h"
@@ -24,7 +26,9 @@
 namespace outboard::devices::amd::driver {
 namespace {
 
-using simulator::card::CardEvent;
+using hardware::amd::append;
+using hardware::amd::high;
+using hardware::amd::low;
 using ::testing::HasSubstr;
 
 constexpr std::chrono::milliseconds kSoon{300};
@@ -54,14 +58,7 @@ std::vector<std::byte> random_bytes(size_t size) {
 
 // What the simulated card holds against the driver, a line each.
 std::string complaints(const simulator::card::Card& card) {
-  std::string out;
-  for (const CardEvent& event : card.events()) {
-    if (event.kind == CardEvent::Kind::kDriverError ||
-        event.kind == CardEvent::Kind::kNotSimulated) {
-      out += event.where + ": " + event.text + "\n";
-    }
-  }
-  return out;
+  return fmt::format("{}", fmt::join(card.complaints(), "\n"));
 }
 
 std::string boot_error(const char* faults) {
@@ -201,12 +198,11 @@ TEST(DriverCard, RunsAKernel) {
   hw::pm4::Launch launch;
   launch.program = code.address;
   launch.rsrc2 = 16 << 1;  // user SGPRs: two are read, and gfx1100 wants 16 loaded
-  launch.user_data = {static_cast<uint32_t>(data.address),
-                      static_cast<uint32_t>(data.address >> 32)};
+  launch.user_data = {low(data.address), high(data.address)};
   launch.user_data.resize(16);
   std::vector<uint32_t> stream = hw::pm4::acquire({true, true, true, true});
   for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()}) {
-    stream.insert(stream.end(), part.begin(), part.end());
+    append(stream, part);
   }
   const simulator::card::CardCounters before = simulated.counters();
   card.wait(card.compute(), card.compute().submit(stream));
@@ -245,12 +241,11 @@ TEST(DriverCard, ASlowCardIsNotTakenForAHungOne) {
   const auto each = std::chrono::steady_clock::now() - start;
   std::vector<uint32_t> stream;
   constexpr int kLaunches = 100;
-  for (int i = 0; i < kLaunches; ++i) stream.insert(stream.end(), one.begin(), one.end());
+  for (int i = 0; i < kLaunches; ++i) append(stream, one);
   const Buffer buffer = card.memory().allocate(stream.size() * 4, "stream");
   card.upload(buffer, 0, std::as_bytes(std::span(stream)));
   constexpr uint32_t kIndirectBuffer = 0xc0023f00, kValid = 1U << 23;
-  const std::vector<uint32_t> call = {kIndirectBuffer, static_cast<uint32_t>(buffer.address),
-                                      static_cast<uint32_t>(buffer.address >> 32),
+  const std::vector<uint32_t> call = {kIndirectBuffer, low(buffer.address), high(buffer.address),
                                       static_cast<uint32_t>(stream.size()) | kValid};
   // All of them take several times as long as anything is waited for.
   const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(each) * kLaunches / 5 +
@@ -305,7 +300,7 @@ TEST(DriverCard, RecoveryStopsTheCopiesFirst) {
   std::vector<uint32_t> copies;
   for (int i = 0; i < 40; ++i) {
     const auto one = hw::sdma::copy(buffer.address, from.address, 16 << 20);
-    copies.insert(copies.end(), one.begin(), one.end());
+    append(copies, one);
   }
   card.copies().submit(copies);  // still under way when the card is recovered
   card.recover();
@@ -402,7 +397,7 @@ TEST(DriverCard, RecoversFromAPageFaultOfAKernel) {
   card.set_running([] { return std::string("decode, kernel 3: store seven"); });
   std::vector<uint32_t> stream = hw::pm4::acquire({true, true, true, true});
   for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()}) {
-    stream.insert(stream.end(), part.begin(), part.end());
+    append(stream, part);
   }
   try {
     card.wait(card.compute(), card.compute().submit(stream), kSoon);
@@ -414,11 +409,10 @@ TEST(DriverCard, RecoversFromAPageFaultOfAKernel) {
   card.recover();
   const Buffer data = card.memory().allocate(4096, "data");
   card.upload(code, 0, std::as_bytes(std::span(kStoreSeven)));
-  launch.user_data = {static_cast<uint32_t>(data.address),
-                      static_cast<uint32_t>(data.address >> 32)};
+  launch.user_data = {low(data.address), high(data.address)};
   stream = hw::pm4::acquire({true, true, true, true});
   for (const auto& part : {hw::pm4::dispatch(launch), hw::pm4::barrier()}) {
-    stream.insert(stream.end(), part.begin(), part.end());
+    append(stream, part);
   }
   card.wait(card.compute(), card.compute().submit(stream));
   std::array<std::byte, 4> result{};
@@ -472,10 +466,10 @@ TEST(DriverFirmware, CompressedFilesAreUnpacked) {
     const std::string command = fmt::format("{} '{}'", kPrograms[turn++ % 3], path.string());
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
   }
-  EXPECT_EQ(read_firmware(find_firmware({"/nowhere", folder})), images);
+  EXPECT_EQ(read_firmware(find_firmware({"/nowhere", folder}, hw::kChip), hw::kChip), images);
   std::ofstream(folder / (images.begin()->first + ".zst"), std::ios::binary) << "no archive";
   try {
-    read_firmware(folder);
+    read_firmware(folder, hw::kChip);
     FAIL();
   } catch (const Error& e) {
     EXPECT_THAT(e.message(), HasSubstr("ended with status"));
@@ -487,8 +481,9 @@ TEST(DriverFirmware, CompressedFilesAreUnpacked) {
 TEST(DriverFirmware, HeaderVersions) {
   simulator::card::Moods moods;
   moods.add(simulator::card::Mood::kFirmwareHeader);
-  const Firmware older = Firmware::load(simulator::card::firmware_images(moods), "older");
-  const Firmware usual = Firmware::load(simulator::card::firmware_images(), "usual");
+  const Firmware older =
+      Firmware::load(simulator::card::firmware_images(moods), hw::kChip, "older");
+  const Firmware usual = Firmware::load(simulator::card::firmware_images(), hw::kChip, "usual");
   // The variant at the end of a 2.1 list is not taken.
   EXPECT_EQ(older.boot.size(), usual.boot.size());
   EXPECT_EQ(older.boot.at(hw::psp::PSP_FW_TYPE_PSP_SOS).size(),
@@ -500,7 +495,7 @@ TEST(DriverFirmware, HeaderVersions) {
     FirmwareFiles files = simulator::card::firmware_images();
     files[name][kMajor] = std::byte{7};
     try {
-      Firmware::load(files, "folder");
+      Firmware::load(files, hw::kChip, "folder");
       ADD_FAILURE() << name;
     } catch (const Error& e) {
       EXPECT_THAT(e.message(), HasSubstr(std::string("folder/") + name + ": header version 7."));
@@ -510,7 +505,7 @@ TEST(DriverFirmware, HeaderVersions) {
 
 TEST(DriverFirmware, MissingFilesAreNamed) {
   try {
-    find_firmware({"/nowhere"});
+    find_firmware({"/nowhere"}, hw::kChip);
     FAIL();
   } catch (const Error& e) {
     EXPECT_THAT(e.message(), HasSubstr("/nowhere has no"));

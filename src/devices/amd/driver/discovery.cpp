@@ -11,12 +11,10 @@
 #include "devices/amd/driver/memory.h"
 #include "hardware/amd/navi31/address_space.h"
 #include "hardware/amd/navi31/bring_up.h"
-#include "hardware/amd/navi31/die.h"
 #include "hardware/amd/navi31/discovery.h"
 #include "hardware/amd/navi31/ip_blocks.h"
 #include "hardware/amd/navi31/mp.h"
 #include "hardware/amd/navi31/nbio.h"
-#include "hardware/pci_ids.h"
 #include "support/error.h"
 
 namespace outboard::devices::amd::driver {
@@ -43,15 +41,15 @@ T at(Bytes bytes, uint64_t offset, std::string_view what) {
 // amdgpu_device_mm_access.
 std::vector<std::byte> read_table(Context& c, uint64_t vram_bytes) {
   std::vector<std::byte> out(kTableBytes);
-  const uint64_t start = vram_bytes - kTableFromEnd;
+  const VramOffset start{vram_bytes - kTableFromEnd};
   if (c.link.bar(hw::bar::kVram).size >= vram_bytes) {
-    c.link.read(hw::bar::kVram, start, out);
+    c.read_vram(start, out);
     return out;
   }
   constexpr uint64_t kLowBits = (uint64_t{1} << hw::nbio::kMmIndexBits) - 1;
   uint32_t high = ~0U;
   for (uint64_t i = 0; i < kTableBytes; i += 4) {
-    const uint64_t address = start + i;
+    const uint64_t address = value(start + i);
     if (const auto above = static_cast<uint32_t>(address >> hw::nbio::kMmIndexBits);
         above != high) {
       high = above;
@@ -79,15 +77,15 @@ void check_sum(Bytes bytes, const table::binary_header& header) {
          uint32_t{header.binary_checksum});
 }
 
-void take_block(const hw::IpBlock& wanted, const table::ip_v3& found, Bytes bases,
+void take_block(const hw::IpBlock& wanted, const table::ip_v3& found, Bytes bases, const Chip& chip,
                 Registers& registers) {
-  if (found.major != wanted.major || found.minor != wanted.minor ||
-      found.revision != wanted.revision) {
-    throw Error(
-        fmt::format("discovery table: {} is version {}.{}.{}, expected {}.{}.{}", wanted.name,
-                    found.major, found.minor, found.revision, wanted.major, wanted.minor,
-                    wanted.revision),
-        "This is another chip than Navi 31 (RX 7900 XTX, XT, GRE), the only one supported.");
+  const hardware::amd::Version& version = chip.blocks.*wanted.version;
+  if (hardware::amd::Version{found.major, found.minor, found.revision} != version) {
+    throw Error(fmt::format("discovery table: {} is version {}.{}.{}, expected {}.{}.{}",
+                            wanted.name, found.major, found.minor, found.revision, version.major,
+                            version.minor, version.revision),
+                fmt::format("This is another chip than {} ({}), for which its PCI id stands.",
+                            chip.name, chip.sold_as));
   }
   if (!wanted.bases) return;
   // The card knows where its registers are; tinygrad takes its word, too (amdev.py, _build_regs).
@@ -96,8 +94,8 @@ void take_block(const hw::IpBlock& wanted, const table::ip_v3& found, Bytes base
     registers.set_base(*wanted.bases, i, at<uint32_t>(bases, i * 4, "a register base"));
 }
 
-void read_blocks(Bytes bytes, const table::binary_header& header, CardFacts& facts,
-                 Registers& registers) {
+void read_blocks(Bytes bytes, const table::binary_header& header, const Chip& chip,
+                 CardFacts& facts, Registers& registers) {
   const uint64_t start = header.table_list[table::IP_DISCOVERY].offset;
   const auto dies = at<table::ip_discovery_header>(bytes, start, "the list of dies");
   if (dies.signature != table::DISCOVERY_TABLE_SIGNATURE)
@@ -115,7 +113,7 @@ void read_blocks(Bytes bytes, const table::binary_header& header, CardFacts& fac
       const Bytes bases = bytes.subspan(next + kEntry);
       for (size_t w = 0; w < hw::kIpBlocks.size(); ++w) {
         if (found.hw_id != hw::kIpBlocks[w].hardware_id || found.instance_number != 0) continue;
-        take_block(hw::kIpBlocks[w], found, bases, registers);
+        take_block(hw::kIpBlocks[w], found, bases, chip, registers);
         seen[w] = true;
         facts.blocks.push_back(
             {std::string(hw::kIpBlocks[w].name), found.major, found.minor, found.revision});
@@ -140,18 +138,18 @@ table::binary_header read_header(Bytes bytes) {
   return header;
 }
 
-CardFacts read_facts(Bytes bytes, uint64_t vram_bytes, Registers& registers) {
+CardFacts read_facts(Bytes bytes, uint64_t vram_bytes, const Chip& chip, Registers& registers) {
   CardFacts facts;
   facts.vram_bytes = vram_bytes;
   const table::binary_header header = read_header(bytes);
-  read_blocks(bytes, header, facts, registers);
+  read_blocks(bytes, header, chip, facts, registers);
   const auto gc =
       at<table::gc_info_v1_0>(bytes, header.table_list[table::GC].offset, "the shader list");
   if (gc.header.table_id != table::GC_TABLE_ID)
     fail("discovery table: its shader list has no signature");
   facts.shader_engines = gc.gc_num_se;
   facts.arrays_per_engine = gc.gc_num_sa_per_se;
-  facts.die_units = facts.compute_units = hw::die::kUnitsPerWgp *
+  facts.die_units = facts.compute_units = chip.die.units_per_wgp *
                                           (gc.gc_num_wgp0_per_sa + gc.gc_num_wgp1_per_sa) *
                                           gc.gc_num_sa_per_se * gc.gc_num_se;
   return facts;
@@ -167,23 +165,28 @@ uint32_t sum_of(Kept kept) {
 
 }  // namespace
 
-void find_registers(Bytes table, Registers& registers) {
+void find_registers(Bytes table, const Chip& chip, Registers& registers) {
   CardFacts facts;
-  read_blocks(table, read_header(table), facts, registers);
+  read_blocks(table, read_header(table), chip, facts, registers);
 }
 
-void identify(link::Link& link) {
-  constexpr uint32_t kCard = uint32_t{hardware::kNavi31} << 16 | hardware::kVendorAmd;
+const Chip& chip_of(link::Link& link, Chips chips) {
   const uint32_t id = link.config_read(0, 4);
   if (id == 0xffffffff) {
     throw Error("the card does not answer: its configuration space reads as ones",
                 "Check that the enclosure is powered and its cable plugged in.");
   }
-  if (id != kCard) {
-    throw Error(fmt::format("found PCI device {:04x}:{:04x}, expected {:04x}:{:04x}", id & 0xffff,
-                            id >> 16, hardware::kVendorAmd, hardware::kNavi31),
-                "Only cards with a Navi 31 (RX 7900 XTX, XT, GRE) are supported.");
+  const Chip* chip = hardware::amd::find_chip(id >> 16, chips);
+  if (chip == nullptr || (id & 0xffff) != hardware::kVendorAmd) {
+    throw Error(fmt::format("found PCI device {:04x}:{:04x}, expected {}", id & 0xffff, id >> 16,
+                            hardware::amd::pci_names(chips)),
+                fmt::format("Only cards with a {} are supported.", hardware::amd::names_of(chips)));
   }
+  return *chip;
+}
+
+const Chip& identify(link::Link& link, Chips chips) {
+  const Chip& chip = chip_of(link, chips);
   for (const auto& [bar, least] : {std::pair(hw::bar::kVram, uint64_t{1} << 20),
                                    std::pair(hw::bar::kDoorbells, uint64_t{1} << 12),
                                    std::pair(hw::bar::kRegisters, uint64_t{1} << 18)}) {
@@ -193,6 +196,7 @@ void identify(link::Link& link) {
         "The system has not given the card its addresses: unplug the enclosure and plug it "
         "in again.");
   }
+  return chip;
 }
 
 namespace {
@@ -227,7 +231,7 @@ void discover(Context& c) {
   const uint64_t vram_bytes = uint64_t{megabytes} << 20;
   const std::vector<std::byte> bytes = read_table(c, vram_bytes);
   if (c.on_table) c.on_table(bytes);
-  c.facts = read_facts(bytes, vram_bytes, c.registers);
+  c.facts = read_facts(bytes, vram_bytes, *c.chip, c.registers);
   std::copy(bytes.begin(), bytes.end(), c.kept.table.begin());
   gmc::find_vram(c);
 }
@@ -235,7 +239,7 @@ void discover(Context& c) {
 bool recall(Context& c) {
   c.read_vram(layout::kKept, std::as_writable_bytes(std::span(&c.kept, 1)));
   if (c.kept.mark != Kept::kMark || c.kept.sum != sum_of(c.kept)) return false;
-  c.facts = read_facts(c.kept.table, c.kept.vram_bytes, c.registers);
+  c.facts = read_facts(c.kept.table, c.kept.vram_bytes, *c.chip, c.registers);
   c.facts.compute_units = c.kept.compute_units;
   c.vram_base = c.kept.vram_base;
   c.vram_end = c.kept.vram_end;

@@ -27,11 +27,13 @@ struct CardFacts {
   std::vector<Block> blocks;
 };
 
-// Is this the card, and does it have its BARs? Throws Error saying what is there instead.
-void identify(link::Link& link);
+// Which of the chips is behind the link? Throws Error saying what is there instead.
+const Chip& chip_of(link::Link& link, Chips chips = hardware::amd::kChips);
+// The same, and does it have its BARs?
+const Chip& identify(link::Link& link, Chips chips = hardware::amd::kChips);
 
 // Tells `registers` where the card has them, by its discovery table. Throws Error when the table
 // cannot be read, or tells of another chip.
-void find_registers(std::span<const std::byte> table, Registers& registers);
+void find_registers(std::span<const std::byte> table, const Chip& chip, Registers& registers);
 
 }  // namespace outboard::devices::amd::driver

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "devices/amd/chip.h"
+#include "hardware/amd/firmware_names.h"
 #include "hardware/amd/navi31/psp.h"
 #include "hardware/amd/navi31/ucode.h"
 #include "support/error.h"
@@ -22,13 +23,6 @@ namespace {
 namespace psp = hw::psp;
 namespace ucode = hw::ucode;
 using Bytes = std::span<const std::byte>;
-
-constexpr const char* kSos = "psp_13_0_0_sos.bin";
-constexpr const char* kSmu = "smu_13_0_0.bin";
-constexpr const char* kSdma = "sdma_6_0_0.bin";
-constexpr const char* kMec = "gc_11_0_0_mec.bin";
-constexpr const char* kImu = "gc_11_0_0_imu.bin";
-constexpr const char* kRlc = "gc_11_0_0_rlc.bin";
 
 // A firmware file whose parts are asked for by name.
 class File {
@@ -230,20 +224,21 @@ std::vector<std::byte> read_file(const std::filesystem::path& path) {
 
 }  // namespace
 
-const std::vector<std::string>& firmware_files() {
-  static const std::vector<std::string> names = {kSos, kSmu, kSdma, kMec, kImu, kRlc};
-  return names;
+std::vector<std::string> firmware_files(const Chip& chip) {
+  const hardware::amd::FirmwareNames names(chip.blocks);
+  return {names.sos, names.smu, names.sdma, names.mec, names.imu, names.rlc};
 }
 
 std::vector<std::filesystem::path> system_firmware_folders() {
   return {"/lib/firmware/updates/amdgpu", "/lib/firmware/amdgpu", "/usr/lib/firmware/amdgpu"};
 }
 
-std::filesystem::path find_firmware(const std::vector<std::filesystem::path>& folders) {
+std::filesystem::path find_firmware(const std::vector<std::filesystem::path>& folders,
+                                    const Chip& chip) {
   std::string missing;
   for (const auto& folder : folders) {
     std::string absent;
-    for (const std::string& name : firmware_files()) {
+    for (const std::string& name : firmware_files(chip)) {
       if (file_of(folder, name).empty()) absent = name;
     }
     if (absent.empty()) return folder;
@@ -254,26 +249,28 @@ std::filesystem::path find_firmware(const std::vector<std::filesystem::path>& fo
               "linux-firmware's amdgpu images with --firmware-dir.");
 }
 
-FirmwareFiles read_firmware(const std::filesystem::path& folder) {
+FirmwareFiles read_firmware(const std::filesystem::path& folder, const Chip& chip) {
   FirmwareFiles files;
-  for (const std::string& name : firmware_files()) files[name] = read_file(file_of(folder, name));
+  for (const std::string& name : firmware_files(chip))
+    files[name] = read_file(file_of(folder, name));
   return files;
 }
 
-Firmware Firmware::load(FirmwareFiles files, const std::string& place) {
+Firmware Firmware::load(FirmwareFiles files, const Chip& chip, const std::string& place) {
+  const hardware::amd::FirmwareNames names(chip.blocks);
   Firmware out;
   out.files_ = std::move(files);
-  const auto file = [&](const char* name) {
+  const auto file = [&](const std::string& name) {
     const auto found = out.files_.find(name);
     if (found == out.files_.end()) fail("firmware: {} has no {}", place, name);
     return File(found->second, place + "/" + name);
   };
-  read_boot_images(file(kSos), out);
-  read_smu(file(kSmu), out);
-  read_sdma(file(kSdma), out);
-  read_mec(file(kMec), out);
-  read_imu(file(kImu), out);
-  read_rlc(file(kRlc), out);
+  read_boot_images(file(names.sos), out);
+  read_smu(file(names.smu), out);
+  read_sdma(file(names.sdma), out);
+  read_mec(file(names.mec), out);
+  read_imu(file(names.imu), out);
+  read_rlc(file(names.rlc), out);
   return out;
 }
 

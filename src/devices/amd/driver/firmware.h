@@ -10,22 +10,25 @@
 #include <string>
 #include <vector>
 
+#include "devices/amd/chip.h"
+
 namespace outboard::devices::amd::driver {
 
 // Contents of firmware files, by the names that linux-firmware has them under.
 using FirmwareFiles = std::map<std::string, std::vector<std::byte>>;
 
-const std::vector<std::string>& firmware_files();
+std::vector<std::string> firmware_files(const Chip& chip);
 
 // Where Linux keeps firmware.
 std::vector<std::filesystem::path> system_firmware_folders();
 
 // The first of the folders that holds all files, plain or compressed (.zst, .xz). Throws Error
 // naming what is missing in each.
-std::filesystem::path find_firmware(const std::vector<std::filesystem::path>& folders);
+std::filesystem::path find_firmware(const std::vector<std::filesystem::path>& folders,
+                                    const Chip& chip);
 
 // Reads all files of a folder. Compressed ones go through the programs zstd and xz.
-FirmwareFiles read_firmware(const std::filesystem::path& folder);
+FirmwareFiles read_firmware(const std::filesystem::path& folder, const Chip& chip);
 
 // REQUIRES: not copied, only moved: it points into itself.
 class Firmware {
@@ -42,7 +45,7 @@ class Firmware {
 
   // Takes the files apart. Every offset and size in a header is checked against its file; errors
   // name the file in `place` (a folder, or what stands for one).
-  static Firmware load(FirmwareFiles files, const std::string& place);
+  static Firmware load(FirmwareFiles files, const Chip& chip, const std::string& place);
 
   std::map<uint32_t, std::span<const std::byte>> boot;  // by PSP_FW_TYPE_*
   Image smu;

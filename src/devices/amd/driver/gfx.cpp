@@ -1,5 +1,6 @@
 // The graphics core's compute side: RLC, MEC, compute queues. Source: Linux amdgpu gfx_v11_0.c,
 // v11_structs.h, amdkfd kfd_mqd_manager_v11.c; tinygrad 0.14.0, runtime/support/am/ip.py (AM_GFX).
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -8,7 +9,6 @@
 #include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/address_space.h"
 #include "hardware/amd/navi31/bring_up.h"
-#include "hardware/amd/navi31/die.h"
 #include "hardware/amd/navi31/doorbells.h"
 #include "hardware/amd/navi31/gc.h"
 #include "hardware/amd/navi31/mmhub.h"
@@ -25,6 +25,18 @@ using std::chrono::milliseconds;
 constexpr uint64_t kEndOfPipeBytes = 4096;
 constexpr milliseconds kEngineStart{50};
 constexpr milliseconds kDequeue{2000};  // it takes microseconds; tinygrad waits ten seconds
+
+// Which compute units a queue may use, an engine each.
+constexpr std::array kUnitsOfEngines = {
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se0,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se1,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se2,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se3,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se4,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se5,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se6,
+    &hw::mqd::v11_compute_mqd::compute_static_thread_mgmt_se7,
+};
 
 using hardware::amd::high;
 using hardware::amd::low;
@@ -199,17 +211,15 @@ uint64_t progress(Context& c) {
 }
 
 // As AM_GFX.setup_ring; the descriptor as init_mqd and update_mqd of kfd_mqd_manager_v11.c.
-uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
+BarOffset start_queue(Context& c, const Ring& ring, GpuAddress end_of_pipe) {
   Registers& r = c.registers;
   namespace set = hw::mqd;
   constexpr uint32_t kDoorbell = hw::doorbell::AMDGPU_NAVI10_DOORBELL_MEC_RING0;
-  const uint64_t descriptor_address = c.controller_address(layout::kQueueDescriptor);
+  const ControllerAddress descriptor_address = c.controller_address(layout::kQueueDescriptor);
   hw::mqd::v11_compute_mqd mqd{};
   mqd.header = set::kHeader;
-  static_assert(hw::die::kEngines == 6);  // one mask of compute units for each
-  mqd.compute_static_thread_mgmt_se0 = mqd.compute_static_thread_mgmt_se1 = set::kAllUnits;
-  mqd.compute_static_thread_mgmt_se2 = mqd.compute_static_thread_mgmt_se3 = set::kAllUnits;
-  mqd.compute_static_thread_mgmt_se4 = mqd.compute_static_thread_mgmt_se5 = set::kAllUnits;
+  for (size_t engine = 0; engine < c.chip->die.engines; ++engine)
+    mqd.*kUnitsOfEngines.at(engine) = set::kAllUnits;
   mqd.cp_mqd_base_addr_lo = low(descriptor_address);
   mqd.cp_mqd_base_addr_hi = high(descriptor_address);
   mqd.cp_hqd_persistent_state = gc::CP_HQD_PERSISTENT_STATE::PRELOAD_SIZE(set::kPreloadSize) |
@@ -219,8 +229,8 @@ uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
   using Quantum = gc::CP_HQD_QUANTUM;
   mqd.cp_hqd_quantum = Quantum::QUANTUM_EN(1) | Quantum::QUANTUM_SCALE(set::kQuantumScale) |
                        Quantum::QUANTUM_DURATION(set::kQuantumDuration);
-  mqd.cp_hqd_pq_base_lo = low(ring.address >> hw::kRingShift);
-  mqd.cp_hqd_pq_base_hi = high(ring.address >> hw::kRingShift);
+  mqd.cp_hqd_pq_base_lo = low(value(ring.address) >> hw::kRingShift);
+  mqd.cp_hqd_pq_base_hi = high(value(ring.address) >> hw::kRingShift);
   mqd.cp_hqd_pq_rptr_report_addr_lo = low(ring.read_pointer);
   mqd.cp_hqd_pq_rptr_report_addr_hi = high(ring.read_pointer);
   mqd.cp_hqd_pq_wptr_poll_addr_lo = low(ring.write_pointer);
@@ -234,8 +244,8 @@ uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
   mqd.cp_hqd_ib_control = gc::CP_HQD_IB_CONTROL::MIN_IB_AVAIL_SIZE(set::kLeastIndirectBuffer);
   mqd.cp_hqd_hq_status0 = set::kKeepDispatchPointer | set::kBusAtomics;
   mqd.cp_mqd_control = gc::CP_MQD_CONTROL::PRIV_STATE(1);
-  mqd.cp_hqd_eop_base_addr_lo = low(end_of_pipe >> hw::kRingShift);
-  mqd.cp_hqd_eop_base_addr_hi = high(end_of_pipe >> hw::kRingShift);
+  mqd.cp_hqd_eop_base_addr_lo = low(value(end_of_pipe) >> hw::kRingShift);
+  mqd.cp_hqd_eop_base_addr_hi = high(value(end_of_pipe) >> hw::kRingShift);
   mqd.cp_hqd_eop_control = gc::CP_HQD_EOP_CONTROL::EOP_SIZE(log_dwords(kEndOfPipeBytes));
   c.write_vram(layout::kQueueDescriptor, std::as_bytes(std::span(&mqd, 1)));
 
@@ -256,7 +266,7 @@ uint64_t start_queue(Context& c, const Ring& ring, uint64_t end_of_pipe) {
   c.flush_host_writes();
   r.set<gc::CP_HQD_ACTIVE>(1);
   select(c, 0, 0);
-  return uint64_t{kDoorbell} * hw::doorbell::kBytes;
+  return BarOffset{uint64_t{kDoorbell} * hw::doorbell::kBytes};
 }
 
 // All of it, in tinygrad's order (ip.py, AM_GFX.set_clockgating_state); in Linux it is

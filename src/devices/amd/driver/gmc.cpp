@@ -67,11 +67,13 @@ void set_apertures(Context& c) {
   r.set<typename H::AgpBot>(H::AgpBot::AGP_BOT(kAllBits));
   r.set<typename H::AgpTop>(0);
   // Addresses in VRAM's range go there without a page table.
-  r.set<typename H::ApertureLow>(static_cast<uint32_t>(c.vram_base >> hw::kSystemApertureShift));
-  r.set<typename H::ApertureHigh>(static_cast<uint32_t>(c.vram_end >> hw::kSystemApertureShift));
-  r.set_pair<typename H::DefaultLsb, typename H::DefaultMsb>(layout::kScratchPage >>
+  r.set<typename H::ApertureLow>(
+      static_cast<uint32_t>(value(c.vram_base) >> hw::kSystemApertureShift));
+  r.set<typename H::ApertureHigh>(
+      static_cast<uint32_t>(value(c.vram_end) >> hw::kSystemApertureShift));
+  r.set_pair<typename H::DefaultLsb, typename H::DefaultMsb>(value(layout::kScratchPage) >>
                                                              hw::pte::kPageBits);
-  r.set_pair<typename H::FaultDefaultLo, typename H::FaultDefaultHi>(layout::kDummyPage >>
+  r.set_pair<typename H::FaultDefaultLo, typename H::FaultDefaultHi>(value(layout::kDummyPage) >>
                                                                      hw::pte::kPageBits);
 }
 
@@ -109,9 +111,10 @@ template <typename H>
 void enable_context(Context& c) {
   Registers& r = c.registers;
   using C = typename H::ContextCntl;
-  r.set_pair<typename H::StartLo, typename H::StartHi>(Memory::kBase >> hw::pte::kPageBits);
-  r.set_pair<typename H::EndLo, typename H::EndHi>((Memory::kEnd - 1) >> hw::pte::kPageBits);
-  r.set_pair<typename H::BaseLo, typename H::BaseHi>(layout::kPageTables | hw::pte::VALID(1));
+  r.set_pair<typename H::StartLo, typename H::StartHi>(value(Memory::kBase) >> hw::pte::kPageBits);
+  r.set_pair<typename H::EndLo, typename H::EndHi>(value(Memory::kEnd - 1) >> hw::pte::kPageBits);
+  r.set_pair<typename H::BaseLo, typename H::BaseHi>(value(layout::kPageTables) |
+                                                     hw::pte::VALID(1));
   r.set<C>(
       hw::hub::kContextAsAfterPowerOn | C::ENABLE_CONTEXT(1) |
       C::PAGE_TABLE_DEPTH(hw::pte::kLevels - 1) | C::PAGE_TABLE_BLOCK_SIZE(0) |
@@ -177,8 +180,10 @@ namespace gmc {
 void find_vram(Context& c) {
   using Base = hw::mmhub::MMMC_VM_FB_LOCATION_BASE;
   using Top = hw::mmhub::MMMC_VM_FB_LOCATION_TOP;
-  c.vram_base = uint64_t{Base::FB_BASE.get(c.registers.get<Base>())} << hw::kFrameBufferShift;
-  c.vram_end = uint64_t{Top::FB_TOP.get(c.registers.get<Top>())} << hw::kFrameBufferShift;
+  c.vram_base = ControllerAddress{uint64_t{Base::FB_BASE.get(c.registers.get<Base>())}
+                                  << hw::kFrameBufferShift};
+  c.vram_end =
+      ControllerAddress{uint64_t{Top::FB_TOP.get(c.registers.get<Top>())} << hw::kFrameBufferShift};
 }
 
 void init_hub(Context& c, Hub hub) {
@@ -217,9 +222,10 @@ Fault read_fault(Context& c) {
   using Status = hw::gc::GCVM_L2_PROTECTION_FAULT_STATUS;
   Fault fault;
   fault.status = c.registers.get<Status>();
-  fault.address = (uint64_t{c.registers.get<hw::gc::GCVM_L2_PROTECTION_FAULT_ADDR_HI32>()} << 32 |
-                   c.registers.get<hw::gc::GCVM_L2_PROTECTION_FAULT_ADDR_LO32>())
-                  << hw::pte::kPageBits;
+  const uint64_t page = uint64_t{c.registers.get<hw::gc::GCVM_L2_PROTECTION_FAULT_ADDR_HI32>()}
+                            << 32 |
+                        c.registers.get<hw::gc::GCVM_L2_PROTECTION_FAULT_ADDR_LO32>();
+  fault.address = GpuAddress{page << hw::pte::kPageBits};
   fault.write = Status::RW.get(fault.status) != 0;
   return fault;
 }

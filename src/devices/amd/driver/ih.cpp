@@ -80,17 +80,17 @@ void init(Context& c) {
   Registers& r = c.registers;
   using Cntl = reg::IH_RB_CNTL;
   using Cntl1 = reg::IH_RB_CNTL_RING1;
-  const uint64_t ring = c.controller_address(layout::kInterruptRing);
-  r.set_pair<reg::IH_RB_BASE, reg::IH_RB_BASE_HI>(ring >> hw::kRingShift);
+  const ControllerAddress ring = c.controller_address(layout::kInterruptRing);
+  r.set_pair<reg::IH_RB_BASE, reg::IH_RB_BASE_HI>(value(ring) >> hw::kRingShift);
   r.set<Cntl>(Cntl::MC_SPACE(source::kMcSpace) | Cntl::WPTR_OVERFLOW_CLEAR(1) |
               Cntl::RB_SIZE(kLogDwords) | Cntl::MC_SNOOP(1) | Cntl::WPTR_OVERFLOW_ENABLE(1) |
               Cntl::RPTR_REARM(1));
   r.set_pair<reg::IH_RB_WPTR_ADDR_LO, reg::IH_RB_WPTR_ADDR_HI>(
-      c.controller_address(layout::kInterruptPointer));
+      value(c.controller_address(layout::kInterruptPointer)));
   r.set<reg::IH_RB_WPTR>(0);
   r.set<reg::IH_RB_RPTR>(0);
   r.set<reg::IH_DOORBELL_RPTR>(0);
-  r.set_pair<reg::IH_RB_BASE_RING1, reg::IH_RB_BASE_HI_RING1>((ring + kRingBytes) >>
+  r.set_pair<reg::IH_RB_BASE_RING1, reg::IH_RB_BASE_HI_RING1>(value(ring + kRingBytes) >>
                                                               hw::kRingShift);
   r.set<Cntl1>(Cntl1::MC_SPACE(source::kMcSpace) | Cntl1::WPTR_OVERFLOW_CLEAR(1) |
                Cntl1::RB_SIZE(kLogDwords) | Cntl1::MC_SNOOP(1) | Cntl1::RB_FULL_DRAIN_ENABLE(1));

@@ -26,19 +26,19 @@ uint64_t alignment_of(uint64_t bytes) {
 
 // Of pages from here on, as many as the walkers may remember as one (FRAG): 2^n that lie at a
 // multiple of their size on both sides. Of system memory each page stands for itself.
-uint32_t fragment_of(uint64_t address, uint64_t physical, uint64_t bytes, uint64_t flags) {
+uint32_t fragment_of(GpuAddress address, uint64_t physical, uint64_t bytes, uint64_t flags) {
   uint32_t fragment = 0;
   if ((flags & pte::SYSTEM(1)) != 0) return fragment;
   while (fragment + 1 < kHugeFragment) {
     const uint64_t size = kPage << (fragment + 1);
-    if (bytes < size || (address | physical) % size != 0) break;
+    if (bytes < size || (value(address) | physical) % size != 0) break;
     ++fragment;
   }
   return fragment;
 }
 
 // Of an address, at a level: 0 is the last (PTB).
-uint32_t index_of(uint64_t address, int level) {
+uint32_t index_of(GpuAddress address, int level) {
   return static_cast<uint32_t>(
       (address - Memory::kBase) >> (pte::kPageBits + pte::kLevelBits * level) & kLastEntry);
 }
@@ -55,7 +55,7 @@ uint64_t system_flags() {
 
 Memory::Memory(link::Link& link, uint64_t vram_bytes, std::function<void()> flush)
     : link_(link), flush_(std::move(flush)) {
-  free_vram_[layout::kBootEnd] = vram_bytes - layout::kReservedAtEnd - layout::kBootEnd;
+  free_vram_[layout::kBootEnd] = vram_bytes - layout::kReservedAtEnd - value(layout::kBootEnd);
   new_table();  // the root
 }
 
@@ -70,13 +70,13 @@ Buffer Memory::allocate(uint64_t bytes, std::string name) {
   Entry entry;
   entry.vram = take_vram(size);
   entry.buffer = {take_address(size), size, std::move(name)};
-  map_run(entry.buffer.address, entry.vram, size, leaf_flags());
+  map_run(entry.buffer.address, entry.vram, size);
   write_changes();
   buffers_[entry.buffer.address] = entry;
   return entry.buffer;
 }
 
-uint64_t Memory::vram_offset(const Buffer& buffer) const {
+VramOffset Memory::vram_offset(const Buffer& buffer) const {
   const auto found = buffers_.find(buffer.address);
   if (found == buffers_.end() || found->second.system)
     fail("{} does not lie in video memory", buffer.name);
@@ -95,9 +95,9 @@ Buffer Memory::map(const link::SystemRegion& memory, std::string name) {
   Entry entry;
   entry.system = true;
   entry.buffer = {take_address(memory.size()), memory.size(), std::move(name)};
-  uint64_t at = entry.buffer.address;
+  GpuAddress at = entry.buffer.address;
   for (const link::Segment& segment : memory.segments()) {
-    map_run(at, segment.address, segment.size, system_flags());
+    map_run(at, segment.address, segment.size);
     at += segment.size;
   }
   write_changes();
@@ -120,7 +120,7 @@ uint64_t Memory::free_bytes() const {
   return sum;
 }
 
-std::string Memory::describe(uint64_t address) const {
+std::string Memory::describe(GpuAddress address) const {
   auto after = buffers_.upper_bound(address);
   if (after == buffers_.begin()) return {};
   const Buffer& buffer = std::prev(after)->second.buffer;
@@ -133,27 +133,28 @@ std::string Memory::describe(uint64_t address) const {
 }
 
 // Addresses are plenty: a freed range is used again only when it fits exactly.
-uint64_t Memory::take_address(uint64_t bytes) {
+GpuAddress Memory::take_address(uint64_t bytes) {
   const uint64_t size = round_up(bytes, kPage) + kGuard;
   for (auto it = free_addresses_.begin(); it != free_addresses_.end(); ++it) {
     if (it->second != size) continue;
-    const uint64_t address = it->first;
+    const GpuAddress address = it->first;
     free_addresses_.erase(it);
     return address;
   }
-  const uint64_t address = round_up(next_address_, alignment_of(bytes));
+  const GpuAddress address = round_up(next_address_, alignment_of(bytes));
   if (address + size > kEnd) fail("GPU addresses are used up");
   next_address_ = address + size;
   return address;
 }
 
-uint64_t Memory::take_vram(uint64_t bytes) {
+VramOffset Memory::take_vram(uint64_t bytes) {
   const uint64_t alignment = alignment_of(bytes);
   for (auto& [offset, free] : free_vram_) {
-    const uint64_t start = round_up(offset, alignment);
+    const VramOffset start = round_up(offset, alignment);
     const uint64_t skipped = start - offset;
     if (free < skipped || free - skipped < bytes) continue;
-    const uint64_t first = offset, length = free;
+    const VramOffset first = offset;
+    const uint64_t length = free;
     free_vram_.erase(first);
     if (skipped > 0) free_vram_[first] = skipped;
     if (length - skipped > bytes) free_vram_[start + bytes] = length - skipped - bytes;
@@ -166,7 +167,7 @@ uint64_t Memory::take_vram(uint64_t bytes) {
               "Use a smaller model, a smaller type, or a shorter context.");
 }
 
-void Memory::give_vram(uint64_t offset, uint64_t bytes) {
+void Memory::give_vram(VramOffset offset, uint64_t bytes) {
   auto it = free_vram_.emplace(offset, bytes).first;
   const auto next = std::next(it);
   if (next != free_vram_.end() && it->first + it->second == next->first) {
@@ -181,10 +182,18 @@ void Memory::give_vram(uint64_t offset, uint64_t bytes) {
   }
 }
 
-void Memory::map_run(uint64_t address, uint64_t physical, uint64_t bytes, uint64_t flags) {
+void Memory::map_run(GpuAddress address, VramOffset to, uint64_t bytes) {
+  set_leaves(address, value(to), bytes, leaf_flags());
+}
+
+void Memory::map_run(GpuAddress address, BusAddress to, uint64_t bytes) {
+  set_leaves(address, value(to), bytes, system_flags());
+}
+
+void Memory::set_leaves(GpuAddress address, uint64_t physical, uint64_t bytes, uint64_t flags) {
   for (uint64_t at = 0; at < bytes;) {
     const uint64_t left = bytes - at;
-    if (left >= kHuge && (address + at) % kHuge == 0 && (physical + at) % kHuge == 0) {
+    if (left >= kHuge && value(address + at) % kHuge == 0 && (physical + at) % kHuge == 0) {
       const uint64_t leaf = flags | pte::PDE_PTE(1) | pte::FRAG(kHugeFragment);
       set_entry(address + at, 1, leaf | (physical + at));
       at += kHuge;
@@ -196,8 +205,8 @@ void Memory::map_run(uint64_t address, uint64_t physical, uint64_t bytes, uint64
   }
 }
 
-void Memory::clear_run(uint64_t address, uint64_t bytes) {
-  const uint64_t end = address + bytes;
+void Memory::clear_run(GpuAddress address, uint64_t bytes) {
+  const GpuAddress end = address + bytes;
   while (address < end) {
     const Table& root = tables_.at(layout::kPageTables);
     const Table& upper = tables_.at(root.children[index_of(address, 3)]);
@@ -208,15 +217,15 @@ void Memory::clear_run(uint64_t address, uint64_t bytes) {
   }
 }
 
-void Memory::set_entry(uint64_t address, int level, uint64_t value) {
-  uint64_t table = layout::kPageTables;
+void Memory::set_entry(GpuAddress address, int level, uint64_t leaf) {
+  VramOffset table = layout::kPageTables;
   for (int at = pte::kLevels - 1;; --at) {
     const uint32_t index = index_of(address, at);
-    uint64_t entry = value;
+    uint64_t entry = leaf;
     if (at > level) {
-      uint64_t& child = tables_.at(table).children[index];
-      if (child == 0) child = new_table();
-      entry = pte::VALID(1) | child;
+      VramOffset& child = tables_.at(table).children[index];
+      if (child == VramOffset{}) child = new_table();
+      entry = pte::VALID(1) | value(child);
     }
     Table& here = tables_.at(table);
     if (here.entries[index] != entry) {
@@ -232,10 +241,10 @@ void Memory::set_entry(uint64_t address, int level, uint64_t value) {
   }
 }
 
-uint64_t Memory::new_table() {
+VramOffset Memory::new_table() {
   if (next_table_ == layout::kPageTablesEnd)
     fail("page tables: the pool of {} tables is used up", tables_.size());
-  const uint64_t offset = next_table_;
+  const VramOffset offset = next_table_;
   next_table_ += kPage;
   tables_[offset] = Table();
   changed_[offset] = {0, kLastEntry};
@@ -246,15 +255,15 @@ uint64_t Memory::new_table() {
 void Memory::write_changes() {
   if (changed_.empty() || batches_ > 0) return;
   std::vector<uint64_t> run;
-  uint64_t start = 0;  // in VRAM
+  VramOffset start{};
   const auto write_run = [&] {
-    if (!run.empty()) link_.write(hw::bar::kVram, start, std::as_bytes(std::span(run)));
+    if (!run.empty()) link_.write(hw::bar::kVram, bar_offset(start), std::as_bytes(std::span(run)));
     run.clear();
   };
   for (const auto& [offset, range] : changed_) {
     const auto entries =
         std::span(tables_.at(offset).entries).subspan(range.first, range.second - range.first + 1);
-    const uint64_t first = offset + uint64_t{range.first} * 8;
+    const VramOffset first = offset + uint64_t{range.first} * 8;
     if (run.empty() || start + run.size() * 8 != first) {
       write_run();
       start = first;

@@ -23,30 +23,30 @@ namespace outboard::devices::amd::driver {
 // it. Bytes. Everything up to kBootEnd is reserved.
 namespace layout {
 inline constexpr uint64_t kMiB = uint64_t{1} << 20;
-inline constexpr uint64_t kScratchPage = 0;  // where stray accesses are sent
-inline constexpr uint64_t kDummyPage = 0x1000;
-inline constexpr uint64_t kPspCommand = 0x2000;        // a page
-inline constexpr uint64_t kPspFence = 0x3000;          // a page
-inline constexpr uint64_t kInterruptPointer = 0x4000;  // a page for each of two rings
-inline constexpr uint64_t kQueueDescriptor = 0x6000;   // MQD, a page
-inline constexpr uint64_t kBootMark = 0x7000;          // a page (rest.h)
-inline constexpr uint64_t kSmuTable = 0x8000;          // 16 KiB
-inline constexpr uint64_t kPspRing = 0x10000;          // 64 KiB
-inline constexpr uint64_t kKept = 0x20000;             // 64 KiB: Kept (blocks.h)
-inline constexpr uint64_t kInterruptRing = 0x40000;    // 256 KiB for each of two rings
-inline constexpr uint64_t kEndOfPipe = 0xc0000;        // 4 KiB
-inline constexpr uint64_t kPspMessage = 1 * kMiB;      // 1 MiB, aligned to as much
-inline constexpr uint64_t kTrustedMemory = 2 * kMiB;   // TMR, aligned to 1 MiB
+inline constexpr VramOffset kScratchPage{0};  // where stray accesses are sent
+inline constexpr VramOffset kDummyPage{0x1000};
+inline constexpr VramOffset kPspCommand{0x2000};        // a page
+inline constexpr VramOffset kPspFence{0x3000};          // a page
+inline constexpr VramOffset kInterruptPointer{0x4000};  // a page for each of two rings
+inline constexpr VramOffset kQueueDescriptor{0x6000};   // MQD, a page
+inline constexpr VramOffset kBootMark{0x7000};          // a page (rest.h)
+inline constexpr VramOffset kSmuTable{0x8000};          // 16 KiB
+inline constexpr VramOffset kPspRing{0x10000};          // 64 KiB
+inline constexpr VramOffset kKept{0x20000};             // 64 KiB: Kept (blocks.h)
+inline constexpr VramOffset kInterruptRing{0x40000};    // 256 KiB for each of two rings
+inline constexpr VramOffset kEndOfPipe{0xc0000};        // 4 KiB
+inline constexpr VramOffset kPspMessage{1 * kMiB};      // 1 MiB, aligned to as much
+inline constexpr VramOffset kTrustedMemory{2 * kMiB};   // TMR, aligned to 1 MiB
 inline constexpr uint64_t kTrustedBytes = hw::psp::kMostTrustedBytes;
-inline constexpr uint64_t kPageTables = 22 * kMiB;  // the root table first
-inline constexpr uint64_t kPageTablesEnd = 32 * kMiB;
-inline constexpr uint64_t kBootEnd = 32 * kMiB;
+inline constexpr VramOffset kPageTables{22 * kMiB};  // the root table first
+inline constexpr VramOffset kPageTablesEnd{32 * kMiB};
+inline constexpr VramOffset kBootEnd{32 * kMiB};
 inline constexpr uint64_t kReservedAtEnd = 64 * kMiB;  // discovery table and what firmware keeps
 }  // namespace layout
 
 // A piece of memory that the GPU can address.
 struct Buffer {
-  uint64_t address = 0;  // GPU virtual
+  GpuAddress address{};
   uint64_t bytes = 0;
   std::string name;  // for fault reports
 };
@@ -58,8 +58,8 @@ class Memory {
   // REQUIRES: the link outlives this. flush: called after entries have changed.
   Memory(link::Link& link, uint64_t vram_bytes, std::function<void()> flush);
 
-  static constexpr uint64_t kBase = uint64_t{1} << 44;  // first GPU virtual address
-  static constexpr uint64_t kEnd = kBase + (uint64_t{1} << 47);
+  static constexpr GpuAddress kBase{uint64_t{1} << 44};  // the first
+  static constexpr GpuAddress kEnd = kBase + (uint64_t{1} << 47);
 
   // Empties the tables in VRAM (cold and warm boot).
   void reset();
@@ -67,7 +67,7 @@ class Memory {
   // VRAM, not cleared. Throws Error when there is not enough.
   Buffer allocate(uint64_t bytes, std::string name);
   // Where a buffer of allocate() lies in VRAM; contiguous.
-  uint64_t vram_offset(const Buffer& buffer) const;
+  VramOffset vram_offset(const Buffer& buffer) const;
   void free(const Buffer& buffer);
   // System memory becomes visible to the GPU, uncached and snooped.
   Buffer map(const link::SystemRegion& memory, std::string name);
@@ -96,38 +96,40 @@ class Memory {
 
   uint64_t free_bytes() const;
   // The buffer that an address lies in or right behind; empty when there is none. For faults.
-  std::string describe(uint64_t address) const;
+  std::string describe(GpuAddress address) const;
 
  private:
   struct Entry {
     Buffer buffer;
-    uint64_t vram = 0;  // offset; meaningless for system memory
+    VramOffset vram{};  // meaningless for system memory
     bool system = false;
   };
   struct Table {
     std::array<uint64_t, hw::pte::kEntries> entries{};
-    std::array<uint64_t, hw::pte::kEntries> children{};  // VRAM offsets of tables, 0: none
+    std::array<VramOffset, hw::pte::kEntries> children{};  // tables, 0: none
   };
 
-  uint64_t take_address(uint64_t bytes);
-  uint64_t take_vram(uint64_t bytes);
-  void give_vram(uint64_t offset, uint64_t bytes);
-  void map_run(uint64_t address, uint64_t physical, uint64_t bytes, uint64_t flags);
-  void clear_run(uint64_t address, uint64_t bytes);
-  void set_entry(uint64_t address, int level, uint64_t value);
-  uint64_t new_table();
+  GpuAddress take_address(uint64_t bytes);
+  VramOffset take_vram(uint64_t bytes);
+  void give_vram(VramOffset offset, uint64_t bytes);
+  void map_run(GpuAddress address, VramOffset to, uint64_t bytes);
+  void map_run(GpuAddress address, BusAddress to, uint64_t bytes);
+  void set_leaves(GpuAddress address, uint64_t physical, uint64_t bytes, uint64_t flags);
+  void clear_run(GpuAddress address, uint64_t bytes);
+  void set_entry(GpuAddress address, int level, uint64_t value);
+  VramOffset new_table();
   void write_changes();
 
   link::Link& link_;
   std::function<void()> flush_;
   int batches_ = 0;
-  uint64_t next_address_ = kBase;
-  uint64_t next_table_ = layout::kPageTables;
-  std::map<uint64_t, uint64_t> free_vram_;  // offset to bytes
-  std::map<uint64_t, uint64_t> free_addresses_;
-  std::map<uint64_t, Entry> buffers_;                          // by GPU address
-  std::map<uint64_t, Table> tables_;                           // by VRAM offset
-  std::map<uint64_t, std::pair<uint32_t, uint32_t>> changed_;  // table to first and last entry
+  GpuAddress next_address_ = kBase;
+  VramOffset next_table_ = layout::kPageTables;
+  std::map<VramOffset, uint64_t> free_vram_;       // to bytes
+  std::map<GpuAddress, uint64_t> free_addresses_;  // to bytes
+  std::map<GpuAddress, Entry> buffers_;
+  std::map<VramOffset, Table> tables_;
+  std::map<VramOffset, std::pair<uint32_t, uint32_t>> changed_;  // table to first and last entry
 };
 
 }  // namespace outboard::devices::amd::driver

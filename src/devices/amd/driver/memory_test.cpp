@@ -32,8 +32,8 @@ TEST_F(MemoryTest, BuffersDoNotTouch) {
   const Buffer b = memory.allocate(3 << 20, "b");
   EXPECT_EQ(a.bytes, 8192U);
   EXPECT_GE(b.address, a.address + a.bytes + 4096);  // pages between that are mapped nowhere
-  EXPECT_EQ(b.address % (2 << 20), 0U);
-  EXPECT_EQ(memory.vram_offset(b) % (2 << 20), 0U);
+  EXPECT_EQ(value(b.address) % (2 << 20), 0U);
+  EXPECT_EQ(value(memory.vram_offset(b)) % (2 << 20), 0U);
   EXPECT_GE(memory.vram_offset(a), layout::kBootEnd);
 }
 
@@ -70,7 +70,7 @@ TEST_F(MemoryTest, AddressesAreNamed) {
   const Buffer a = memory.allocate(4096, "kv cache");
   EXPECT_EQ(memory.describe(a.address + 12), "kv cache, byte 12 of 4096");
   EXPECT_EQ(memory.describe(a.address + 4096 + 8), "8 bytes past the end of kv cache");
-  EXPECT_EQ(memory.describe(0), "");
+  EXPECT_EQ(memory.describe(GpuAddress{}), "");
 }
 
 TEST_F(MemoryTest, SystemMemoryIsMappedByItsSegments) {

@@ -16,11 +16,11 @@ namespace reg = hw::nbio;
 
 }  // namespace
 
-void Context::write_vram(uint64_t offset, std::span<const std::byte> bytes) {
-  link.write(hw::bar::kVram, offset, bytes);
+void Context::write_vram(VramOffset offset, std::span<const std::byte> bytes) {
+  link.write(hw::bar::kVram, bar_offset(offset), bytes);
 }
-void Context::read_vram(uint64_t offset, std::span<std::byte> bytes) {
-  link.read(hw::bar::kVram, offset, bytes);
+void Context::read_vram(VramOffset offset, std::span<std::byte> bytes) {
+  link.read(hw::bar::kVram, bar_offset(offset), bytes);
 }
 
 uint32_t Context::wait_for(Wait wait, const std::function<uint32_t()>& read,
@@ -37,8 +37,9 @@ void Context::pause(std::chrono::milliseconds time) const {
 // As AM_GMC.flush_hdp; Linux hdp_v6_0_flush_hdp.
 void Context::flush_host_writes() {
   // The register tells where the flush lies in BAR 5, in bytes; it is fixed after power-on.
-  static constexpr uint32_t kUnknown = 0;
-  if (hdp_flush == kUnknown) hdp_flush = registers.get<reg::BIF_BX0_REMAP_HDP_MEM_FLUSH_CNTL>() / 4;
+  static constexpr RegisterAddress kUnknown{};
+  if (hdp_flush == kUnknown)
+    hdp_flush = RegisterAddress{registers.get<reg::BIF_BX0_REMAP_HDP_MEM_FLUSH_CNTL>() / 4};
   registers.write(hdp_flush, 0);
 }
 

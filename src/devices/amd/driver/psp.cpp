@@ -79,7 +79,7 @@ void start_secure_os(Context& c, const Firmware& firmware) {
     last = step.name;
     place_message(c, image->second);
     c.registers.set<mp::MP0_SMN_C2PMSG_36>(
-        low(c.controller_address(layout::kPspMessage) >> hw::kPspMessageShift));
+        low(value(c.controller_address(layout::kPspMessage)) >> hw::kPspMessageShift));
     c.registers.set<mp::MP0_SMN_C2PMSG_35>(step.command);
   }
   c.wait_for(
@@ -98,7 +98,8 @@ void create_ring(Context& c) {
   const auto control = [&] { return r.get<mp::MP0_SMN_C2PMSG_64>(); };
   c.wait_for({"psp", "the secure OS to get ready (C2PMSG_64 bit 31)"}, control,
              [](uint32_t v) { return (v & GFX_FLAG_RESPONSE) != 0 && v != 0xffffffff; });
-  r.set_pair<mp::MP0_SMN_C2PMSG_69, mp::MP0_SMN_C2PMSG_70>(c.controller_address(layout::kPspRing));
+  r.set_pair<mp::MP0_SMN_C2PMSG_69, mp::MP0_SMN_C2PMSG_70>(
+      value(c.controller_address(layout::kPspRing)));
   r.set<mp::MP0_SMN_C2PMSG_71>(kRingBytes);
   r.set<mp::MP0_SMN_C2PMSG_64>(PSP_RING_TYPE__KM << kRingTypeShift);
   c.pause(kHandshake);
@@ -113,8 +114,8 @@ psp_gfx_cmd_resp submit(Context& c, const psp_gfx_cmd_resp& command, std::string
   const uint32_t pointer = c.registers.get<mp::MP0_SMN_C2PMSG_67>();
   const uint32_t fence = pointer + 1;
   psp_gfx_rb_frame frame{};
-  const uint64_t command_address = c.controller_address(layout::kPspCommand);
-  const uint64_t fence_address = c.controller_address(layout::kPspFence);
+  const ControllerAddress command_address = c.controller_address(layout::kPspCommand);
+  const ControllerAddress fence_address = c.controller_address(layout::kPspFence);
   frame.cmd_buf_addr_lo = low(command_address);
   frame.cmd_buf_addr_hi = high(command_address);
   frame.fence_addr_lo = low(fence_address);
@@ -162,7 +163,7 @@ void set_up_trusted_memory(Context& c, const Firmware& firmware, uint32_t& bytes
   }
   place_message(c, toc->second);
   psp_gfx_cmd_resp load = command_of(GFX_CMD_ID_LOAD_TOC);
-  const uint64_t message = c.controller_address(layout::kPspMessage);
+  const ControllerAddress message = c.controller_address(layout::kPspMessage);
   load.cmd.cmd_load_toc.toc_phy_addr_lo = low(message);
   load.cmd.cmd_load_toc.toc_phy_addr_hi = high(message);
   load.cmd.cmd_load_toc.toc_size = low(toc->second.size());
@@ -175,7 +176,7 @@ void set_up_trusted_memory(Context& c, const Firmware& firmware, uint32_t& bytes
 // As psp_execute_ip_fw_load; AM_PSP._load_ip_fw_cmd.
 void load_image(Context& c, const Firmware::Image& image) {
   place_message(c, image.bytes);
-  const uint64_t message = c.controller_address(layout::kPspMessage);
+  const ControllerAddress message = c.controller_address(layout::kPspMessage);
   for (const uint32_t type : image.types) {
     psp_gfx_cmd_resp load = command_of(GFX_CMD_ID_LOAD_IP_FW);
     load.cmd.cmd_load_ip_fw.fw_phy_addr_lo = low(message);
@@ -189,7 +190,7 @@ void load_image(Context& c, const Firmware::Image& image) {
 // As psp_tmr_load; AM_PSP._tmr_load_cmd.
 void give_trusted_memory(Context& c, uint32_t bytes) {
   psp_gfx_cmd_resp setup = command_of(GFX_CMD_ID_SETUP_TMR);
-  const uint64_t address = c.controller_address(layout::kTrustedMemory);
+  const ControllerAddress address = c.controller_address(layout::kTrustedMemory);
   setup.cmd.cmd_setup_tmr.buf_phy_addr_lo = low(address);
   setup.cmd.cmd_setup_tmr.buf_phy_addr_hi = high(address);
   setup.cmd.cmd_setup_tmr.buf_size = bytes;

@@ -217,7 +217,7 @@ Fence ComputeQueue::enqueue(std::span<const uint32_t> packets) {
   if (!c_.second_level_stale) return Queue::enqueue(packets);
   c_.second_level_stale = false;
   std::vector<uint32_t> all = hw::pm4::acquire({true, true, true, true});
-  all.insert(all.end(), packets.begin(), packets.end());
+  hardware::amd::append(all, packets);
   return Queue::enqueue(all);
 }
 

@@ -40,8 +40,8 @@ class Queue {
   virtual ~Queue() = default;
 
   gfx::Ring ring() const;
-  uint64_t fence_address() const { return place_.memory.address + place_.control + kFence; }
-  void set_doorbell(uint64_t offset) { doorbell_ = offset; }  // byte offset in BAR 2
+  GpuAddress fence_address() const { return place_.memory.address + place_.control + kFence; }
+  void set_doorbell(BarOffset offset) { doorbell_ = offset; }  // in BAR 2
 
   // Copies the packets into the ring, adds a fence, rings the doorbell. Throws Error when the ring
   // stays full.
@@ -99,7 +99,7 @@ class Queue {
   void store(uint64_t at, uint64_t value);
 
   Place place_;
-  uint64_t doorbell_ = 0;
+  BarOffset doorbell_{};
   uint64_t written_ = 0;  // dwords since the start
   Fence last_ = 0;
   // Where the last doorbells said that the ring ends, in dwords since the start, the oldest first.

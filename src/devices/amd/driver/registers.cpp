@@ -43,30 +43,30 @@ class Watched {
 
 Registers::Registers(link::Link& link)
     : link_(link),
-      direct_(static_cast<uint32_t>(link.bar(hw::bar::kRegisters).size / 4)),
+      direct_{static_cast<uint32_t>(link.bar(hw::bar::kRegisters).size / 4)},
       runs_(link.writes_by_dword()) {}
 
-uint32_t Registers::read(uint32_t address) {
+uint32_t Registers::read(RegisterAddress address) {
   if (address >= direct_) {
-    set<hw::nbio::BIF_BX_PF0_RSMU_INDEX>(address * 4);
+    set<hw::nbio::BIF_BX_PF0_RSMU_INDEX>(value(address) * 4);
     return get<hw::nbio::BIF_BX_PF0_RSMU_DATA>();
   }
   uint32_t value = 0;
-  link_.read(hw::bar::kRegisters, uint64_t{address} * 4,
+  link_.read(hw::bar::kRegisters, bar_offset(address),
              std::as_writable_bytes(std::span(&value, 1)));
   return value;
 }
 
-void Registers::write(uint32_t address, uint32_t value) {
+void Registers::write(RegisterAddress address, uint32_t value) {
   if (address >= direct_) {
-    set<hw::nbio::BIF_BX_PF0_RSMU_INDEX>(address * 4);
+    set<hw::nbio::BIF_BX_PF0_RSMU_INDEX>(hardware::value(address) * 4);
     set<hw::nbio::BIF_BX_PF0_RSMU_DATA>(value);
     return;
   }
-  link_.write(hw::bar::kRegisters, uint64_t{address} * 4, std::as_bytes(std::span(&value, 1)));
+  link_.write(hw::bar::kRegisters, bar_offset(address), std::as_bytes(std::span(&value, 1)));
 }
 
-uint32_t Registers::read_to_change(uint32_t address) {
+uint32_t Registers::read_to_change(RegisterAddress address) {
   constexpr int kLooks = 20;
   for (int look = 0; look < kLooks; ++look) {
     const uint32_t value = read(address);
@@ -74,17 +74,20 @@ uint32_t Registers::read_to_change(uint32_t address) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   throw Error(fmt::format("register {:#x} reads as ones, {} times within {} ms: it is not changed",
-                          address * 4, kLooks, kLooks),
+                          value(address) * 4, kLooks, kLooks),
               "The card does not answer. Check the cable, and power the enclosure off and on.");
 }
 
-void Registers::write_run(uint32_t address, std::span<const uint32_t> values, size_t check) {
-  if (runs_ && address + values.size() <= direct_) {
-    link_.write(hw::bar::kRegisters, uint64_t{address} * 4, std::as_bytes(values));
+void Registers::write_run(RegisterAddress address, std::span<const uint32_t> values, size_t check) {
+  if (runs_ && address + static_cast<uint32_t>(values.size()) <= direct_) {
+    link_.write(hw::bar::kRegisters, bar_offset(address), std::as_bytes(values));
     if (read(address + static_cast<uint32_t>(check)) == values[check]) return;
     runs_ = false;
   }
-  for (const uint32_t value : values) write(address++, value);
+  for (const uint32_t value : values) {
+    write(address, value);
+    address += 1;
+  }
 }
 
 uint32_t wait_for(const Wait& wait, const std::function<uint32_t()>& read,

@@ -28,21 +28,21 @@ class Registers {
     moved_.at(static_cast<size_t>(ip)).at(segment) =
         base - hw::kIpBases[static_cast<size_t>(ip)][segment];
   }
-  // The dword address of a register on this card.
+  // The address of a register on this card.
   template <typename R>
-  uint32_t address() const {
-    return R::kAddress + moved_[static_cast<size_t>(R::kIp)][R::kSegment];
+  RegisterAddress address() const {
+    return RegisterAddress{R::kAddress} + moved_[static_cast<size_t>(R::kIp)][R::kSegment];
   }
 
-  // By dword address. Those beyond BAR 5 go through the index/data window (NBIO RSMU).
-  uint32_t read(uint32_t address);
-  void write(uint32_t address, uint32_t value);
+  // Those beyond BAR 5 go through the index/data window (NBIO RSMU).
+  uint32_t read(RegisterAddress address);
+  void write(RegisterAddress address, uint32_t value);
 
   // Registers behind each other, written in order, dword by dword on the card's side: one message
   // where BAR 5 shows them all and the link keeps to that (Link::writes_by_dword), else one each.
   // The one at `check` is read back; where it differs, this and later runs go one by one.
   // REQUIRES: values[check] reads back as written, and is not zero.
-  void write_run(uint32_t address, std::span<const uint32_t> values, size_t check);
+  void write_run(RegisterAddress address, std::span<const uint32_t> values, size_t check);
 
   template <typename R>
   uint32_t get() {
@@ -73,10 +73,10 @@ class Registers {
   }
 
  private:
-  uint32_t read_to_change(uint32_t address);
+  uint32_t read_to_change(RegisterAddress address);
 
   link::Link& link_;
-  uint32_t direct_;  // dwords that BAR 5 shows
+  RegisterAddress direct_;  // the first that BAR 5 does not show
   // How far the card's segments lie from where the tables have them.
   std::array<std::array<uint32_t, hw::kIpBases[0].size()>, hw::kIpBases.size()> moved_{};
   bool runs_ = true;  // a run of registers may be one message

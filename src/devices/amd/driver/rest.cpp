@@ -59,6 +59,8 @@ Rest put_to_rest(link::Link& link, double patience) {
   if (command == 0xffff) return Rest::kGone;
   if ((command & pci::kBusMaster) == 0) return Rest::kWasAtRest;
   Context c(link);
+  if (const Chip* chip = hardware::amd::find_chip(link.config_read(pci::kId, 4) >> 16))
+    c.chip = chip;
   c.patience = patience;
   if ((command & pci::kMemory) != 0) {
     try {

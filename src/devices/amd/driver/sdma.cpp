@@ -77,17 +77,17 @@ void stop(Context& c) {
 }
 
 // As AM_SDMA.setup_ring; Linux sdma_v6_0_gfx_resume.
-uint64_t start_queue(Context& c, const gfx::Ring& ring) {
+BarOffset start_queue(Context& c, const gfx::Ring& ring) {
   Registers& r = c.registers;
   using MinorUpdate = gc::SDMA0_QUEUE0_MINOR_PTR_UPDATE;
   r.set<MinorUpdate>(MinorUpdate::ENABLE(1));
   using namespace gc;  // NOLINT: the vendor's names
   r.set_pair<SDMA0_QUEUE0_RB_RPTR, SDMA0_QUEUE0_RB_RPTR_HI>(0);
   r.set_pair<SDMA0_QUEUE0_RB_WPTR, SDMA0_QUEUE0_RB_WPTR_HI>(0);
-  r.set_pair<SDMA0_QUEUE0_RB_BASE, SDMA0_QUEUE0_RB_BASE_HI>(ring.address >> hw::kRingShift);
-  r.set_pair<SDMA0_QUEUE0_RB_RPTR_ADDR_LO, SDMA0_QUEUE0_RB_RPTR_ADDR_HI>(ring.read_pointer);
+  r.set_pair<SDMA0_QUEUE0_RB_BASE, SDMA0_QUEUE0_RB_BASE_HI>(value(ring.address) >> hw::kRingShift);
+  r.set_pair<SDMA0_QUEUE0_RB_RPTR_ADDR_LO, SDMA0_QUEUE0_RB_RPTR_ADDR_HI>(value(ring.read_pointer));
   r.set_pair<SDMA0_QUEUE0_RB_WPTR_POLL_ADDR_LO, SDMA0_QUEUE0_RB_WPTR_POLL_ADDR_HI>(
-      ring.write_pointer);
+      value(ring.write_pointer));
   r.set<gc::SDMA0_QUEUE0_DOORBELL_OFFSET>(gc::SDMA0_QUEUE0_DOORBELL_OFFSET::OFFSET(kDoorbellDword));
   r.set<gc::SDMA0_QUEUE0_DOORBELL>(gc::SDMA0_QUEUE0_DOORBELL::ENABLE(1));
   r.set<MinorUpdate>(MinorUpdate::ENABLE(0));
@@ -98,7 +98,7 @@ uint64_t start_queue(Context& c, const gfx::Ring& ring) {
               Cntl::RPTR_WRITEBACK_TIMER(setting::kReadPointerTimer) | Cntl::RB_ENABLE(1) |
               Cntl::RB_PRIV(1) | Cntl::RB_SIZE(size));
   r.update<gc::SDMA0_QUEUE0_IB_CNTL>({{gc::SDMA0_QUEUE0_IB_CNTL::IB_ENABLE, 1}});
-  return uint64_t{kDoorbell} * hw::doorbell::kBytes;
+  return BarOffset{uint64_t{kDoorbell} * hw::doorbell::kBytes};
 }
 
 }  // namespace outboard::devices::amd::driver::sdma

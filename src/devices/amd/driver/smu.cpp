@@ -59,7 +59,7 @@ bool is_alive(Context& c) {
 
 // As smu_smc_hw_setup with smu_v13_0_set_driver_table_location; AM_SMU.init_hw.
 void init(Context& c) {
-  const uint64_t table = c.controller_address(layout::kSmuTable);
+  const ControllerAddress table = c.controller_address(layout::kSmuTable);
   tell(c, message::PPSMC_MSG_SetDriverDramAddrHigh, hardware::amd::high(table),
        "SetDriverDramAddrHigh");
   tell(c, message::PPSMC_MSG_SetDriverDramAddrLow, hardware::amd::low(table),

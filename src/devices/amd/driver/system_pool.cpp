@@ -63,7 +63,7 @@ void SystemPool::give(const SystemBuffer& buffer) {
   }
 }
 
-std::string SystemPool::describe(uint64_t address) const {
+std::string SystemPool::describe(GpuAddress address) const {
   auto after = taken_.upper_bound(address);
   if (after == taken_.begin()) return {};
   const SystemBuffer& buffer = std::prev(after)->second;

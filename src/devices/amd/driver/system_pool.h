@@ -18,7 +18,7 @@ namespace outboard::devices::amd::driver {
 // A piece of system memory that host and GPU both see, uncached on the GPU's side. It stays valid
 // as long as the card; Card::unshare() gives it back to the pool.
 struct SystemBuffer {
-  uint64_t address = 0;  // GPU virtual, contiguous, aligned to 4096
+  GpuAddress address{};  // contiguous, aligned to 4096
   uint64_t bytes = 0;    // a multiple of 4096
   std::string name;      // for fault reports
   // Where the host sees it; null over TCP, where only read() and write() work.
@@ -45,7 +45,7 @@ class SystemPool {
   SystemBuffer take(uint64_t bytes, std::string name);
   void give(const SystemBuffer& buffer);
   // What a GPU address belongs to; empty: nothing here. For fault reports.
-  std::string describe(uint64_t address) const;
+  std::string describe(GpuAddress address) const;
 
   uint64_t bytes() const;
   size_t mappings() const { return blocks_.size(); }
@@ -61,7 +61,7 @@ class SystemPool {
   link::Link& link_;
   Memory& memory_;
   std::vector<Block> blocks_;
-  std::map<uint64_t, SystemBuffer> taken_;  // by GPU address
+  std::map<GpuAddress, SystemBuffer> taken_;
 };
 
 }  // namespace outboard::devices::amd::driver

@@ -4,7 +4,6 @@
 #include <bit>
 
 #include "devices/amd/driver/blocks.h"
-#include "hardware/amd/navi31/die.h"
 #include "hardware/amd/navi31/gc.h"
 
 namespace outboard::devices::amd::driver::gfx {
@@ -30,7 +29,7 @@ void count_units(Context& c) {
   CardFacts& facts = c.facts;
   const uint32_t arrays = facts.shader_engines * facts.arrays_per_engine;
   const uint32_t wgps =
-      arrays == 0 ? 0 : facts.die_units / hw::die::kUnitsPerWgp / arrays;  // of an array
+      arrays == 0 ? 0 : facts.die_units / c.chip->die.units_per_wgp / arrays;  // of an array
   const uint32_t arrays_off =
       gc::CC_GC_SA_UNIT_DISABLE::SA_DISABLE.get(c.registers.get<gc::CC_GC_SA_UNIT_DISABLE>() |
                                                 c.registers.get<gc::GC_USER_SA_UNIT_DISABLE>());
@@ -42,7 +41,7 @@ void count_units(Context& c) {
         c.registers.get<gc::CC_GC_SHADER_ARRAY_CONFIG>() |
         c.registers.get<gc::GC_USER_SHADER_ARRAY_CONFIG>());
     const uint32_t on = ~off & ((1U << wgps) - 1);
-    units += hw::die::kUnitsPerWgp * static_cast<uint32_t>(std::popcount(on));
+    units += c.chip->die.units_per_wgp * static_cast<uint32_t>(std::popcount(on));
   }
   select_all(c);
   // The number only helps to share work out: a card that tells nothing sensible is taken as whole.

@@ -77,6 +77,23 @@ inline constexpr uint32_t kPollFrequency = 0x100, kIdlePollCount = 0x90;
 
 }  // namespace gc
 
+// --- packets of the compute queue ---
+
+// nvd.h and soc21_enum.h, beside what pm4.h has of them.
+namespace pm4 {
+
+inline constexpr uint32_t kType3 = 3;  // PACKET_TYPE3
+// EVENT_INDEX(4) and (5) of nvd.h: partial flushes, events at the end of the pipe.
+inline constexpr uint32_t kIndexOfPartialFlush = 4, kIndexOfEndOfPipe = 5;
+inline constexpr uint32_t kLow32Bits = 1;  // RELEASE_MEM.DATA_SEL
+inline constexpr uint32_t kToMemory = 5;   // WRITE_DATA.DST_SEL: memory, asynchronously
+// ACQUIRE_MEM.COHER_SIZE and _HI for all addresses.
+inline constexpr uint32_t kAllBytes = 0xffffffff, kAllBytesHigh = 0xff;
+// COMPUTE_PGM_LO and _HI, COMPUTE_DISPATCH_SCRATCH_BASE_LO and _HI: addresses by so many bits.
+inline constexpr int kProgramShift = 8;
+
+}  // namespace pm4
+
 // --- compute queues ---
 
 // Fields of v11_compute_mqd: init_mqd and update_mqd of kfd_mqd_manager_v11.c, AM_GFX.setup_ring.
@@ -107,6 +124,10 @@ inline constexpr uint32_t kResponseMode = 3, kRedoDelay = 9;  // UTCL1_CNTL
 // UTCL1_PAGE: what it reads does not stay in GL2, what it writes goes past it.
 inline constexpr uint32_t kReadNotKept = 2, kWriteBypasses = 3;
 inline constexpr uint32_t kReadPointerTimer = 4;  // RB_CNTL.RPTR_WRITEBACK_TIMER
+// Bytes of one packet, whose count is one less: COPY_LINEAR's has 30 bits. A fill takes half.
+inline constexpr uint64_t kMostCopied = uint64_t{1} << 30, kMostFilled = uint64_t{1} << 29;
+inline constexpr uint32_t kFillDwords = 2;   // CONST_FILL's fillsize
+inline constexpr uint32_t kFenceMemory = 3;  // FENCE's mtype, MTYPE_UC: sdma_v6_0_ring_emit_fence
 
 }  // namespace sdma
 

@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "hardware/amd/dwords.h"
+#include "hardware/amd/navi31/bring_up.h"
 #include "hardware/amd/navi31/gc.h"
 #include "hardware/amd/navi31/pm4.h"
 
@@ -13,13 +14,8 @@ namespace {
 // A type 3 packet with a body of so many dwords, all zero (nvd.h, PACKET3).
 std::vector<uint32_t> packet(uint8_t opcode, size_t body) {
   std::vector<uint32_t> out(body + 1);
-  constexpr uint32_t kType3 = 3;
   out[0] = kType3 << 30 | (static_cast<uint32_t>(body) - 1) << 16 | uint32_t{opcode} << 8;
   return out;
-}
-
-void append(std::vector<uint32_t>& to, const std::vector<uint32_t>& more) {
-  to.insert(to.end(), more.begin(), more.end());
 }
 
 void set_registers(std::vector<uint32_t>& to, uint32_t address,
@@ -33,17 +29,17 @@ void set_registers(std::vector<uint32_t>& to, uint32_t address,
 }  // namespace
 
 std::vector<uint32_t> barrier() {
-  constexpr uint32_t kPartialFlush = 7, kIndex = 4;  // CS_PARTIAL_FLUSH (soc21_enum.h), nvd.h
   std::vector<uint32_t> out = packet(EVENT_WRITE, 1);
-  out[1] = kPartialFlush | kIndex << 8;
+  EventWrite::EVENT_TYPE.put(out.data(), CS_PARTIAL_FLUSH);
+  EventWrite::EVENT_INDEX.put(out.data(), kIndexOfPartialFlush);
   return out;
 }
 
 std::vector<uint32_t> acquire(const Caches& caches) {
   using A = AcquireMem;
   std::vector<uint32_t> out = packet(ACQUIRE_MEM, 7);
-  A::COHER_SIZE.put(out.data(), 0xffffffff);
-  A::COHER_SIZE_HI.put(out.data(), 0xff);
+  A::COHER_SIZE.put(out.data(), kAllBytes);
+  A::COHER_SIZE_HI.put(out.data(), kAllBytesHigh);
   A::GCR_GLI_INV.put(out.data(), caches.instructions ? 1 : 0);
   A::GCR_GLK_INV.put(out.data(), caches.scalar ? 1 : 0);
   A::GCR_GLV_INV.put(out.data(), caches.vector ? 1 : 0);
@@ -55,12 +51,13 @@ std::vector<uint32_t> acquire(const Caches& caches) {
 
 std::vector<uint32_t> dispatch(const Launch& l) {
   std::vector<uint32_t> out;
-  set_registers(out, gc::COMPUTE_PGM_LO::kAddress, {low(l.program >> 8), high(l.program >> 8)});
+  const uint64_t program = value(l.program) >> kProgramShift;
+  const uint64_t scratch = value(l.scratch) >> kProgramShift;
+  set_registers(out, gc::COMPUTE_PGM_LO::kAddress, {low(program), high(program)});
   set_registers(out, gc::COMPUTE_PGM_RSRC1::kAddress, {l.rsrc1, l.rsrc2});
   set_registers(out, gc::COMPUTE_PGM_RSRC3::kAddress, {l.rsrc3});
   set_registers(out, gc::COMPUTE_TMPRING_SIZE::kAddress, {l.tmpring});
-  set_registers(out, gc::COMPUTE_DISPATCH_SCRATCH_BASE_LO::kAddress,
-                {low(l.scratch >> 8), high(l.scratch >> 8)});
+  set_registers(out, gc::COMPUTE_DISPATCH_SCRATCH_BASE_LO::kAddress, {low(scratch), high(scratch)});
   set_registers(out, gc::COMPUTE_START_X::kAddress,
                 {0, 0, 0, l.workgroup_size[0], l.workgroup_size[1], l.workgroup_size[2]});
   for (size_t i = 0; i < l.user_data.size(); ++i) {
@@ -75,28 +72,25 @@ std::vector<uint32_t> dispatch(const Launch& l) {
   return out;
 }
 
-std::vector<uint32_t> release(uint64_t address, uint32_t value) {
+std::vector<uint32_t> release(GpuAddress address, uint32_t value) {
   using R = ReleaseMem;
-  constexpr uint32_t kCacheFlush = 0x14, kEndOfPipe = 5,
-                     kData32 = 1;  // CACHE_FLUSH_AND_INV_TS_EVENT
   std::vector<uint32_t> out = packet(RELEASE_MEM, 7);
-  R::EVENT_TYPE.put(out.data(), kCacheFlush);
-  R::EVENT_INDEX.put(out.data(), kEndOfPipe);
+  R::EVENT_TYPE.put(out.data(), CACHE_FLUSH_AND_INV_TS_EVENT);
+  R::EVENT_INDEX.put(out.data(), kIndexOfEndOfPipe);
   R::GCR_GL2_WB.put(out.data(), 1);
   R::GCR_GLM_WB.put(out.data(), 1);
   R::GCR_GLM_INV.put(out.data(), 1);  // gfx_v10_0.c: "must be set with GLM_WB"
   R::GCR_SEQ.put(out.data(), 1);
-  R::DATA_SEL.put(out.data(), kData32);
+  R::DATA_SEL.put(out.data(), kLow32Bits);
   R::ADDRESS_LO.put(out.data(), low(address));
   R::ADDRESS_HI.put(out.data(), high(address));
   R::DATA_LO.put(out.data(), value);
   return out;
 }
 
-std::vector<uint32_t> write_word(uint64_t address, uint32_t value) {
-  constexpr uint32_t kMemory = 5;  // DST_SEL: memory, asynchronously (nvd.h)
+std::vector<uint32_t> write_word(GpuAddress address, uint32_t value) {
   std::vector<uint32_t> out = packet(WRITE_DATA, 4);
-  WriteData::DST_SEL.put(out.data(), kMemory);
+  WriteData::DST_SEL.put(out.data(), kToMemory);
   WriteData::WR_CONFIRM.put(out.data(), 1);
   WriteData::DST_ADDR_LO.put(out.data(), low(address));
   WriteData::DST_ADDR_HI.put(out.data(), high(address));
@@ -104,7 +98,7 @@ std::vector<uint32_t> write_word(uint64_t address, uint32_t value) {
   return out;
 }
 
-std::vector<uint32_t> indirect_buffer(uint64_t address, uint32_t dwords) {
+std::vector<uint32_t> indirect_buffer(GpuAddress address, uint32_t dwords) {
   std::vector<uint32_t> out = packet(INDIRECT_BUFFER, 3);
   IndirectBuffer::IB_BASE_LO.put(out.data(), low(address));
   IndirectBuffer::IB_BASE_HI.put(out.data(), high(address));
@@ -115,7 +109,7 @@ std::vector<uint32_t> indirect_buffer(uint64_t address, uint32_t dwords) {
 
 std::vector<uint32_t> nop(size_t dwords) { return packet(NOP, dwords - 1); }
 
-std::vector<uint32_t> skip_unless(uint64_t address) {
+std::vector<uint32_t> skip_unless(GpuAddress address) {
   std::vector<uint32_t> out = packet(COND_EXEC, kSkipDwords - 1);
   CondExec::ADDR_LO.put(out.data(), low(address));
   CondExec::ADDR_HI.put(out.data(), high(address));

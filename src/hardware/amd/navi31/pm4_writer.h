@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "hardware/address.h"
+
 namespace outboard::hardware::amd::navi31::pm4 {
 
 // Earlier work is complete.
@@ -18,13 +20,13 @@ struct Caches {
 std::vector<uint32_t> acquire(const Caches& caches);
 
 // When all earlier work is complete and written back, `value` goes to the address.
-std::vector<uint32_t> release(uint64_t address, uint32_t value);
+std::vector<uint32_t> release(GpuAddress address, uint32_t value);
 
 // A kernel's registers and its start.
 struct Launch {
-  uint64_t program = 0;  // address of its first instruction
+  GpuAddress program{};  // its first instruction
   uint32_t rsrc1 = 0, rsrc2 = 0, rsrc3 = 0;
-  uint64_t scratch = 0;
+  GpuAddress scratch{};
   uint32_t tmpring = 0;
   std::vector<uint32_t> user_data;
   std::array<uint32_t, 3> workgroup_size{1, 1, 1};
@@ -33,10 +35,10 @@ struct Launch {
 };
 std::vector<uint32_t> dispatch(const Launch& launch);
 
-std::vector<uint32_t> write_word(uint64_t address, uint32_t value);
+std::vector<uint32_t> write_word(GpuAddress address, uint32_t value);
 
 // Runs that many dwords at the address.
-std::vector<uint32_t> indirect_buffer(uint64_t address, uint32_t dwords);
+std::vector<uint32_t> indirect_buffer(GpuAddress address, uint32_t dwords);
 
 // So many dwords that do nothing, at least 2.
 std::vector<uint32_t> nop(size_t dwords);
@@ -45,7 +47,7 @@ std::vector<uint32_t> nop(size_t dwords);
 // later, at most kMostSkipped (EXEC_COUNT has 14 bits, nvd.h).
 constexpr size_t kSkipDwords = 5;
 constexpr uint32_t kMostSkipped = 0x3fff;
-std::vector<uint32_t> skip_unless(uint64_t address);
+std::vector<uint32_t> skip_unless(GpuAddress address);
 void set_skipped(uint32_t* packet, size_t dwords);
 
 }  // namespace outboard::hardware::amd::navi31::pm4

@@ -4,15 +4,15 @@
 #include <array>
 
 #include "hardware/amd/dwords.h"
+#include "hardware/amd/navi31/bring_up.h"
 #include "hardware/amd/navi31/sdma_packets.h"
 
 namespace outboard::hardware::amd::navi31::sdma {
-std::vector<uint32_t> copy(uint64_t to, uint64_t from, uint64_t bytes) {
+std::vector<uint32_t> copy(GpuAddress to, GpuAddress from, uint64_t bytes) {
   using C = CopyLinear;
-  constexpr uint64_t kMost = uint64_t{1} << 30;  // the count has 30 bits and is one less
   std::vector<uint32_t> out;
   while (bytes > 0) {
-    const uint64_t piece = std::min(bytes, kMost);
+    const uint64_t piece = std::min(bytes, kMostCopied);
     std::array<uint32_t, 7> p{};
     C::HEADER_op.put(p.data(), OP_COPY);
     C::HEADER_sub_op.put(p.data(), SUBOP_COPY_LINEAR);
@@ -29,16 +29,14 @@ std::vector<uint32_t> copy(uint64_t to, uint64_t from, uint64_t bytes) {
   return out;
 }
 
-std::vector<uint32_t> fill(uint64_t to, uint32_t value, uint64_t bytes) {
+std::vector<uint32_t> fill(GpuAddress to, uint32_t value, uint64_t bytes) {
   using F = ConstantFill;
-  constexpr uint64_t kMost = uint64_t{1} << 29;
-  constexpr uint32_t kDwords = 2;  // FILLSIZE
   std::vector<uint32_t> out;
   while (bytes > 0) {
-    const uint64_t piece = std::min(bytes, kMost);
+    const uint64_t piece = std::min(bytes, kMostFilled);
     std::array<uint32_t, 5> p{};
     F::HEADER_op.put(p.data(), OP_CONST_FILL);
-    F::HEADER_fillsize.put(p.data(), kDwords);
+    F::HEADER_fillsize.put(p.data(), kFillDwords);
     F::DST_ADDR_LO_dst_addr_31_0.put(p.data(), low(to));
     F::DST_ADDR_HI_dst_addr_63_32.put(p.data(), high(to));
     F::DATA_src_data_31_0.put(p.data(), value);
@@ -56,11 +54,11 @@ std::vector<uint32_t> trap() {
   return out;
 }
 
-std::vector<uint32_t> fence(uint64_t address, uint32_t value) {
+std::vector<uint32_t> fence(GpuAddress address, uint32_t value) {
   using F = Fence;
   std::vector<uint32_t> out(4);
   F::HEADER_op.put(out.data(), OP_FENCE);
-  F::HEADER_mtype.put(out.data(), 3);  // uncached
+  F::HEADER_mtype.put(out.data(), kFenceMemory);
   F::ADDR_LO_addr_31_0.put(out.data(), low(address));
   F::ADDR_HI_addr_63_32.put(out.data(), high(address));
   F::DATA_data.put(out.data(), value);
