@@ -33,6 +33,8 @@ constexpr std::string_view kHarmless[] = {
     // refused by their own key.
     "rope.scaling.original_context_length",
     "rope.scaling.finetuned",
+    // What becomes of hidden states where an embedding is asked for (engine::pooling_of()).
+    "pooling_type",
     // Marian: a search's own settings, asked for by the translator.
     "decoder_feed_forward_length",
     "decoder_start_token_id",
@@ -60,7 +62,6 @@ constexpr Neutral kNeutral[] = {
     {"logit_scale", {0, 1}},
     {"embedding_scale", {0, 1}},
     {"residual_scale", {0, 1}},
-    {"pooling_type", {0, 0}},
     {"nextn_predict_layers", {0, 0}},
     {"rope.scaling.attn_factor", {0, 1}},
     {"rope.scaling.yarn_log_multiplier", {0, 0}},

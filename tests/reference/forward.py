@@ -150,8 +150,7 @@ def decoder(m, tokens, halves, head_norms=False, gemma=False):
         if gemma:
             f = rms_norm(f, m[p + "post_ffw_norm.weight"], eps)
         x = x + f
-    x = rms_norm(x, m["output_norm.weight"], eps)
-    return x @ m["output.weight" if "output.weight" in m else "token_embd.weight"].T
+    return rms_norm(x, m["output_norm.weight"], eps)
 
 
 def gpt2(m, tokens):
@@ -167,12 +166,16 @@ def gpt2(m, tokens):
         q, k, v = (part.reshape(n, heads, -1) for part in np.split(qkv, 3, axis=-1))
         x = x + m.linear(attention(q, k, v, q.shape[-1] ** -0.5), p + "attn_output")
         x = x + m.linear(gelu_tanh(m.linear(norm(x, p + "ffn_norm"), p + "ffn_up")), p + "ffn_down")
-    x = norm(x, "output_norm")
-    return x @ m["output.weight" if "output.weight" in m else "token_embd.weight"].T
+    return norm(x, "output_norm")
 
 
 def logits(model, tokens):
     """Float32 logits [tokens, vocabulary] of one text."""
+    return states(model, tokens) @ model["output.weight" if "output.weight" in model else "token_embd.weight"].T
+
+
+def states(model, tokens):
+    """Float32 hidden states [tokens, width] behind the final norm."""
     tokens = np.asarray(tokens)
     if model.arch == "gpt2":
         return gpt2(model, tokens)

@@ -192,6 +192,61 @@ def test_tools_that_have_to_be_called(server, choice):
     assert len(seen) == 4
 
 
+NO_THINKING = {"chat_template_kwargs": {"enable_thinking": False}}
+LETTER = {"type": "function", "function": {"name": "write", "parameters": {
+    "type": "object", "properties": {"text": {"type": "string", "minLength": 60, "maxLength": 80}, "lines": {"type": "integer", "minimum": 1,
+                                                                                                             "maximum": 9}},
+    "required": ["text", "lines"], "additionalProperties": False}}}
+
+
+def test_arguments_come_as_they_are_written(server):
+    """In the protocols that stream them; what they come to is what a whole answer has."""
+    text = LETTER["function"]["parameters"]
+    named = {"model": "hermes", "seed": 3, "temperature": 1, "max_tokens": 400, **NO_THINKING}
+    body = {**named, "messages": [{"role": "user", "content": "Write."}], "tools": [LETTER], "tool_choice": "required",
+            "parallel_tool_calls": False}
+    want = json.loads(server.json(CHAT, body)["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"])
+    parts = [c["delta"]["tool_calls"][0]["function"]["arguments"] for _, data in server.events(CHAT, body)[:-1] for c in data["choices"]
+             if "tool_calls" in c["delta"]]
+    assert parts[0] == "" and len(parts) > 10 and json.loads("".join(parts)) == want
+    tool = {"name": "write", "input_schema": text}
+    claude = {"model": "hermes", "max_tokens": 400, "messages": body["messages"], "tools": [tool], "thinking": {"type": "disabled"},
+              "tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
+    deltas = [data["delta"]["partial_json"] for name, data in server.events("/v1/messages", claude) if name == "content_block_delta"]
+    assert len(deltas) > 10 and len(json.loads("".join(deltas))["text"]) >= 60
+    codex = {**named, "input": "Write.", "tools": [{"type": "function", "name": "write", "parameters": text}], "tool_choice": "required",
+             "parallel_tool_calls": False}
+    events = server.events("/v1/responses", codex)
+    deltas = [data["delta"] for name, data in events if name == "response.function_call_arguments.delta"]
+    done = next(data["arguments"] for name, data in events if name == "response.function_call_arguments.done")
+    assert len(deltas) > 10 and "".join(deltas) == done and len(json.loads(done)["text"]) >= 60
+    # Cut off: as far as it came, and said to be cut; where nothing was streamed it is text.
+    cut = {**body, "max_tokens": 40}
+    chunks = [c for _, data in server.events(CHAT, cut)[:-1] for c in data["choices"]]
+    assert chunks[-1]["finish_reason"] == "length" and not any(c["delta"].get("content") for c in chunks)
+    assert "".join(c["delta"]["tool_calls"][0]["function"]["arguments"] for c in chunks if "tool_calls" in c["delta"]).startswith("{")
+    whole = server.json(CHAT, cut)["choices"][0]
+    assert whole["finish_reason"] == "length" and "<tool_call>" in whole["message"]["content"]
+
+
+def test_strict_tools_may_be_left_alone(server):
+    """tool_choice auto: text is free, and what can't be kept of a strict tool's schema is refused, of another's not."""
+    strict = {**LETTER, "function": {**LETTER["function"], "strict": True}}
+    body = {"model": "hermes", "messages": [{"role": "user", "content": "Write."}], "max_tokens": 24, "temperature": 1, **NO_THINKING}
+    for seed in range(3):
+        answer = server.json(CHAT, {**body, "seed": seed, "tools": [strict]})["choices"][0]
+        assert answer["finish_reason"] == "length" and answer["message"]["content"]
+    bad = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+    odd = {"type": "function", "function": {"name": "odd", "parameters": bad}}
+    assert server.json(CHAT, {**body, "tools": [odd]})["choices"][0]
+    error = server.json(CHAT, {**body, "tools": [{**odd, "function": {**odd["function"], "strict": True}}]}, 400)["error"]
+    assert "tool odd" in error["message"] and "uniqueItems" in error["message"] and error["param"] == "tools"
+    claude = {"model": "hermes", "max_tokens": 8, "messages": body["messages"], "tools": [{"name": "odd", "input_schema": bad, "strict": True}]}
+    assert "tool odd" in server.json("/v1/messages", claude, 400)["error"]["message"]
+    both = server.json(CHAT, {**body, "tools": [strict], "response_format": {"type": "json_object"}}, 400)["error"]
+    assert "not both" in both["message"]
+
+
 def test_tools_in_other_protocols(server):
     messages = [{"role": "user", "content": "Weather in Rome?"}]
     tool = {"name": "weather", "description": "x", "input_schema": WEATHER["function"]["parameters"]}
