@@ -116,7 +116,8 @@ TEST_P(EveryFamily, SequencesInOneStepDoNotDisturbOneAnother) {
   runner.expect_close(runner.wait({runs, {}}).logits, want);
 }
 
-// The Program without its output matrix: with that, multiplied here, it gives the whole one's logits.
+// The Program without its output matrix: with that, multiplied here, it gives the whole one's
+// logits.
 TEST_P(EveryFamily, HiddenStatesAreWhatTheOutputMatrixReads) {
   const auto model = std::make_shared<formats::Model>(models::tiny_model(family));
   const Ids tokens = random_tokens(70);

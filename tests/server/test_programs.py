@@ -124,7 +124,7 @@ def test_zed_over_openai(server):
     """Its other connection, with tools that it means strictly, and edit predictions, which look for an id."""
     tool = {"type": "function", "function": {"name": "now", "description": "The time", "parameters": function("x"), "strict": True}}
     body = {"model": "hermes", "stream": True, "max_completion_tokens": 200, "parallel_tool_calls": False, "tool_choice": "required",
-            "tools": [tool], "stop": [], "temperature": 1, "messages": [{"role": "user", "content": [{"type": "text", "text": "When?"}]}]}
+            "tools": [tool], "stop": [], "temperature": 1, "chat_template_kwargs": {"enable_thinking": False}, "messages": [{"role": "user", "content": [{"type": "text", "text": "When?"}]}]}
     choices = [data["choices"][0] for _, data in server.events("/v1/chat/completions", body)[:-1] if data["choices"]]
     assert choices[-1]["finish_reason"] == "tool_calls"
     prediction = server.json("/v1/completions", {"model": "smollm2", "prompt": "<|fim_prefix|>x", "max_tokens": 4, "temperature": 0.2,

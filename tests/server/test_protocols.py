@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from serving import MODELS, serve, small_model, wait_until
+from serving import HERMES, MODELS, TEXT, edit, serve, small_model, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -221,7 +221,7 @@ def test_arguments_come_as_they_are_written(server):
     done = next(data["arguments"] for name, data in events if name == "response.function_call_arguments.done")
     assert len(deltas) > 10 and "".join(deltas) == done and len(json.loads(done)["text"]) >= 60
     # Cut off: as far as it came, and said to be cut; where nothing was streamed it is text.
-    cut = {**body, "max_tokens": 40}
+    cut = {**body, "max_tokens": 90}
     chunks = [c for _, data in server.events(CHAT, cut)[:-1] for c in data["choices"]]
     assert chunks[-1]["finish_reason"] == "length" and not any(c["delta"].get("content") for c in chunks)
     assert "".join(c["delta"]["tool_calls"][0]["function"]["arguments"] for c in chunks if "tool_calls" in c["delta"]).startswith("{")
@@ -245,6 +245,37 @@ def test_strict_tools_may_be_left_alone(server):
     assert "tool odd" in server.json("/v1/messages", claude, 400)["error"]["message"]
     both = server.json(CHAT, {**body, "tools": [strict], "response_format": {"type": "json_object"}}, 400)["error"]
     assert "not both" in both["message"]
+
+
+def test_a_strict_tool_of_a_model_that_calls(tmp_path):
+    """SmolLM2, shown calls with a unit that the schema does not have: under `strict` it can't repeat it, and may still just talk."""
+    path = tmp_path / "calls.gguf"
+    edit(MODELS / "smollm2.gguf", path, {"tokenizer.chat_template": (HERMES, TEXT)})
+    messages = []
+    for number, city in enumerate(["Rome", "Paris", "Oslo", "Madrid", "Bern"]):
+        arguments = json.dumps({"city": city, "unit": "celsius"})
+        messages += [{"role": "user", "content": f"What is the weather in {city}?"},
+                     {"role": "assistant", "content": "", "tool_calls": [{"id": f"c{number}", "type": "function", "function": {
+                         "name": "weather", "arguments": arguments}}]},
+                     {"role": "tool", "tool_call_id": f"c{number}", "content": "sunny"}]
+    messages.append({"role": "user", "content": "What is the weather in Berlin?"})
+
+    def ask(strict, more=messages):
+        tool = {"type": "function", "function": {"name": "weather", "strict": strict, "parameters": {
+            "type": "object", "properties": {"city": {"type": "string", "maxLength": 12}, "unit": {"enum": ["kelvin", "rankine"]}},
+            "required": ["city", "unit"], "additionalProperties": False}}}
+        return {"messages": more, "tools": [tool], "temperature": 0, "max_tokens": 100}
+    with serve(path, "--device", "cpu", "--ctx", 2048) as server:
+        for strict, unit in ((False, "celsius"), (True, "kelvin")):
+            answer = server.json(CHAT, ask(strict))["choices"][0]
+            assert answer["finish_reason"] == "tool_calls"
+            assert json.loads(answer["message"]["tool_calls"][0]["function"]["arguments"]) == {"city": "Berlin", "unit": unit}
+            parts = [c["delta"]["tool_calls"][0]["function"]["arguments"] for _, data in server.events(CHAT, ask(strict))[:-1]
+                     for c in data["choices"] if "tool_calls" in c["delta"]]
+            assert json.loads("".join(parts)) == {"city": "Berlin", "unit": unit}
+            assert len(parts) > 5 if strict else len(parts) == 2
+        talk = server.json(CHAT, ask(True, [{"role": "user", "content": "Why is the sky blue?"}]))["choices"][0]
+        assert "light" in talk["message"]["content"] and "tool_calls" not in talk["message"]
 
 
 def test_tools_in_other_protocols(server):
