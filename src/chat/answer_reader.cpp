@@ -43,14 +43,18 @@ std::string Events::id_for(const Call& call) const {
   return id;
 }
 
-void Events::call(const Call& call) {
-  const size_t index = ids_.size();
+void Events::begin_call(const Call& call) {
   const std::string id = id_for(call);
+  events_.push_back({Event::Kind::kCallBegin, "", ids_.size(), id, call.name});
   ids_.insert(id);
-  events_.push_back({Event::Kind::kCallBegin, "", index, id, call.name});
-  events_.push_back({Event::Kind::kCallArguments, call.arguments, index, "", ""});
-  events_.push_back({Event::Kind::kCallEnd, "", index, "", ""});
 }
+
+void Events::more_arguments(std::string_view text) {
+  if (text.empty()) return;
+  events_.push_back({Event::Kind::kCallArguments, std::string(text), ids_.size() - 1, "", ""});
+}
+
+void Events::end_call() { events_.push_back({Event::Kind::kCallEnd, "", ids_.size() - 1, "", ""}); }
 
 MarkerFinder::MarkerFinder(const Format& format, std::vector<std::string> markers) {
   for (std::string& text : markers) {

@@ -33,6 +33,9 @@ struct ReaderOptions {
   // The request's tools, as OpenAI has them: [{"type": "function", "function": {"name":,
   // "parameters": schema}}]. They say which values written in tags are strings. Copied.
   nlohmann::ordered_json tools = nullptr;
+  // A grammar (tool_grammar()) lets nothing through but whole calls: their arguments may be told
+  // as they are written. A call that is cut off, then, is told as far as it came.
+  bool calls_are_held = false;
 };
 
 class Reader;
@@ -42,10 +45,11 @@ class Reader;
 // the blanks around them, and control tokens that belong to no marker.
 //
 // A call comes whole, its three events together, when its end has been read: until then it may
-// still turn out to be none. Text is held back only as long as it may be the beginning of a marker
-// (or blanks in front of one). Inside the thinking no calls are looked for. The thinking may begin
-// at the beginning of an answer, and behind calls or thinking; elsewhere its marker is content,
-// unless it came as a control token.
+// still turn out to be none. Where calls are held to their format, they come as they are written
+// (of kBraces and kPython whole all the same). Text is held back only as long as it may be the
+// beginning of a marker (or blanks in front of one). Inside the thinking no calls are looked for.
+// The thinking may begin at the beginning of an answer, and behind calls or thinking; elsewhere its
+// marker is content, unless it came as a control token.
 //
 // Never throws on any text. One thread at a time. How pieces are cut makes no difference to the
 // sum of events, as long as control tokens come whole.

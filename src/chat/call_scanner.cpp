@@ -236,6 +236,7 @@ CallScanner::State CallScanner::json() {
     if (text_[at_] != '{' && (text_[at_] != '[' || syntax_->body == CallBody::kNamedJson))
       return State::kBroken;
     json_ = JsonScanner();
+    in_progress_.reset();
     in_json_ = true;
   }
   while (at_ < text_.size()) {
@@ -250,8 +251,31 @@ CallScanner::State CallScanner::json_ended() {
   in_json_ = false;
   const Json value = Json::parse(json_.text(), nullptr, false);
   if (value.is_discarded() || !take_value(value)) return State::kBroken;
+  add_json(whole_);
   stage_ = Stage::kClose;
   return State::kMore;
+}
+
+std::vector<CallsInJson::Written> CallScanner::written() {
+  std::vector<CallsInJson::Written> all = whole_;
+  const bool is_tags = syntax_->body == CallBody::kTags;
+  if (is_tags && (stage_ == Stage::kKey || stage_ == Stage::kValue)) {
+    std::string arguments = dumped(arguments_);
+    arguments.pop_back();  // the bracket that closes all
+    all.push_back({call_.name, arguments, false});
+  }
+  if (in_json_) add_json(all);
+  return all;
+}
+
+void CallScanner::add_json(std::vector<CallsInJson::Written>& all) {
+  if (syntax_->body == CallBody::kNamedJson) {
+    all.push_back({call_.name, json_.text(), !in_json_});
+    return;
+  }
+  if (!in_progress_) in_progress_.emplace(*syntax_);
+  in_progress_->follow(json_.text());
+  all.insert(all.end(), in_progress_->calls().begin(), in_progress_->calls().end());
 }
 
 bool CallScanner::take_value(const Json& value) {
@@ -287,6 +311,7 @@ CallScanner::State CallScanner::key() {
     if (end == Match::kYes) {
       call_.arguments = dumped(arguments_);
       calls_.push_back(call_);
+      whole_.push_back({call_.name, call_.arguments, true});
       stage_ = Stage::kClose;
       return State::kMore;
     }

@@ -3,10 +3,12 @@
 
 #include <cstddef>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "chat/calls_in_json.h"
 #include "chat/format.h"
 #include "chat/json_scanner.h"
 #include "chat/tools.h"
@@ -41,6 +43,11 @@ class CallScanner {
   const std::vector<Call>& calls() const { return calls_; }
   size_t length() const { return at_; }
 
+  // Meanwhile: the calls as far as they are written, of formats whose calls can be told so; the
+  // last may have no name yet. REQUIRES: a grammar holds the text to whole calls.
+  std::vector<CallsInJson::Written> written();
+  const std::string& call_id() const { return call_.id; }  // of kNamedJson, once its name has come
+
  private:
   enum class Stage { kOpen, kName, kId, kJson, kKey, kValue, kClose, kUntilClose };
   enum class Match { kYes, kNo, kPerhaps };
@@ -59,6 +66,7 @@ class CallScanner {
   Match match(std::string_view word) const;
   void skip_blanks();
   State wait() const { return last_ ? State::kBroken : State::kMore; }
+  void add_json(std::vector<CallsInJson::Written>& all);
   bool take_value(const nlohmann::ordered_json& value);
   bool take_braces(std::string_view text);
   bool take_python(std::string_view text);
@@ -74,6 +82,8 @@ class CallScanner {
   Stage stage_;
   JsonScanner json_;
   bool in_json_ = false;
+  std::optional<CallsInJson> in_progress_;   // of the JSON that json_ reads
+  std::vector<CallsInJson::Written> whole_;  // what of written() has ended
   Call call_;
   std::string key_;
   nlohmann::ordered_json arguments_ = nlohmann::ordered_json::object();

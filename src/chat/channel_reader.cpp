@@ -7,6 +7,7 @@
 // `<|start|>assistant`.
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "chat/readers.h"
 
@@ -144,6 +145,7 @@ class ChannelReader : public Reader {
   bool arguments(bool last) {
     const auto found = finder_.first(held, looked_, kBegins | kEnds, last);
     looked_ = found.at;
+    if (options.parse_tools && options.calls_are_held) return held_arguments(found, last);
     if (found.marker == MarkerFinder::kNone && !last) return false;
     const bool is_end = found.marker != MarkerFinder::kNone && (kEnds >> found.marker & 1) != 0;
     const std::string_view json = held.text().substr(header_, found.at - header_);
@@ -158,6 +160,25 @@ class ChannelReader : public Reader {
       events.content(held.text().substr(0, found.at + (is_end ? found.length : 0)));
     part_ = Part::kHeader;
     return forget(found.at + (is_end ? found.length : 0));
+  }
+
+  // As they are written.
+  bool held_arguments(const MarkerFinder::Found& found, bool last) {
+    if (!std::exchange(told_, true)) {
+      events.begin_call({function_, "", ""});
+      held.remove(header_);
+      header_ = looked_ = 0;
+      return true;
+    }
+    events.more_arguments(held.text().substr(0, found.at));
+    held.remove(found.at);
+    looked_ = 0;
+    if (found.marker == MarkerFinder::kNone && !last) return false;
+    events.end_call();
+    told_ = false;
+    part_ = Part::kHeader;
+    const bool is_end = found.marker != MarkerFinder::kNone && (kEnds >> found.marker & 1) != 0;
+    return forget(is_end ? found.length : 0) || held.size() > 0;
   }
 
   // With escapes for raw line breaks in strings; as it is where it is no JSON.
@@ -186,6 +207,7 @@ class ChannelReader : public Reader {
   size_t looked_ = 0;   // up to here no marker stands
   size_t header_ = 0;   // kArguments: its bytes
   std::string function_;
+  bool told_ = false;  // the call's beginning
 };
 
 }  // namespace

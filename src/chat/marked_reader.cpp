@@ -1,6 +1,7 @@
 // Answers in which markers stand around the thinking and around each call. What is in no markers is
 // content.
 #include <algorithm>
+#include <optional>
 
 #include "chat/readers.h"
 
@@ -166,8 +167,12 @@ class MarkedReader : public Reader {
 
   bool call(bool last) {
     const auto state = scanner_->scan(held.text().substr(call_at_), last);
-    if (state == CallScanner::State::kMore) return false;
+    if (state == CallScanner::State::kMore) {
+      if (tells_calls_early()) tell_calls(scanner_->written());
+      return false;
+    }
     part_ = Part::kContent;
+    if (told_calls_ > 0 || told_arguments_) return end_told_call(state);
     const bool bare = call_at_ == call_blanks_;
     // JSON without any marker is a call only where it names a tool; else it is an answer.
     const bool is_call = state == CallScanner::State::kDone &&
@@ -191,6 +196,48 @@ class MarkedReader : public Reader {
     in_section_ = true;  // also where the model forgot to open it
     fresh_ = behind_marker_ = began_ = true;
     return true;
+  }
+
+  // An id that stands behind the arguments is not known in time.
+  bool tells_calls_early() const {
+    const CallSyntax& s = format.calls;
+    return options.calls_are_held && !(s.keeps_ids && s.body == CallBody::kJson);
+  }
+
+  void tell_calls(const std::vector<CallsInJson::Written>& calls) {
+    for (size_t i = told_calls_; i < calls.size(); ++i) {
+      const CallsInJson::Written& call = calls[i];
+      if (call.name.empty()) return;
+      if (!told_arguments_) {
+        events.begin_call({call.name, scanner_->call_id(), ""});
+        told_arguments_ = 0;
+      }
+      // What is a call's whole text in the end may be written in another way than its beginning.
+      if (call.arguments.size() > *told_arguments_) {
+        events.more_arguments(std::string_view(call.arguments).substr(*told_arguments_));
+        told_arguments_ = call.arguments.size();
+      }
+      if (!call.ended) return;
+      events.end_call();
+      told_arguments_.reset();
+      ++told_calls_;
+    }
+  }
+
+  // The call's end has come, or the answer's, in the middle of it.
+  bool end_told_call(CallScanner::State state) {
+    if (state == CallScanner::State::kDone) {
+      tell_calls(scanner_->written());
+      held.remove(call_at_ + scanner_->length());
+    } else {
+      held.remove(held.size());
+    }
+    if (told_arguments_) events.end_call();
+    told_arguments_.reset();
+    told_calls_ = 0;
+    in_section_ = true;
+    fresh_ = behind_marker_ = began_ = true;
+    return held.size() > 0;
   }
 
   // The end of what is no blank.
@@ -217,6 +264,9 @@ class MarkedReader : public Reader {
   bool in_section_ = false;               // a call came, and the end of its section has not
   size_t call_blanks_ = 0, call_at_ = 0;  // in `held`: blanks, marker, then the call
   std::unique_ptr<CallScanner> scanner_;
+  // Of the scanner's calls, those that were told whole, and how much of the next one's arguments.
+  size_t told_calls_ = 0;
+  std::optional<size_t> told_arguments_;
 };
 
 }  // namespace

@@ -40,7 +40,15 @@ class Events {
 
   void reasoning(std::string_view text) { add(Event::Kind::kReasoning, text); }
   void content(std::string_view text) { add(Event::Kind::kContent, text); }
-  void call(const Call& call);
+  void call(const Call& call) {
+    begin_call(call);
+    more_arguments(call.arguments);
+    end_call();
+  }
+  // The same bit by bit.
+  void begin_call(const Call& call);
+  void more_arguments(std::string_view text);
+  void end_call();
   std::vector<Event> take() { return std::exchange(events_, {}); }
   size_t calls() const { return ids_.size(); }
 

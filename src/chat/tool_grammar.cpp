@@ -61,6 +61,7 @@ class ToolRules {
     const uint32_t root = builder_.add_rule();
     const uint32_t begin = builder_.state();
     thinking(builder_.start(root), begin);
+    if (!choice_.required) text_first(begin, builder_.end(root));
     calls(begin, builder_.end(root));
     return {builder_.build(root), notes_};
   }
@@ -131,6 +132,29 @@ class ToolRules {
       at = text(lines(at, 1), format_.thinking->open);
     at = text(until(at, format_.thinking->close), next);
     builder_.free(lines(at, 3), to);
+  }
+
+  // Text in which no call begins, then nothing or calls.
+  void text_first(uint32_t from, uint32_t to) {
+    const CallSyntax& s = syntax_;
+    if (s.body == CallBody::kChannels) {
+      const uint32_t at = builder_.state();
+      json_.plain(text(from, "<|channel|>final<|message|>"), grammar::any_text(), at);
+      builder_.free(at, to);
+      const uint32_t preamble = builder_.state();
+      json_.plain(text(from, "<|channel|>commentary<|message|>"), grammar::any_text(), preamble);
+      return builder_.free(text(preamble, "<|end|><|start|>assistant"), from);
+    }
+    CharDfa words = grammar::any_text();
+    for (const std::string& marker : {s.section_open, s.open})
+      if (!marker.empty() && format_.control_token(marker).empty())
+        words = grammar::difference(words, containing(marker));
+    // JSON without a marker is a call where an answer begins with it.
+    if (s.bare) words = grammar::difference(words, grammar::compile_pattern(R"(^\s*\{)"));
+    const uint32_t at = builder_.state();
+    json_.plain(from, words, at);
+    builder_.free(at, to);
+    if (!s.bare) calls(at, to);
   }
 
   void calls(uint32_t from, uint32_t to) {

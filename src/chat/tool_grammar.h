@@ -18,6 +18,7 @@ struct ToolChoice {
   // Thinking may come before the calls: not at all, if the model opens it, or it has to, since the
   // prompt has opened it (Format::thinking_open()). The grammar is that of the whole answer.
   enum class Thinking { kNone, kMayOpen, kIsOpen } thinking = Thinking::kNone;
+  bool required = true;  // false: the answer may be text, or text and then calls
 };
 
 struct ToolGrammar {
@@ -26,7 +27,8 @@ struct ToolGrammar {
 };
 
 // tools: OpenAI's array, as in ReaderOptions. An answer that the grammar lets through is one or
-// more calls of them, with arguments that are valid under their schemas, and AnswerReader reads it.
+// more calls of them (or text), with arguments that are valid under their schemas, and AnswerReader
+// reads it.
 // Throws Error: a tool without a name, a schema that can't be compiled (the message names the
 // tool), no tool of this name, a format without calls.
 ToolGrammar tool_grammar(const Format& format, const nlohmann::ordered_json& tools,

@@ -287,6 +287,116 @@ TEST_P(ToolGrammarOf, WhateverItAllowsIsReadAsValidCalls) {
   EXPECT_GT(seen, 15);
 }
 
+ReaderOptions held() {
+  ReaderOptions options;
+  options.tools = tools();
+  options.calls_are_held = true;
+  return options;
+}
+
+// Formats whose calls can be told only when they are whole.
+bool is_told_whole(const Format& format) {
+  const CallSyntax& s = format.calls;
+  return s.body == CallBody::kBraces || s.body == CallBody::kPython ||
+         (s.body == CallBody::kJson && s.keeps_ids);
+}
+
+TEST_P(ToolGrammarOf, HeldCallsAreToldAsTheyAreWritten) {
+  const Format format = format_of(GetParam());
+  const std::vector<Piece> call = pieces_of(format, GetParam().call);
+  const Answer want = read_all(format, {false, true, tools()}, call);
+  ASSERT_THAT(want.calls, SizeIs(1));
+  for (const std::vector<Piece>& cut : cuts(call)) {
+    const Answer got = read_all(format, held(), cut);
+    EXPECT_EQ(got.wrong, "");
+    EXPECT_EQ(got.calls, want.calls);
+    EXPECT_EQ(got.content, want.content);
+  }
+  // Byte by byte: the first of the arguments comes before the last byte, and what has been told is
+  // the beginning of the whole.
+  AnswerReader reader(format, held());
+  std::string told, name;
+  size_t parts = 0;
+  const std::vector<Piece> bytes = cuts(call).back();
+  for (size_t i = 0; i + 1 < bytes.size(); ++i)
+    for (const Event& event : reader.feed(bytes[i].text, bytes[i].is_marker)) {
+      if (event.kind == Event::Kind::kCallBegin) name = event.name;
+      if (event.kind != Event::Kind::kCallArguments) continue;
+      told += event.text;
+      ++parts;
+    }
+  if (is_told_whole(format)) return;
+  EXPECT_EQ(name, "weather");
+  EXPECT_GE(parts, 2U);
+  EXPECT_THAT(told, HasSubstr("Köln"));
+  // An answer that is cut there has told no more, and nothing twice.
+  std::string rest;
+  for (const Event& event : reader.finish()) rest += event.text;
+  EXPECT_THAT(rest, ::testing::Not(HasSubstr("Köln")));
+}
+
+TEST_P(ToolGrammarOf, WhateverIsCutOrAllowedIsToldOnce) {
+  const Format format = format_of(GetParam());
+  const Tokens tokens(format);
+  std::mt19937 random(2);
+  for (int round = 0; round < 20; ++round) {
+    const std::vector<Piece> text = at_random(tool_grammar(format, tools(), {}), tokens, random);
+    const Answer want = read_all(format, {false, true, tools()}, text);
+    const Answer got = read_all(format, held(), text);
+    EXPECT_EQ(got.wrong, "");
+    EXPECT_EQ(got.calls, want.calls);
+    if (text.empty()) continue;
+    AnswerReader reader(format, held());
+    const size_t cut = std::uniform_int_distribution<size_t>(0, text.size() - 1)(random);
+    int open = 0;
+    const auto count = [&](const std::vector<Event>& events) {
+      for (const Event& event : events) {
+        open += event.kind == Event::Kind::kCallBegin ? 1 : 0;
+        open -= event.kind == Event::Kind::kCallEnd ? 1 : 0;
+        EXPECT_GE(open, 0);
+        EXPECT_LE(open, 1);
+      }
+    };
+    for (size_t i = 0; i < cut; ++i) count(reader.feed(text[i].text, text[i].is_marker));
+    count(reader.finish());
+    EXPECT_EQ(open, 0);
+  }
+}
+
+// tool_choice "auto": text, or calls whose arguments are valid all the same.
+TEST_P(ToolGrammarOf, MayLetTextPass) {
+  const Format format = format_of(GetParam());
+  const std::string& call = GetParam().call;
+  const bool channels = format.calls.body == CallBody::kChannels;
+  ToolChoice choice;
+  choice.required = false;
+  const ToolGrammar made = tool_grammar(format, tools(), choice);
+  const auto takes = [&](const std::string& text) { return accepts(format, made, text); };
+  EXPECT_TRUE(takes(call));
+  const std::string before = channels ? "<|channel|>final<|message|>" : "";
+  EXPECT_TRUE(takes(before + "Hello <b>you</b>, {\"name\": 1}"));
+  EXPECT_EQ(takes(""), !channels);
+  if (channels)
+    EXPECT_TRUE(takes("<|channel|>commentary<|message|>Hm.<|end|><|start|>assistant" + call));
+  else
+    EXPECT_EQ(takes("Well:\n" + call), !format.calls.bare);
+  std::string wrong = call;
+  const size_t at = wrong.find("days");
+  wrong.replace(at, 4, "dazs");
+  EXPECT_FALSE(takes(wrong));
+  if (!format.calls.bare) {
+    EXPECT_FALSE(takes(before + "Well:\n" + wrong));
+  }
+  const Tokens tokens(format);
+  std::mt19937 random(3);
+  for (int round = 0; round < 10; ++round) {
+    const Answer answer = read_all(format, held(), at_random(made, tokens, random));
+    EXPECT_EQ(answer.wrong, "");
+    for (const auto& [name, arguments] : answer.calls)
+      EXPECT_TRUE(name == "now" || arguments.contains("days"));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Families, ToolGrammarOf, ::testing::ValuesIn(families()),
                          [](const auto& param) { return param.param.name; });
 

@@ -79,6 +79,7 @@ class Chat {
       throw Error(
           fmt::format("{} is a base model: it has no chat template", model_->program().name),
           "Use an instruct model, or `outboard run` to continue a text.");
+    tell_of_context(options_.model, session_, *model_);
     clear();
   }
 

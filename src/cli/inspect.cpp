@@ -7,8 +7,10 @@
 #include "cli/options.h"
 #include "engine/engine.h"
 #include "hub/hub.h"
+#include "machine/open.h"
 #include "models/models.h"
 #include "program/cost.h"
+#include "simulator/card/card_model.h"
 #include "support/error.h"
 #include "support/progress.h"
 
@@ -81,6 +83,26 @@ std::vector<std::pair<int64_t, size_t>> memory_table(const program::Program& pro
   return table;
 }
 
+// What --ctx would be without being asked for: here, and on a card.
+struct Fit {
+  std::string device;
+  uint64_t room;  // bytes for all
+  int context;    // 0: it does not fit
+};
+std::vector<Fit> fits(const formats::Model& model, const program::Program& program) {
+  std::vector<Fit> all;
+  const auto add = [&](std::string device, uint64_t room) {
+    const uint64_t left = room - std::min<uint64_t>(room, model.tensor_bytes());
+    all.push_back(
+        {std::move(device), room, engine::fitting_context(program, std::max<uint64_t>(left, 1))});
+  };
+  if (const uint64_t room = machine::room_on("cpu"); room > 0)
+    add("this machine's processor", room);
+  for (const char* card : {"sim:xt", "sim"})
+    add(std::string(simulator::card::simulated_card(card)->title), machine::room_on(card));
+  return all;
+}
+
 // A file of a family that Outboard can't run is still worth showing.
 std::optional<program::Program> try_build(const formats::Model& model, std::string& why,
                                           std::vector<std::string>& unknown) {
@@ -111,6 +133,9 @@ void print_json(const formats::Model& model, const std::optional<program::Progra
       json["memory"].push_back({{"context", context},
                                 {"kv_bytes", bytes},
                                 {"total_bytes", bytes + model.tensor_bytes()}});
+    for (const Fit& fit : fits(model, *program))
+      json["fits"].push_back(
+          {{"device", fit.device}, {"room_bytes", fit.room}, {"context", fit.context}});
   } else {
     json["not_runnable"] = why;
   }
@@ -137,6 +162,11 @@ void print_text(const formats::Model& model, const std::optional<program::Progra
     for (const auto& [context, bytes] : memory_table(*program))
       out += fmt::format("  {:>8} tokens: {:>9} of keys and values, {:>9} with the weights\n",
                          context, format_bytes(bytes), format_bytes(bytes + model.tensor_bytes()));
+    for (const Fit& fit : fits(model, *program))
+      out += fit.context == 0 ? fmt::format("  {} ({}): the model does not fit\n", fit.device,
+                                            format_bytes(fit.room))
+                              : fmt::format("  {} ({}): a context of {} fits\n", fit.device,
+                                            format_bytes(fit.room), fit.context);
   } else {
     out += fmt::format("\nOutboard can't run this model: {}\n", why);
   }

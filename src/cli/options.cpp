@@ -66,7 +66,7 @@ void add_device_options(CLI::App& command, ModelOptions& options) {
       ->type_name("NAME");
   command
       .add_option("--ctx,-c", options.context,
-                  "context in tokens; 0: the model's own, at most 8192")
+                  "context in tokens; 0: what the model was trained for, or as much as fits")
       ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
   add_ignore_option(command, options.ignore_unknown);
@@ -77,6 +77,13 @@ namespace {
 void tell(std::string_view text) { notice("outboard: {}\n", text); }
 
 }  // namespace
+
+void tell_of_context(const ModelOptions& options, const engine::Session& session,
+                     const engine::Model& model) {
+  if (options.context == 0 && session.context() < model.program().context_length)
+    tell(fmt::format("a context of {} of the {} that {} was trained for: more does not fit",
+                     session.context(), model.program().context_length, model.program().name));
+}
 
 LoadedModel::LoadedModel(const ModelOptions& options) : strict_(options.open.strict) {
   machine::OpenOptions open = options.open;

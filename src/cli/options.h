@@ -28,6 +28,9 @@ struct ModelOptions {
 };
 // --ignore-unknown of commands that take models.
 void add_ignore_option(CLI::App& command, bool& ignore_unknown);
+// In one line, where --ctx was not given: that the context is shorter than the model's own.
+void tell_of_context(const ModelOptions& options, const engine::Session& session,
+                     const engine::Model& model);
 // For commands that read a model's file and do not run it: refuses what the file asks for and
 // nobody knows, or tells of it where that is to be ignored, and tells of the notes. `more` comes
 // from whatever else has read the file.

@@ -103,6 +103,7 @@ void run(const RunOptions& options) {
   engine::SessionOptions session_options;
   session_options.context = options.model.context;
   engine::Session session(model, loaded.device(), session_options);
+  tell_of_context(options.model, session, *model);
   const InterruptGuard guard;
   request.cancel = &InterruptGuard::flag();
   auto* simulated = options.stats ? loaded.simulated() : nullptr;

@@ -19,6 +19,8 @@ struct ServeOptions {
   ModelOptions model;  // without `model`
   server::ServerOptions server;
   std::string keep_alive = "5m";
+  std::string pooling;
+  std::string wait_for_device = "30s";
   std::string key_file;
 };
 
@@ -124,6 +126,10 @@ void serve(ServeOptions options) {
       terminal.show(fmt::format("card: {}", stage));
     };
   service.keep_alive = server::read_duration("--keep-alive", options.keep_alive);
+  service.wait_for_device = server::read_duration("--wait-for-device", options.wait_for_device);
+  for (const auto pooling : {engine::Pooling::kNone, engine::Pooling::kMean,
+                             engine::Pooling::kFirst, engine::Pooling::kLast})
+    if (options.pooling == engine::name_of(pooling)) service.pooling = pooling;
   for (const std::string& key : options.server.api_keys)
     if (key.empty()) throw Error("serve: --api-key is empty", "Leave it out, or give a key.");
   read_keys(options.key_file, options.server.api_keys);
@@ -186,6 +192,11 @@ void add_serve(CLI::App& app) {
   command->add_option("--cache-size", service.cache_bytes, "most bytes kept there (8GB, 500MB)")
       ->transform(CLI::AsSizeValue(true))
       ->default_str("8GB");
+  command
+      ->add_option("--pooling", options->pooling,
+                   "what embeddings are made of: mean, cls, last or none (a row a token); without "
+                   "it what the model's file says, else mean")
+      ->check(CLI::IsMember({"none", "mean", "cls", "last"}));
   command->add_option("--queue", service.most_waiting, "requests that may wait; more get 503")
       ->capture_default_str();
   command
@@ -195,6 +206,11 @@ void add_serve(CLI::App& app) {
   command
       ->add_option("--keep-alive", options->keep_alive,
                    "unload a model that nobody asks for after this time (30s, 5m, 2h; -1: never)")
+      ->capture_default_str();
+  command
+      ->add_option("--wait-for-device", options->wait_for_device,
+                   "where the device has gone, answers wait so long for it and then go on; after "
+                   "that they end with an error")
       ->capture_default_str();
   command->add_option("--models-max", service.models_max, "models on the device at a time")
       ->check(CLI::Range(1, 64))

@@ -106,8 +106,9 @@ struct Step {
 
 // Valid until the next submit or wait.
 struct StepResult {
-  // [rows, vocabulary]: the rows that wanted logits, in order. Empty where every run that wanted
-  // some has Sampling or asks for its best, on devices that choose the token themselves.
+  // [rows, vocabulary]: the rows that wanted logits, in order; of a Program that ends in hidden
+  // states these, [rows, width]. Empty where every run that wanted some has Sampling or asks for
+  // its best, on devices that choose the token themselves.
   std::span<const float> logits;
   // One a run: the chosen token, or kNotFinite; -1 where none was asked for, or where all runs had
   // ended before.
@@ -170,6 +171,9 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual std::string description() const = 0;  // "CPU, 2 threads, avx512"
+  // Bytes that executables could have now, beside the model's weights (null: beside none). 0 when
+  // unknown.
+  virtual uint64_t room(const formats::Model* model) const = 0;
   // The model must be the one that the Program was built from; the device outlives what it returns.
   // Throws Error when the device lacks something that the Program needs, or memory.
   virtual std::unique_ptr<Executable> compile(program::Program program,

@@ -27,6 +27,8 @@ void check_run(const Run& run, bool encode, const CompileOptions& options,
   for (const int32_t id : run.tokens)
     if (id < (lookahead > 1 ? chosen_before(lookahead) : 0) || id >= program.vocabulary)
       fail("step: token {} outside the vocabulary of {}", id, program.vocabulary);
+  if (program.ends_in_states && (run.sampling != nullptr || run.best > 0))
+    fail("step: a token to choose from hidden states");
   if (encode && (run.first_position != 0 || run.logits != Run::Logits::kNone))
     fail("step: a source that starts at position {} or wants logits", run.first_position);
   if (run.best < 0 || run.best > kMaxBest ||

@@ -169,6 +169,18 @@ struct Thinking {
   std::vector<int32_t> ending;  // tokens that are then put behind what it said; hold `end`
 };
 
+// What becomes of a text's hidden states (program::hidden_states()) where it is embedded.
+enum class Pooling : uint8_t {
+  kNone,   // nothing: a row a token
+  kMean,   // one row: their mean
+  kFirst,  // the first token's ("cls")
+  kLast,   // the last token's
+};
+std::string_view name_of(Pooling pooling);  // "none", "mean", "cls", "last", as llama.cpp has them
+// What the model's file asks for (metadata ARCH.pooling_type, llama.cpp's numbers); none: nothing,
+// as files of models that were made for answers do. Throws Error for a type that is not here.
+std::optional<Pooling> pooling_of(const formats::Metadata& metadata);
+
 struct Request : SamplingSettings {
   std::vector<int32_t> prompt;      // at least one token
   int max_tokens = -1;              // -1: until the model ends or the context is full
@@ -181,6 +193,7 @@ struct Request : SamplingSettings {
   std::optional<Thinking> thinking;  // the answer begins inside it
   bool use_prefix_cache = true;      // false: all of the prompt is computed
   int logprobs = -1;                 // how many of the likeliest tokens to tell; -1: no logprobs
+  Pooling pooling = Pooling::kMean;  // in a session that embeds
   // Called with whole UTF-8 characters as the answer grows; text that may be the start of a stop
   // string waits.
   std::function<void(std::string_view)> on_text;
@@ -202,11 +215,17 @@ struct Completion {
   double decode_seconds = 0;           // from the first token to the last
   int decoded_tokens = 0;              // tokens chosen in decode_seconds
   std::vector<TokenLogprob> logprobs;  // one a token, where asked for
+  std::vector<float> states;           // in a session that embeds: rows of the model's width
   std::optional<Error> error;          // Finish::kFailed
 };
 
+// The longest context for which `room` (Device::room()) has the keys and values, at most what the
+// model was trained for; some of the room is left for all else. room 0, unknown: 8192 positions at
+// most. 0: not even a short one.
+int fitting_context(const program::Program& program, uint64_t room);
+
 struct SessionOptions {
-  int context = 0;        // positions a sequence; 0: the model's own, at most 8192
+  int context = 0;        // positions a sequence; 0: as many as fit (fitting_context())
   int max_sequences = 1;  // run together in one step
   int max_step_tokens = 512;
   int max_rows = 0;  // rows of logits a step; 0: as many as sequences
@@ -222,6 +241,9 @@ struct SessionOptions {
   // Of a model whose layers keep more of a text than keys and values: so many places in texts that
   // a later sequence can go on from (of others it computes all again). Each costs a slot.
   int snapshots = 8;
+  // Its texts are read and not answered: a Completion has their hidden states, pooled, and no text.
+  // Nothing is kept of them.
+  bool embeds = false;
 };
 
 using SequenceId = uint64_t;
@@ -250,10 +272,10 @@ class Session {
 
   // Queues a request. Throws Error when the prompt is empty or does not fit the context.
   SequenceId add(Request request);
-  // Runs one step; false when there is nothing to run. A sequence whose logits are NaN or infinite
-  // fails with an error that names the part of the model where that began (engine/not_finite.h),
-  // and so does one whose grammar wants what no token begins with; the others go on. Throws Error
-  // when the device fails for good: then nothing more can be run here.
+  // Runs one step; false when there is nothing to run. A sequence whose logits (or states) are NaN
+  // or infinite fails with an error that names the part of the model where that began
+  // (engine/not_finite.h), and so does one whose grammar wants what no token begins with; the
+  // others go on. Throws Error when the device fails for good: then nothing more can be run here.
   bool step();
   // A finished sequence's completion, once; none while it runs.
   std::optional<Completion> take(SequenceId id);
@@ -265,6 +287,14 @@ class Session {
   void save_cache(const std::function<bool()>& stop = {});
   // Those that are not finished, in order of arrival.
   std::vector<SequenceStatus> status() const;
+
+  // For when the device is lost: gives back all that is on it. Sequences stay, and nothing but
+  // adopt() may be done with them.
+  void detach();
+  // Goes on with the sequences of a detached session, under their ids: from the prompt and what was
+  // answered already, which is computed again. REQUIRES: that was a session of the same model,
+  // with the same options; this one is new.
+  void adopt(Session& detached);
 
   // Logits of every token of one text, from position 0. Calls rows(first, logits) with the logits
   // [n, vocabulary] of tokens first to first + n - 1, in order, with the padding rows of the output

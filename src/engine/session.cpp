@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <deque>
 #include <random>
 #include <utility>
@@ -15,6 +16,7 @@
 #include "grammar/matcher.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
+#include "support/progress.h"
 #include "text/stream_decoder.h"
 
 namespace outboard::engine {
@@ -23,9 +25,9 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kPageTokens = 32;
-// Where the person asks for no context: enough for long conversations, little enough that the keys
-// and values of an 8B model (1 GB) fit beside it.
-constexpr int64_t kDefaultContext = 8192;
+// Of devices that do not know their memory: enough for long conversations, little enough that the
+// keys and values of an 8B model (1 GB) fit beside it.
+constexpr int64_t kUsualContext = 8192;
 
 double seconds(Clock::duration duration) { return std::chrono::duration<double>(duration).count(); }
 
@@ -41,6 +43,8 @@ struct Sequence {
   }
 
   bool answers() const { return tokens.size() - computed == 1; }
+  // Hidden states of the tokens from `first` on, `rows` of them.
+  void pool_states(std::span<const float> states, size_t rows, size_t first);
 
   SequenceId id;
   Request request;
@@ -68,12 +72,46 @@ struct Sequence {
   Clock::time_point first_token;
 };
 
-SessionOptions complete(SessionOptions options, const program::Program& program) {
+void Sequence::pool_states(std::span<const float> states, size_t rows, size_t first) {
+  const size_t width = states.size() / rows;
+  std::vector<float>& pooled = completion.states;
+  if (first == 0) pooled.clear();  // also where the device lost what was computed
+  const auto last = states.last(width);
+  switch (request.pooling) {
+    case Pooling::kNone:
+      pooled.insert(pooled.end(), states.begin(), states.end());
+      break;
+    case Pooling::kFirst:
+      if (first == 0) pooled.assign(states.begin(), states.begin() + static_cast<ptrdiff_t>(width));
+      break;
+    case Pooling::kLast:
+      pooled.assign(last.begin(), last.end());
+      break;
+    case Pooling::kMean: {
+      const auto share = 1 / static_cast<float>(tokens.size());
+      pooled.resize(width);
+      for (size_t row = 0; row < rows; ++row)
+        for (size_t i = 0; i < width; ++i) pooled[i] += share * states[row * width + i];
+      break;
+    }
+  }
+}
+
+SessionOptions complete(SessionOptions options, const Model& model, const devices::Device& device) {
+  const program::Program& program = model.program();
   if (options.context < 0 || options.max_sequences < 1 || options.max_step_tokens < 1)
     fail("session: context {}, {} sequences, {} tokens a step: expected positive numbers",
          options.context, options.max_sequences, options.max_step_tokens);
-  if (options.context == 0)
-    options.context = static_cast<int>(std::min(program.context_length, kDefaultContext));
+  if (options.context == 0) {
+    const uint64_t room = device.room(&model.file());
+    options.context = fitting_context(program, room);
+    if (options.context == 0)
+      throw Error(
+          fmt::format("{} does not fit: beside its weights ({}) {} are left on the device, "
+                      "too little for keys and values",
+                      program.name, format_bytes(model.file().tensor_bytes()), format_bytes(room)),
+          "Choose a smaller model or file type, or give a short --ctx.");
+  }
   if (options.context > program.context_length)
     throw Error(fmt::format("a context of {} positions was asked for, but {} was trained for {}",
                             options.context, program.name, program.context_length),
@@ -82,6 +120,11 @@ SessionOptions complete(SessionOptions options, const program::Program& program)
   options.max_step_tokens =
       std::max(options.max_sequences, std::min(options.max_step_tokens, options.context));
   options.max_rows = std::max(options.max_rows, options.max_sequences);
+  if (options.embeds) {
+    options.max_rows = options.max_step_tokens;
+    options.prefix_cache = false;  // every token's states are wanted
+    options.cache_folder.clear();
+  }
   const int64_t most = int64_t{options.context} * options.max_sequences;
   const int64_t asked = options.cache_positions == 0 ? most : options.cache_positions;
   options.cache_positions = static_cast<int>(
@@ -119,6 +162,22 @@ int sequence_slots(const program::Program& program, const SessionOptions& option
 
 }  // namespace
 
+int fitting_context(const program::Program& program, uint64_t room) {
+  const int64_t trained = program.context_length;
+  if (room == 0) return static_cast<int>(std::min(trained, kUsualContext));
+  // Activations of a step, logits, what the system wants.
+  constexpr uint64_t kLeast = uint64_t{256} << 20;
+  constexpr uint64_t kShare = 16;
+  const uint64_t left = std::max(kLeast, room / kShare) + program.slot_bytes();
+  if (room <= left) return 0;
+  const uint64_t a_position = std::max<uint64_t>(1, program.kv_bytes_per_token());
+  const uint64_t positions = (room - left) / a_position / kPageTokens * kPageTokens;
+  constexpr int64_t kShortest = 256;
+  const auto fits =
+      static_cast<int64_t>(std::min<uint64_t>(positions, static_cast<uint64_t>(trained)));
+  return fits < std::min(trained, kShortest) ? 0 : static_cast<int>(fits);
+}
+
 std::string_view name_of(Finish finish) {
   switch (finish) {
     case Finish::kEndOfText:
@@ -139,7 +198,7 @@ std::string_view name_of(Finish finish) {
 
 struct Session::State {
   State(std::shared_ptr<const Model> m, devices::Device& d, const SessionOptions& o)
-      : model(std::move(m)), device(d), options(complete(o, model->program())), pool(make_pool()) {
+      : model(std::move(m)), device(d), options(complete(o, *model, device)), pool(make_pool()) {
     const text::Tokenizer& tokenizer = model->tokenizer();  // says so where there is none
     devices::CompileOptions compile;
     compile.max_tokens = options.max_step_tokens;
@@ -148,9 +207,17 @@ struct Session::State {
     compile.page_tokens = kPageTokens;
     const int slots = sequence_slots(model->program(), options);
     compile.slots = slots > 0 ? slots + options.snapshots : 0;
-    program::Program program = model->program();
+    program::Program program =
+        options.embeds ? program::hidden_states(model->program()) : model->program();
     program::settle_context(program, options.context);
-    executable = device.compile(std::move(program), model->shared_file(), compile);
+    try {
+      executable = device.compile(std::move(program), model->shared_file(), compile);
+    } catch (const Error& e) {
+      const int fits = fitting_context(model->program(), device.room(&model->file()));
+      if (fits == 0 || fits >= options.context) throw;
+      throw Error(e.message(),
+                  fmt::format("A context of {} fits beside the weights: --ctx {}.", fits, fits));
+    }
     if (!options.cache_folder.empty() && model->program().slot_states.empty())
       store.emplace(
           options.cache_folder, options.cache_bytes,
@@ -181,6 +248,7 @@ struct Session::State {
                      std::span<const devices::SlotCopy>& slots);
   void submit(size_t steps);
   void take_results(const devices::StepResult& result);
+  void take_states(const devices::StepResult& result);
   void collect_finished();
   void fail_broken();
   void fail_stuck();
@@ -203,8 +271,8 @@ struct Session::State {
   std::deque<std::unique_ptr<Sequence>> waiting;
   std::vector<std::unique_ptr<Sequence>> active;
   std::vector<std::pair<SequenceId, Completion>> done;
-  std::vector<int32_t> stops;               // the tokenizer's end-of-generation tokens
-  std::optional<devices::Sampler> sampler;  // once a request needs the host's
+  std::vector<int32_t> stops;                 // the tokenizer's end-of-generation tokens
+  std::shared_ptr<devices::Sampler> sampler;  // once a request needs the host's
   std::shared_ptr<const grammar::Vocabulary> vocabulary;  // once a request has a grammar
   // The step under way and those queued behind it; kept to reuse memory.
   struct Queued {
@@ -235,7 +303,7 @@ devices::MemoryUse Session::memory() const { return state_->executable->memory()
 SequenceId Session::add(Request request) {
   State& s = *state_;
   if (request.prompt.empty()) fail("the prompt is empty: it needs at least one token");
-  if (request.prompt.size() >= static_cast<size_t>(s.options.context))
+  if (request.prompt.size() + (s.options.embeds ? 0 : 1) > static_cast<size_t>(s.options.context))
     throw Error(fmt::format("the prompt has {} tokens, but the context holds {}",
                             request.prompt.size(), s.options.context),
                 s.options.context < s.model->program().context_length
@@ -252,7 +320,7 @@ SequenceId Session::add(Request request) {
     if (!find_mask(*sequence)) throw stuck_error("");
   }
   if (needs_host_sampler(sequence->request, sequence->request.logprobs)) {
-    if (!s.sampler) s.sampler.emplace(s.model->program().tokens);
+    if (!s.sampler) s.sampler = std::make_shared<devices::Sampler>(s.model->program().tokens);
     sequence->host.emplace(sequence->request, sequence->request.logprobs, s.model->tokenizer(),
                            *s.sampler);
   }
@@ -292,7 +360,7 @@ bool Session::step() {
 // none waits for its turn.
 size_t Session::State::steps_ahead() const {
   auto steps = static_cast<size_t>(executable->lookahead());
-  if (!waiting.empty() || !copies.empty()) return 1;
+  if (!waiting.empty() || !copies.empty() || options.embeds) return 1;
   for (const Sequence* sequence : in_step) {
     // What may come next depends on what is chosen, which the host has to see first.
     if (sequence->matcher || sequence->host || sequence->thinks) return 1;
@@ -376,7 +444,7 @@ void Session::State::submit(size_t steps) {
         run.tokens = kChosenBefore;
         run.first_position += static_cast<int>(ahead);
       }
-      if (run.logits == devices::Run::Logits::kNone || sequence.host) continue;
+      if (run.logits == devices::Run::Logits::kNone || sequence.host || options.embeds) continue;
       devices::Sampling sampled = sampling(sequence, ahead);
       if (ahead > 0 && sampled.repeat_penalty != 1) {
         // The last tokens are not known yet.
@@ -402,6 +470,7 @@ void Session::State::submit(size_t steps) {
 }
 
 void Session::State::take_results(const devices::StepResult& result) {
+  if (options.embeds) return take_states(result);
   const auto stride = static_cast<size_t>(model->program().vocabulary);
   const auto tokens = static_cast<size_t>(model->program().tokens);
   size_t row = 0;
@@ -420,6 +489,27 @@ void Session::State::take_results(const devices::StepResult& result) {
                               : result.tokens[i];
     if (token >= 0) take_token(sequence, token);
     sequence.broken = token == devices::kNotFinite;
+  }
+}
+
+void Session::State::take_states(const devices::StepResult& result) {
+  const auto width = static_cast<size_t>(model->program().width);
+  std::span<const float> states = result.logits;
+  for (size_t i = 0; i < in_step.size(); ++i) {
+    Sequence& sequence = *in_step[i];
+    const size_t rows = runs[i].logits == devices::Run::Logits::kAll    ? sequence.in_step
+                        : runs[i].logits == devices::Run::Logits::kLast ? 1
+                                                                        : 0;
+    if (rows > 0) sequence.pool_states(states.first(rows * width), rows, sequence.computed);
+    states = states.subspan(rows * width);
+    pool.commit(sequence.lease,
+                std::span(sequence.tokens).subspan(sequence.computed, sequence.in_step));
+    sequence.computed += sequence.in_step;
+    if (sequence.computed < sequence.tokens.size()) continue;
+    Completion& c = sequence.completion;
+    c.prompt_seconds = seconds(Clock::now() - sequence.start);
+    sequence.broken = !std::ranges::all_of(c.states, [](float x) { return std::isfinite(x); });
+    if (!sequence.broken) finish(sequence, Finish::kEndOfText);
   }
 }
 
@@ -474,6 +564,28 @@ void Session::State::start_again() {
     sequence->computed = static_cast<size_t>(
         pool.begin(sequence->lease, sequence->tokens, sequence->tokens.size() - 1, copies));
   }
+}
+
+void Session::detach() {
+  State& s = *state_;
+  s.collect_finished();
+  for (auto& sequence : s.active) {
+    s.pool.end(sequence->lease);
+    sequence->put_back = true;
+  }
+  s.put_back();
+  s.store.reset();
+  s.executable.reset();
+}
+
+void Session::adopt(Session& detached) {
+  State& from = *detached.state_;
+  State& s = *state_;
+  s.waiting = std::move(from.waiting);
+  s.done = std::move(from.done);
+  s.next_id = from.next_id;
+  s.sampler = from.sampler;
+  s.vocabulary = from.vocabulary;
 }
 
 std::optional<Completion> Session::take(SequenceId id) {
@@ -690,7 +802,11 @@ void Session::State::add_run(Sequence& sequence, size_t count) {
   run.first_position = static_cast<int>(sequence.computed);
   run.pages = sequence.lease.pages();
   run.slot = sequence.lease.slot();
-  if (sequence.computed + count == sequence.tokens.size()) {
+  if (options.embeds && sequence.request.pooling != Pooling::kLast) {
+    // Of the first token it takes the first step's alone.
+    if (sequence.request.pooling != Pooling::kFirst || sequence.computed == 0)
+      run.logits = devices::Run::Logits::kAll;
+  } else if (sequence.computed + count == sequence.tokens.size()) {
     run.logits = devices::Run::Logits::kLast;
   }
   runs.push_back(run);

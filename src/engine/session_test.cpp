@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -57,6 +58,171 @@ TEST_F(SessionTest, GreedyAnswersRepeat) {
   EXPECT_EQ(first.finish, Finish::kLength);
   EXPECT_EQ(first.cached_tokens, 0);
   EXPECT_EQ(second.cached_tokens, second.prompt_tokens - 1);
+}
+
+// The CPU with less memory than it has.
+class SmallDevice : public devices::Device {
+ public:
+  SmallDevice(devices::Device& device, uint64_t room, int most_pages = 1 << 30)
+      : device_(device), room_(room), most_pages_(most_pages) {}
+  std::string description() const override { return device_.description(); }
+  uint64_t room(const formats::Model*) const override { return room_; }
+  std::unique_ptr<devices::Executable> compile(program::Program program,
+                                               std::shared_ptr<const formats::Model> model,
+                                               const devices::CompileOptions& options) override {
+    if (options.pages > most_pages_) fail("memory is short");
+    return device_.compile(std::move(program), std::move(model), options);
+  }
+
+ private:
+  devices::Device& device_;
+  uint64_t room_;
+  int most_pages_;
+};
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+
+TEST_F(SessionTest, TheContextIsWhatFits) {
+  const program::Program& program = model_->program();
+  const uint64_t kv = program.kv_bytes_per_token();
+  ASSERT_EQ(program.context_length, 512);
+  EXPECT_EQ(fitting_context(program, 0), 512);
+  EXPECT_EQ(fitting_context(program, 1), 0);
+  EXPECT_EQ(fitting_context(program, 256 * kMiB), 0);
+  EXPECT_EQ(fitting_context(program, 256 * kMiB + 255 * kv), 0);  // too short to be of use
+  EXPECT_EQ(fitting_context(program, 256 * kMiB + 300 * kv), 288);
+  EXPECT_EQ(fitting_context(program, 300 * kMiB), 512);
+  program::Program large = program;  // a sixteenth of much is more than 256 MiB
+  large.context_length = int64_t{1} << 30;
+  const uint64_t room = uint64_t{32} << 30;
+  EXPECT_NEAR(static_cast<double>(fitting_context(large, room)),
+              static_cast<double>(room - room / 16) / static_cast<double>(kv), 32);
+
+  SessionOptions o = options(0, 1);
+  SmallDevice some(*device_, 256 * kMiB + 300 * kv);
+  Session session(model_, some, o);
+  EXPECT_EQ(session.context(), 288);
+  EXPECT_EQ(session.generate(request("the thing")).tokens.size(), 20U);
+  SmallDevice none(*device_, 1000);
+  try {
+    Session refused(model_, none, o);
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.message(), HasSubstr("does not fit"));
+  }
+  // What was asked for by name is tried, and where it fails, what would fit is told.
+  SmallDevice less(*device_, 256 * kMiB + 300 * kv, 10);
+  o.context = 512;
+  try {
+    Session refused(model_, less, o);
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.message(), HasSubstr("memory is short"));
+    EXPECT_THAT(e.hint(), HasSubstr("--ctx 288"));
+  }
+}
+
+std::vector<float> embedding(Session& session, Request request, Pooling pooling) {
+  request.pooling = pooling;
+  return session.generate(std::move(request)).states;
+}
+
+TEST_F(SessionTest, EmbeddingsArePooledRows) {
+  SessionOptions o = options(256, 3);
+  o.embeds = true;
+  Session session(model_, *device_, o);
+  const auto width = static_cast<size_t>(model_->program().width);
+  // The second is cut into steps.
+  for (const char* text : {"one",
+                           "the second is a good deal longer than the others, so that it is "
+                           "read in several steps of some forty tokens each"}) {
+    const Request r = request(text);
+    const std::vector<float> rows = embedding(session, r, Pooling::kNone);
+    ASSERT_EQ(rows.size(), r.prompt.size() * width);
+    EXPECT_EQ(embedding(session, r, Pooling::kFirst),
+              std::vector<float>(rows.begin(), rows.begin() + static_cast<ptrdiff_t>(width)));
+    EXPECT_EQ(embedding(session, r, Pooling::kLast),
+              std::vector<float>(rows.end() - static_cast<ptrdiff_t>(width), rows.end()));
+    const std::vector<float> mean = embedding(session, r, Pooling::kMean);
+    ASSERT_EQ(mean.size(), width);
+    for (size_t i = 0; i < width; ++i) {
+      double sum = 0;
+      for (size_t row = 0; row < r.prompt.size(); ++row) sum += rows[row * width + i];
+      EXPECT_NEAR(mean[i], sum / static_cast<double>(r.prompt.size()), 1e-5);
+    }
+  }
+  Request too_long;
+  too_long.prompt.assign(257, 1);
+  EXPECT_THROW(session.add(too_long), Error);
+  too_long.prompt.resize(256);  // nothing need be answered
+  EXPECT_EQ(embedding(session, too_long, Pooling::kMean).size(), width);
+}
+
+TEST_F(SessionTest, TextsThatAreEmbeddedTogetherDoNotMix) {
+  SessionOptions o = options(256, 3);
+  o.embeds = true;
+  Session session(model_, *device_, o);
+  std::vector<std::vector<float>> alone;
+  std::vector<SequenceId> ids;
+  const std::array<std::string, 5> texts = {
+      "one", "a second of some more tokens, a few of them in another step than the rest", "three",
+      "one", "the fifth waits"};
+  for (const std::string& text : texts)
+    alone.push_back(embedding(session, request(text), Pooling::kMean));
+  for (const std::string& text : texts) ids.push_back(session.add(request(text)));
+  while (session.step()) {
+  }
+  for (size_t i = 0; i < ids.size(); ++i) {
+    const auto completion = session.take(ids[i]);
+    ASSERT_TRUE(completion.has_value());
+    ASSERT_EQ(completion->states.size(), alone[i].size());
+    for (size_t k = 0; k < alone[i].size(); ++k)
+      EXPECT_NEAR(completion->states[k], alone[i][k], 1e-4);
+    EXPECT_TRUE(completion->text.empty());
+  }
+}
+
+// As where a device is lost: prompts half read, answers half said, one that waits.
+TEST_F(SessionTest, AnotherSessionGoesOn) {
+  const std::array<std::string, 4> prompts = {
+      "one", "a second of some more tokens, a few of them in another step than the rest of it are",
+      "three", "the fourth waits"};
+  const auto asked = [&](size_t i) {
+    Request r = request(prompts[i], 30);
+    if (i == 0) r.logprobs = 2;  // chosen on the host
+    return r;
+  };
+  std::vector<Completion> want;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    Session session(model_, *device_, options(256, 1));
+    want.push_back(session.generate(asked(i)));
+  }
+  for (const int steps : {0, 1, 2, 9}) {
+    auto session = std::make_unique<Session>(model_, *device_, options(256, 3));
+    std::vector<SequenceId> ids;
+    std::array<std::string, 4> heard;
+    for (size_t i = 0; i < prompts.size(); ++i) {
+      Request r = asked(i);
+      r.on_text = [&heard, i](std::string_view text) { heard[i] += text; };
+      ids.push_back(session->add(std::move(r)));
+    }
+    for (int i = 0; i < steps; ++i) session->step();
+    session->detach();
+    const auto lost_device = devices::open_cpu(1);
+    Session next(model_, *lost_device, options(256, 3));
+    next.adopt(*session);
+    session.reset();
+    while (next.step()) {
+    }
+    for (size_t i = 0; i < ids.size(); ++i) {
+      const auto got = next.take(ids[i]);
+      ASSERT_TRUE(got.has_value());
+      EXPECT_EQ(got->tokens, want[i].tokens) << i << " after " << steps;
+      EXPECT_EQ(heard[i], want[i].text);
+      EXPECT_EQ(got->logprobs.size(), want[i].logprobs.size());
+    }
+    EXPECT_GT(next.add(request("new")), ids.back());
+  }
 }
 
 TEST_F(SessionTest, ABatchGivesEachTheTextItGetsAlone) {

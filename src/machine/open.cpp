@@ -3,10 +3,13 @@
 #include <utility>
 
 #include "devices/amd/amd_device.h"
+#include "devices/amd/driver/memory.h"
 #include "link/connect.h"
 #include "machine/self_test.h"
 #include "machine/sim_device.h"
+#include "simulator/card/card_model.h"
 #include "support/error.h"
+#include "support/machine.h"
 #include "support/progress.h"
 
 namespace outboard::machine {
@@ -34,6 +37,12 @@ amd::AmdOptions amd_options(const OpenOptions& options) {
     if (done == total) bar.reset();
   };
   return out;
+}
+
+// What the driver leaves of a card's memory.
+uint64_t room_of(const simulator::card::CardModel& model) {
+  namespace layout = devices::amd::driver::layout;
+  return model.vram_bytes - layout::kBootEnd - layout::kReservedAtEnd;
 }
 
 Opened open_sim(const simulator::card::CardModel& model, const OpenOptions& options) {
@@ -91,6 +100,11 @@ Opened open_device(const std::string& name, const OpenOptions& options) {
       fmt::format("device \"{}\" is not known", name),
       "The devices are auto, cpu, amd, tinygpu:SOCKET, remote:HOST:PORT, pci:ADDRESS, sim, sim:xt "
       "and sim:gre.");
+}
+
+uint64_t room_on(std::string_view device) {
+  const auto* model = simulator::card::simulated_card(device);
+  return model == nullptr ? available_memory() : room_of(*model);
 }
 
 }  // namespace outboard::machine

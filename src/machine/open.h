@@ -41,4 +41,9 @@ struct Opened {
 // the device cannot be opened.
 Opened open_device(const std::string& name, const OpenOptions& options = {});
 
+// Bytes for a model's weights, keys and values and all else on a device that is not opened for
+// that: "cpu" (this machine's memory as it is now; 0 when unknown), or the name of a simulated
+// card: those of such a card.
+uint64_t room_on(std::string_view device);
+
 }  // namespace outboard::machine

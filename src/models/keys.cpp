@@ -30,6 +30,8 @@ constexpr std::string_view kHarmless[] = {
     "rope.mrope_section",
     "rope.dimension_sections",
     "rope.scaling.finetuned",
+    // What becomes of hidden states where an embedding is asked for (engine::pooling_of()).
+    "pooling_type",
     // Marian: a search's own settings, asked for by the translator.
     "decoder_feed_forward_length",
     "decoder_start_token_id",
@@ -57,7 +59,6 @@ constexpr Neutral kNeutral[] = {
     {"logit_scale", {0, 1}},
     {"embedding_scale", {0, 1}},
     {"residual_scale", {0, 1}},
-    {"pooling_type", {0, 0}},
     {"rope.scaling.yarn_log_multiplier", {0, 0}},
     {"expert_shared_count", {0, 0}},
     {"expert_weights_scale", {0, 1}},

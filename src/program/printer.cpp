@@ -59,7 +59,8 @@ std::string to_string(const Program& program) {
     }
     text += '\n';
   }
-  text += fmt::format("  logits %{}\n", program.logits);
+  text += fmt::format("  {} %{}\n", program.ends_in_states ? "hidden states" : "logits",
+                      program.logits);
   return text;
 }
 

@@ -132,13 +132,38 @@ void verify(const Program& program) {
       throw;
     }
   }
-  const std::vector<Dim> want = {{Dim::kRows, 0}, {Dim::kFixed, program.vocabulary}};
+  const std::vector<Dim> want = {{Dim::kRows, 0}, {Dim::kFixed, program.output_width()}};
   if (program.logits < 0 || static_cast<size_t>(program.logits) >= defined.size() ||
       !defined[static_cast<size_t>(program.logits)] ||
       program.values[static_cast<size_t>(program.logits)].shape != want)
-    fail("program {}: the logits are not {}", program.name, to_string(want));
+    fail("program {}: the {} are not {}", program.name,
+         program.ends_in_states ? "hidden states" : "logits", to_string(want));
   if (program.tokens < 1 || program.tokens > program.vocabulary)
     fail("program {}: {} tokens, but {} logits", program.name, program.tokens, program.vocabulary);
+}
+
+Program hidden_states(Program program) {
+  ValueId value = program.logits;
+  for (size_t i = program.ops.size(); i > program.encoder_ops; --i) {
+    const Op& op = program.ops[i - 1];
+    if (op.out != value) continue;
+    if (const auto* softcap = std::get_if<Softcap>(&op.kind)) {
+      value = softcap->x;
+    } else if (const auto* scale = std::get_if<Scale>(&op.kind)) {
+      value = scale->x;
+    } else if (const auto* linear = std::get_if<Linear>(&op.kind)) {
+      program.logits = linear->x;
+      program.ends_in_states = true;
+      // Values are numbered in the order of the ops that define them.
+      program.values.resize(static_cast<size_t>(op.out));
+      program.ops.resize(i - 1);
+      verify(program);
+      return program;
+    } else {
+      break;
+    }
+  }
+  fail("program {}: its logits are no product with an output matrix", program.name);
 }
 
 }  // namespace outboard::program

@@ -307,8 +307,13 @@ struct Program {
   // values[0] are the tokens [T], values[1] their positions [T].
   static constexpr ValueId kTokens = 0;
   static constexpr ValueId kPositions = 1;
-  ValueId logits = kNone;  // [R, vocabulary]
+  ValueId logits = kNone;  // [R, output_width()]
+  // `logits` are not logits but what the output matrix would read: hidden states behind the final
+  // norm (hidden_states()).
+  bool ends_in_states = false;
 
+  // Elements of a row that a step gives: vocabulary, or width.
+  int64_t output_width() const { return ends_in_states ? width : vocabulary; }
   // Bytes of keys and values for one position, all layers, in half precision: of a sequence or of a
   // source, whichever is more.
   size_t kv_bytes_per_token() const;
@@ -351,8 +356,13 @@ void settle_context(Program& program, int64_t context);
 
 // Checks the whole Program: every input defined before it is used (by an op of the encoder, for its
 // ops; else by one of the others), shapes as inferred, each state written by one op, logits
-// [R, vocabulary], of which 1 to all are tokens. Throws Error naming the op.
+// [R, vocabulary], of which 1 to all are tokens, or hidden states [R, width]. Throws Error naming
+// the op.
 void verify(const Program& program);
+
+// The same forward pass without its output matrix: it ends in the rows that this would multiply.
+// Weights keep their ids. Throws Error where the logits are made in another way.
+Program hidden_states(Program program);
 
 // The Program as text, an op a line.
 std::string to_string(const Program& program);

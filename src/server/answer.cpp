@@ -95,6 +95,8 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
         options.parse_tools = request_.tools.is_array() && !request_.tools.empty() &&
                               request_.tool_use != ToolUse::kNone;
         options.tools = request_.tools;
+        options.calls_are_held = request_.calls_may_grow && options.parse_tools &&
+                                 (request_.strict_tools || request_.tool_use == ToolUse::kRequired);
         readers_.emplace_back(request_.model->format, std::move(options));
       }
       jobs_.push_back(make_job(i, made));
@@ -129,9 +131,13 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
     out.grammar = request_.grammar;
     const std::optional<chat::Thinking>& marks = model.format.thinking;
     const bool chats = !request_.messages.is_null();
-    if (chats && request_.tool_use == ToolUse::kRequired) {
-      if (out.grammar) refuse("a format for the answer and a tool that has to be called: not both");
+    const bool holds_calls = request_.tool_use == ToolUse::kRequired ||
+                             (request_.tool_use == ToolUse::kAuto && request_.strict_tools);
+    if (chats && holds_calls) {
+      if (out.grammar)
+        refuse("a format for the answer and a tool that has to be called, or is strict: not both");
       chat::ToolChoice choice;
+      choice.required = request_.tool_use == ToolUse::kRequired;
       choice.name = request_.tool_name;
       // One function that is named is called once, as OpenAI's models do.
       choice.parallel = request_.parallel_tools && request_.tool_name.empty();
@@ -360,8 +366,8 @@ std::shared_ptr<const grammar::Grammar> grammar_of_tools(const chat::Format& for
                                                          const ordered_json& tools,
                                                          const chat::ToolChoice& choice) {
   const std::string key =
-      fmt::format("tools {} {} {} {} {}", format.template_source, choice.name, choice.parallel,
-                  static_cast<int>(choice.thinking), tools.dump());
+      fmt::format("tools {} {} {} {} {} {}", format.template_source, choice.name, choice.required,
+                  choice.parallel, static_cast<int>(choice.thinking), tools.dump());
   return kept(key, "tools", [&] { return chat::tool_grammar(format, tools, choice).grammar; });
 }
 

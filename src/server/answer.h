@@ -25,6 +25,8 @@ struct AnswerRequest {
   ToolUse tool_use = ToolUse::kAuto;
   std::string tool_name;  // kRequired: this one
   bool parallel_tools = true;
+  bool strict_tools = false;    // what calls there are have arguments valid under the schemas
+  bool calls_may_grow = false;  // the sink takes arguments bit by bit
   chat::ThinkingChoice thinking;
   int thinking_budget = -1;
   nlohmann::ordered_json variables = nlohmann::ordered_json::object();  // more for the template

@@ -277,11 +277,11 @@ AnswerRequest read(Service& service, const HttpRequest& http, const ordered_json
         functions.push_back({{"type", text_field(tool, "type", "?")}});
         continue;
       }
-      functions.push_back({{"type", "function"},
-                           {"function",
-                            {{"name", text_field(tool, "name")},
-                             {"description", text_field(tool, "description")},
-                             {"parameters", field(tool, "input_schema")}}}});
+      ordered_json function{{"name", text_field(tool, "name")},
+                            {"description", text_field(tool, "description")},
+                            {"parameters", field(tool, "input_schema")}};
+      if (flag_field(tool, "strict", false)) function["strict"] = true;
+      functions.push_back({{"type", "function"}, {"function", function}});
     }
     read_tools(service, functions, request);
   }
@@ -342,6 +342,7 @@ void anthropic_messages(Service& service, const HttpRequest& http,
   const std::string name = asked.empty() ? request.model->name : asked;
   std::shared_ptr<AnswerSink> sink;
   if (flag_field(body, "stream", false)) {
+    request.calls_may_grow = true;
     sink = std::make_shared<StreamedMessage>(name, reply);
   } else {
     sink = std::make_shared<WholeMessage>(name, reply);

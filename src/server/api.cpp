@@ -317,6 +317,7 @@ void read_tools(Service& service, const ordered_json& tools, AnswerRequest& requ
     const ordered_json& function = field(tool, "function");
     if (!function.is_object() || text_field(function, "name").empty())
       throw Refusal(400, "tools: a function has no name", "", "tools");
+    request.strict_tools |= flag_field(function, "strict", false);
     request.tools.push_back({{"type", "function"}, {"function", function}});
   }
 }

@@ -243,6 +243,7 @@ ordered_json capabilities_of(const ServedModel& model) {
   if (model.format.has_calls() && model.abilities.tool_calls) list.push_back("tools");
   if (model.format.thinking) list.push_back("thinking");
   if (can_infill(model)) list.push_back("insert");
+  if (engine::pooling_of(model.model->file().metadata)) list.push_back("embedding");
   return list;
 }
 

@@ -203,6 +203,7 @@ void openai_chat(Service& service, const HttpRequest& http, const std::shared_pt
   head.logprobs = logprobs;
   std::shared_ptr<AnswerSink> sink;
   if (flag_field(body, "stream", false)) {
+    request.calls_may_grow = true;
     sink =
         std::make_shared<StreamedChat>(std::move(head), request.choices, wants_usage(body), reply);
   } else {

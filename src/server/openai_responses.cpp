@@ -260,9 +260,14 @@ void openai_responses(Service& service, const HttpRequest& http,
   }
   read_tools(service, tools, request);
   const ordered_json& choice = field(body, "tool_choice");
-  if (choice == "none") request.tool_use = ToolUse::kNone;
-  if (choice == "required" || (choice.is_object() && text_field(choice, "type") == "function")) {
+  if (choice == "none") {
+    request.tool_use = ToolUse::kNone;
+  } else if (choice == "required" ||
+             (choice.is_object() && text_field(choice, "type") == "function")) {
     require_tool(request, choice.is_object() ? text_field(choice, "name") : "");
+  } else if (!choice.is_null() && choice != "auto") {
+    throw Refusal(400, "tool_choice: expected \"auto\", \"none\", \"required\" or a function", "",
+                  "tool_choice");
   }
   request.parallel_tools = flag_field(body, "parallel_tool_calls", true);
   const ordered_json& text = field(body, "text");
@@ -304,8 +309,9 @@ void openai_responses(Service& service, const HttpRequest& http,
                     {"truncation", "disabled"},
                     {"usage", nullptr},
                     {"metadata", echoed("metadata", ordered_json::object())}};
-  auto sink =
-      std::make_shared<ResponseSink>(std::move(echo), flag_field(body, "stream", false), reply);
+  const bool stream = flag_field(body, "stream", false);
+  request.calls_may_grow = stream;
+  auto sink = std::make_shared<ResponseSink>(std::move(echo), stream, reply);
   start_answer(service, std::move(request), std::move(sink), reply);
 }
 

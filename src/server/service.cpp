@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
@@ -10,6 +11,7 @@
 
 #include "engine/page_store.h"
 #include "hub/hub.h"
+#include "support/progress.h"
 
 namespace outboard::server {
 
@@ -19,7 +21,7 @@ using std::chrono::seconds;
 
 namespace {
 
-constexpr int64_t kUsualContext = 32768;
+constexpr uint64_t kUsualPositions = 32768;
 
 uint64_t bytes_of(const formats::Model& file) {
   uint64_t bytes = 0;
@@ -27,14 +29,26 @@ uint64_t bytes_of(const formats::Model& file) {
   return bytes;
 }
 
-// A model on the device, and its answers.
-struct Loaded {
-  std::shared_ptr<const ServedModel> model;
+struct Running {
   std::unique_ptr<engine::Session> session;
   std::map<engine::SequenceId, std::shared_ptr<Job>> jobs;
+};
+
+// A model on the device, and what runs of it.
+struct Loaded {
+  bool is_idle() const { return answers.jobs.empty() && embeddings.jobs.empty(); }
+  size_t jobs() const { return answers.jobs.size() + embeddings.jobs.size(); }
+  std::array<Running*, 2> running() { return {&answers, &embeddings}; }
+
+  std::shared_ptr<const ServedModel> model;
+  Running answers;
+  Running embeddings;  // no session until one is asked for
   seconds keep_alive;
   Clock::time_point last_use = Clock::now();
 };
+
+// So often the device may fail again before any answer has gone on.
+constexpr int kMostTries = 2;
 
 }  // namespace
 
@@ -45,10 +59,14 @@ struct Service::State {
   bool take_jobs();
   void begin(const std::shared_ptr<Job>& job);
   Loaded& load(const std::shared_ptr<const ServedModel>& model);
-  std::unique_ptr<engine::Session> make_session(const ServedModel& model);
+  std::unique_ptr<engine::Session> make_session(const ServedModel& model, bool embeds);
   void open_device();
-  bool step(Loaded& loaded);
+  bool step(Loaded& loaded, Running& running);
+  void end(const Job& job, engine::Completion&& completion);
+  void end_all();
   void device_failed(const Error& error);
+  void resume();
+  void give_up();
   void load_failed(const Error& error);
   void unload(const std::string& name);
   void unload_idle();
@@ -75,6 +93,11 @@ struct Service::State {
   // The thread's own:
   machine::Opened device;
   std::vector<std::unique_ptr<Loaded>> loaded;
+  // What ran when the device failed: its sessions are detached until it is back.
+  std::vector<std::unique_ptr<Loaded>> suspended;
+  Clock::time_point give_up_at{};
+  int failures_in_a_row = 0;
+  std::string failure;
   Counters counters;
   bool cache_failed = false;
   Clock::time_point next_try{};  // of opening a device that failed
@@ -119,17 +142,22 @@ Service::Service(ServiceOptions options)
     : options_(std::move(options)), state_(std::make_unique<State>(options_)) {
   if (!options_.cache_folder.empty())  // said now rather than with the first request
     const engine::PageStore usable(options_.cache_folder, options_.cache_bytes, "");
+  std::vector<std::shared_ptr<ServedModel>> models;
   for (const std::string& name : options_.models) {
     const fs::path path = hub::find_model(name);
     // Short names: some clients do not show those that are paths.
     given_.emplace_back(
         path.extension() == ".gguf" ? path.stem().string() : path.filename().string(), path);
-    find(given_.back().first);
+    models.push_back(read(given_.back().first, path));
   }
-  for (const auto& [name, path] : given_)
-    state_->keeps.emplace_back(files_.at(name), options_.keep_alive);
   // What is wrong with it is told before anybody asks for something.
   state_->device = machine::open_device(options_.device, options_.open);
+  room_ = state_->device.device->room(nullptr);
+  for (const auto& model : models) {
+    fit(*model);
+    files_[model->name] = model;
+    state_->keeps.emplace_back(model, options_.keep_alive);
+  }
   state_->shown.device = state_->device.device->description();
   state_->shown.state = "ok";
   state_->thread = std::thread([this] { state_->run(); });
@@ -160,7 +188,8 @@ std::shared_ptr<const ServedModel> Service::find(const std::string& asked) {
   std::optional<fs::path> path;
   for (const auto& [given, file] : given_)
     if (name == given || asked == file) path = file, name = given;
-  const bool any = asked.empty() || asked.starts_with("claude-") || asked.starts_with("gpt-");
+  const bool any = asked.empty() || asked.starts_with("claude-") || asked.starts_with("gpt-") ||
+                   asked.starts_with("text-embedding-");
   if (!path && hub::has_model_folder())
     for (const hub::Installed& model : hub::installed())
       if (model.name == name) path = model.path;
@@ -175,7 +204,11 @@ std::shared_ptr<const ServedModel> Service::find(const std::string& asked) {
                   "model_not_found", "model");
   const std::lock_guard lock(files_mutex_);
   std::shared_ptr<const ServedModel>& known = files_[name];
-  if (known == nullptr) known = read(name, *path);
+  if (known == nullptr) {
+    const std::shared_ptr<ServedModel> made = read(name, *path);
+    fit(*made);
+    known = made;
+  }
   return known;
 }
 
@@ -190,8 +223,7 @@ void Service::forget(const std::string& name) {
   files_.erase(name);
 }
 
-std::shared_ptr<const ServedModel> Service::read(const std::string& name,
-                                                 const fs::path& path) const {
+std::shared_ptr<ServedModel> Service::read(const std::string& name, const fs::path& path) const {
   auto served = std::make_shared<ServedModel>();
   served->name = name;
   served->path = path;
@@ -206,18 +238,45 @@ std::shared_ptr<const ServedModel> Service::read(const std::string& name,
     served->abilities = chat::abilities_of(model.chat_template());
   }
   const int64_t most = model.program().context_length;
-  served->context =
-      static_cast<int>(options_.context > 0 ? std::min<int64_t>(options_.context, most)
-                                            : std::min(most, kUsualContext));
   if (options_.context > most)
     throw Error(fmt::format("a context of {} positions was asked for, but {} was trained for {}",
                             options_.context, name, most),
                 fmt::format("Use --ctx {} or less.", most));
+  const std::optional<engine::Pooling> pooling = engine::pooling_of(model.file().metadata);
+  served->pooling = options_.pooling.value_or(pooling.value_or(engine::Pooling::kMean));
   served->bytes = bytes_of(model.file());
   std::error_code unknown;  // 0 then
   served->modified = fs::last_write_time(path, unknown);
   served->digest = model.identity();
   return served;
+}
+
+// A model may have its share of the device.
+void Service::fit(ServedModel& served) const {
+  const uint64_t share = room_ / static_cast<uint64_t>(options_.models_max);
+  const uint64_t room =
+      room_ == 0 ? 0 : std::max<uint64_t>(1, share - std::min(share, served.bytes));
+  const program::Program& program = served.model->program();
+  const int fits = engine::fitting_context(program, room);
+  if (fits == 0 && options_.context == 0)
+    throw Error(
+        fmt::format("{} does not fit: of the {} that a model may have of this device its "
+                    "weights take {}",
+                    served.name, format_bytes(share), format_bytes(served.bytes)),
+        "Choose a smaller model or file type, a lower --models-max, or give a short --ctx.");
+  served.context = options_.context > 0 ? options_.context : fits;
+  if (options_.log && options_.context == 0 && served.context < program.context_length)
+    options_.log(
+        fmt::format("{} gets a context of {} of the {} that it was trained for: more does "
+                    "not fit",
+                    served.name, served.context, program.context_length));
+  // Several sequences of a short context have room for more of them.
+  const uint64_t a_position = std::max<uint64_t>(1, program.kv_bytes_per_token());
+  const uint64_t usual =
+      room_ == 0 ? kUsualPositions : std::min(kUsualPositions, room / 2 / a_position);
+  served.positions =
+      std::max(served.context,
+               options_.cache_positions > 0 ? options_.cache_positions : static_cast<int>(usual));
 }
 
 void Service::submit(std::shared_ptr<Job> job) {
@@ -250,33 +309,28 @@ void Service::State::run() {
   for (;;) {
     const bool goes_on = take_jobs();
     if (!goes_on) break;
+    resume();
     bool works = false;
-    for (size_t i = 0; i < loaded.size(); ++i) {
-      if (loaded[i]->jobs.empty()) continue;
-      works = true;
-      if (!step(*loaded[i])) break;  // nothing is loaded any more
-    }
+    bool there = true;  // what is loaded
+    for (size_t i = 0; there && i < loaded.size(); ++i)
+      for (Running* running : loaded[i]->running()) {
+        if (running->jobs.empty()) continue;
+        works = true;
+        there = step(*loaded[i], *running);
+        if (!there) break;
+      }
     unload_idle();
     publish();
     if (works) continue;
     if (save_caches()) continue;
     std::unique_lock lock(mutex);
-    if (queue.empty() && keeps.empty() && !stopping) wake.wait_for(lock, seconds(1));
-  }
-  // The end: running answers are told so, waiting ones refused.
-  for (const auto& model : loaded) {
-    for (const auto& [id, job] : model->jobs) job->cancel = true;
-    try {
-      while (model->session->step()) {
-      }
-      for (const auto& [id, job] : model->jobs)
-        if (std::optional<engine::Completion> c = model->session->take(id))
-          job->done(std::move(*c));
-    } catch (const Error& e) {
-      for (const auto& [id, job] : model->jobs) job->failed(Refusal(500, e.message()));
+    if (!suspended.empty()) {
+      if (!stopping) wake.wait_for(lock, std::chrono::milliseconds(200));
+    } else if (queue.empty() && keeps.empty() && !stopping) {
+      wake.wait_for(lock, seconds(1));
     }
-    model->jobs.clear();
   }
+  end_all();
   save_caches();
   loaded.clear();
   std::deque<std::shared_ptr<Job>> rest;
@@ -292,6 +346,26 @@ void Service::State::run() {
   }
 }
 
+// Running answers are told that it is the end.
+void Service::State::end_all() {
+  give_up();
+  for (const auto& model : loaded)
+    for (Running* running : model->running()) {
+      if (running->jobs.empty()) continue;
+      for (const auto& [id, job] : running->jobs) job->cancel = true;
+      try {
+        while (running->session->step()) {
+        }
+        for (const auto& [id, job] : running->jobs)
+          if (std::optional<engine::Completion> c = running->session->take(id))
+            job->done(std::move(*c));
+      } catch (const Error& e) {
+        for (const auto& [id, job] : running->jobs) job->failed(Refusal(500, e.message()));
+      }
+      running->jobs.clear();
+    }
+}
+
 // From the queue to sessions, as many as these may have: what waits here can still be refused, and
 // its client goes away without a trace. False when the service is to stop.
 bool Service::State::take_jobs() {
@@ -302,7 +376,7 @@ bool Service::State::take_jobs() {
     {
       const std::lock_guard lock(mutex);
       if (stopping) return false;
-      kept.swap(keeps);
+      if (suspended.empty()) kept.swap(keeps);
       std::erase_if(queue, [&](const std::shared_ptr<Job>& waiting) {
         if (waiting->cancel) left.push_back(waiting);
         return waiting->cancel.load();
@@ -311,11 +385,12 @@ bool Service::State::take_jobs() {
       const auto can_begin = [&](const std::shared_ptr<Job>& waiting) {
         for (const auto& model : loaded)
           if (model->model == waiting->model)
-            return model->jobs.size() < static_cast<size_t>(options.parallel);
+            return model->jobs() < static_cast<size_t>(options.parallel);
         return loaded.size() < static_cast<size_t>(options.models_max) ||
-               std::ranges::any_of(loaded, [](const auto& model) { return model->jobs.empty(); });
+               std::ranges::any_of(loaded, [](const auto& model) { return model->is_idle(); });
       };
-      const auto found = std::ranges::find_if(queue, can_begin);
+      // What runs comes first, where its device has to be opened again.
+      const auto found = suspended.empty() ? std::ranges::find_if(queue, can_begin) : queue.end();
       if (found != queue.end()) {
         job = *found;
         queue.erase(found);
@@ -351,15 +426,22 @@ void Service::State::begin(const std::shared_ptr<Job>& job) {
     load_failed(e);
     return job->failed(Refusal(503, e.message() + (e.hint().empty() ? "" : " " + e.hint())));
   }
+  Loaded& model = *found;
+  Running& running = job->embeds ? model.embeddings : model.answers;
   try {
-    Loaded& model = *found;
+    if (running.session == nullptr) running.session = make_session(*model.model, job->embeds);
+  } catch (const Error& e) {
+    load_failed(e);
+    return job->failed(Refusal(503, e.message() + (e.hint().empty() ? "" : " " + e.hint())));
+  }
+  try {
     if (job->keep_alive) model.keep_alive = *job->keep_alive;
     job->request.cancel = &job->cancel;
     job->request.on_piece = [raw = job.get()](const engine::Piece& piece) {
       if (raw->piece) raw->piece(piece);
     };
-    const engine::SequenceId id = model.session->add(std::move(job->request));
-    model.jobs.emplace(id, job);
+    const engine::SequenceId id = running.session->add(std::move(job->request));
+    running.jobs.emplace(id, job);
     ++counters.requests;
     if (job->started) job->started();
   } catch (const Error& e) {
@@ -381,7 +463,7 @@ Loaded& Service::State::load(const std::shared_ptr<const ServedModel>& model) {
   made->keep_alive = options.keep_alive;
   for (;;) {
     try {
-      made->session = make_session(*model);
+      made->answers.session = make_session(*model, false);
       break;
     } catch (const Error&) {
       // Others may be in the way.
@@ -393,20 +475,22 @@ Loaded& Service::State::load(const std::shared_ptr<const ServedModel>& model) {
   }
   loaded.push_back(std::move(made));
   set_state("ok", true);
-  const devices::MemoryUse memory = loaded.back()->session->memory();
+  const engine::Session& session = *loaded.back()->answers.session;
+  const devices::MemoryUse memory = session.memory();
   say(fmt::format("{} is loaded: context {}, {:.0f} MiB of keys and values, {:.1f} s", model->name,
-                  loaded.back()->session->context(), static_cast<double>(memory.kv) / (1 << 20),
+                  session.context(), static_cast<double>(memory.kv) / (1 << 20),
                   std::chrono::duration<double>(Clock::now() - begin).count()));
   return *loaded.back();
 }
 
-std::unique_ptr<engine::Session> Service::State::make_session(const ServedModel& model) {
+std::unique_ptr<engine::Session> Service::State::make_session(const ServedModel& model,
+                                                              bool embeds) {
   engine::SessionOptions session;
+  session.embeds = embeds;
   session.context = model.context;
   session.max_sequences = options.parallel;
-  session.cache_positions = options.cache_positions > 0
-                                ? std::max(options.cache_positions, model.context)
-                                : static_cast<int>(std::max<int64_t>(model.context, kUsualContext));
+  // Nothing is kept of texts that are embedded: room for one that is as long as may be does.
+  session.cache_positions = embeds ? model.context : model.positions;
   session.cache_folder = options.cache_folder;
   session.cache_bytes = options.cache_bytes;
   return std::make_unique<engine::Session>(model.model, *device.device, session);
@@ -416,7 +500,7 @@ std::unique_ptr<engine::Session> Service::State::make_session(const ServedModel&
 bool Service::State::make_place(const ServedModel& for_model) {
   Loaded* oldest = nullptr;
   for (const auto& model : loaded)
-    if (model->jobs.empty() && (oldest == nullptr || model->last_use < oldest->last_use))
+    if (model->is_idle() && (oldest == nullptr || model->last_use < oldest->last_use))
       oldest = model.get();
   if (oldest == nullptr) return false;
   say(fmt::format("{} makes place for {}", oldest->model->name, for_model.name));
@@ -432,7 +516,7 @@ bool Service::State::save_caches() {
     return !stopping && (!queue.empty() || !keeps.empty());
   };
   try {
-    for (const auto& model : loaded) model->session->save_cache(asked);
+    for (const auto& model : loaded) model->answers.session->save_cache(asked);
   } catch (const Error& e) {
     cache_failed = true;
     say(fmt::format("prompts are not kept any more: {}", e.message()));
@@ -442,15 +526,15 @@ bool Service::State::save_caches() {
 
 void Service::State::unload(const std::string& name) {
   save_caches();
-  std::erase_if(
-      loaded, [&](const auto& model) { return model->model->name == name && model->jobs.empty(); });
+  std::erase_if(loaded,
+                [&](const auto& model) { return model->model->name == name && model->is_idle(); });
 }
 
 void Service::State::unload_idle() {
   const auto now = Clock::now();
   std::vector<std::string> idle;
   for (const auto& model : loaded)
-    if (model->jobs.empty() && model->keep_alive >= seconds(0) &&
+    if (model->is_idle() && model->keep_alive >= seconds(0) &&
         now - model->last_use > model->keep_alive)
       idle.push_back(model->model->name);
   for (const std::string& name : idle) {
@@ -479,63 +563,108 @@ void Service::State::open_device() {
 }
 
 // False when the device failed, and with it all that was loaded.
-bool Service::State::step(Loaded& model) {
+bool Service::State::step(Loaded& model, Running& running) {
   try {
-    model.session->step();
+    running.session->step();
     model.last_use = Clock::now();
+    failures_in_a_row = 0;
   } catch (const Error& e) {
     device_failed(e);
     return false;
   }
-  for (auto it = model.jobs.begin(); it != model.jobs.end();) {
-    std::optional<engine::Completion> completion = model.session->take(it->first);
+  for (auto it = running.jobs.begin(); it != running.jobs.end();) {
+    std::optional<engine::Completion> completion = running.session->take(it->first);
     if (!completion) {
       ++it;
       continue;
     }
     const std::shared_ptr<Job> job = it->second;
-    it = model.jobs.erase(it);
-    counters.prompt_tokens +=
-        static_cast<uint64_t>(completion->prompt_tokens - completion->cached_tokens);
-    counters.cached_tokens += static_cast<uint64_t>(completion->cached_tokens);
-    counters.answer_tokens += completion->tokens.size();
-    counters.prompt_seconds += completion->prompt_seconds;
-    counters.answer_seconds += completion->decode_seconds;
-    if (completion->error) {
-      ++counters.failures;
-      job->failed(Refusal(500, completion->error->message()));
-    } else {
-      job->done(std::move(*completion));
-    }
+    it = running.jobs.erase(it);
+    end(*job, std::move(*completion));
   }
   return true;
+}
+
+void Service::State::end(const Job& job, engine::Completion&& completion) {
+  counters.prompt_tokens +=
+      static_cast<uint64_t>(completion.prompt_tokens - completion.cached_tokens);
+  counters.cached_tokens += static_cast<uint64_t>(completion.cached_tokens);
+  counters.answer_tokens += completion.tokens.size();
+  counters.prompt_seconds += completion.prompt_seconds;
+  counters.answer_seconds += completion.decode_seconds;
+  if (completion.error) {
+    ++counters.failures;
+    job.failed(Refusal(500, completion.error->message()));
+  } else {
+    job.done(std::move(completion));
+  }
 }
 
 // Was it the model or the device? Where nothing runs there, it is opened anew rather than asked;
 // else the answers that run will tell.
 void Service::State::load_failed(const Error& error) {
-  if (std::ranges::all_of(loaded, [](const auto& model) { return model->jobs.empty(); }))
+  if (std::ranges::all_of(loaded, [](const auto& model) { return model->is_idle(); }))
     device_failed(error);
 }
 
-// All that was on it is gone. It is opened again for the next request.
+// All that was on it is gone. It is opened again for what ran, or for the next request.
 void Service::State::device_failed(const Error& error) {
   ++counters.device_failures;
+  failure = error.message();
   say(fmt::format("the device failed: {}", error.message()));
   if (!error.hint().empty()) say(error.hint());
   set_state("error: " + error.message(), false);
-  std::vector<std::shared_ptr<Job>> lost;
-  for (const auto& model : loaded)
-    for (const auto& [id, job] : model->jobs) lost.push_back(job);
-  counters.failures += lost.size();
+  if (suspended.empty()) give_up_at = Clock::now() + options.wait_for_device;
   try {
+    for (auto& model : loaded) {
+      if (model->is_idle()) continue;
+      for (Running* running : model->running())
+        if (running->session != nullptr) running->session->detach();
+      suspended.push_back(std::move(model));
+    }
     loaded.clear();
     device = {};
   } catch (const Error& e) {
     say(fmt::format("the device could not be put to rest: {}", e.message()));
   }
-  for (const auto& job : lost)
-    job->failed(Refusal(503, fmt::format("the device failed: {}", error.message())));
+  failures_in_a_row = suspended.empty() ? 0 : failures_in_a_row + 1;
+}
+
+// What ran goes on where it was, as soon as the device is back.
+void Service::State::resume() {
+  if (suspended.empty()) return;
+  if (failures_in_a_row > kMostTries || Clock::now() > give_up_at) return give_up();
+  try {
+    while (!suspended.empty()) {
+      Loaded& lost = *suspended.back();
+      Loaded& model = load(lost.model);
+      model.keep_alive = lost.keep_alive;
+      if (!lost.embeddings.jobs.empty())
+        model.embeddings.session = make_session(*model.model, true);
+      for (const bool embeds : {false, true}) {
+        Running& from = embeds ? lost.embeddings : lost.answers;
+        Running& to = embeds ? model.embeddings : model.answers;
+        if (from.jobs.empty()) continue;
+        to.session->adopt(*from.session);
+        to.jobs = std::move(from.jobs);
+      }
+      say(fmt::format("{}: what was under way goes on", model.model->name));
+      suspended.pop_back();
+    }
+  } catch (const Refusal&) {  // it can't be opened yet
+  } catch (const Error& e) {
+    device_failed(e);
+  }
+}
+
+void Service::State::give_up() {
+  const Refusal why(503, fmt::format("the device failed: {}", failure));
+  for (const auto& model : std::exchange(suspended, {}))
+    for (Running* running : model->running())
+      for (const auto& [id, job] : running->jobs) {
+        ++counters.failures;
+        job->failed(why);
+      }
 }
 
 void Service::State::publish() {
@@ -548,8 +677,13 @@ void Service::State::publish() {
     if (!status.for_ever)
       status.until = std::chrono::system_clock::now() + model->keep_alive -
                      std::chrono::duration_cast<seconds>(Clock::now() - model->last_use);
-    status.memory = model->session->memory();
-    status.sequences = model->session->status();
+    for (const Running* running : model->running()) {
+      if (running->session == nullptr) continue;
+      const devices::MemoryUse memory = running->session->memory();
+      status.memory.kv += memory.kv;
+      status.memory.buffers += memory.buffers;
+      std::ranges::copy(running->session->status(), std::back_inserter(status.sequences));
+    }
     shown.loaded.push_back(std::move(status));
   }
   shown.counters = counters;

@@ -34,14 +34,18 @@ struct ServiceOptions {
                                     // one for tools that insist on names of their own
   std::string device = "auto";
   machine::OpenOptions open;
-  int context = 0;            // positions a sequence; 0: the model's own, at most 32768
+  int context = 0;            // positions a sequence; 0: the model's own, or as many as fit
   int parallel = 16;          // sequences in one step
   int cache_positions = 0;    // of all sequences of a model; 0: a context, or 32768 if that is more
+                              // and fits
   size_t most_waiting = 512;  // requests beyond `parallel`; more are refused with 503
   std::filesystem::path cache_folder;  // prompts on disk; empty: none
   uint64_t cache_bytes = uint64_t{8} << 30;
+  // How long answers wait for a device that has gone, before they end with an error.
+  std::chrono::seconds wait_for_device{30};
   int models_max = 1;                                         // models on the device at a time
   std::chrono::seconds keep_alive = std::chrono::minutes(5);  // idle; negative: for ever
+  std::optional<engine::Pooling> pooling;  // of embeddings; none: as the model's file says, or mean
   bool ignore_unknown = false;
   bool log_prompts = false;  // what is asked and answered
   bool log_cache = false;    // where a prompt differs from the one that it should continue
@@ -56,17 +60,21 @@ struct ServedModel {
   std::shared_ptr<const engine::Model> model;
   chat::Format format;  // of its chat template; the generic one where it has none
   chat::TemplateAbilities abilities;
-  int context;         // positions a sequence
+  int context;    // positions a sequence
+  int positions;  // of all sequences
+  engine::Pooling pooling;
   uint64_t bytes;      // of its files
   std::string digest;  // of path, size and time: 64 hex digits; not of the content
   std::filesystem::file_time_type modified;
 };
 
-// One answer that is asked for. Its functions are called by the service's thread, in this order:
-// started, piece ..., then one of done and failed. They must not throw.
+// One answer, or the embedding of a text, that is asked for. Its functions are called by the
+// service's thread, in this order: started, piece ..., then one of done and failed. They must not
+// throw.
 struct Job {
   std::shared_ptr<const ServedModel> model;
   engine::Request request;
+  bool embeds = false;                             // Completion::states instead of an answer
   std::optional<std::chrono::seconds> keep_alive;  // of the model from now on
   std::function<void()> started;                   // it is in the queue of a loaded model
   std::function<void(const engine::Piece&)> piece;
@@ -113,9 +121,9 @@ class Service {
   Service& operator=(const Service&) = delete;
 
   // The model of a request's name: one given at the start (its name, or the file's), one that was
-  // pulled; "NAME:latest" is NAME. Names of models that tools insist on ("claude-...", "gpt-...")
-  // get the first of the start, and so does an empty one. Reads its files when first asked for.
-  // Throws Refusal, 404, naming those that are here.
+  // pulled; "NAME:latest" is NAME. Names of models that tools insist on ("claude-...", "gpt-...",
+  // "text-embedding-...") get the first of the start, and so does an empty one. Reads its files
+  // when first asked for. Throws Refusal, 404, naming those that are here.
   std::shared_ptr<const ServedModel> find(const std::string& name);
   // Names that find() takes: given, then pulled.
   std::vector<std::string> names() const;
@@ -138,13 +146,15 @@ class Service {
 
  private:
   struct State;
-  std::shared_ptr<const ServedModel> read(const std::string& name,
-                                          const std::filesystem::path& path) const;
+  std::shared_ptr<ServedModel> read(const std::string& name,
+                                    const std::filesystem::path& path) const;
+  void fit(ServedModel& model) const;
 
   ServiceOptions options_;
   std::vector<std::pair<std::string, std::filesystem::path>> given_;
   mutable std::mutex files_mutex_;
   std::map<std::string, std::shared_ptr<const ServedModel>> files_;
+  uint64_t room_ = 0;  // of the device, with nothing on it
   std::unique_ptr<State> state_;
 };
 

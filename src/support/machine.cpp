@@ -183,6 +183,20 @@ size_t physical_memory() {
 #endif
 }
 
+size_t available_memory() {
+  const size_t all = physical_memory();
+#if defined(__linux__)
+  std::ifstream file("/proc/meminfo");
+  for (std::string line; std::getline(file, line);) {
+    size_t kilobytes = 0;
+    std::string name;
+    if (std::istringstream(line) >> name >> kilobytes && name == "MemAvailable:")
+      return all == 0 ? kilobytes * 1024 : std::min(all, kilobytes * 1024);
+  }
+#endif
+  return all;
+}
+
 size_t peak_memory() {
   struct rusage usage{};
   if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;

@@ -11,6 +11,9 @@ namespace outboard {
 
 // Bytes of physical memory, or of the control group's limit where that is lower. 0 when unknown.
 size_t physical_memory();
+// Bytes of it that programs could have now without others being put out to disk (Linux:
+// MemAvailable, which counts what is kept of files); elsewhere all of it. 0 when unknown.
+size_t available_memory();
 // Bytes that this process has at most held in memory so far (peak resident set).
 size_t peak_memory();
 // How many processors this process can keep busy: the fast ones that it may run on, or what its

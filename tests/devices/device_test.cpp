@@ -32,10 +32,11 @@ Ids random_tokens(size_t count, unsigned seed = 7) { return random_ids(count, 26
 class Runner {
  public:
   Runner(const std::string& device, std::shared_ptr<const formats::Model> model,
-         const CompileOptions& options = default_options())
+         const CompileOptions& options = default_options(),
+         const std::function<program::Program(program::Program)>& part = std::identity())
       : device_(device),
         model_(std::move(model)),
-        program_(models::build_program(*model_)),
+        program_(part(models::build_program(*model_))),
         executable_(device_.device().compile(program_, model_, options)) {}
   Runner(const std::string& device, const std::string& family)
       : Runner(device, std::make_shared<formats::Model>(models::tiny_model(family))) {}
@@ -123,6 +124,32 @@ TEST_P(EveryFamily, SequencesInOneStepDoNotDisturbOneAnother) {
                           {b, 0, pages_b, StepRun::Logits::kAll, nullptr},
                           {c, 0, pages_c, StepRun::Logits::kAll, nullptr}};
   runner.expect_close(runner.wait({runs, {}}).logits, want);
+}
+
+// The Program without its output matrix: with that, multiplied here, it gives the whole one's
+// logits.
+TEST_P(EveryFamily, HiddenStatesAreWhatTheOutputMatrixReads) {
+  const auto model = std::make_shared<formats::Model>(models::tiny_model(family));
+  const Ids tokens = random_tokens(70);
+  const auto want = Runner("cpu", family).logits(tokens, {70}, {0, 1, 2});
+  Runner states(device, model, default_options(), program::hidden_states);
+  const auto rows = states.logits(tokens, {1, 40, 29}, {4, 2, 9});
+  const formats::Tensor* output = model->find("output.weight");
+  if (output == nullptr) output = &model->get("token_embd.weight");
+  ASSERT_EQ(output->type, formats::TensorType::F32);
+  const auto* weights = reinterpret_cast<const float*>(output->data.data());
+  const auto width = static_cast<size_t>(output->columns());
+  const auto vocabulary = static_cast<size_t>(output->rows());
+  ASSERT_EQ(rows.size(), tokens.size() * width);
+  std::vector<float> got;
+  for (size_t token = 0; token < tokens.size(); ++token)
+    for (size_t row = 0; row < vocabulary; ++row) {
+      double sum = 0;
+      for (size_t i = 0; i < width; ++i)
+        sum += static_cast<double>(rows[token * width + i]) * weights[row * width + i];
+      got.push_back(static_cast<float>(sum));
+    }
+  states.expect_close(got, want);
 }
 
 class EveryDevice : public ::testing::TestWithParam<std::string> {};

@@ -183,8 +183,7 @@ def decoder(m, tokens, halves, head_norms=False, gemma=False):
         if gemma:
             f = rms_norm(f, m[p + "post_ffw_norm.weight"], eps)
         x = x + f
-    x = rms_norm(x, m["output_norm.weight"], eps)
-    return x @ m["output.weight" if "output.weight" in m else "token_embd.weight"].T
+    return rms_norm(x, m["output_norm.weight"], eps)
 
 
 def gpt2(m, tokens):
@@ -200,8 +199,7 @@ def gpt2(m, tokens):
         q, k, v = (part.reshape(n, heads, -1) for part in np.split(qkv, 3, axis=-1))
         x = x + m.linear(attention(q, k, v, q.shape[-1] ** -0.5), p + "attn_output")
         x = x + m.linear(gelu_tanh(m.linear(norm(x, p + "ffn_norm"), p + "ffn_up")), p + "ffn_down")
-    x = norm(x, "output_norm")
-    return x @ m["output.weight" if "output.weight" in m else "token_embd.weight"].T
+    return norm(x, "output_norm")
 
 
 def rms(m, x, name, eps):
@@ -678,13 +676,17 @@ def llama4(m, tokens, chunk=8192):
     return head(m, rms(m, x, "output_norm", s.eps))
 
 
-FAMILIES = {
+# What these give are hidden states.
+STATES = {
     "gpt2": gpt2,
     "llama": lambda m, tokens: decoder(m, tokens, halves=False),
     "qwen2": lambda m, tokens: decoder(m, tokens, halves=True),
     "qwen3": lambda m, tokens: decoder(m, tokens, halves=True, head_norms=True),
     "qwen3moe": lambda m, tokens: decoder(m, tokens, halves=True, head_norms=True),
     "gemma3": lambda m, tokens: decoder(m, tokens, halves=True, head_norms=True, gemma=True),
+}
+
+FAMILIES = {
     "gpt-oss": gpt_oss,
     "gemma4": gemma4,
     "deepseek2": deepseek2,
@@ -710,9 +712,16 @@ FAMILIES = {
 }
 
 
+def states(model, tokens):
+    """Float32 hidden states [tokens, width] behind the final norm, of the families that have been asked for them."""
+    return STATES[model.arch](model, np.asarray(tokens))
+
+
 def logits(model, tokens, context=0):
     """Float32 logits [tokens, vocabulary] of one text. context: that of the session, which some models look
     at; 0: as many as the tokens."""
+    if model.arch in STATES:
+        return head(model, states(model, tokens))
     tokens = np.asarray(tokens)
     if model.arch == "phi3":
         return phi3(model, tokens, context or len(tokens))

@@ -67,11 +67,11 @@ def want(model):
 
 
 @contextlib.contextmanager
-def on_card(model, firmware, folder, rules):
+def on_card(model, firmware, folder, rules, *more):
     path = folder / "faults.json"
     path.write_text(json.dumps(rules))
     with served(folder, "tinygpu", "--faults", path) as card:
-        with serve(model, "--device", card.device, "--firmware-dir", firmware, "--ctx", 512, wait=120) as server:
+        with serve(model, "--device", card.device, "--firmware-dir", firmware, "--ctx", 512, *more, wait=120) as server:
             yield server
 
 
@@ -100,25 +100,42 @@ def test_a_hang(model, firmware, tmp_path, want, boot_requests):
     assert any("reset" in text for text in events), events
 
 
-@pytest.mark.parametrize("fault", ["link.drop", "link.cut-reply"])
-def test_the_link_is_cut(model, firmware, tmp_path, want, boot_requests, fault):
-    with on_card(model, firmware, tmp_path, [{"what": fault, "request": boot_requests, "count": 1}]) as server:
+def embedded(server):
+    return server.json("/v1/embeddings", {"model": "small", "input": ["the rain", "the other inn " * 30]})["data"]
+
+
+# The first request after the start makes a session or a step; later ones are steps.
+@pytest.mark.parametrize("fault, later", [("link.drop", 0), ("link.drop", 60), ("link.cut-reply", 40)])
+def test_the_link_is_cut(model, firmware, tmp_path, want, boot_requests, fault, later):
+    """The card is opened anew, and what was under way goes on: nobody sees more of it than a pause."""
+    with on_card(model, firmware, tmp_path, [{"what": fault, "request": boot_requests + later, "count": 1}]) as server:
+        rows = None
         for _ in range(6):
-            results = together(server)
-            broken = [result for result in results if result[2]]
-            if broken:
+            with ThreadPoolExecutor(1) as pool:
+                beside = pool.submit(embedded, server)
+                assert together(server) == want
+            again = [data["embedding"] for data in beside.result()]
+            rows = rows or again
+            assert again == [pytest.approx(row, abs=1e-5) for row in rows]
+            if "the device failed" in server.log():
                 break
-            assert results == want
-        assert broken, "the fault struck nobody"
-        for number, (text, finish, error) in enumerate(results):
-            if error is None:
-                assert (text, finish) == want[number][:2]
-                continue
-            assert "device failed" in error or "503" in error, error
-            assert want[number][0].startswith(text)  # nothing wrong before it
-        wait_until(lambda: together(server) == want, 60)
-        assert server.json("/health")["status"] == "ok"
         assert "the device failed" in server.log()
+        assert later == 0 or "goes on" in server.log()
+        assert together(server) == want
+        assert server.json("/health")["status"] == "ok"
+        assert "device_failures_total 1" in server.call("/metrics")[2]
+
+
+def test_the_card_does_not_come_back(model, firmware, tmp_path, want, boot_requests):
+    """Answers wait, then end with an error that says why; the server stays, and says so, too."""
+    rules = [{"what": "link.drop", "request": boot_requests + 5, "count": 100000}]
+    with on_card(model, firmware, tmp_path, rules, "--wait-for-device", "2s") as server:
+        results = together(server)
+        for number, (text, finish, error) in enumerate(results):
+            assert finish is None and ("device failed" in error or "503" in error), error
+            assert want[number][0].startswith(text)  # nothing wrong before it
+        status, _, text = server.call("/health")
+        assert status == 503 and json.loads(text)["status"] == "error"
         assert "device_failures_total 0" not in server.call("/metrics")[2]
 
 

@@ -76,6 +76,20 @@ def test_codex(server):
     assert server.events("/v1/responses", more)[-1][0] in ("response.completed", "response.incomplete")
 
 
+def test_codex_looks_around(server):
+    """It tries a WebSocket first, asks with nothing to see whether anyone is there, and wants a list of its own form."""
+    status, headers, _ = server.call("/v1/responses", method="GET", headers={
+        "Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+    assert status == 405 and headers["Allow"] == "POST"
+    probe = server.json("/v1/responses", {"model": "gpt-5-codex", "input": [], "max_output_tokens": 1, "store": False})
+    assert probe["status"] in ("completed", "incomplete") and probe["usage"]["output_tokens"] <= 1
+    assert {m["slug"] for m in server.json("/v1/models")["models"]} >= {"hermes", "smollm2"}
+    kept = server.json("/v1/responses", {"model": "hermes", "input": "hi", "previous_response_id": "resp_1"}, 400)["error"]
+    assert kept["param"] == "previous_response_id"
+    choice = server.json("/v1/responses", {"model": "hermes", "input": "hi", "tool_choice": {"type": "web_search"}}, 400)["error"]
+    assert choice["param"] == "tool_choice"
+
+
 @pytest.mark.parametrize("user_agent", ["opencode/1.2 ai-sdk/openai-compatible/1.0", "Cline/3.5", "litellm/1.80"])
 def test_agents_over_chat_completions(server, user_agent):
     body = {"model": "hermes", "max_tokens": 16, "temperature": 0, "top_p": 1, "stream": True, "stream_options": {"include_usage": True},
@@ -104,6 +118,38 @@ def test_zed(server):
     lines = [json.loads(line) for line in text.splitlines()]
     assert status == 200 and lines[-1]["done"] and all(isinstance(line["message"]["content"], str) for line in lines)
     assert lines[-1]["prompt_eval_count"] > 0 and lines[-1]["eval_count"] > 0
+
+
+def test_zed_over_openai(server):
+    """Its other connection, with tools that it means strictly, and edit predictions, which look for an id."""
+    tool = {"type": "function", "function": {"name": "now", "description": "The time", "parameters": function("x"), "strict": True}}
+    body = {"model": "hermes", "stream": True, "max_completion_tokens": 200, "parallel_tool_calls": False, "tool_choice": "required",
+            "tools": [tool], "stop": [], "temperature": 1, "chat_template_kwargs": {"enable_thinking": False}, "messages": [{"role": "user", "content": [{"type": "text", "text": "When?"}]}]}
+    choices = [data["choices"][0] for _, data in server.events("/v1/chat/completions", body)[:-1] if data["choices"]]
+    assert choices[-1]["finish_reason"] == "tool_calls"
+    prediction = server.json("/v1/completions", {"model": "smollm2", "prompt": "<|fim_prefix|>x", "max_tokens": 4, "temperature": 0.2,
+                                                 "stop": ["<|endoftext|>"]})
+    assert prediction["id"] and isinstance(prediction["choices"][0]["text"], str)
+
+
+@pytest.mark.parametrize("path, body, rows", [
+    # Open WebUI's documents over either connection, Continue's index, AnythingLLM's workspaces.
+    ("/v1/embeddings", {"input": ["one", "two"], "model": "smollm2", "dimensions": None, "user": "me"}, lambda a: [d["embedding"] for d in a["data"]]),
+    ("/api/embed", {"input": ["one", "two"], "model": "smollm2", "truncate": True}, lambda a: a["embeddings"]),
+    ("/api/embed", {"model": "smollm2", "input": ["one", "two"], "keep_alive": 1800, "options": {}}, lambda a: a["embeddings"]),
+    ("/v1/embeddings", {"model": "smollm2", "input": ["one", "two"], "encoding_format": "float"}, lambda a: [d["embedding"] for d in a["data"]])])
+def test_documents(server, path, body, rows):
+    found = rows(server.json(path, body, headers={"Authorization": "Bearer sk-none"}))
+    assert len(found) == 2 and len(found[0]) == len(found[1]) == 576 and found[0] != found[1]
+
+
+def test_jetbrains_and_cline(server):
+    """They look whether ollama is there, then for a model that can call tools."""
+    assert server.call("/")[2] == "Ollama is running" and server.call("/", method="HEAD")[0] == 200
+    names = [m["model"] for m in server.json("/api/tags")["models"]]
+    shown = {name: server.json("/api/show", {"model": name, "verbose": False}) for name in names}
+    assert any("tools" in one["capabilities"] for one in shown.values())
+    assert all(any(key.endswith(".context_length") for key in one["model_info"]) for one in shown.values())
 
 
 def test_open_webui(server):

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from serving import MODELS, serve, small_model, wait_until
+from serving import HERMES, MODELS, TEXT, edit, serve, small_model, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +190,92 @@ def test_tools_that_have_to_be_called(server, choice):
         assert all("id" not in p and p["index"] == 0 for p in parts[1:])
         assert json.loads("".join(p["function"]["arguments"] for p in parts)) == arguments
     assert len(seen) == 4
+
+
+NO_THINKING = {"chat_template_kwargs": {"enable_thinking": False}}
+LETTER = {"type": "function", "function": {"name": "write", "parameters": {
+    "type": "object", "properties": {"text": {"type": "string", "minLength": 60, "maxLength": 80}, "lines": {"type": "integer", "minimum": 1,
+                                                                                                             "maximum": 9}},
+    "required": ["text", "lines"], "additionalProperties": False}}}
+
+
+def test_arguments_come_as_they_are_written(server):
+    """In the protocols that stream them; what they come to is what a whole answer has."""
+    text = LETTER["function"]["parameters"]
+    named = {"model": "hermes", "seed": 3, "temperature": 1, "max_tokens": 400, **NO_THINKING}
+    body = {**named, "messages": [{"role": "user", "content": "Write."}], "tools": [LETTER], "tool_choice": "required",
+            "parallel_tool_calls": False}
+    want = json.loads(server.json(CHAT, body)["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"])
+    parts = [c["delta"]["tool_calls"][0]["function"]["arguments"] for _, data in server.events(CHAT, body)[:-1] for c in data["choices"]
+             if "tool_calls" in c["delta"]]
+    assert parts[0] == "" and len(parts) > 10 and json.loads("".join(parts)) == want
+    tool = {"name": "write", "input_schema": text}
+    claude = {"model": "hermes", "max_tokens": 400, "messages": body["messages"], "tools": [tool], "thinking": {"type": "disabled"},
+              "tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
+    deltas = [data["delta"]["partial_json"] for name, data in server.events("/v1/messages", claude) if name == "content_block_delta"]
+    assert len(deltas) > 10 and len(json.loads("".join(deltas))["text"]) >= 60
+    codex = {**named, "input": "Write.", "tools": [{"type": "function", "name": "write", "parameters": text}], "tool_choice": "required",
+             "parallel_tool_calls": False}
+    events = server.events("/v1/responses", codex)
+    deltas = [data["delta"] for name, data in events if name == "response.function_call_arguments.delta"]
+    done = next(data["arguments"] for name, data in events if name == "response.function_call_arguments.done")
+    assert len(deltas) > 10 and "".join(deltas) == done and len(json.loads(done)["text"]) >= 60
+    # Cut off: as far as it came, and said to be cut; where nothing was streamed it is text.
+    cut = {**body, "max_tokens": 90}
+    chunks = [c for _, data in server.events(CHAT, cut)[:-1] for c in data["choices"]]
+    assert chunks[-1]["finish_reason"] == "length" and not any(c["delta"].get("content") for c in chunks)
+    assert "".join(c["delta"]["tool_calls"][0]["function"]["arguments"] for c in chunks if "tool_calls" in c["delta"]).startswith("{")
+    whole = server.json(CHAT, cut)["choices"][0]
+    assert whole["finish_reason"] == "length" and "<tool_call>" in whole["message"]["content"]
+
+
+def test_strict_tools_may_be_left_alone(server):
+    """tool_choice auto: text is free, and what can't be kept of a strict tool's schema is refused, of another's not."""
+    strict = {**LETTER, "function": {**LETTER["function"], "strict": True}}
+    body = {"model": "hermes", "messages": [{"role": "user", "content": "Write."}], "max_tokens": 24, "temperature": 1, **NO_THINKING}
+    for seed in range(3):
+        answer = server.json(CHAT, {**body, "seed": seed, "tools": [strict]})["choices"][0]
+        assert answer["finish_reason"] == "length" and answer["message"]["content"]
+    bad = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+    odd = {"type": "function", "function": {"name": "odd", "parameters": bad}}
+    assert server.json(CHAT, {**body, "tools": [odd]})["choices"][0]
+    error = server.json(CHAT, {**body, "tools": [{**odd, "function": {**odd["function"], "strict": True}}]}, 400)["error"]
+    assert "tool odd" in error["message"] and "uniqueItems" in error["message"] and error["param"] == "tools"
+    claude = {"model": "hermes", "max_tokens": 8, "messages": body["messages"], "tools": [{"name": "odd", "input_schema": bad, "strict": True}]}
+    assert "tool odd" in server.json("/v1/messages", claude, 400)["error"]["message"]
+    both = server.json(CHAT, {**body, "tools": [strict], "response_format": {"type": "json_object"}}, 400)["error"]
+    assert "not both" in both["message"]
+
+
+def test_a_strict_tool_of_a_model_that_calls(tmp_path):
+    """SmolLM2, shown calls with a unit that the schema does not have: under `strict` it can't repeat it, and may still just talk."""
+    path = tmp_path / "calls.gguf"
+    edit(MODELS / "smollm2.gguf", path, {"tokenizer.chat_template": (HERMES, TEXT)})
+    messages = []
+    for number, city in enumerate(["Rome", "Paris", "Oslo", "Madrid", "Bern"]):
+        arguments = json.dumps({"city": city, "unit": "celsius"})
+        messages += [{"role": "user", "content": f"What is the weather in {city}?"},
+                     {"role": "assistant", "content": "", "tool_calls": [{"id": f"c{number}", "type": "function", "function": {
+                         "name": "weather", "arguments": arguments}}]},
+                     {"role": "tool", "tool_call_id": f"c{number}", "content": "sunny"}]
+    messages.append({"role": "user", "content": "What is the weather in Berlin?"})
+
+    def ask(strict, more=messages):
+        tool = {"type": "function", "function": {"name": "weather", "strict": strict, "parameters": {
+            "type": "object", "properties": {"city": {"type": "string", "maxLength": 12}, "unit": {"enum": ["kelvin", "rankine"]}},
+            "required": ["city", "unit"], "additionalProperties": False}}}
+        return {"messages": more, "tools": [tool], "temperature": 0, "max_tokens": 100}
+    with serve(path, "--device", "cpu", "--ctx", 2048) as server:
+        for strict, unit in ((False, "celsius"), (True, "kelvin")):
+            answer = server.json(CHAT, ask(strict))["choices"][0]
+            assert answer["finish_reason"] == "tool_calls"
+            assert json.loads(answer["message"]["tool_calls"][0]["function"]["arguments"]) == {"city": "Berlin", "unit": unit}
+            parts = [c["delta"]["tool_calls"][0]["function"]["arguments"] for _, data in server.events(CHAT, ask(strict))[:-1]
+                     for c in data["choices"] if "tool_calls" in c["delta"]]
+            assert json.loads("".join(parts)) == {"city": "Berlin", "unit": unit}
+            assert len(parts) > 5 if strict else len(parts) == 2
+        talk = server.json(CHAT, ask(True, [{"role": "user", "content": "Why is the sky blue?"}]))["choices"][0]
+        assert "light" in talk["message"]["content"] and "tool_calls" not in talk["message"]
 
 
 def test_tools_in_other_protocols(server):

@@ -47,9 +47,18 @@ std::unique_ptr<Executable> AmdDevice::compile(program::Program program,
   return std::make_unique<AmdExecutable>(*this, std::move(program), std::move(model), options);
 }
 
+uint64_t AmdDevice::room(const formats::Model* model) const {
+  uint64_t free = card_->memory().free_bytes();
+  if (weights_ != nullptr && weights_->model() == model) return free;
+  // Those of another model go, if nobody uses them.
+  if (weights_.use_count() == 1) free += weights_->bytes();
+  const uint64_t weights = model == nullptr ? 0 : model->tensor_bytes();
+  return std::max<uint64_t>(1, free - std::min(free, weights));
+}
+
 std::shared_ptr<Weights> AmdDevice::weights(const program::Program& program,
                                             const std::shared_ptr<const formats::Model>& model) {
-  if (weights_ == nullptr || weights_->model() != model.get()) {
+  if (weights_ == nullptr || weights_->model() != model.get() || !weights_->hold(program)) {
     weights_.reset();  // frees the last model's memory, if nobody uses it
     weights_ = std::make_shared<Weights>(*card_, program, model);
     weights_->upload(code(), options_.upload);

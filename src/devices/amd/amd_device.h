@@ -33,6 +33,7 @@ class AmdDevice : public Device {
   AmdDevice(std::unique_ptr<link::Link> link, AmdOptions options);
 
   std::string description() const override;
+  uint64_t room(const formats::Model* model) const override;
   std::unique_ptr<Executable> compile(program::Program program,
                                       std::shared_ptr<const formats::Model> model,
                                       const CompileOptions& options) override;

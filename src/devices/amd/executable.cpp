@@ -96,7 +96,8 @@ void AmdExecutable::set_up() {
   m.sample.masks.address = value(c.masks.address());
   m.sample.mask_words = static_cast<int32_t>(mask_.size());
   m.sample.vocabulary = static_cast<int32_t>(program_.tokens);
-  m.sample.stride = static_cast<int32_t>(round_up(static_cast<uint64_t>(program_.vocabulary), 4));
+  m.sample.stride =
+      static_cast<int32_t>(round_up(static_cast<uint64_t>(program_.output_width()), 4));
   const auto row_bytes = static_cast<uint64_t>(m.sample.stride) * 4;
   const auto rows = static_cast<uint64_t>(layout_.max_rows);
   c.logits = DeviceBuffer(card, rows * row_bytes, "logits");
@@ -347,17 +348,17 @@ StepResult AmdExecutable::wait(Ticket ticket) {
                            std::as_writable_bytes(std::span(chosen_).first(runs)));
     std::span<const float> logits;
     if (pending.wants_logits) {
-      const auto vocabulary = static_cast<size_t>(program_.vocabulary);
+      const auto width = static_cast<size_t>(program_.output_width());
       const auto stride = static_cast<size_t>(on_card_->memory.sample.stride);
       const auto rows = static_cast<size_t>(pending.rows);
       logits_.resize(rows * stride);
       device_.card().download(on_card_->logits.buffer(), 0,
                               std::as_writable_bytes(std::span(logits_)));
-      if (stride != vocabulary)
+      if (stride != width)
         for (size_t r = 1; r < rows; ++r)
-          std::copy_n(logits_.begin() + static_cast<ptrdiff_t>(r * stride), vocabulary,
-                      logits_.begin() + static_cast<ptrdiff_t>(r * vocabulary));
-      logits = std::span(logits_).first(rows * vocabulary);
+          std::copy_n(logits_.begin() + static_cast<ptrdiff_t>(r * stride), width,
+                      logits_.begin() + static_cast<ptrdiff_t>(r * width));
+      logits = std::span(logits_).first(rows * width);
     }
     return {logits, {chosen_.data(), runs}, read_best(pending, slot)};
   });

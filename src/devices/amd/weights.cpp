@@ -220,6 +220,16 @@ void Weights::upload(GpuAddress code, const UploadOptions& options) {
   uploader.finish();
 }
 
+bool Weights::hold(const program::Program& program) const {
+  using enum program::WeightUse;
+  return std::ranges::all_of(program.ops, [&](const program::Op& op) {
+    return std::ranges::all_of(program::weight_uses(op), [&](const program::WeightOf& w) {
+      if (w.id == program::kNone || w.use == kTable) return true;
+      return w.use == kVector ? vector_offsets_.contains(w.id) : matrix_of_.contains(w.id);
+    });
+  });
+}
+
 gpu::kernels::Matrix Weights::matrix(WeightId id) const {
   return matrices_.at(matrix_of_.at(id)).matrix;
 }

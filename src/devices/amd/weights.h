@@ -37,6 +37,8 @@ class Weights : public gpu::WeightAddresses {
 
   uint64_t bytes() const { return bytes_; }  // VRAM
   const formats::Model* model() const { return model_.get(); }
+  // Whether all that this Program of the same model uses is here.
+  bool hold(const program::Program& program) const;
 
  private:
   void place_vectors(const program::Program& program);

@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "devices/cpu/executable.h"
 #include "devices/device.h"
+#include "support/machine.h"
 
 namespace outboard::devices::cpu {
 namespace {
@@ -15,6 +17,13 @@ class CpuDevice final : public devices::Device {
   std::string description() const override {
     return fmt::format("CPU, {} thread{}, {}", team_.size(), team_.size() == 1 ? "" : "s",
                        kernels_.name);
+  }
+
+  uint64_t room(const formats::Model* model) const override {
+    const uint64_t available = available_memory();
+    const uint64_t weights = model == nullptr ? 0 : model->tensor_bytes();
+    // Nothing at all is still known to be little.
+    return available == 0 ? 0 : std::max<uint64_t>(1, available - std::min(available, weights));
   }
 
   std::unique_ptr<devices::Executable> compile(program::Program program,

@@ -105,18 +105,16 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
   }
   find_best(step);
   // Rows are padded to the alignment; the result is dense.
-  if (const auto vocabulary = static_cast<size_t>(program_.vocabulary);
-      stride(program_.logits) != program_.vocabulary)
+  if (const int64_t width = program_.output_width(); stride(program_.logits) != width)
     for (int r = 1; r < state_.rows; ++r)
-      std::copy_n(value(program_.logits, r), vocabulary,
-                  value(program_.logits, 0) + r * program_.vocabulary);
+      std::copy_n(value(program_.logits, r), width, value(program_.logits, 0) + r * width);
   return ++submitted_;
 }
 
 devices::StepResult CpuExecutable::wait(devices::Ticket ticket) {
   if (ticket != submitted_) fail("wait: step {} is not the last one submitted", ticket);
-  const auto vocabulary = static_cast<size_t>(program_.vocabulary);
-  return {{value(program_.logits, 0), static_cast<size_t>(state_.rows) * vocabulary},
+  const auto width = static_cast<size_t>(program_.output_width());
+  return {{value(program_.logits, 0), static_cast<size_t>(state_.rows) * width},
           {chosen_.data(), runs_},
           best_};
 }
