@@ -42,7 +42,7 @@ amd::AmdOptions amd_options(const OpenOptions& options) {
 // What the driver leaves of a card's memory.
 uint64_t room_of(const simulator::card::CardModel& model) {
   namespace layout = devices::amd::driver::layout;
-  return model.vram_bytes - layout::kBootEnd - layout::kReservedAtEnd;
+  return model.vram_bytes - hardware::value(layout::kBootEnd) - layout::kReservedAtEnd;
 }
 
 Opened open_sim(const simulator::card::CardModel& model, const OpenOptions& options) {

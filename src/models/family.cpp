@@ -11,7 +11,7 @@ namespace {
 
 // Rotary positions and their scaling, as llama.cpp reads them (llama-model.cpp, load_hparams, and
 // llama-context.cpp for YaRN's magnitude).
-void read_rope(Keys& keys, Hyperparameters& h) {
+void read_rope(Keys& keys, Hyperparameters& h, bool by_tensors) {
   program::Rope& rope = h.rope;
   rope.head_dim = h.key_dim;
   rope.rotary = static_cast<int>(keys.integer_or("rope.dimension_count", h.key_dim, 2, h.key_dim));
@@ -46,9 +46,11 @@ void read_rope(Keys& keys, Hyperparameters& h) {
     rope.magnitude *= h.yarn_log_multiplier == 0
                           ? by_length
                           : by_length / yarn_magnitude(factor, h.yarn_log_multiplier);
-  } else if (type == "llama3") {
+  } else if (by_tensors && type == "llama3") {
     h.rope_freqs = true;
-  } else if (type != "none" && type != "longrope" && type != "su") {  // su: LongRoPE's first name
+  } else if (by_tensors && (type == "longrope" || type == "su")) {  // su: its first name
+    h.long_rope = true;
+  } else if (type != "none") {
     throw Error(fmt::format("{} = \"{}\": Outboard does not implement this scaling",
                             keys.full("rope.scaling.type"), type),
                 "It runs models with none, linear scaling, YaRN, LongRoPE and Llama 3.1's.");
@@ -97,7 +99,7 @@ Hyperparameters read_hyperparameters(Keys& keys, std::string_view epsilon_key, P
   const auto more = static_cast<int>(keys.integer_or("nextn_predict_layers", 0, 0, h.layers - 1));
   h.layers -= more;
   if (positions != Positions::kLearned) {
-    read_rope(keys, h);
+    read_rope(keys, h, positions == Positions::kScaledRotary);
     h.softcap = keys.number_or("final_logit_softcapping", 0);
     if (h.softcap < 0)
       fail("{}: {}, expected 0 or more", keys.full("final_logit_softcapping"), h.softcap);
@@ -110,7 +112,8 @@ Hyperparameters read_hyperparameters(Keys& keys, std::string_view epsilon_key, P
 void rope_factors(program::Builder& b, Hyperparameters& h) {
   h.rope.factors =
       h.rope_freqs ? b.weight("rope_freqs.weight") : b.optional_weight("rope_freqs.weight");
-  const program::WeightId far = b.optional_weight("rope_factors_long.weight");
+  const program::WeightId far = h.long_rope ? b.weight("rope_factors_long.weight")
+                                            : b.optional_weight("rope_factors_long.weight");
   if (far == program::kNone) return;
   h.rope.factors = b.weight("rope_factors_short.weight");
   h.rope.long_factors = far;
@@ -185,18 +188,19 @@ program::ValueId self_attention(program::Builder& b, program::ValueId x, int lay
   }
   const program::StateId kv = b.kv_state(a.kv_heads, a.key_dim, a.value_dim);
   const float scale = a.scale > 0 ? a.scale : 1.0F / std::sqrt(static_cast<float>(a.key_dim));
-  program::ValueId out =
-      b.op("attention", program::Attention{.q = q,
-                                           .k = k,
-                                           .v = v,
-                                           .state = kv,
-                                           .heads = a.heads,
-                                           .window = a.window,
-                                           .scale = scale,
-                                           .softcap = a.softcap,
-                                           .sinks = b.optional_weight(name("attn_sinks.weight")),
-                                           .chunked = a.chunked});
-  if (b.optional_weight(name("attn_gate.weight")) != program::kNone) {
+  program::ValueId out = b.op(
+      "attention",
+      program::Attention{.q = q,
+                         .k = k,
+                         .v = v,
+                         .state = kv,
+                         .heads = a.heads,
+                         .window = a.window,
+                         .scale = scale,
+                         .softcap = a.softcap,
+                         .sinks = a.sinks ? b.weight(name("attn_sinks.weight")) : program::kNone,
+                         .chunked = a.chunked});
+  if (a.gated) {
     const program::ValueId gate = b.linear("attention gate", x, name("attn_gate"));
     out = b.op("gated attention", program::Gate{gate, out, program::Function::kSigmoid});
   }

@@ -37,12 +37,14 @@ struct Hyperparameters {
                      .factors = program::kNone,
                      .neox = false};
   bool rope_freqs = false;        // the file says that tensor rope_freqs scales (Llama 3.1)
+  bool long_rope = false;         // ... that rope_factors_{short,long} do
   float yarn_log_multiplier = 0;  // of YaRN; 0 for none
   int window = 0;                 // sliding window in tokens, 0 for none
   float softcap = 0;              // of the logits, 0 for none
 };
 
-enum class Positions : uint8_t { kLearned, kRotary };
+// kScaledRotary: tensors may scale them, too (rope_factors()).
+enum class Positions : uint8_t { kLearned, kRotary, kScaledRotary };
 enum class Heads : uint8_t { kEqual, kByLayer };
 
 // Reads and checks; epsilon_key is "attention.layer_norm_rms_epsilon" or "..._epsilon". Families
@@ -97,11 +99,12 @@ struct AttentionLayer {
   float softcap = 0;
   int window = 0;
   bool chunked = false;
+  bool sinks = false;  // "blk.LAYER.attn_sinks"
+  bool gated = false;  // by sigmoid(gate(x)), "blk.LAYER.attn_gate"
 };
 
 // x, normed, through attention and output matrix: tensors "blk.LAYER.attn_{q,k,v,output}", q, k and
-// v also in one as attn_qkv; biases and attn_sinks where the file has them; attn_gate, where it has
-// one, holds back what attention came to: sigmoid(gate(x)) * it.
+// v also in one as attn_qkv; biases where the file has them.
 program::ValueId self_attention(program::Builder& builder, program::ValueId x, int layer,
                                 const AttentionLayer& attention);
 

@@ -19,6 +19,7 @@ Program build(const formats::Model& model, Keys& keys) {
   Builder b(model, "gpt-oss");
   ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("token_embd.weight")});
   AttentionLayer a(h);
+  a.sinks = true;
   Rope local = h.rope;
   local.base = keys.positive_or("rope.freq_base_swa", local.base);
   for (int layer = 0; layer < h.layers; ++layer) {
@@ -26,7 +27,6 @@ Program build(const formats::Model& model, Keys& keys) {
     const bool slides = sliding[static_cast<size_t>(layer)];
     a.window = slides ? h.window : 0;
     a.rope = slides ? local : h.rope;
-    b.weight(layer_name(layer, "attn_sinks.weight"));  // never without
     ValueId n = rms_norm(b, "attention norm", x, layer_name(layer, "attn_norm"), h.epsilon);
     x = residual(b, "attention residual", x, self_attention(b, n, layer, a));
     n = rms_norm(b, "feed-forward norm", x, layer_name(layer, "post_attention_norm"), h.epsilon);

@@ -11,7 +11,8 @@ using namespace program;  // NOLINT: a model file is written in the Program's wo
 namespace {
 
 Program build(const formats::Model& model, Keys& keys) {
-  Hyperparameters h = read_hyperparameters(keys, "attention.layer_norm_rms_epsilon");
+  Hyperparameters h =
+      read_hyperparameters(keys, "attention.layer_norm_rms_epsilon", Positions::kScaledRotary);
   const ExpertChoice experts = read_experts(keys);
   const auto factor = [&](std::string_view name) {
     const float value = keys.number_or(name, 0);

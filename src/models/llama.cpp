@@ -14,7 +14,8 @@ using namespace program;  // NOLINT: a model file is written in the Program's wo
 namespace {
 
 Program build(const formats::Model& model, Keys& keys) {
-  Hyperparameters h = read_hyperparameters(keys, "attention.layer_norm_rms_epsilon");
+  Hyperparameters h =
+      read_hyperparameters(keys, "attention.layer_norm_rms_epsilon", Positions::kScaledRotary);
   const std::string& architecture = keys.architecture();
   // GGUF's converter reorders q and k so that rotary pairs are neighbours; folders keep halves.
   h.rope.neox = model.metadata.get_bool("outboard.rope.neox", false) ||

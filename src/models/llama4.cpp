@@ -15,7 +15,8 @@ using namespace program;  // NOLINT: a model file is written in the Program's wo
 namespace {
 
 Program build(const formats::Model& model, Keys& keys) {
-  Hyperparameters h = read_hyperparameters(keys, "attention.layer_norm_rms_epsilon");
+  Hyperparameters h =
+      read_hyperparameters(keys, "attention.layer_norm_rms_epsilon", Positions::kScaledRotary);
   // Without a window (0) all layers turn and see everything; chunks are 8192 long where nothing
   // else is said.
   const bool whole = keys.contains("attention.sliding_window") && h.window == 0;

@@ -21,6 +21,7 @@ Program build(const formats::Model& model, Keys& keys) {
   x = b.op("embedding", RmsNorm{x, kNone, h.epsilon, h.width});
   AttentionLayer a(h);
   a.norms = HeadNorms::kHeads;
+  a.gated = true;
   Rope local = h.rope;
   local.base = keys.positive_or("rope.freq_base_swa", local.base);
   for (int layer = 0; layer < h.layers; ++layer) {
@@ -33,7 +34,6 @@ Program build(const formats::Model& model, Keys& keys) {
     a.window = slides ? h.window : 0;
     a.rope = local;
     if (!slides) a.rope.reset();
-    b.weight(layer_name(layer, "attn_gate.weight"));  // never without
     const ValueId n = norm("attention norm", x, "attn_norm", h.epsilon);
     const ValueId out = self_attention(b, n, layer, a);
     x = residual(b, "attention residual", x,

@@ -13,7 +13,8 @@ using namespace program;  // NOLINT: a model file is written in the Program's wo
 namespace {
 
 Program build(const formats::Model& model, Keys& keys) {
-  Hyperparameters h = read_hyperparameters(keys, "attention.layer_norm_rms_epsilon");
+  Hyperparameters h =
+      read_hyperparameters(keys, "attention.layer_norm_rms_epsilon", Positions::kScaledRotary);
   h.rope.neox = true;
   const bool exaone = keys.architecture() == "exaone4";
   if (exaone && h.layers == 64 && !keys.contains("attention.sliding_window")) h.window = 4096;

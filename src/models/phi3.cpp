@@ -11,7 +11,8 @@ using namespace program;  // NOLINT: a model file is written in the Program's wo
 namespace {
 
 Program build(const formats::Model& model, Keys& keys) {
-  Hyperparameters h = read_hyperparameters(keys, "attention.layer_norm_rms_epsilon");
+  Hyperparameters h =
+      read_hyperparameters(keys, "attention.layer_norm_rms_epsilon", Positions::kScaledRotary);
   h.rope.neox = true;
   // Phi-3 mini 4k says 2047. llama.cpp leaves windows of this family out because converters wrote
   // wrong ones; a window that the context never fills changes nothing either way.

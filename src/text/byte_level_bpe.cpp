@@ -4,21 +4,19 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstdlib>
 #include <functional>
 #include <optional>
 
 #include "support/error.h"
 #include "text/merge.h"
+#include "text/merge_table.h"
 #include "text/pre_tokenizer.h"
 #include "text/tokenizer_common.h"
 #include "text/unicode.h"
 
 namespace outboard::text {
 namespace {
-
-constexpr const char* kMerges = "tokenizer.ggml.merges";
 
 // GPT-2's spelling of bytes: printable Latin-1 characters stand for themselves, the other 68 bytes
 // for U+0100 and up, in order.
@@ -42,44 +40,6 @@ const ByteSpelling& spelling() {
   static const ByteSpelling instance;
   return instance;
 }
-
-// (left token, right token) -> rank and merged token; open addressing.
-class MergeTable {
- public:
-  void reserve(size_t count) { slots_.assign(std::bit_ceil(count * 2 + 1), Slot{}); }
-
-  // The first rank of a pair stays.
-  void add(int32_t left, int32_t right, int32_t rank, int32_t merged) {
-    Slot& slot = slots_[slot_of(key_of(left, right))];
-    if (slot.rank < 0) slot = {key_of(left, right), rank, merged};
-  }
-
-  bool find(int32_t left, int32_t right, MergeCandidate& candidate) const {
-    const Slot& slot = slots_[slot_of(key_of(left, right))];
-    candidate.priority = slot.rank;
-    candidate.id = slot.merged;
-    return slot.rank >= 0;
-  }
-
- private:
-  struct Slot {
-    uint64_t key = 0;
-    int32_t rank = -1;  // free
-    int32_t merged = -1;
-  };
-  static uint64_t key_of(int32_t left, int32_t right) {
-    return static_cast<uint64_t>(static_cast<uint32_t>(left)) << 32 | static_cast<uint32_t>(right);
-  }
-  size_t slot_of(uint64_t key) const {
-    const size_t mask = slots_.size() - 1;
-    uint64_t hash = key * 0x9E3779B97F4A7C15u;
-    hash ^= hash >> 32;
-    size_t slot = static_cast<size_t>(hash) & mask;
-    while (slots_[slot].rank >= 0 && slots_[slot].key != key) slot = (slot + 1) & mask;
-    return slot;
-  }
-  std::vector<Slot> slots_;
-};
 
 // Where an earlier word of the same text left its tokens in the output; text repeats itself.
 class WordCache {
@@ -141,7 +101,7 @@ class ByteLevelBpe final : public Tokenizer {
       append_utf8(spelling().character[b], character);
       byte_tokens_[b] = vocabulary().find(character);
     }
-    read_merges(metadata);
+    merges_ = read_merges(metadata, vocabulary());
   }
 
  protected:
@@ -199,38 +159,6 @@ class ByteLevelBpe final : public Tokenizer {
   }
 
   const Vocabulary& vocabulary() const { return common().vocabulary; }
-
-  void read_merges(const formats::Metadata& metadata) {
-    if (!metadata.contains(kMerges))
-      throw Error(
-          fmt::format("{}: missing; a tokenizer without merges, expected a list of pairs", kMerges),
-          "Convert the model to GGUF again with its complete tokenizer.");
-    const std::vector<std::string>& merges = metadata.get_strings(kMerges);
-    if (merges.size() >= size_t{1} << 30)
-      fail("{}: {} pairs, expected less than 2^30", kMerges, merges.size());
-    merges_.reserve(merges.size());
-    std::string merged;
-    for (size_t i = 0; i < merges.size(); ++i) {
-      const std::string_view merge = merges[i];
-      // The first part may itself be a space in vocabularies that do not spell bytes.
-      const size_t space = merge.find(' ', 1);
-      if (space == std::string_view::npos || space + 1 == merge.size())
-        fail("{}[{}]: \"{}\", expected two tokens with a space between", kMerges, i, merge);
-      const std::string_view left = merge.substr(0, space);
-      const std::string_view right = merge.substr(space + 1);
-      merged.assign(left).append(right);
-      const int32_t left_id = vocabulary().find(left);
-      const int32_t right_id = vocabulary().find(right);
-      const int32_t merged_id = vocabulary().find(merged);
-      if (left_id < 0 || right_id < 0 || merged_id < 0)
-        fail("{}[{}]: \"{}\" names the token \"{}\", which is not in tokenizer.ggml.tokens",
-             kMerges, i, merge,
-             left_id < 0    ? left
-             : right_id < 0 ? right
-                            : std::string_view(merged));
-      merges_.add(left_id, right_id, static_cast<int32_t>(i), merged_id);
-    }
-  }
 
   int32_t find_whole(std::string_view word) const {
     if (word.size() > vocabulary().longest()) return -1;

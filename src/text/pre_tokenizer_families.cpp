@@ -33,6 +33,9 @@ constexpr std::string_view kLlama3 = WORDS(R"(\p{N}{1,3})");
 constexpr std::string_view kQwen2 = WORDS(R"(\p{N})");
 constexpr std::string_view kQwen35 = CONTRACTIONS
     R"(|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}| ?[^)" SPACES R"(\p{L}\p{M}\p{N}]+[\r\n]*|)" REST;
+// Marks do not take line ends along.
+constexpr std::string_view kSeedCoder =
+    CONTRACTIONS R"(|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^)" SPACES R"(\p{L}\p{N}\r\n]+|)" REST;
 constexpr std::string_view kTekken = CASED_WORDS("", R"(\p{N})");
 constexpr std::string_view kGpt4o = CASED_WORDS(CONTRACTIONS "?", R"(\p{N}{1,3})");
 
@@ -95,6 +98,21 @@ const std::array kFamilies = {
                        {kLineBreak, SPACE R"(?\p{L}+)", SPACE R"(?\p{P}+)", kCjk, kDigit}},
     PreTokenizerFamily{"deepseek-v3",
                        {R"(\p{N}{1,3})", "[一-龥぀-ゟ゠-ヿ]+", kDeepseekV3Words}},
+    // Those below split as one above does (llama.cpp, src/llama-vocab.cpp).
+    PreTokenizerFamily{"hunyuan-dense",
+                       {R"(\p{N}{1,3})", "[一-龥぀-ゟ゠-ヿ]+", kDeepseekV3Words}},
+    PreTokenizerFamily{"hunyuan", {kQwen2}},
+    PreTokenizerFamily{"megrez", {kQwen2}},
+    PreTokenizerFamily{"seed-coder", {kSeedCoder}},
+    PreTokenizerFamily{"chatglm-bpe", {kLlama3}},
+    PreTokenizerFamily{"glm4", {kLlama3}, true},
+    PreTokenizerFamily{"glm5", {kLlama3}, true},
+    PreTokenizerFamily{"pixtral", {kLlama3}, true, true},
+    PreTokenizerFamily{"falcon3", {kLlama3}, true, true},
+    PreTokenizerFamily{"kanana2", {kGpt4o}},
+    PreTokenizerFamily{"gigachat", {kGpt2}},
+    PreTokenizerFamily{"exaone4", {kGpt2}},
+    PreTokenizerFamily{"exaone", {kDigit, kGpt2}},
 };
 
 }  // namespace

@@ -10,4 +10,7 @@ namespace outboard::text {
 
 std::unique_ptr<Tokenizer> make_sentencepiece_bpe(const formats::Metadata& metadata);
 
+// tokenizer.ggml.model "gemma4": the same texts and byte tokens, merged by a list of pairs.
+std::unique_ptr<Tokenizer> make_ranked_bpe(const formats::Metadata& metadata);
+
 }  // namespace outboard::text

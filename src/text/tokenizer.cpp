@@ -186,7 +186,8 @@ std::unique_ptr<Tokenizer> make_tokenizer(const formats::Metadata& metadata) {
   if (kind == "gpt2") return make_byte_level_bpe(metadata);
   if (kind == "llama") return make_sentencepiece_bpe(metadata);
   if (kind == "t5") return make_sentencepiece_unigram(metadata);
-  throw Error(fmt::format("{}: \"{}\", expected gpt2, llama or t5", kKey, kind),
+  if (kind == "gemma4") return make_ranked_bpe(metadata);
+  throw Error(fmt::format("{}: \"{}\", expected gpt2, llama, t5 or gemma4", kKey, kind),
               "This kind of tokenizer is not supported; choose a model with one of those named.");
 }
 

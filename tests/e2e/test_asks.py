@@ -87,7 +87,7 @@ def test_no_scaling_is_no_scaling(models, tmp_path):
         assert run("run", path, "--raw", "-p", "the", "-n", 12, "--temp", 0).out == want
 
 
-@pytest.mark.parametrize("kind", ["yarn", "longrope", "dynamic", "su"])
+@pytest.mark.parametrize("kind", ["longrope", "dynamic", "su"])
 def test_other_scalings_are_refused(models, kind, tmp_path):
     path = edit(models("qwen2-small"), tmp_path / "m.gguf", {"qwen2.rope.scaling.type": (kind, TEXT)})
     assert f'qwen2.rope.scaling.type = "{kind}"' in run("run", path, "-p", "x", ok=False).err
@@ -111,7 +111,7 @@ def test_unknown_tensors(models, name, tmp_path):
 
 
 @pytest.mark.parametrize("family,tensors", [
-    ("llama-small", ["rope_factors_long.weight", "rope_factors_short.weight"]), ("qwen3-small", ["rope_freqs.weight"]),
+    ("qwen2-small", ["rope_factors_long.weight", "rope_factors_short.weight"]), ("qwen3-small", ["rope_freqs.weight"]),
     ("qwen2-small", ["blk.1.attn_q_norm.weight"]), ("gemma3-small", ["rope_freqs.weight"]), ("gpt2-small", ["blk.0.attn_q_norm.weight"])])
 def test_tensors_of_other_families(models, family, tensors, tmp_path):
     path = edit(models(family), tmp_path / "m.gguf", tensors={t: np.linspace(1, 3, 8) for t in tensors})

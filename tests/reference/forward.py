@@ -138,7 +138,7 @@ def experts(m, x, layer, used):
     return out
 
 
-def decoder(m, tokens, halves, head_norms=False, gemma=False):
+def decoder_states(m, tokens, halves, head_norms=False, gemma=False):
     """Llama, Mistral, Qwen and Gemma 3: one loop, the differences named."""
     width = m.key("embedding_length")
     heads = m.key("attention.head_count")
@@ -186,7 +186,7 @@ def decoder(m, tokens, halves, head_norms=False, gemma=False):
     return rms_norm(x, m["output_norm.weight"], eps)
 
 
-def gpt2(m, tokens):
+def gpt2_states(m, tokens):
     """Radford et al. 2019."""
     heads = m.key("attention.head_count")
     eps = np.float32(m.key("attention.layer_norm_epsilon"))
@@ -676,14 +676,22 @@ def llama4(m, tokens, chunk=8192):
     return head(m, rms(m, x, "output_norm", s.eps))
 
 
+def decoder(m, tokens, **how):
+    return head(m, decoder_states(m, tokens, **how))
+
+
+def gpt2(m, tokens):
+    return head(m, gpt2_states(m, tokens))
+
+
 # What these give are hidden states.
 STATES = {
-    "gpt2": gpt2,
-    "llama": lambda m, tokens: decoder(m, tokens, halves=False),
-    "qwen2": lambda m, tokens: decoder(m, tokens, halves=True),
-    "qwen3": lambda m, tokens: decoder(m, tokens, halves=True, head_norms=True),
-    "qwen3moe": lambda m, tokens: decoder(m, tokens, halves=True, head_norms=True),
-    "gemma3": lambda m, tokens: decoder(m, tokens, halves=True, head_norms=True, gemma=True),
+    "gpt2": gpt2_states,
+    "llama": lambda m, tokens: decoder_states(m, tokens, halves=False),
+    "qwen2": lambda m, tokens: decoder_states(m, tokens, halves=True),
+    "qwen3": lambda m, tokens: decoder_states(m, tokens, halves=True, head_norms=True),
+    "qwen3moe": lambda m, tokens: decoder_states(m, tokens, halves=True, head_norms=True),
+    "gemma3": lambda m, tokens: decoder_states(m, tokens, halves=True, head_norms=True, gemma=True),
 }
 
 FAMILIES = {

@@ -147,7 +147,7 @@ def test_sentencepiece(tool, name):
     compare(tool, reference.encode, bad)
 
 
-@pytest.mark.parametrize("name", ["ggml-vocab-" + n + ".gguf" for n in ("command-r", "deepseek-coder", "deepseek-llm", "falcon", "gpt-2", "llama-bpe", "llama-spm", "mpt", "phi-3", "qwen2", "qwen35", "refact", "starcoder")])
+@pytest.mark.parametrize("name", ["ggml-vocab-" + n + ".gguf" for n in ("command-r", "deepseek-coder", "deepseek-llm", "falcon", "gemma-4", "gpt-2", "llama-bpe", "llama-spm", "mpt", "phi-3", "qwen2", "qwen35", "refact", "starcoder")])
 def test_recorded_ids(tool, name):
     """Texts and ids that llama.cpp keeps beside each vocabulary, from the original tokenizers."""
     path = model_path(name)
