@@ -275,9 +275,15 @@ class Lowerer {
   View make(const program::RmsNorm& norm, ValueId id);
   View make(const program::LayerNorm& norm, ValueId id);
   View group_norm(ValueId x, kernels::Norm norm, int64_t group, int weight_each, ValueId id);
-  View prepare_rows(ValueId id);
+  View prepare_rows(ValueId id) { return prepare_rows(id, output_view(id)); }
+  View prepare_rows(ValueId id, const View& out);
   View make(const program::Slice& slice, ValueId id);
   View make(const program::Rope& rope, ValueId id);
+  // Into rows whose heads begin out_head floats apart.
+  void turn(const program::Rope& rope, ValueId id, const View& out, int out_head);
+  // Rows of heads, cut out of longer ones where nobody has made them yet: the first head's place,
+  // and the floats from head to head.
+  std::pair<View, int> heads_of(ValueId id, int head_dim);
   View make(const program::Gate& gate, ValueId id);
   View make(const program::Concat& concat, ValueId id);
   View make(const program::PositionScale& scale, ValueId id);
@@ -328,6 +334,9 @@ class Lowerer {
   void matmul(const Products& products, int rows);
   // A Linear whose weight has a matrix for each head: heads stand where experts do.
   void lower_heads(const program::Linear& linear, ValueId out);
+  // The Concat that alone reads these heads, puts them first, and has turned ones behind; none:
+  // null.
+  const Op* concat_behind(ValueId id, int heads) const;
   void multiply_heads(program::WeightId weight, const View& x, int heads, int pairs,
                       const View& out);
 
@@ -386,6 +395,7 @@ class Lowerer {
   // Of one run:
   std::vector<std::optional<View>> views_;  // values whose rows are there
   std::vector<bool> done_;                  // ops that another one took along
+  std::vector<std::optional<View>> begun_;  // a Concat's rows of which the first half is there
   std::vector<SplitsOf> splits_;
   std::vector<Half> halves_;
   std::vector<Piece> storages_;  // of the arena, alive from their first to their last launch

@@ -44,6 +44,7 @@ const Op* Lowerer::only_user(ValueId id) const {
 void Lowerer::run() {
   views_.assign(program_.values.size(), std::nullopt);
   done_.assign(program_.ops.size(), false);
+  begun_.assign(program_.values.size(), std::nullopt);
   splits_.clear();
   halves_.clear();
   launch_ = 0;

@@ -115,21 +115,23 @@ void Lowerer::lower_heads(const program::Linear& linear, ValueId out) {
   const auto heads = static_cast<int>(shape[0]);
   const auto outputs = static_cast<int>(shape[1]), inputs = static_cast<int>(shape[2]);
   const int pairs = rows_of(out) * heads;
-  const View rows = materialize(linear.x);
-  if (rows.column != 0 || rows.stride != rows.width || outputs % 4 != 0)
+  const auto [rows, x_head] = heads_of(linear.x, inputs);
+  const Op* behind = concat_behind(out, heads);
+  const int out_head = behind == nullptr ? outputs : width_of(behind->out) / heads;
+  if (rows.stride != x_head * heads || rows.column % 4 != 0 || out_head % 4 != 0)
     throw Error(fmt::format("{}: heads of {} and {} elements: the card takes multiples of 4",
                             program_.weights[index(linear.weight)].name, inputs, outputs),
                 "Use --device cpu for this model.");
-  const View x{rows.storage, 0, inputs, inputs};
-  const View view = output_view(out);
-  const View flat{view.storage, 0, outputs, outputs};
+  const View x{rows.storage, rows.column, x_head, inputs};
+  const View view = output_view(behind == nullptr ? out : behind->out);
+  const View flat{view.storage, 0, out_head, outputs};
   if (rows_of(out) <= kMatvecRows) {
     kernels::ExpertMatvecArgs args{};
     args.heads = heads;
     args.matvec.step = step();
     args.matvec.input.width = inputs;
     args.matvec.input.x = pointer<const float>(read(x));
-    args.matvec.input.x_stride = inputs;
+    args.matvec.input.x_stride = x.stride;
     args.matvec.part_count = 1;
     args.matvec.parts[0] = expert_part(linear.weight, kNone, heads, flat);
     launch("expert_matvec", args,
@@ -137,7 +139,20 @@ void Lowerer::lower_heads(const program::Linear& linear, ValueId out) {
   } else {
     multiply_heads(linear.weight, x, heads, pairs, flat);
   }
-  views_[index(out)] = view;
+  if (behind == nullptr)
+    views_[index(out)] = view;
+  else
+    begun_[index(behind->out)] = view;
+}
+
+const Op* Lowerer::concat_behind(ValueId id, int heads) const {
+  const Op* user = only_user(id);
+  const auto* concat = user == nullptr ? nullptr : std::get_if<program::Concat>(&user->kind);
+  if (concat == nullptr || concat->a != id || concat->heads != heads) return nullptr;
+  const auto* turned = op_of<program::Rope>(concat->b);
+  const bool fits = turned != nullptr && only_user(concat->b) != nullptr &&
+                    !views_[index(concat->b)] && turned->head_dim * heads == width_of(concat->b);
+  return fits ? user : nullptr;
 }
 
 // Rows are sorted by head, and put back in order behind the product.

@@ -63,11 +63,10 @@ View Lowerer::group_norm(ValueId x_id, kernels::Norm norm, int64_t group, int we
   return out;
 }
 
-View Lowerer::prepare_rows(ValueId id) {
+View Lowerer::prepare_rows(ValueId id, const View& out) {
   kernels::PrepareArgs args{};
   args.input = input(id, false);
   args.step = step();
-  const View out = output_view(id);
   args.out = pointer<float>(write(out));
   args.out_stride = out.stride;
   launch("prepare", args, {static_cast<uint32_t>(rows_of(id)), 1, 1});
@@ -89,20 +88,36 @@ View Lowerer::make(const program::Slice& slice, ValueId id) {
   return view;
 }
 
+std::pair<View, int> Lowerer::heads_of(ValueId id, int head_dim) {
+  const auto* slice = op_of<program::Slice>(id);
+  if (slice == nullptr || views_[index(id)]) return {materialize(id), head_dim};
+  View view = materialize(slice->x);
+  const int each = view.width / slice->heads;
+  view.column += slice->begin;
+  view.width = width_of(id);
+  return {view, slice->heads > 1 ? each : head_dim};
+}
+
 View Lowerer::make(const program::Rope& rope, ValueId id) {
-  const View x = materialize(rope.x);
   const View out = output_view(id);
+  turn(rope, id, out, rope.head_dim);
+  return out;
+}
+
+void Lowerer::turn(const program::Rope& rope, ValueId id, const View& out, int out_head) {
+  const auto [x, x_head] = heads_of(rope.x, rope.head_dim);
   kernels::RopeArgs args{};
   args.step = step();
   args.x = pointer<const float>(read(x));
   args.out = pointer<float>(write(out));
   args.x_stride = x.stride;
   args.out_stride = out.stride;
-  args.heads = x.width / rope.head_dim;
+  args.x_head = x_head;
+  args.out_head = out_head;
+  args.heads = width_of(id) / rope.head_dim;
   args.head_dim = rope.head_dim;
   args.rope = rope_of(rope);
   launch("rope", args, {static_cast<uint32_t>(rows_of(id)), 1, 1});
-  return out;
 }
 
 View Lowerer::make(const program::Gate& gate, ValueId id) {
@@ -113,11 +128,31 @@ View Lowerer::make(const program::Gate& gate, ValueId id) {
   return elementwise(args, gate.gate, gate.up, id);
 }
 
+// What stands second is written into place where it is turned heads, and what stands first where it
+// is a norm's row; a product of heads was so already.
 View Lowerer::make(const program::Concat& concat, ValueId id) {
+  const int first = width_of(concat.a) / concat.heads;
+  const auto* turned = op_of<program::Rope>(concat.b);
+  if (turned != nullptr && only_user(concat.b) != nullptr && !views_[index(concat.b)] &&
+      turned->head_dim * concat.heads == width_of(concat.b)) {
+    if (concat.heads == 1 && !begun_[index(id)] && only_user(concat.a) != nullptr &&
+        !views_[index(concat.a)] && strip_norm(concat.a).second != concat.a) {
+      begun_[index(id)] = output_view(id);
+      View front = *begun_[index(id)];
+      front.width = first;
+      prepare_rows(concat.a, front);
+    }
+    if (begun_[index(id)]) {
+      View back = *begun_[index(id)];
+      back.column += first;
+      turn(*turned, concat.b, back, width_of(id) / concat.heads);
+      return *begun_[index(id)];
+    }
+  }
   kernels::ElementwiseArgs args{};
   args.kind = kernels::RowsKind::kConcat;
   args.each = width_of(id) / concat.heads;
-  args.x_each = width_of(concat.a) / concat.heads;
+  args.x_each = first;
   return elementwise(args, concat.a, concat.b, id);
 }
 

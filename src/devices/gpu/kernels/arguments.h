@@ -514,12 +514,13 @@ struct ElementwiseArgs {
   int32_t begin = 0;
   float length = 1, offset = 0;
 };
-// rope: program::Rope of rows as they are. Workgroups: T.
+// rope: program::Rope of rows as they are, whose heads lie x_head and out_head elements apart.
+// Workgroups: T.
 struct RopeArgs {
   Step step;
   Ptr<const float> x;
   Ptr<float> out;
-  int32_t x_stride, out_stride, heads, head_dim;
+  int32_t x_stride, out_stride, x_head, out_head, heads, head_dim;
   Rope rope;
 };
 // group_norm: each run of `group` elements is normalised. Workgroups: T.

@@ -68,8 +68,8 @@ KERNEL void rope(RopeArgs a) {
   const int position = __builtin_elementwise_max(
       reinterpret_cast<Ptr<const int>>(a.step.record + a.step.layout.positions)[token], 0);
   for (int head = wave(); head < a.heads; head += kThreads / 32) {
-    const Ptr<const float> x = a.x + static_cast<int64_t>(token) * a.x_stride + head * a.head_dim;
-    const Ptr<float> out = a.out + static_cast<int64_t>(token) * a.out_stride + head * a.head_dim;
+    const Ptr<const float> x = a.x + static_cast<int64_t>(token) * a.x_stride + head * a.x_head;
+    const Ptr<float> out = a.out + static_cast<int64_t>(token) * a.out_stride + head * a.out_head;
     norm_and_turn(x, a.head_dim, position, Norm{}, a.rope, [&](int i, float v) { out[i] = v; });
   }
 }
