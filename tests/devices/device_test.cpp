@@ -141,13 +141,25 @@ TEST_P(EveryFamily, HiddenStatesAreWhatTheOutputMatrixReads) {
   const auto width = static_cast<size_t>(output->columns());
   const auto vocabulary = static_cast<size_t>(output->rows());
   ASSERT_EQ(rows.size(), tokens.size() * width);
+  // What some families do to logits.
+  const auto finish = [ops = models::build_program(*model).ops](double logit) {
+    for (auto op = std::ranges::find_if(
+             ops.end() - 3, ops.end(),
+             [](const program::Op& o) { return std::holds_alternative<program::Linear>(o.kind); });
+         op != ops.end(); ++op) {
+      if (const auto* scale = std::get_if<program::Scale>(&op->kind)) logit *= scale->factor;
+      if (const auto* cap = std::get_if<program::Softcap>(&op->kind))
+        logit = cap->cap * std::tanh(logit / cap->cap);
+    }
+    return logit;
+  };
   std::vector<float> got;
   for (size_t token = 0; token < tokens.size(); ++token)
     for (size_t row = 0; row < vocabulary; ++row) {
       double sum = 0;
       for (size_t i = 0; i < width; ++i)
         sum += static_cast<double>(rows[token * width + i]) * weights[row * width + i];
-      got.push_back(static_cast<float>(sum));
+      got.push_back(static_cast<float>(finish(sum)));
     }
   states.expect_close(got, want);
 }

@@ -109,7 +109,11 @@ def test_greedy(name, made):
 
 @pytest.mark.parametrize("name", families.FAMILIES)
 def test_card(name, card, made):
+    """A prompt, and then a token at a time, which other kernels do."""
     path, record = made(name)
+    if name == "llama4":  # which no such card has the memory for
+        assert "--device cpu" in run("run", path, "-p", "x", "--device", "sim", ok=False).err
+        return
     tokens = record.tokens[: families.CARD_LENGTH]
     got = card.logits(path, families.CONTEXT, 32, tokens)
     at_most(forward.logits(forward.Model(path), tokens, families.CONTEXT), got, CARD_LIMIT, "card")

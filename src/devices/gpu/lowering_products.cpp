@@ -180,7 +180,7 @@ void Lowerer::multiply_heads(program::WeightId weight, const View& x, int heads,
   args.width = out.width;
   args.x = pointer<const float>(read(sorted));
   args.x_stride = sorted.stride;
-  args.y = read_storage<const float>(slots.slot_of);
+  args.y = read_scalars<const float>(slots.slot_of);
   args.y_stride = 0;
   args.out = pointer<float>(write(out));
   args.out_stride = out.stride;

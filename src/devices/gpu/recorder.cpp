@@ -31,14 +31,18 @@ void Recorder::launch(std::string_view name, std::span<const std::byte> args,
   launch.args = args_.size();
   args_.insert(args_.end(), args.begin(), args.end());
 
-  launch.scalar = overlap(accesses.scalar_reads, since_barrier_.writes);
-  launch.vector = launch.scalar || overlap(accesses.reads, since_barrier_.writes);
+  launch.scalar = overlap(accesses.scalar_reads, unseen_by_scalar_);
+  launch.vector = launch.scalar || overlap(accesses.reads, unseen_by_vector_);
   launch.barrier = launch.vector || overlap(accesses.writes, since_barrier_.writes) ||
                    overlap(accesses.writes, since_barrier_.reads);
   if (launch.barrier) since_barrier_ = {};
+  if (launch.vector) unseen_by_vector_.clear();
+  if (launch.scalar) unseen_by_scalar_.clear();
   append(since_barrier_.reads, accesses.reads);
   append(since_barrier_.reads, accesses.scalar_reads);
   append(since_barrier_.writes, accesses.writes);
+  append(unseen_by_vector_, accesses.writes);
+  append(unseen_by_scalar_, accesses.writes);
   launches_.push_back(launch);
 }
 

@@ -56,6 +56,9 @@ class Recorder {
   std::vector<Launch> launches_;
   std::vector<std::byte> args_;
   Accesses since_barrier_;
+  // Written since the caches were invalidated the last time: a barrier may have come since that had
+  // no need of it.
+  std::vector<Range> unseen_by_vector_, unseen_by_scalar_;
 };
 
 }  // namespace outboard::devices::gpu
