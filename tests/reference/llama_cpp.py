@@ -5,7 +5,7 @@ of families.py, which tests/e2e/test_families.py holds Outboard to.
     llama_cpp.py record [NAME ...]
     llama_cpp.py seed NAME ...
 
-It is built once (15 minutes on two cores) from the source distribution of the Python package
+It is built once (a few minutes) from the source distribution of the Python package
 llama-cpp-python, whose bindings call it, into $OUTBOARD_LLAMA_CPP (else ~/.cache/outboard-tests/llama-cpp):
 for this processor, without OpenMP, and with gelu computed instead of looked up in a table of half floats.
 It runs with keys and values in float32 and without flash attention, which would round them to half floats.
