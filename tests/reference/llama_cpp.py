@@ -5,7 +5,7 @@ of families.py, which tests/e2e/test_families.py holds Outboard to.
     llama_cpp.py record [NAME ...]
     llama_cpp.py seed NAME ...
 
-It is built once (15 minutes on two cores) from the source distribution of the Python package
+It is built once (a few minutes) from the source distribution of the Python package
 llama-cpp-python, whose bindings call it, into $OUTBOARD_LLAMA_CPP (else ~/.cache/outboard-tests/llama-cpp):
 for this processor, without OpenMP, and with gelu computed instead of looked up in a table of half floats.
 It runs with keys and values in float32 and without flash attention, which would round them to half floats.
@@ -217,22 +217,25 @@ def keeping_half_floats():
     return replaced(attention=lambda real: lambda q, k, v, *more, **named: real(q, half(k), half(v), *more, **named))
 
 
-def with_noise(random):
-    """forward.py with half floats, or noise of that size, instead of all that norms give."""
+def with_noise(random, size):
+    """forward.py with all that norms give a little off."""
     noisy = lambda real: lambda *arguments: real(*arguments) * (
-        1 + np.float32(5e-4) * random.standard_normal(arguments[0].shape, np.float32))
+        1 + np.float32(size) * random.standard_normal(arguments[0].shape, np.float32))
     return replaced(rms_norm=noisy, layer_norm=noisy)
 
 
 def check_steady(path, tokens, want, context):
-    """A device that works with half floats gives the same answers, or nearly."""
+    """A device that keeps half floats and computes with a little more gives the same answers, or nearly; in
+    the beginning of the text, which is as much as the simulated card is asked for, one that computes with
+    half floats, too."""
     model = forward.Model(path)
-    with keeping_half_floats():
-        kept = worst(want, forward.logits(model, tokens, context))
+    noise = np.random.default_rng(1)
+    with keeping_half_floats(), with_noise(noise, 1e-4):
+        kept = max(worst(want, forward.logits(model, tokens, context)) for _ in range(3))
     print(f"KL by half floats kept {kept:.1e}", end="", flush=True)
     check(kept < 5e-5, "half floats as keys and values change the answers")
     start = tokens[: families.CARD_LENGTH]
-    with with_noise(np.random.default_rng(1)):
+    with with_noise(noise, 5e-4):
         given = max(worst(want[: len(start)], forward.logits(model, start, context)) for _ in range(3))
     print(f" and given {given:.1e}", end="", flush=True)
     check(given < 6e-4, "half floats as what is multiplied change the answers")
