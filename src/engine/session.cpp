@@ -209,7 +209,7 @@ struct Session::State {
     compile.slots = slots > 0 ? slots + options.snapshots : 0;
     program::Program program =
         options.embeds ? program::hidden_states(model->program()) : model->program();
-    program::settle_context(program, options.context);
+    const bool is_long = program::settle_context(program, options.context);
     try {
       executable = device.compile(std::move(program), model->shared_file(), compile);
     } catch (const Error& e) {
@@ -219,9 +219,9 @@ struct Session::State {
                   fmt::format("A context of {} fits beside the weights: --ctx {}.", fits, fits));
     }
     if (!options.cache_folder.empty() && model->program().slot_states.empty())
-      store.emplace(
-          options.cache_folder, options.cache_bytes,
-          fmt::format("{}\n{}\n{}", model->identity(), executable->page_layout(), kPageTokens));
+      store.emplace(options.cache_folder, options.cache_bytes,
+                    fmt::format("{}\n{}\n{}{}", model->identity(), executable->page_layout(),
+                                kPageTokens, is_long ? "\nlong context" : ""));
     runs.reserve(static_cast<size_t>(options.max_sequences));
     in_step.reserve(static_cast<size_t>(options.max_sequences));
     if (executable->lookahead() == 1) return;  // nothing is queued that could be left out

@@ -29,6 +29,11 @@ class Builder {
   // One head, whose values are the first value_dim elements of its keys.
   StateId latent_state(int key_dim, int value_dim);
 
+  // Columns of a value's rows.
+  int64_t width(ValueId id) const {
+    return program_.values.at(static_cast<size_t>(id)).shape.back().size;
+  }
+
   ValueId tokens() const { return Program::kTokens; }
   ValueId positions() const { return Program::kPositions; }
   ValueId op(std::string_view name, OpKind kind);  // kNone for an op without output

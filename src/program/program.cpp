@@ -67,13 +67,18 @@ std::vector<double> rope_frequencies(const Rope& rope, std::span<const float> fa
   return frequencies;
 }
 
-void settle_context(Program& program, int64_t context) {
+bool settle_context(Program& program, int64_t context) {
+  bool is_long = false;
   for (Op& op : program.ops) {
     auto* rope = std::get_if<Rope>(&op.kind);
     if (rope == nullptr || rope->long_factors == kNone) continue;
-    if (context > rope->original_context) rope->factors = rope->long_factors;
+    if (context > rope->original_context) {
+      rope->factors = rope->long_factors;
+      is_long = true;
+    }
     rope->long_factors = kNone;
   }
+  return is_long;
 }
 
 namespace {

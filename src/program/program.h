@@ -351,8 +351,9 @@ std::vector<Dim> infer_shape(const Program& program, const OpKind& kind);
 // double: at position 100,000 a float's rounding would turn the fast pairs visibly.
 std::vector<double> rope_frequencies(const Rope& rope, std::span<const float> factors);
 
-// Chooses what depends on how long a sequence may become: LongRoPE's factors.
-void settle_context(Program& program, int64_t context);
+// Chooses what depends on how long a sequence may become: LongRoPE's factors. Returns whether those
+// of long contexts were chosen, with which keys are others.
+bool settle_context(Program& program, int64_t context);
 
 // Checks the whole Program: every input defined before it is used (by an op of the encoder, for its
 // ops; else by one of the others), shapes as inferred, each state written by one op, logits

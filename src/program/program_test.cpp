@@ -137,6 +137,32 @@ TEST(Builder, NamesOpAndShapesThatDoNotFit) {
               HasSubstr("expected integers"));
 }
 
+TEST(Builder, HeadsGatesAndLatents) {
+  const formats::Model model = tiny_model();
+  Builder b(model, "tiny");
+  const ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("embed.weight")});
+  const auto width = [&](OpKind kind) { return b.width(b.op("value", std::move(kind))); };
+  EXPECT_EQ(width(Slice{x, 2, 3, 4}), 12);
+  EXPECT_EQ(width(Concat{x, b.op("half", Slice{x, 0, 16}), 4}), 48);
+  EXPECT_EQ(width(Gate{b.op("four", Slice{x, 0, 4}), x, Function::kSigmoid}), 32);
+  EXPECT_EQ(width(Attention{.q = x,
+                            .k = b.op("key", Slice{x, 0, 16}),
+                            .v = kNone,
+                            .state = b.latent_state(16, 8),
+                            .heads = 2,
+                            .window = 0,
+                            .scale = 1,
+                            .softcap = 0}),
+            16);
+  EXPECT_THAT(message_of([&] { b.op("cut", Slice{x, 6, 3, 4}); }), HasSubstr("outside its input"));
+  EXPECT_THAT(message_of([&] { b.op("cut", Slice{x, 0, 1, 5}); }),
+              HasSubstr("multiple of the heads"));
+  EXPECT_THAT(message_of([&] { b.op("gate", Gate{b.op("five", Slice{x, 0, 5}), x, {}}); }),
+              HasSubstr("multiple of the gate's"));
+  EXPECT_THAT(message_of([&] { b.op("act", Activation{x, Function::kSwigluOai}); }),
+              HasSubstr("needs a gate"));
+}
+
 class Verify : public ::testing::Test {
  protected:
   Verify() : model_(tiny_model()) {
@@ -150,6 +176,18 @@ class Verify : public ::testing::Test {
   formats::Model model_;
   Program program_;
 };
+
+TEST_F(Verify, KeysOfAnEarlierOpAreThere) {
+  auto again = program_.ops[2];
+  auto& attention = std::get<Attention>(again.kind);
+  attention.k = attention.v = kNone;
+  program_.ops.insert(program_.ops.begin() + 3, {again.kind, 0});
+  program_.ops[3].out = static_cast<ValueId>(program_.values.size());
+  program_.values.push_back(program_.values[static_cast<size_t>(program_.ops[2].out)]);
+  EXPECT_NO_THROW(verify(program_));
+  std::swap(program_.ops[2], program_.ops[3]);
+  EXPECT_THAT(message_of([&] { verify(program_); }), HasSubstr("before it is written"));
+}
 
 TEST_F(Verify, AcceptsWhatTheBuilderMade) { EXPECT_NO_THROW(verify(program_)); }
 

@@ -9,7 +9,7 @@ import pytest
 
 import families
 import forward
-from support import ROOT, run_json
+from support import ROOT, run, run_json
 
 RECORDS = ROOT / "tests/data/families"
 PROMPT = "the rain in the other on"
@@ -116,4 +116,7 @@ def test_card(name, card, made):
         return
     tokens = record.tokens[: families.CARD_LENGTH]
     got = card.logits(path, families.CONTEXT, 32, tokens)
-    at_most(forward.logits(forward.Model(path), tokens, families.CONTEXT), got, CARD_LIMIT, "card")
+    want = forward.logits(forward.Model(path), tokens, families.CONTEXT)
+    at_most(want, got, CARD_LIMIT, "card")
+    tokens, want = tokens[:12], want[:12]
+    at_most(want, card.logits(path, families.CONTEXT, 1, tokens), CARD_LIMIT, "card, a token at a time")
