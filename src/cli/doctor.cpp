@@ -97,7 +97,7 @@ void examine(const Options& options) {
     if (!options.link.empty()) card.link = simulator::cost::link_model(options.link);
     simulated = std::make_unique<simulator::card::Card>(card);
     how.open = [&] { return simulator::card::make_simulated_link(*simulated); };
-    how.boot.images = simulator::card::firmware_images(card.moods);
+    how.boot.images = simulator::card::firmware_images(card.moods, *card.model->chip);
     // Its engines need no time to start, but in some moods they take it.
     how.boot.patience = card.moods.any() ? 0.2 : 0.05;
     how.boot.wait = std::chrono::milliseconds(5000);
