@@ -57,7 +57,8 @@ struct Service::State {
 
   void run();
   bool take_jobs();
-  void begin(const std::shared_ptr<Job>& job);
+  bool begin(const std::shared_ptr<Job>& job);
+  bool load_failed(const std::shared_ptr<Job>& job, const Error& error);
   Loaded& load(const std::shared_ptr<const ServedModel>& model);
   std::unique_ptr<engine::Session> make_session(const ServedModel& model, bool embeds);
   void open_device();
@@ -98,6 +99,7 @@ struct Service::State {
   Clock::time_point give_up_at{};
   int failures_in_a_row = 0;
   std::string failure;
+  std::weak_ptr<Job> second_try;  // the last that got one
   Counters counters;
   bool cache_failed = false;
   Clock::time_point next_try{};  // of opening a device that failed
@@ -411,29 +413,25 @@ bool Service::State::take_jobs() {
         load_failed(e);
       }
     }
-    if (job == nullptr) return true;
-    begin(job);
+    if (job == nullptr || !begin(job)) return true;
   }
 }
 
-void Service::State::begin(const std::shared_ptr<Job>& job) {
+// False where the job waits again, until what runs has been seen to.
+bool Service::State::begin(const std::shared_ptr<Job>& job) {
   Loaded* found = nullptr;
   try {
     found = &load(job->model);
+    Running& running = job->embeds ? found->embeddings : found->answers;
+    if (running.session == nullptr) running.session = make_session(*found->model, job->embeds);
   } catch (const Refusal& e) {
-    return job->failed(e);
-  } catch (const Error& e) {  // what the device can't hold is no mistake of the client's
-    load_failed(e);
-    return job->failed(Refusal(503, e.message() + (e.hint().empty() ? "" : " " + e.hint())));
+    job->failed(e);
+    return true;
+  } catch (const Error& e) {
+    return load_failed(job, e);
   }
   Loaded& model = *found;
   Running& running = job->embeds ? model.embeddings : model.answers;
-  try {
-    if (running.session == nullptr) running.session = make_session(*model.model, job->embeds);
-  } catch (const Error& e) {
-    load_failed(e);
-    return job->failed(Refusal(503, e.message() + (e.hint().empty() ? "" : " " + e.hint())));
-  }
   try {
     if (job->keep_alive) model.keep_alive = *job->keep_alive;
     job->request.cancel = &job->cancel;
@@ -447,6 +445,21 @@ void Service::State::begin(const std::shared_ptr<Job>& job) {
   } catch (const Error& e) {
     job->failed(Refusal(400, e.message()));
   }
+  return true;
+}
+
+// The device may have gone just now: a job gets a second try. What the device can't hold is no
+// mistake of the client's.
+bool Service::State::load_failed(const std::shared_ptr<Job>& job, const Error& error) {
+  load_failed(error);
+  if (second_try.lock() != job) {
+    second_try = job;
+    const std::lock_guard lock(mutex);
+    queue.push_front(job);
+    return false;
+  }
+  job->failed(Refusal(503, error.message() + (error.hint().empty() ? "" : " " + error.hint())));
+  return true;
 }
 
 Loaded& Service::State::load(const std::shared_ptr<const ServedModel>& model) {
