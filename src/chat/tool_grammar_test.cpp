@@ -379,7 +379,7 @@ TEST_P(ToolGrammarOf, MayLetTextPass) {
   if (channels)
     EXPECT_TRUE(takes("<|channel|>commentary<|message|>Hm.<|end|><|start|>assistant" + call));
   else
-    EXPECT_EQ(takes("Well:\n" + call), !format.calls.bare);
+    EXPECT_TRUE(takes("Well:\n" + call));  // without markers it is no call there, but text
   std::string wrong = call;
   const size_t at = wrong.find("days");
   wrong.replace(at, 4, "dazs");
