@@ -86,6 +86,10 @@ void HfConfigWriter::set(std::string_view key, double value) {
   metadata_.set(fmt::format("{}.{}", family_.architecture, key), static_cast<float>(value));
 }
 
+void HfConfigWriter::set(std::string_view key, const std::vector<bool>& layers) {
+  metadata_.set(fmt::format("{}.{}", family_.architecture, key), MetadataArray{layers});
+}
+
 void HfConfigWriter::set_any(std::string_view key, bool value) {
   metadata_.set(std::string(key), value);
 }
@@ -118,7 +122,7 @@ int64_t HfConfigWriter::write_sizes() {
   set("attention.head_count", heads);
   set("attention.head_count_kv",
       optional_size("num_key_value_heads").value_or(usual.kv_heads > 0 ? usual.kv_heads : heads));
-  set("attention.layer_norm_rms_epsilon", json_number(config_, "rms_norm_eps").value_or(1e-6));
+  set(family_.epsilon.key, json_number(config_, family_.epsilon.field).value_or(usual.epsilon));
   auto head_dim = optional_size("head_dim");
   if (!head_dim && usual.head_dim > 0) head_dim = usual.head_dim;
   if (head_dim) {
@@ -128,14 +132,46 @@ int64_t HfConfigWriter::write_sizes() {
   return head_dim.value_or(width / heads);
 }
 
-void HfConfigWriter::write_rope(int64_t rotated) {
+int64_t HfConfigWriter::write_turned(int64_t head_dim) {
+  auto part = json_number(rotation(), "partial_rotary_factor");
+  if (!part) part = json_number(config_, "partial_rotary_factor");
+  if (!part) part = family_.defaults.turned;
+  if (!(*part > 0 && *part <= 1))
+    fail("partial_rotary_factor: found {}, expected more than 0 and at most 1", *part);
+  const auto turned = static_cast<int64_t>(static_cast<double>(head_dim) * *part);
+  set("rope.dimension_count", turned);
+  return turned;
+}
+
+void HfConfigWriter::write_windows(int64_t usual, int64_t period) {
+  const int64_t otherwise = config_.contains("sliding_window") ? 0 : usual;
+  const int64_t window = optional_size("sliding_window").value_or(otherwise);
+  set("attention.sliding_window", window);
+  if (window == 0) return;
+  auto sliding = sliding_layers(config_);
+  if (!sliding) {
+    sliding.emplace();
+    const int64_t layers = size("num_hidden_layers");
+    for (int64_t i = 1; i <= layers; ++i) sliding->push_back(i % period != 0);
+  }
+  set("attention.sliding_window_pattern", *sliding);
+}
+
+const Json& HfConfigWriter::rotation() const {
   static const Json kNone = Json::object();
   const Json* parameters = json_field(config_, "rope_parameters");
   if (parameters == nullptr) parameters = json_field(config_, "rope_scaling");
-  if (parameters == nullptr) parameters = &kNone;
+  if (parameters == nullptr) return kNone;
   const Json* full = json_field(*parameters, "full_attention");
-  const Json* sliding = json_field(*parameters, "sliding_attention");
-  const Json& global = full != nullptr ? *full : *parameters;
+  return full != nullptr ? *full : *parameters;
+}
+
+void HfConfigWriter::write_rope(int64_t rotated) {
+  const Json& global = rotation();
+  const Json* parameters = json_field(config_, "rope_parameters");
+  if (parameters == nullptr) parameters = json_field(config_, "rope_scaling");
+  const Json* sliding =
+      parameters != nullptr ? json_field(*parameters, "sliding_attention") : nullptr;
 
   auto theta = json_number(global, "rope_theta");
   if (!theta) theta = json_number(config_, "rope_theta");
@@ -150,20 +186,70 @@ void HfConfigWriter::write_rope(int64_t rotated) {
   const auto factor = json_number(global, "factor");
   if (!type || *type == "default") return;
   if (*type == "llama3") {
-    rope_factors_ = llama3_factors(global, theta.value_or(10000), rotated);
+    tensors_.push_back(
+        {"rope_freqs.weight", llama3_factors(global, theta.value_or(10000), rotated)});
   } else if (*type == "linear" && factor) {
     write_scaling("linear", *factor);
   } else if (*type == "yarn" && factor) {
-    write_scaling("yarn", *factor);
-    auto original = json_int(global, "original_max_position_embeddings");
-    if (!original) original = json_int(config_, "original_max_position_embeddings");
-    if (!original) fail("rope_scaling: original_max_position_embeddings: it is missing");
-    set("rope.scaling.original_context_length", *original);
+    write_yarn(global, *factor);
+  } else if ((*type == "longrope" || *type == "su") && family_.long_rope) {
+    write_long_rope(global, rotated);
   } else {
     fail(
-        "rope_scaling: type: found \"{}\", expected default, linear, yarn (both with a factor) "
+        "rope_scaling: type: found \"{}\", expected default, linear, yarn (both with a factor){} "
         "or llama3",
-        *type);
+        *type, family_.long_rope ? ", longrope" : "");
+  }
+}
+
+int64_t HfConfigWriter::original_context(const Json& rope) const {
+  auto original = json_int(rope, "original_max_position_embeddings");
+  if (!original) original = optional_size("original_max_position_embeddings");
+  if (!original) fail("rope_scaling: original_max_position_embeddings: it is missing");
+  if (*original < 1)
+    fail("rope_scaling: original_max_position_embeddings: found {}, expected 1 or more", *original);
+  return *original;
+}
+
+// The magnitude is attention_factor where it is given, else what two multipliers make of the factor
+// (transformers, modeling_rope_utils.py); GGUF has what that differs from YaRN's own by.
+void HfConfigWriter::write_yarn(const Json& rope, double factor) {
+  write_scaling("yarn", factor);
+  set("rope.scaling.original_context_length", original_context(rope));
+  if (const auto fast = json_number(rope, "beta_fast")) set("rope.scaling.yarn_beta_fast", *fast);
+  if (const auto slow = json_number(rope, "beta_slow")) set("rope.scaling.yarn_beta_slow", *slow);
+  const auto magnitude = [&](double multiplier) {
+    return factor <= 1 ? 1 : 0.1 * multiplier * std::log(factor) + 1;
+  };
+  auto wanted = json_number(rope, "attention_factor");
+  const double m = json_number(rope, "mscale").value_or(0);
+  const double all = json_number(rope, "mscale_all_dim").value_or(0);
+  if (!wanted && m != 0 && all != 0) wanted = magnitude(m) / magnitude(all);
+  if (wanted && std::abs(*wanted - magnitude(1)) > 1e-6 * magnitude(1))
+    set("rope.scaling.attn_factor", *wanted / magnitude(1));
+}
+
+void HfConfigWriter::write_long_rope(const Json& rope, int64_t rotated) {
+  const int64_t original = original_context(rope);
+  set("rope.scaling.original_context_length", original);
+  const double factor =
+      static_cast<double>(size("max_position_embeddings")) / static_cast<double>(original);
+  auto magnitude = json_number(rope, "attention_factor");
+  if (!magnitude && factor > 1)
+    magnitude = std::sqrt(1 + std::log(factor) / std::log(static_cast<double>(original)));
+  set("rope.scaling.attn_factor", magnitude.value_or(1));
+  for (const auto& [field, name] : {std::pair("long_factor", "rope_factors_long.weight"),
+                                    std::pair("short_factor", "rope_factors_short.weight")}) {
+    const Json* list = json_field(rope, field);
+    if (list == nullptr || !list->is_array() || static_cast<int64_t>(list->size()) * 2 != rotated)
+      fail("rope_scaling: {}: expected a list of {} numbers", field, rotated / 2);
+    HfConfigTensor tensor{name, {}};
+    for (const Json& value : *list) {
+      if (!value.is_number() || !(value.get<double>() > 0))
+        fail("rope_scaling: {}: found {}, expected positive numbers", field, value.dump());
+      tensor.values.push_back(value.get<float>());
+    }
+    tensors_.push_back(std::move(tensor));
   }
 }
 
@@ -198,7 +284,7 @@ HfConfig read_hf_config(const std::filesystem::path& folder, std::span<const HfF
     HfConfigWriter writer(family, target.config, model.metadata);
     family.write(writer);
     target.vocabulary = writer.vocabulary();
-    target.rope_factors = writer.rope_factors();
+    target.tensors = writer.tensors();
     target.tied_embeddings =
         json_bool(target.config, "tie_word_embeddings").value_or(family.tied_embeddings);
   } catch (Error& error) {

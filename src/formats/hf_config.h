@@ -17,7 +17,7 @@ struct HfConfig {
   Json config;  // of the text model (text_config of one that also sees)
   bool tied_embeddings = false;
   int64_t vocabulary = 0;
-  std::vector<float> rope_factors;  // HfConfigWriter's
+  std::vector<HfConfigTensor> tensors;  // HfConfigWriter's
 };
 
 // Reads config.json and sets the model's keys (all but tokenizer.*). Keys and values are those of

@@ -41,7 +41,16 @@ struct HfDefaults {
   int64_t kv_heads = 0;   // 0: as many as heads
   int64_t head_dim = 0;   // 0: width / heads, and no key is written
   double rope_theta = 0;  // 0: no key is written
+  double epsilon = 1e-6;  // of norms
+  double turned = 0;  // partial_rotary_factor; 0: the family turns whole heads, and has no other
 };
+
+// Which norms the family has, by config.json's name of their epsilon.
+struct HfEpsilon {
+  std::string_view field = "rms_norm_eps";
+  std::string_view key = "attention.layer_norm_rms_epsilon";
+};
+inline constexpr std::string_view kLayerNormEpsilon = "attention.layer_norm_epsilon";
 
 class HfConfigWriter;
 
@@ -55,14 +64,20 @@ struct HfFamily {
   void (*write)(HfConfigWriter& writer) = nullptr;
   HfPositions positions = HfPositions::kRotary;
   HfDefaults defaults = {};
+  HfEpsilon epsilon = {};
+  bool long_rope = false;        // LongRoPE's two tables of factors are among its scalings
   bool tied_embeddings = false;  // where config.json does not say
   // Fields of config.json beyond those that all families have.
   std::span<const KnownField> fields = {};
+  // Fields of its rope_parameters (or rope_scaling) beyond those that HfConfigWriter reads.
+  std::span<const KnownField> rope_fields = {};
   // Other names of fields: they may stand beside the own one with the same value.
   std::span<const HfRename> field_aliases = {};
 
   // Tensors' names in GGUF, without ".weight" or ".bias". `tensors` are those outside of layers,
-  // `layer_tensors` those within one, after LAYERS and its number.
+  // `layer_tensors` those within one, after LAYERS and its number. A '*' stands for a number: those
+  // tensors, counted from 0, are rows of one. Names that end in neither stand in the table whole,
+  // and GGUF's, too.
   std::string_view layers = "layers.";
   std::span<const HfRename> tensors = {};
   std::span<const HfRename> layer_tensors = {};
@@ -71,9 +86,17 @@ struct HfFamily {
   std::span<const std::string_view> unneeded_tensors = {};
   // Linear layers (GGUF's names within a layer) that are stored as [inputs, outputs].
   std::span<const std::string_view> transposed_layer_tensors = {};
+  // Matrices (GGUF's names within a layer) whose second half of rows is another's.
+  std::span<const HfRename> halved_layer_tensors = {};
   bool norms_plus_1 = false;         // the model multiplies by 1 + weight
   bool rows_beyond_tokens = false;   // the embedding has rows for no token, which are cut off
   bool never_spaces_prefix = false;  // no space before a text, whatever tokenizer.model says
+};
+
+// A tensor that config.json has the numbers of.
+struct HfConfigTensor {
+  std::string_view name;  // GGUF's
+  std::vector<float> values;
 };
 
 // config.json as GGUF's metadata: what a family's `write` is handed. Errors name the field.
@@ -91,6 +114,7 @@ class HfConfigWriter {
   // The key "ARCHITECTURE.KEY".
   void set(std::string_view key, int64_t value);
   void set(std::string_view key, double value);
+  void set(std::string_view key, const std::vector<bool>& layers);
   void set_any(std::string_view key, bool value);  // the key as it is
   // block_count, after a check.
   void set_layers(int64_t layers);
@@ -99,22 +123,34 @@ class HfConfigWriter {
 
   // Sizes of a decoder whose fields have Llama's names; gives back the elements of a head.
   int64_t write_sizes();
+  // The part of a head that turns, as rope.dimension_count; gives back its elements.
+  int64_t write_turned(int64_t head_dim);
+  // attention.sliding_window (of null 0, where the field is absent `usual`), and which layers have
+  // it: those of layer_types, else all but every `period`th.
+  void write_windows(int64_t usual, int64_t period);
   // Rotary positions and their scaling. Old configs: rope_theta, rope_local_base_freq and
   // rope_scaling side by side; new ones: all in rope_parameters, by layer type where layers differ.
   void write_rope(int64_t rotated);
 
   int64_t vocabulary() const { return vocabulary_; }
-  // What llama.cpp's converter stores as rope_freqs.weight (Llama 3.1's scaling); empty without.
-  const std::vector<float>& rope_factors() const { return rope_factors_; }
+  // What llama.cpp's converter stores as rope_freqs.weight (Llama 3.1's scaling), or as
+  // rope_factors_short.weight and rope_factors_long.weight (LongRoPE).
+  const std::vector<HfConfigTensor>& tensors() const { return tensors_; }
+  // rope_parameters, or what older configs have; an empty object without. By layer type where
+  // layers differ: those of the layers that see everything.
+  const Json& rotation() const;
 
  private:
   void write_scaling(const char* type, double factor);
+  void write_yarn(const Json& rope, double factor);
+  void write_long_rope(const Json& rope, int64_t rotated);
+  int64_t original_context(const Json& rope) const;
 
   const HfFamily& family_;
   const Json& config_;
   Metadata& metadata_;
   int64_t vocabulary_ = 0;
-  std::vector<float> rope_factors_;
+  std::vector<HfConfigTensor> tensors_;
 };
 
 // "sliding_attention" layers: true, as a list of config.json's layer_types; nothing where it is
@@ -127,5 +163,7 @@ std::optional<int64_t> window_pattern(const std::vector<bool>& sliding);
 
 // For KnownField::fits of layer_types: whether it lists all layers, with (or without) a window.
 bool all_layers_slide(const Json& config, bool slide, std::string_view layers_field);
+// The same: whether it lists each of num_hidden_layers, in whatever order.
+bool lists_layers(const Json& config, const Json& layer_types);
 
 }  // namespace outboard::formats

@@ -96,13 +96,11 @@ constexpr KnownField kRotatingFields[] = {
     {"head_dim"},
     {"max_position_embeddings"},
     {"original_max_position_embeddings"},
-    {"rms_norm_eps"},
     {"rope_theta"},
     // Whether a bias is there, the tensors say.
     {"attention_bias"},
     {"mlp_bias"},
     // The computation.
-    {"partial_rotary_factor", "[1]"},
     {"rope_interleaved", "[false]"},
 };
 
@@ -241,6 +239,9 @@ class ConfigChecker {
       const Json* newer = json_field(object, "rope_parameters");
       return newer != nullptr ? *newer == value : check_rope(value, path + name);
     }
+    if (rotates() && name == family_.epsilon.field) return true;
+    if (rotates() && name == "partial_rotary_factor")
+      return family_.defaults.turned > 0 || value == 1;
     for (const HfRename& alias : family_.field_aliases) {
       if (name != alias.from) continue;
       const Json* own = json_field(object, alias.to);
@@ -280,7 +281,9 @@ class ConfigChecker {
 
   // One kind of layer's rotation; layers with a window are never scaled (Gemma 3).
   void check_rotation(const Json& rope, const std::string& path, bool may_scale) {
-    std::vector<KnownField> known = {{"rope_theta"}, {"partial_rotary_factor", "[1]"}};
+    std::vector<KnownField> known(family_.rope_fields.begin(), family_.rope_fields.end());
+    known.push_back({"rope_theta"});
+    known.push_back({"partial_rotary_factor", family_.defaults.turned > 0 ? "" : "[1]"});
     auto type = json_string(rope, "rope_type");
     if (!type) type = json_string(rope, "type");
     if (!type || *type == "default" || !may_scale) {
@@ -293,6 +296,16 @@ class ConfigChecker {
         known.push_back({"type"});
       }
       if (*type != "linear") known.push_back({"original_max_position_embeddings"});
+      if (*type == "yarn") {  // whether the ramp's ends are whole numbers: llama.cpp's always are
+        known.insert(known.end(), {{"beta_fast"},
+                                   {"beta_slow"},
+                                   {"attention_factor"},
+                                   {"mscale"},
+                                   {"mscale_all_dim"},
+                                   {"truncate", "[true]"}});
+      }
+      if (family_.long_rope && (*type == "longrope" || *type == "su"))
+        known.insert(known.end(), {{"short_factor"}, {"long_factor"}, {"attention_factor"}});
       if (*type == "llama3") {
         known.insert(known.end(), {{"low_freq_factor"}, {"high_freq_factor"}});
       }
@@ -414,6 +427,11 @@ bool all_layers_slide(const Json& config, bool slide, std::string_view layers_fi
   const auto sliding = sliding_layers(config);
   return sliding && static_cast<int64_t>(sliding->size()) == json_int(config, layers_field) &&
          std::ranges::all_of(*sliding, [&](bool each) { return each == slide; });
+}
+
+bool lists_layers(const Json& config, const Json& /*layer_types*/) {
+  const auto sliding = sliding_layers(config);
+  return sliding && static_cast<int64_t>(sliding->size()) == json_int(config, "num_hidden_layers");
 }
 
 void read_generation(const Json& generation, bool is_config_json, Metadata& metadata,

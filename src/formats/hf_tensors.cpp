@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <map>
 #include <memory>
 #include <span>
 
@@ -19,9 +20,27 @@ std::string_view strip(std::string_view text, std::string_view prefix) {
   return text.starts_with(prefix) ? text.substr(prefix.size()) : text;
 }
 
-std::optional<std::string_view> rename(std::span<const HfRename> table, std::string_view name) {
+struct Renamed {
+  std::string_view name;
+  std::optional<size_t> part;  // what stands for the table's '*'
+};
+
+// The digits that `text` begins with, as a number and their count; nothing where there are none.
+std::optional<std::pair<uint32_t, size_t>> leading_number(std::string_view text) {
+  uint32_t number = 0;
+  const auto end = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (end.ec != std::errc()) return std::nullopt;
+  return std::pair(number, static_cast<size_t>(end.ptr - text.data()));
+}
+
+std::optional<Renamed> rename(std::span<const HfRename> table, std::string_view name) {
   for (const HfRename& row : table) {
-    if (row.from == name) return row.to;
+    if (row.from == name) return Renamed{row.to, {}};
+    const size_t star = row.from.find('*');
+    if (star == std::string_view::npos || !name.starts_with(row.from.substr(0, star))) continue;
+    const auto number = leading_number(name.substr(star));
+    if (number && name.substr(star + number->second) == row.from.substr(star + 1))
+      return Renamed{row.to, number->first};
   }
   return std::nullopt;
 }
@@ -61,29 +80,39 @@ class Adder {
     }
   }
 
-  void add_rope_factors() {
-    const std::vector<float>& factors = config_.rope_factors;
-    if (factors.empty()) return;
-    model_.add({"rope_freqs.weight",
-                TensorType::F32,
-                {static_cast<int64_t>(factors.size())},
-                keep(std::as_bytes(std::span(factors)))});
+  // What stands in config.json, and what many tensors are rows of.
+  void add_rest() {
+    for (const HfConfigTensor& tensor : config_.tensors) {
+      model_.add({std::string(tensor.name),
+                  TensorType::F32,
+                  {static_cast<int64_t>(tensor.values.size())},
+                  keep(std::as_bytes(std::span(tensor.values)))});
+    }
+    for (const auto& [name, parts] : parts_) add_parts(name, parts);
   }
 
  private:
   void add_tensor(const SourceTensor& source) {
-    const auto name = gguf_tensor_name(*config_.family, source.name);
-    if (!name || (*name == "output.weight" && config_.tied_embeddings)) return;
+    const auto found = gguf_tensor_name(*config_.family, source.name);
+    if (!found || (found->name == "output.weight" && config_.tied_embeddings)) return;
     if (!source.type || !is_float(source.type)) {
       fail("dtype: found {}, expected F32, F16 or BF16", source.dtype);
     }
-    if (source.shape.empty() || source.shape.size() > 2 || source.data.empty()) {
-      fail("shape: found {} dimensions and {} bytes, expected 1 or 2 dimensions of at least 1",
-           source.shape.size(), source.data.size());
+    const size_t most = found->name.find("_exps.") != std::string::npos ? 3 : 2;
+    if (source.shape.empty() || source.shape.size() > most || source.data.empty()) {
+      fail("shape: found {} dimensions and {} bytes, expected 1 to {} dimensions of at least 1",
+           source.shape.size(), source.data.size(), most);
     }
-    Tensor tensor{*name, *source.type, source.shape, source.data};
-    if (tensor.shape.size() == 1) {
+    Tensor tensor{found->name, *source.type, source.shape, source.data};
+    if (found->part) {
+      if (!parts_[found->name].emplace(*found->part, std::move(tensor)).second)
+        fail("name: another tensor is the same row of {}", found->name);
+      return;
+    }
+    if (tensor.shape.size() == 1 || tensor.name.ends_with("_norm.weight")) {
       widen(tensor);
+    } else if (const auto second = second_half(tensor.name)) {
+      add_half(tensor, *second);
     } else if (is_transposed(*config_.family, tensor.name)) {
       turn(tensor);
     } else if (tensor.name == "token_embd.weight" && config_.family->rows_beyond_tokens &&
@@ -94,7 +123,45 @@ class Adder {
     model_.add(std::move(tensor));
   }
 
-  // Vectors (norms, biases) as float32, as converters store them.
+  // GGUF's name of what the second half of a matrix's rows is.
+  std::optional<std::string> second_half(std::string_view name) const {
+    const size_t begin = name.rfind('.', name.rfind('.') - 1) + 1;
+    const size_t end = name.rfind('.');
+    const auto other =
+        rename(config_.family->halved_layer_tensors, name.substr(begin, end - begin));
+    if (!other) return std::nullopt;
+    return fmt::format("{}{}{}", name.substr(0, begin), other->name, name.substr(end));
+  }
+
+  // Cuts off and adds the second half of the rows.
+  void add_half(Tensor& tensor, const std::string& second) {
+    if (tensor.shape.size() != 2 || tensor.shape[0] % 2 != 0)
+      fail("shape: found {} rows, expected an even number", tensor.shape[0]);
+    tensor.shape[0] /= 2;
+    const size_t bytes = tensor.data.size() / 2;
+    model_.add({second, tensor.type, tensor.shape, tensor.data.subspan(bytes)});
+    tensor.data = tensor.data.first(bytes);
+  }
+
+  // Vectors, counted from 0, as the rows of one matrix of float32.
+  void add_parts(const std::string& name, const std::map<size_t, Tensor>& parts) {
+    Tensor whole{name, TensorType::F32, {static_cast<int64_t>(parts.size())}, {}};
+    const int64_t columns = parts.begin()->second.columns();
+    whole.shape.push_back(columns);
+    std::vector<float> values;
+    for (const auto& [index, part] : parts) {
+      if (index * static_cast<size_t>(columns) != values.size() || part.shape.size() != 1 ||
+          part.columns() != columns)
+        fail("{}: tensor {}: expected vectors of one size, counted from 0 without a gap",
+             model_.path.string(), name);
+      values.resize(values.size() + static_cast<size_t>(columns));
+      dequantize(part.type, part.data.data(), std::span(values).last(static_cast<size_t>(columns)));
+    }
+    whole.data = keep(std::as_bytes(std::span(values)));
+    model_.add(std::move(whole));
+  }
+
+  // Vectors (norms, also of each head's own, and biases) as float32, as converters store them.
   void widen(Tensor& tensor) {
     const auto count = static_cast<size_t>(tensor.elements());
     std::vector<float> values(count);
@@ -124,32 +191,37 @@ class Adder {
   Model& model_;
   const HfConfig& config_;
   int64_t tokens_;
+  std::map<std::string, std::map<size_t, Tensor>> parts_;  // by the name of the whole
 };
 
 }  // namespace
 
-std::optional<std::string> gguf_tensor_name(const HfFamily& family, std::string_view name) {
+std::optional<GgufName> gguf_tensor_name(const HfFamily& family, std::string_view name) {
   if (not_needed(family, name)) return std::nullopt;
   std::string_view rest = strip(strip(name, "model."), "transformer.");
   rest = strip(strip(rest, "language_model."), "model.");  // of a model that also sees
   const size_t dot = rest.rfind('.');
   if (dot == std::string_view::npos) fail("name: no supported model has this tensor");
-  const std::string_view suffix = rest.substr(dot);  // ".weight" or ".bias"
-  rest = rest.substr(0, dot);
+  std::string_view suffix = rest.substr(dot);
+  if (suffix == ".weight" || suffix == ".bias")
+    rest = rest.substr(0, dot);
+  else
+    suffix = {};
+  // A name of GGUF's with a dot is whole.
+  const auto fits = [&](const std::optional<Renamed>& found) {
+    return found && (found->name.find('.') != std::string_view::npos) == suffix.empty();
+  };
 
-  if (suffix == ".weight" || suffix == ".bias") {
-    if (!rest.starts_with(family.layers)) {
-      if (const auto found = rename(family.tensors, rest))
-        return fmt::format("{}{}", *found, suffix);
-    } else {
-      rest = rest.substr(family.layers.size());
-      uint32_t layer = 0;
-      const auto number = std::from_chars(rest.data(), rest.data() + rest.size(), layer);
-      const auto digits = static_cast<size_t>(number.ptr - rest.data());
-      if (number.ec == std::errc() && digits < rest.size() && rest[digits] == '.') {
-        const auto found = rename(family.layer_tensors, rest.substr(digits + 1));
-        if (found) return fmt::format("blk.{}.{}{}", layer, *found, suffix);
-      }
+  if (!rest.starts_with(family.layers)) {
+    if (const auto found = rename(family.tensors, rest); fits(found))
+      return GgufName{fmt::format("{}{}", found->name, suffix), found->part};
+  } else {
+    rest = rest.substr(family.layers.size());
+    const auto layer = leading_number(rest);
+    if (layer && layer->second < rest.size() && rest[layer->second] == '.') {
+      if (const auto found = rename(family.layer_tensors, rest.substr(layer->second + 1));
+          fits(found))
+        return GgufName{fmt::format("blk.{}.{}{}", layer->first, found->name, suffix), found->part};
     }
   }
   fail("name: no supported model has this tensor");
@@ -158,7 +230,7 @@ std::optional<std::string> gguf_tensor_name(const HfFamily& family, std::string_
 void add_hf_tensors(Model& model, const fs::path& folder, const HfConfig& config, int64_t tokens) {
   Adder adder(model, config, tokens);
   for (const WeightFile& file : open_hf_weights(folder, model)) adder.add_file(file);
-  adder.add_rope_factors();
+  adder.add_rest();
 }
 
 }  // namespace outboard::formats

@@ -74,8 +74,8 @@ void refuse_unknown(const std::filesystem::path& path, std::span<const std::stri
 // Folders: Hugging Face's, of `families` or of Marian, with config.json and safetensors or
 // pytorch_model.bin, and Marian's own (marian.h). models::open_model() knows all families;
 // `families` must outlive the call only. A folder gives the same metadata keys and tensor names as
-// a GGUF file of that model, its tokenizer included, except that llama's q and k rows keep the
-// folder's order: the metadata key "outboard.rope.neox" (bool, true) says so.
+// a GGUF file of that model, its tokenizer included, except that q and k rows of llama and granite
+// keep the folder's order (key "outboard.rope.neox"), and granite's experts gate and up in one.
 Model open_model(const std::filesystem::path& path, std::span<const HfFamily> families);
 
 }  // namespace outboard::formats

@@ -40,8 +40,78 @@ Program build(const formats::Model& model, Keys& keys) {
 
 constexpr std::string_view kArchitectures[] = {"command-r", "cohere2"};
 
+// --- Hugging Face's folders ---
+
+// Pairs are neighbours in folders as well.
+void write_config(formats::HfConfigWriter& w) {
+  const int64_t turned = w.write_sizes();
+  w.set("rope.dimension_count", turned);
+  w.write_rope(turned);
+  w.set("logit_scale", formats::json_number(w.config(), "logit_scale").value_or(0.0625));
+}
+
+void write_first(formats::HfConfigWriter& w) {
+  write_config(w);
+  // Command R was trained on more than its max_position_embeddings say.
+  if (const auto context = w.optional_size("model_max_length")) w.set("context_length", *context);
+}
+
+void write_second(formats::HfConfigWriter& w) {
+  write_config(w);
+  w.write_windows(4096, 4);
+}
+
+constexpr formats::KnownField kFields[] = {
+    {"hidden_act", R"(["silu"])"},
+    {"logit_scale"},
+    {"use_qk_norm"},  // the tensors tell
+    {"layer_types",
+     {},
+     [](const formats::Json& config, const formats::Json&) {
+       return formats::all_layers_slide(config, false, "num_hidden_layers");
+     }},
+};
+constexpr formats::KnownField kSecondFields[] = {
+    {"hidden_act", R"(["silu"])"},
+    {"logit_scale"},
+    {"sliding_window"},
+    {"sliding_window_pattern", "[4]"},
+    {"_sliding_window_pattern", "[4]"},
+    {"layer_types", {}, formats::lists_layers},
+    // What the first configs of Command R7B say of themselves.
+    {"layer_switch", "[4]"},
+    {"order_of_interleaved_layers", R"(["local_attn_first"])"},
+    {"position_embedding_type", R"(["rope_gptj"])"},
+    {"rotary_pct", "[1]"},
+    {"use_embedding_sharing", "[true]"},
+    {"use_gated_activation", "[true]"},
+    {"use_parallel_block", "[true]"},
+    {"use_parallel_embedding"},
+};
+
+constexpr formats::HfFamily kFolders[] = {
+    {.model_type = "cohere",
+     .architecture = "command-r",
+     .write = write_first,
+     .defaults = {.context = 8192, .epsilon = 1e-5},
+     .epsilon = {"layer_norm_eps", formats::kLayerNormEpsilon},
+     .tied_embeddings = true,
+     .fields = kFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kHfLayerTensors},
+    {.model_type = "cohere2",
+     .architecture = "cohere2",
+     .write = write_second,
+     .defaults = {.context = 8192, .epsilon = 1e-5},
+     .epsilon = {"layer_norm_eps", formats::kLayerNormEpsilon},
+     .tied_embeddings = true,
+     .fields = kSecondFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kHfLayerTensors},
+};
+
 }  // namespace
 
-constinit const Family families::cohere = {kArchitectures, build};
+constinit const Family families::cohere = {kArchitectures, build, kFolders};
 
 }  // namespace outboard::models

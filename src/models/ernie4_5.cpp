@@ -28,8 +28,27 @@ Program build(const formats::Model& model, Keys& keys) {
 
 constexpr std::string_view kArchitectures[] = {"ernie4_5", "ernie4_5-moe"};
 
+// --- Hugging Face's folders ---
+
+constexpr formats::KnownField kFields[] = {
+    {"hidden_act", R"(["silu"])"}, {"use_bias"},  // the tensors tell
+};
+
+// Pairs are neighbours in folders as well.
+constexpr formats::HfFamily kFolders[] = {
+    {.model_type = "ernie4_5",
+     .architecture = "ernie4_5",
+     .write = [](formats::HfConfigWriter& w) { w.write_rope(w.write_sizes()); },
+     .defaults =
+         {.context = 131072, .kv_heads = 2, .head_dim = 128, .rope_theta = 5e5, .epsilon = 1e-5},
+     .tied_embeddings = true,
+     .fields = kFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kHfLayerTensors},
+};
+
 }  // namespace
 
-constinit const Family families::ernie4_5 = {kArchitectures, build};
+constinit const Family families::ernie4_5 = {kArchitectures, build, kFolders};
 
 }  // namespace outboard::models

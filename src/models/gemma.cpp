@@ -132,6 +132,41 @@ constexpr formats::KnownField kFields[] = {
     {"eoi_token_id"},
 };
 
+// Gemma 2: null is no cap.
+void write_second(formats::HfConfigWriter& w) {
+  const formats::Json& config = w.config();
+  w.write_rope(w.write_sizes());
+  const auto cap = [&](const char* key, const char* field, double usual) {
+    const double otherwise = config.contains(field) ? 0 : usual;
+    w.set(key, formats::json_number(config, field).value_or(otherwise));
+  };
+  cap("attn_logit_softcapping", "attn_logit_softcapping", 50);
+  cap("final_logit_softcapping", "final_logit_softcapping", 30);
+  w.set("attention.sliding_window", w.optional_size("sliding_window").value_or(4096));
+  if (const auto sliding = formats::sliding_layers(config))
+    w.set("attention.sliding_window_pattern", *sliding);
+  const double scalar = formats::json_number(config, "query_pre_attn_scalar").value_or(256);
+  if (!(scalar > 0)) fail("query_pre_attn_scalar: found {}, expected more than 0", scalar);
+  w.set("attention.scale", 1 / std::sqrt(scalar));
+}
+
+constexpr formats::KnownField kSecondFields[] = {
+    {"sliding_window"},
+    {"sliding_window_size",
+     {},  // its first name
+     [](const formats::Json& config, const formats::Json& size) {
+       const formats::Json* own = formats::json_field(config, "sliding_window");
+       return own != nullptr && *own == size;
+     }},
+    {"query_pre_attn_scalar"},
+    {"final_logit_softcapping"},
+    {"attn_logit_softcapping"},
+    {"layer_types", {}, formats::lists_layers},
+    {"hidden_act", R"(["gelu_pytorch_tanh"])"},
+    {"hidden_activation", R"(["gelu_pytorch_tanh"])"},
+    {"use_bidirectional_attention", "[false]"},
+};
+
 constexpr formats::HfRename kLayerTensors[] = {
     {"input_layernorm", "attn_norm"},
     {"self_attn.q_proj", "attn_q"},
@@ -150,6 +185,21 @@ constexpr formats::HfRename kLayerTensors[] = {
 constexpr std::string_view kUnneededTensors[] = {"vision_tower.", "multi_modal_projector."};
 
 constexpr formats::HfFamily kFolders[] = {
+    {.model_type = "gemma2",
+     .architecture = "gemma2",
+     .write = write_second,
+     .defaults = {.vocabulary = 256000,
+                  .context = 8192,
+                  .heads = 8,
+                  .kv_heads = 4,
+                  .head_dim = 256,
+                  .rope_theta = 10000},
+     .tied_embeddings = true,
+     .fields = kSecondFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kLayerTensors,
+     .norms_plus_1 = true,
+     .never_spaces_prefix = true},
     {.model_type = "gemma3",
      .text_model_type = "gemma3_text",
      .architecture = "gemma3",

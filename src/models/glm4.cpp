@@ -34,8 +34,41 @@ Program build(const formats::Model& model, Keys& keys) {
 
 constexpr std::string_view kArchitectures[] = {"glm4"};
 
+// --- Hugging Face's folders ---
+
+constexpr formats::KnownField kFields[] = {{"hidden_act", R"(["silu"])"}};
+
+constexpr formats::HfRename kLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"post_self_attn_layernorm", "post_attention_norm"},
+    {"post_attention_layernorm", "ffn_norm"},
+    {"mlp.gate_up_proj", "ffn_up"},
+    {"mlp.down_proj", "ffn_down"},
+    {"post_mlp_layernorm", "post_ffw_norm"},
+};
+
+constexpr formats::HfFamily kFolders[] = {
+    {.model_type = "glm4",
+     .architecture = "glm4",
+     // Pairs are neighbours in folders as well.
+     .write = [](formats::HfConfigWriter& w) { w.write_rope(w.write_turned(w.write_sizes())); },
+     .defaults = {.context = 131072,
+                  .heads = 32,
+                  .kv_heads = 2,
+                  .head_dim = 128,
+                  .epsilon = 1.5625e-7,
+                  .turned = 0.5},
+     .fields = kFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kLayerTensors},
+};
+
 }  // namespace
 
-constinit const Family families::glm4 = {kArchitectures, build};
+constinit const Family families::glm4 = {kArchitectures, build, kFolders};
 
 }  // namespace outboard::models

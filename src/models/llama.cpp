@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "models/family.h"
+#include "support/error.h"
 
 namespace outboard::models {
 
@@ -97,6 +98,81 @@ constexpr formats::KnownField kMistralFields[] = {
      }},
 };
 
+// SmolLM3 turns three layers of four.
+bool every_fourth(const formats::Json& config, const formats::Json& /*value*/) {
+  const formats::Json* turned = formats::json_field(config, "no_rope_layers");  // 1: it has a rope
+  if (turned == nullptr)
+    return formats::json_int(config, "no_rope_layer_interval").value_or(4) == 4;
+  if (!turned->is_array() ||
+      static_cast<int64_t>(turned->size()) != formats::json_int(config, "num_hidden_layers"))
+    return false;
+  for (size_t i = 0; i < turned->size(); ++i)
+    if ((*turned)[i] != ((i + 1) % 4 == 0 ? 0 : 1)) return false;
+  return true;
+}
+
+constexpr formats::KnownField kSmolLm3Fields[] = {
+    {"hidden_act", R"(["silu", "swish"])"},
+    {"no_rope_layers", {}, every_fourth},
+    {"no_rope_layer_interval", {}, every_fourth},
+    // With use_sliding_window false there is no window.
+    {"sliding_window"},
+    {"max_window_layers"},
+    {"use_sliding_window", "[false]"},
+    {"layer_types",
+     {},
+     [](const formats::Json& config, const formats::Json&) {
+       return formats::all_layers_slide(config, false, "num_hidden_layers");
+     }},
+};
+
+constexpr formats::KnownField kSeedOssFields[] = {
+    {"hidden_act", R"(["silu", "swish"])"},
+    {"attention_out_bias"},  // the tensors tell
+    {"residual_dropout"},
+};
+
+constexpr formats::HfRename kSeedOssLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},      {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"}, {"post_attention_layernorm", "post_attention_norm"},
+    {"mlp.gate_proj", "ffn_gate"},       {"mlp.up_proj", "ffn_up"},
+    {"mlp.down_proj", "ffn_down"},
+};
+
+// Ministral 3, with or without its eyes. Queries grow with their position by the rotation's
+// llama_4_scaling_beta.
+void write_ministral(formats::HfConfigWriter& w) {
+  write_config(w, w.optional_size("sliding_window").value_or(0));
+  const auto beta = formats::json_number(w.rotation(), "llama_4_scaling_beta");
+  if (!beta) return;
+  // It counts in original contexts, which are YaRN's own.
+  if (formats::json_string(w.rotation(), "rope_type") != "yarn")
+    fail("rope_parameters: llama_4_scaling_beta: expected with rope_type \"yarn\" alone");
+  w.set("attention.temperature_scale", *beta);
+}
+
+constexpr formats::KnownField kMinistralFields[] = {
+    {"hidden_act", R"(["silu", "swish"])"},
+    {"sliding_window"},
+    {"layer_types",
+     {},
+     [](const formats::Json& config, const formats::Json&) {
+       return formats::all_layers_slide(
+           config, formats::json_field(config, "sliding_window") != nullptr, "num_hidden_layers");
+     }},
+    // Its eyes; only its text is used.
+    {"vision_config"},
+    {"image_token_index"},
+    {"image_token_id"},
+    {"multimodal_projector_bias"},
+    {"projector_hidden_act"},
+    {"spatial_merge_size"},
+    {"vision_feature_layer"},
+};
+constexpr formats::KnownField kMinistralRope[] = {{"llama_4_scaling_beta"}};
+constexpr std::string_view kMinistralUnneeded[] = {"vision_tower.", "multi_modal_projector."};
+
 constexpr formats::HfFamily kFolders[] = {
     {.model_type = "llama",
      .architecture = "llama",
@@ -110,6 +186,36 @@ constexpr formats::HfFamily kFolders[] = {
      .fields = kMistralFields,
      .tensors = kHfTensors,
      .layer_tensors = kHfLayerTensors},
+    {.model_type = "mistral3",
+     .text_model_type = "ministral3",
+     .architecture = "mistral3",
+     .write = write_ministral,
+     .defaults = {.context = 262144,
+                  .heads = 32,
+                  .kv_heads = 8,
+                  .head_dim = 128,
+                  .rope_theta = 1e6,
+                  .epsilon = 1e-5},
+     .fields = kMinistralFields,
+     .rope_fields = kMinistralRope,
+     .tensors = kHfTensors,
+     .layer_tensors = kHfLayerTensors,
+     .unneeded_tensors = kMinistralUnneeded},
+    {.model_type = "smollm3",
+     .architecture = "smollm3",
+     .write = [](formats::HfConfigWriter& w) { write_config(w, 0); },
+     .defaults = {.context = 32768, .heads = 16, .kv_heads = 4, .rope_theta = 2e6},
+     .tied_embeddings = true,
+     .fields = kSmolLm3Fields,
+     .tensors = kHfTensors,
+     .layer_tensors = kHfLayerTensors},
+    {.model_type = "seed_oss",
+     .architecture = "seed_oss",
+     .write = [](formats::HfConfigWriter& w) { w.write_rope(w.write_sizes()); },
+     .defaults = {.context = 524288, .heads = 80, .kv_heads = 8, .head_dim = 128},
+     .fields = kSeedOssFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kSeedOssLayerTensors},
 };
 
 }  // namespace

@@ -215,19 +215,24 @@ TEST(HfTensorNames, UnknownNamesAreRefused) {
   for (const char* name :
        {"", "x", "model.layers", "model.layers.0", "model.layers.x.mlp.up_proj.weight",
         "model.layers.99999999999.mlp.up_proj.weight", "model.norm.other",
-        "model.layers.0.mlp.odd_proj.weight"}) {
+        "model.layers.0.mlp.odd_proj.weight", "model.layers.0.mlp.up_proj"}) {
     EXPECT_THROW(formats::gguf_tensor_name(families::llama.folders[0], name), Error) << name;
   }
-  EXPECT_EQ(
-      formats::gguf_tensor_name(families::llama.folders[0], "model.layers.12.mlp.up_proj.weight"),
-      "blk.12.ffn_up.weight");
-  EXPECT_EQ(
-      formats::gguf_tensor_name(families::gemma.folders[0], "language_model.model.norm.weight"),
-      "output_norm.weight");
-  EXPECT_EQ(formats::gguf_tensor_name(families::gemma.folders[0], "vision_tower.x.weight"),
-            std::nullopt);
-  EXPECT_EQ(formats::gguf_tensor_name(families::gpt2.folders[0], "transformer.h.3.attn.bias"),
-            std::nullopt);
+  const auto name_of = [](const formats::HfFamily& family, std::string_view name) {
+    const auto found = formats::gguf_tensor_name(family, name);
+    return found ? found->name : std::string("not needed");
+  };
+  EXPECT_EQ(name_of(families::llama.folders[0], "model.layers.12.mlp.up_proj.weight"),
+            "blk.12.ffn_up.weight");
+  EXPECT_EQ(name_of(families::gemma.folders[1], "language_model.model.norm.weight"),
+            "output_norm.weight");
+  EXPECT_EQ(name_of(families::gemma.folders[1], "vision_tower.x.weight"), "not needed");
+  EXPECT_EQ(name_of(families::gpt2.folders[0], "transformer.h.3.attn.bias"), "not needed");
+  const auto row = formats::gguf_tensor_name(families::stablelm.folders[0],
+                                             "model.layers.3.self_attn.q_layernorm.norms.7.weight");
+  ASSERT_TRUE(row);
+  EXPECT_EQ(row->name, "blk.3.attn_q_norm.weight");
+  EXPECT_EQ(row->part, size_t{7});
 }
 
 }  // namespace

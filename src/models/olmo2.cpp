@@ -52,8 +52,71 @@ Program build(const formats::Model& model, Keys& keys) {
 
 constexpr std::string_view kArchitectures[] = {"olmo2", "exaone4"};
 
+// --- Hugging Face's folders ---
+
+constexpr formats::KnownField kFields[] = {{"hidden_act", R"(["silu"])"}};
+constexpr formats::KnownField kWindowFields[] = {
+    {"hidden_act", R"(["silu"])"},
+    {"sliding_window"},
+    {"layer_types", {}, formats::lists_layers},
+};
+
+// EXAONE 4 has a pattern, too, as "LLLG" or a number; layer_types decides.
+bool is_usual_pattern(const formats::Json& config, const formats::Json& pattern) {
+  return formats::json_field(config, "layer_types") != nullptr || pattern == 4 || pattern == "LLLG";
+}
+constexpr formats::KnownField kExaoneFields[] = {
+    {"hidden_act", R"(["silu"])"},
+    {"sliding_window"},
+    {"sliding_window_pattern", {}, is_usual_pattern},
+    {"layer_types", {}, formats::lists_layers},
+};
+
+constexpr formats::HfRename kLayerTensors[] = {
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"self_attn.q_norm", "attn_q_norm"},
+    {"self_attn.k_norm", "attn_k_norm"},
+    {"post_attention_layernorm", "post_attention_norm"},
+    {"mlp.gate_proj", "ffn_gate"},
+    {"mlp.up_proj", "ffn_up"},
+    {"mlp.down_proj", "ffn_down"},
+    {"post_feedforward_layernorm", "post_ffw_norm"},
+};
+
+void write_windowed(formats::HfConfigWriter& w) {
+  w.write_rope(w.write_sizes());
+  w.write_windows(4096, 4);
+}
+
+constexpr formats::HfFamily kFolders[] = {
+    {.model_type = "olmo2",
+     .architecture = "olmo2",
+     .write = [](formats::HfConfigWriter& w) { w.write_rope(w.write_sizes()); },
+     .defaults = {.epsilon = 1e-5},
+     .fields = kFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kLayerTensors},
+    {.model_type = "olmo3",
+     .architecture = "olmo2",
+     .write = write_windowed,
+     .defaults = {.epsilon = 1e-5},
+     .fields = kWindowFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kLayerTensors},
+    {.model_type = "exaone4",
+     .architecture = "exaone4",
+     .write = write_windowed,
+     .defaults = {.epsilon = 1e-5},
+     .fields = kExaoneFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kLayerTensors},
+};
+
 }  // namespace
 
-constinit const Family families::olmo2 = {kArchitectures, build};
+constinit const Family families::olmo2 = {kArchitectures, build, kFolders};
 
 }  // namespace outboard::models

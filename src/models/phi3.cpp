@@ -34,8 +34,48 @@ Program build(const formats::Model& model, Keys& keys) {
 
 constexpr std::string_view kArchitectures[] = {"phi3"};
 
+// --- Hugging Face's folders ---
+
+void write_config(formats::HfConfigWriter& w) {
+  w.write_rope(w.write_turned(w.write_sizes()));
+  w.set("attention.sliding_window", w.optional_size("sliding_window").value_or(0));
+}
+
+constexpr formats::KnownField kFields[] = {
+    {"hidden_act", R"(["silu"])"},
+    {"sliding_window"},
+    {"layer_types",
+     {},
+     [](const formats::Json& config, const formats::Json&) {
+       return formats::all_layers_slide(
+           config, formats::json_field(config, "sliding_window") != nullptr, "num_hidden_layers");
+     }},
+    {"auto_map"},  // the same code, from before transformers had it
+    // Of that code's other models.
+    {"lm_head_bias", "[false]"},
+    {"full_attn_mod", "[1]"},
+    {"interpolate_factor", "[1]"},
+};
+
+constexpr formats::HfRename kLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},    {"self_attn.qkv_proj", "attn_qkv"},
+    {"self_attn.o_proj", "attn_output"}, {"post_attention_layernorm", "ffn_norm"},
+    {"mlp.gate_up_proj", "ffn_up"},      {"mlp.down_proj", "ffn_down"},
+};
+
+constexpr formats::HfFamily kFolders[] = {
+    {.model_type = "phi3",
+     .architecture = "phi3",
+     .write = write_config,
+     .defaults = {.context = 4096, .epsilon = 1e-5, .turned = 1},
+     .long_rope = true,
+     .fields = kFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kLayerTensors},
+};
+
 }  // namespace
 
-constinit const Family families::phi3 = {kArchitectures, build};
+constinit const Family families::phi3 = {kArchitectures, build, kFolders};
 
 }  // namespace outboard::models

@@ -37,8 +37,49 @@ Program build(const formats::Model& model, Keys& keys) {
 
 constexpr std::string_view kArchitectures[] = {"stablelm"};
 
+// --- Hugging Face's folders ---
+
+void write_config(formats::HfConfigWriter& w) {
+  w.write_rope(w.write_turned(w.write_sizes()));
+  w.set_any("stablelm.use_parallel_residual",
+            formats::json_bool(w.config(), "use_parallel_residual").value_or(false));
+}
+
+constexpr formats::KnownField kFields[] = {
+    {"hidden_act", R"(["silu"])"},
+    // The tensors tell.
+    {"use_qkv_bias"},
+    {"qk_layernorm"},
+    {"use_parallel_residual"},
+};
+
+constexpr formats::HfRename kLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"self_attn.q_layernorm.norms.*", "attn_q_norm"},
+    {"self_attn.k_layernorm.norms.*", "attn_k_norm"},
+    {"post_attention_layernorm", "ffn_norm"},
+    {"mlp.gate_proj", "ffn_gate"},
+    {"mlp.up_proj", "ffn_up"},
+    {"mlp.down_proj", "ffn_down"},
+};
+
+constexpr formats::HfFamily kFolders[] = {
+    {.model_type = "stablelm",
+     .architecture = "stablelm",
+     .write = write_config,
+     .defaults = {.context = 4096, .epsilon = 1e-5, .turned = 0.25},
+     .epsilon = {"layer_norm_eps", formats::kLayerNormEpsilon},
+     .fields = kFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kLayerTensors},
+};
+
 }  // namespace
 
-constinit const Family families::stablelm = {kArchitectures, build};
+constinit const Family families::stablelm = {kArchitectures, build, kFolders};
 
 }  // namespace outboard::models

@@ -35,8 +35,61 @@ Program build(const formats::Model& model, Keys& keys) {
 
 constexpr std::string_view kArchitectures[] = {"starcoder2"};
 
+// --- Hugging Face's folders ---
+
+void write_config(formats::HfConfigWriter& w) {
+  w.write_rope(w.write_sizes());
+  // A window that the context never fills changes nothing.
+  const int64_t window = w.optional_size("sliding_window").value_or(0);
+  if (window > 0) w.set("attention.sliding_window", window);
+}
+
+constexpr formats::KnownField kFields[] = {
+    {"hidden_act", R"(["gelu_pytorch_tanh"])"},
+    {"activation_function", R"(["gelu_pytorch_tanh"])"},
+    {"mlp_type", R"(["default"])"},
+    {"norm_type", R"(["layer_norm"])"},
+    {"use_bias"},  // the tensors tell
+    {"sliding_window"},
+    {"layer_types",
+     {},
+     [](const formats::Json& config, const formats::Json&) {
+       return formats::all_layers_slide(
+           config, formats::json_field(config, "sliding_window") != nullptr, "num_hidden_layers");
+     }},
+    {"residual_dropout"},
+    {"embedding_dropout"},
+    // What is summed in float32.
+    {"attention_softmax_in_fp32"},
+    {"scale_attention_softmax_in_fp32"},
+    {"scale_attn_weights", "[true]"},
+};
+
+constexpr formats::HfRename kLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"post_attention_layernorm", "ffn_norm"},
+    {"mlp.c_fc", "ffn_up"},
+    {"mlp.c_proj", "ffn_down"},
+};
+
+constexpr formats::HfFamily kFolders[] = {
+    {.model_type = "starcoder2",
+     .architecture = "starcoder2",
+     .write = write_config,
+     .defaults = {.context = 4096, .kv_heads = 2, .epsilon = 1e-5},
+     .epsilon = {"norm_epsilon", formats::kLayerNormEpsilon},
+     .tied_embeddings = true,
+     .fields = kFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kLayerTensors},
+};
+
 }  // namespace
 
-constinit const Family families::starcoder2 = {kArchitectures, build};
+constinit const Family families::starcoder2 = {kArchitectures, build, kFolders};
 
 }  // namespace outboard::models

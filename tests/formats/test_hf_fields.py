@@ -77,7 +77,7 @@ UNKNOWN = [  # families, fields, the path and value in the message
      'rope_scaling.type = "yarn"'),
     (LLAMA_LIKE, {"rope_scaling": {"factor": 2.0}}, "rope_scaling.factor = 2.0"),
     (LLAMA_LIKE, {"rope_scaling": {"type": "yarn", "factor": 2.0, "original_max_position_embeddings": 64,
-                                   "beta_fast": 16}}, "rope_scaling.beta_fast = 16"),
+                                   "truncate": False}}, "rope_scaling.truncate = false"),
     (LLAMA_LIKE, {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}},
      "rope_parameters.partial_rotary_factor = 0.5"),
     (["llama"], {"rope_parameters": {"rope_type": "default"}},
