@@ -69,10 +69,18 @@ Hyperparameters read_hyperparameters(Keys& keys, std::string_view epsilon_key, P
   h.layers = static_cast<int>(keys.integer("block_count", 1, 1024));
   h.width = keys.integer("embedding_length", 1, 1 << 20);
   h.context_length = keys.integer("context_length", 1, int64_t{1} << 30);
-  h.layer_heads = keys.each_layer("attention.head_count", {}, h.layers, 1, 4096);
-  h.heads = h.layer_heads.front();
-  h.layer_kv_heads = keys.each_layer("attention.head_count_kv", h.heads, h.layers, 1, 4096);
-  h.kv_heads = h.layer_kv_heads.front();
+  const int least = heads == Heads::kSomeLayers ? 0 : 1;
+  const auto first = [](const std::vector<int>& all) {
+    const auto some = std::ranges::find_if(all, [](int count) { return count > 0; });
+    return some != all.end() ? *some : 1;
+  };
+  h.layer_heads = keys.each_layer("attention.head_count", {}, h.layers, least, 4096);
+  h.heads = first(h.layer_heads);
+  // Models without attention say that they have no heads.
+  const bool some = std::ranges::any_of(h.layer_heads, [](int count) { return count > 0; });
+  h.layer_kv_heads =
+      keys.each_layer("attention.head_count_kv", some ? h.heads : 0, h.layers, least, 4096);
+  h.kv_heads = first(h.layer_kv_heads);
   if (heads == Heads::kEqual)
     for (const auto* all : {&h.layer_heads, &h.layer_kv_heads})
       if (std::ranges::adjacent_find(*all, std::not_equal_to<>()) != all->end())
@@ -81,10 +89,11 @@ Hyperparameters read_hyperparameters(Keys& keys, std::string_view epsilon_key, P
   const int64_t head_dim = std::max<int64_t>(1, h.width / h.heads);
   h.key_dim = static_cast<int>(keys.integer_or("attention.key_length", head_dim, 1, 8192));
   h.value_dim = static_cast<int>(keys.integer_or("attention.value_length", h.key_dim, 1, 8192));
-  for (int i = 0; i < h.layers; ++i)
-    if (h.layer_heads[static_cast<size_t>(i)] % h.layer_kv_heads[static_cast<size_t>(i)] != 0)
+  for (size_t i = 0; i < h.layer_heads.size(); ++i)
+    if (h.layer_kv_heads[i] > 0 &&
+        (h.layer_heads[i] == 0 || h.layer_heads[i] % h.layer_kv_heads[i] != 0))
       fail("{}: {}, expected a divisor of the {} heads", keys.full("attention.head_count_kv"),
-           h.layer_kv_heads[static_cast<size_t>(i)], h.layer_heads[static_cast<size_t>(i)]);
+           h.layer_kv_heads[i], h.layer_heads[i]);
   for (const int dim : {h.key_dim, h.value_dim})
     if (dim % 8 != 0)
       throw Error(
@@ -134,10 +143,19 @@ namespace {
 
 struct Rows {
   program::ValueId q, k, v;
+  program::ValueId gate = program::kNone;
 };
 
 Rows query_key_value(program::Builder& b, program::ValueId x, int layer, const AttentionLayer& a) {
   const auto name = [&](std::string_view part) { return layer_name(layer, part); };
+  if (a.query_gated) {
+    const program::ValueId all = b.linear("q and gate", x, name("attn_q"));
+    const auto half = [&](std::string_view what, int64_t begin) {
+      return b.op(what, program::Slice{all, begin, a.key_dim, a.heads});
+    };
+    const program::ValueId q = half("q", 0), k = b.linear("k", x, name("attn_k"));
+    return {q, k, b.linear("v", x, name("attn_v")), half("attention gate", a.key_dim)};
+  }
   if (b.optional_weight(name("attn_qkv.weight")) == program::kNone)
     return {b.linear("q", x, name("attn_q")), b.linear("k", x, name("attn_k")),
             b.linear("v", x, name("attn_v"))};
@@ -154,7 +172,7 @@ Rows query_key_value(program::Builder& b, program::ValueId x, int layer, const A
 program::ValueId self_attention(program::Builder& b, program::ValueId x, int layer,
                                 const AttentionLayer& a) {
   const auto name = [&](std::string_view part) { return layer_name(layer, part); };
-  auto [q, k, v] = query_key_value(b, x, layer, a);
+  auto [q, k, v, gate] = query_key_value(b, x, layer, a);
   const auto norm = [&] {
     q = rms_norm(b, "q norm", q, name("attn_q_norm"), a.epsilon);
     k = rms_norm(b, "k norm", k, name("attn_k_norm"), a.epsilon);
@@ -200,10 +218,9 @@ program::ValueId self_attention(program::Builder& b, program::ValueId x, int lay
                          .softcap = a.softcap,
                          .sinks = a.sinks ? b.weight(name("attn_sinks.weight")) : program::kNone,
                          .chunked = a.chunked});
-  if (a.gated) {
-    const program::ValueId gate = b.linear("attention gate", x, name("attn_gate"));
+  if (a.gated) gate = b.linear("attention gate", x, name("attn_gate"));
+  if (gate != program::kNone)
     out = b.op("gated attention", program::Gate{gate, out, program::Function::kSigmoid});
-  }
   return b.linear("attention output", out, name("attn_output"));
 }
 
@@ -240,6 +257,15 @@ program::ValueId feed_forward(program::Builder& b, program::ValueId x, int layer
   const program::ValueId gate = b.linear("gate", x, name("gate"));
   const program::ValueId up = b.linear("up", x, name("up"));
   return b.linear("down", b.op("gated", program::Gate{gate, up, function}), name("down"));
+}
+
+program::ValueId plain_feed_forward(program::Builder& b, program::ValueId x, int layer,
+                                    program::Function function, std::string_view suffix) {
+  const auto name = [&](std::string_view part) {
+    return fmt::format("blk.{}.ffn_{}{}", layer, part, suffix);
+  };
+  const program::ValueId up = b.linear("up", x, name("up"));
+  return b.linear("down", b.op("activated", program::Activation{up, function}), name("down"));
 }
 
 program::ValueId fused_feed_forward(program::Builder& b, program::ValueId x, int layer,
@@ -293,7 +319,11 @@ program::Experts experts_of(program::Builder& b, program::ValueId x, int layer,
                      .group_count = choice.group_count,
                      .group_used = choice.group_used,
                      .weights_first = choice.weights_first};
-  if (e.gate == program::kNone) {
+  if (!choice.gated) {
+    e.gated = false;
+    e.gate = b.weight(name("up_exps.weight"));
+    e.gate_bias = optional("up_exps.bias");
+  } else if (e.gate == program::kNone) {
     e.gate = b.weight(name("gate_exps.weight"));
     e.up = b.weight(name("up_exps.weight"));
     e.gate_bias = optional("gate_exps.bias");

@@ -23,8 +23,8 @@ struct Hyperparameters {
   int64_t context_length = 0;
   int heads = 0;
   int kv_heads = 0;
-  std::vector<int> layer_heads,
-      layer_kv_heads;  // of each layer; heads and kv_heads are the first's
+  // Of each layer; heads and kv_heads are those of the first that has some.
+  std::vector<int> layer_heads, layer_kv_heads;
   int key_dim = 0;
   int value_dim = 0;
   float epsilon = 0;
@@ -45,7 +45,8 @@ struct Hyperparameters {
 
 // kScaledRotary: tensors may scale them, too (rope_factors()).
 enum class Positions : uint8_t { kLearned, kRotary, kScaledRotary };
-enum class Heads : uint8_t { kEqual, kByLayer };
+// kSomeLayers: layers without attention have none.
+enum class Heads : uint8_t { kEqual, kByLayer, kSomeLayers };
 
 // Reads and checks; epsilon_key is "attention.layer_norm_rms_epsilon" or "..._epsilon". Families
 // with learned positions are not asked about rotation or windows. Throws Error for scalings of
@@ -101,6 +102,8 @@ struct AttentionLayer {
   bool chunked = false;
   bool sinks = false;  // "blk.LAYER.attn_sinks"
   bool gated = false;  // by sigmoid(gate(x)), "blk.LAYER.attn_gate"
+  // The same, and attn_q has the gate: of each head the query, then its gate.
+  bool query_gated = false;
 };
 
 // x, normed, through attention and output matrix: tensors "blk.LAYER.attn_{q,k,v,output}", q, k and
@@ -132,7 +135,10 @@ program::ValueId residual(program::Builder& builder, std::string_view name, prog
 // A gated feed-forward layer, "blk.LAYER.ffn_{gate,up,down}SUFFIX", biases where the file has them.
 program::ValueId feed_forward(program::Builder& builder, program::ValueId x, int layer,
                               program::Function function, std::string_view suffix = "");
-// The same where ffn_up holds the gate's rows before up's.
+// The same without a gate: down(function(up x)).
+program::ValueId plain_feed_forward(program::Builder& builder, program::ValueId x, int layer,
+                                    program::Function function, std::string_view suffix = "");
+// The first where ffn_up holds the gate's rows before up's.
 program::ValueId fused_feed_forward(program::Builder& builder, program::ValueId x, int layer,
                                     program::Function function);
 
@@ -150,6 +156,7 @@ struct ExpertChoice {
   int dense_layers = 0;  // the first ones
   int step = 1;          // every step'th layer is a mixture
   bool weights_first = false;
+  bool gated = true;
   bool shared_weighed = false;  // the shared expert, by sigmoid(ffn_gate_inp_shexp x)
 
   bool in_layer(int layer) const {
@@ -168,6 +175,23 @@ program::Experts experts_of(program::Builder& builder, program::ValueId x, int l
 // layer feed_forward().
 program::ValueId mixture(program::Builder& builder, program::ValueId x, int layer,
                          program::Function function, const ExpertChoice& choice);
+
+// The keys "ARCH.ssm.*" of a recurrence.
+struct Recurrence {
+  int64_t taps;   // of the convolution before it
+  int64_t inner;  // channels
+  int64_t state;  // a channel's, or elements of a key
+  int heads, groups;
+};
+Recurrence read_recurrence(Keys& keys);
+
+// "TENSOR.weight" of so many taps, and its bias where the file has it.
+program::ValueId causal_conv(program::Builder& builder, program::ValueId x, std::string_view tensor,
+                             int64_t taps, program::Function function);
+
+// The mixer of Mamba-2 (arXiv:2405.21060, figure 6), tensors "blk.LAYER.ssm_*".
+program::ValueId mamba2(program::Builder& builder, program::ValueId x, int layer,
+                        const Recurrence& recurrence, float epsilon, bool normed = true);
 
 // What a family's file says of itself. All spans point to what lives as long as the program.
 struct Family {

@@ -1,5 +1,6 @@
 // Granite 3 and 4 (IBM), dense and mixtures: Llama's layer with four factors, of the embedding, the
-// residual, the scores and the logits (arXiv:2408.13359's power scheduler models).
+// residual, the scores and the logits (arXiv:2408.13359's power scheduler models). Granite 4's
+// hybrids have Mamba-2 in most layers instead of attention.
 #include <fmt/format.h>
 
 #include "models/family.h"
@@ -11,8 +12,10 @@ using namespace program;  // NOLINT: a model file is written in the Program's wo
 namespace {
 
 Program build(const formats::Model& model, Keys& keys) {
+  const bool hybrid = keys.architecture() == "granitehybrid";
   Hyperparameters h =
-      read_hyperparameters(keys, "attention.layer_norm_rms_epsilon", Positions::kScaledRotary);
+      read_hyperparameters(keys, "attention.layer_norm_rms_epsilon", Positions::kScaledRotary,
+                           hybrid ? Heads::kSomeLayers : Heads::kEqual);
   h.rope.neox = model.metadata.get_bool("outboard.rope.neox", false);
   const ExpertChoice experts = read_experts(keys);
   const auto factor = [&](std::string_view name) {
@@ -23,6 +26,7 @@ Program build(const formats::Model& model, Keys& keys) {
   const float residual_scale = factor("residual_scale");
   const float logit_scale = keys.number("logit_scale");
 
+  const Recurrence recurrence = hybrid ? read_recurrence(keys) : Recurrence{};
   Builder b(model, keys.architecture());
   ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("token_embd.weight"), embedding_scale});
   rope_factors(b, h);
@@ -33,7 +37,10 @@ Program build(const formats::Model& model, Keys& keys) {
   for (int layer = 0; layer < h.layers; ++layer) {
     b.scope(fmt::format("layer {}", layer));
     ValueId n = rms_norm(b, "attention norm", x, layer_name(layer, "attn_norm"), h.epsilon);
-    x = residual(b, "attention residual", x, self_attention(b, n, layer, a), residual_scale);
+    a.kv_heads = h.layer_kv_heads[static_cast<size_t>(layer)];
+    n = a.kv_heads > 0 ? self_attention(b, n, layer, a)
+                       : mamba2(b, n, layer, recurrence, h.epsilon);
+    x = residual(b, "attention residual", x, n, residual_scale);
     n = rms_norm(b, "feed-forward norm", x, layer_name(layer, "ffn_norm"), h.epsilon);
     x = residual(b, "feed-forward residual", x, mixture(b, n, layer, Function::kSilu, experts),
                  residual_scale);
@@ -41,7 +48,7 @@ Program build(const formats::Model& model, Keys& keys) {
   return b.finish(rms_logits(b, x, h, logit_scale == 0 ? 1 : 1 / logit_scale), h.context_length);
 }
 
-constexpr std::string_view kArchitectures[] = {"granite", "granitemoe"};
+constexpr std::string_view kArchitectures[] = {"granite", "granitemoe", "granitehybrid"};
 
 // --- Hugging Face's folders ---
 

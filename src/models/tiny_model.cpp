@@ -26,6 +26,7 @@ constexpr uint32_t kContext = 512;
 constexpr uint32_t kVocabulary = 260;
 constexpr uint32_t kExperts = 4;
 constexpr uint32_t kLatent = 32;
+constexpr uint32_t kTaps = 4;
 
 class Maker {
  public:
@@ -86,11 +87,31 @@ class Maker {
   bool has_epsilon_of_layer_norms() const {
     return has_layer_norms() || is_any("command-r", "cohere2");
   }
+  bool has_delta_rule() const { return is_any("qwen35", "qwen35moe", "qwen3next"); }
+  bool has_scan() const {
+    return is_any("mamba2", "nemotron_h", "nemotron_h_moe", "granitehybrid", "falcon-h1");
+  }
+  // Layers that hold one thing each.
+  bool is_one_a_layer() const { return is_any("mamba2", "nemotron_h", "nemotron_h_moe"); }
+  bool is_recurrent(uint32_t layer) const {
+    return is_any("mamba2", "falcon-h1") ||
+           (layer == 0 && (has_delta_rule() || has_scan() || is_any("lfm2", "lfm2moe")));
+  }
+  bool has_attention(uint32_t layer) const {
+    return is("falcon-h1") || !(is_recurrent(layer) || is_one_a_layer());
+  }
   bool has_experts(uint32_t layer) const {
-    return is_any("qwen2moe", "qwen3moe", "granitemoe", "ernie4_5-moe", "gpt-oss", "llama4") ||
+    if (is_any("lfm2moe", "nemotron_h_moe")) return layer > 0;
+    return is_any("qwen35moe", "qwen3next", "qwen2moe", "qwen3moe", "granitemoe", "ernie4_5-moe",
+                  "gpt-oss", "llama4") ||
            (is("deepseek2") && layer > 0);
   }
   uint32_t kv_heads() const { return is("gpt2") ? kHeads : 2; }
+  formats::MetadataValue each_layer(const std::function<uint32_t(uint32_t)>& number) const {
+    std::vector<uint32_t> all;
+    for (uint32_t layer = 0; layer < kLayers; ++layer) all.push_back(number(layer));
+    return MetadataArray{all};
+  }
 
   void set(const std::string& name, formats::MetadataValue value) {
     model_.metadata.set(architecture_ + "." + name, std::move(value));
@@ -103,8 +124,24 @@ class Maker {
     set("embedding_length", kWidth);
     set("context_length", kContext);
     set("feed_forward_length", kHidden);
-    set("attention.head_count", kHeads);
-    set("attention.head_count_kv", kv_heads());
+    if (is_one_a_layer())
+      set("feed_forward_length",
+          each_layer([&](uint32_t layer) { return is("mamba2") || layer == 0 ? 0 : kHidden; }));
+    set("attention.head_count", is("mamba2") ? 0 : kHeads);
+    if (!is("mamba2")) set("attention.head_count_kv", kv_heads());
+    if (is_any("nemotron_h", "nemotron_h_moe", "granitehybrid", "lfm2", "lfm2moe"))
+      set("attention.head_count_kv",
+          each_layer([&](uint32_t layer) { return has_attention(layer) ? kv_heads() : 0; }));
+    if (has_delta_rule()) set("full_attention_interval", uint32_t{2});
+    if (has_delta_rule() || has_scan()) {
+      set("ssm.conv_kernel", kTaps);
+      set("ssm.inner_size", kWidth);
+      set("ssm.state_size", kHeadDim);
+      set("ssm.time_step_rank", kHeads);
+      set("ssm.group_count", uint32_t{2});
+    }
+    if (is_any("lfm2", "lfm2moe")) set("shortconv.l_cache", kTaps);
+    if (is("lfm2moe")) set("leading_dense_block_count", uint32_t{1});
     set(has_epsilon_of_layer_norms() ? "attention.layer_norm_epsilon"
                                      : "attention.layer_norm_rms_epsilon",
         1e-5F);
@@ -113,7 +150,8 @@ class Maker {
     if (is_any("gemma4", "cohere2", "muse-glimmer"))
       set("attention.sliding_window_pattern", MetadataArray{std::vector<bool>{true, false}});
     if (is("gemma3")) set("rope.freq_base", 1e6F);
-    if (is_any("granite", "granitemoe", "muse-glimmer", "cohere2")) set("logit_scale", 0.5F);
+    if (is_any("granite", "granitemoe", "granitehybrid", "muse-glimmer", "cohere2"))
+      set("logit_scale", 0.5F);
     if (has_experts(kLayers)) {
       set("expert_count", kExperts);
       set("expert_used_count", uint32_t{2});
@@ -239,7 +277,7 @@ class Maker {
     if (is("gemma4")) add("rope_freqs.weight", {kHeadDim / 2}, 0, 1);
     for (uint32_t layer = 0; layer < kLayers; ++layer)
       this->layer(layer, fmt::format("blk.{}.", layer));
-    norm("output_norm", kWidth);
+    norm(is_any("lfm2", "lfm2moe") ? "token_embd_norm" : "output_norm", kWidth);
     // Not tied: a random model with tied embeddings repeats its last token for ever.
     add("output.weight", {kVocabulary, kWidth}, 0.25F);
   }
@@ -248,15 +286,19 @@ class Maker {
     const bool norms_after =
         is_any("gemma2", "gemma3", "gemma4", "glm4", "olmo2", "exaone4", "muse-glimmer");
     if (!is_any("olmo2", "exaone4")) norm(p + "attn_norm", kWidth);
-    if (!is_any("olmo2", "exaone4", "gpt-oss", "seed_oss", "command-r", "cohere2"))
+    if (!is_any("olmo2", "exaone4", "gpt-oss", "seed_oss", "command-r", "cohere2") &&
+        !is_one_a_layer() && !has_delta_rule())
       norm(p + "ffn_norm", kWidth);
-    if (norms_after || is_any("gpt-oss", "seed_oss")) norm(p + "post_attention_norm", kWidth);
+    if (norms_after || has_delta_rule() || is_any("gpt-oss", "seed_oss"))
+      norm(p + "post_attention_norm", kWidth);
     if (norms_after) norm(p + "post_ffw_norm", kWidth);
     if (is("deepseek2")) {
       latent_attention(p);
-    } else {
+    } else if (has_attention(layer)) {
       attention(p);
     }
+    if (is_recurrent(layer)) recurrence(p);
+    if (is_one_a_layer() && is_recurrent(layer)) return;
     if (is("gpt2")) {
       add(p + "attn_output.bias", {kWidth}, 0.1F);
       add(p + "ffn_up.bias", {kHidden}, 0.1F);
@@ -264,19 +306,24 @@ class Maker {
     }
     if (has_experts(layer)) {
       add(p + "ffn_gate_inp.weight", {kExperts, kWidth}, 0.3F);
-      add(p + "ffn_gate_exps.weight", {kExperts, kHidden, kWidth}, 0.125F);
+      if (!is("nemotron_h_moe"))
+        add(p + "ffn_gate_exps.weight", {kExperts, kHidden, kWidth}, 0.125F);
       add(p + "ffn_up_exps.weight", {kExperts, kHidden, kWidth}, 0.125F);
       add(p + "ffn_down_exps.weight", {kExperts, kWidth, kHidden}, 0.1F);
-      if (is("qwen2moe")) add(p + "ffn_gate_inp_shexp.weight", {kWidth}, 0.1F);
-      if (is_any("qwen2moe", "ernie4_5-moe", "deepseek2", "llama4")) feed_forward(p, "_shexp");
+      if (is_any("qwen2moe", "qwen35moe", "qwen3next"))
+        add(p + "ffn_gate_inp_shexp.weight", {kWidth}, 0.1F);
+      if (is_any("qwen2moe", "qwen35moe", "qwen3next", "ernie4_5-moe", "deepseek2", "llama4",
+                 "nemotron_h_moe"))
+        feed_forward(p, "_shexp");
       return;
     }
     feed_forward(p, "");
   }
 
   void attention(const std::string& p) {
-    if (is_any("gemma3", "gemma4", "qwen3", "qwen3moe", "exaone4", "hunyuan-dense",
-               "muse-glimmer")) {
+    if (is_any("gemma3", "gemma4", "qwen3", "qwen3moe", "exaone4", "hunyuan-dense", "muse-glimmer",
+               "lfm2", "lfm2moe") ||
+        has_delta_rule()) {
       norm(p + "attn_q_norm", kHeadDim);
       norm(p + "attn_k_norm", kHeadDim);
     }
@@ -293,12 +340,46 @@ class Maker {
     } else {
       for (const auto& [part, heads] :
            {std::pair("q", kHeads), {"k", kv_heads()}, {"v", kv_heads()}}) {
-        matrix(fmt::format("{}attn_{}.weight", p, part), int64_t{heads} * kHeadDim, kWidth);
+        const int64_t rows = int64_t{heads} * kHeadDim;
+        const bool gated = has_delta_rule() && part == std::string("q");  // beside the queries
+        matrix(fmt::format("{}attn_{}.weight", p, part), gated ? 2 * rows : rows, kWidth);
         if (is_any("qwen2", "qwen2moe", "gpt-oss", "seed_oss"))
           add(fmt::format("{}attn_{}.bias", p, part), {int64_t{heads} * kHeadDim}, 0.1F);
       }
     }
     matrix(p + "attn_output.weight", kWidth, kWidth);
+  }
+
+  // Of kHeads heads of kHeadDim, two of them with keys, or in two groups.
+  void recurrence(const std::string& p) {
+    constexpr int64_t kMixed = kWidth + int64_t{2} * 2 * kHeadDim;
+    if (is_any("lfm2", "lfm2moe")) {
+      matrix(p + "shortconv.in_proj.weight", int64_t{3} * kWidth, kWidth);
+      matrix(p + "shortconv.conv.weight", kWidth, kTaps);
+      matrix(p + "shortconv.out_proj.weight", kWidth, kWidth);
+      return;
+    }
+    if (has_delta_rule()) {
+      matrix(p + "attn_qkv.weight", kMixed, kWidth);
+      matrix(p + "attn_gate.weight", kWidth, kWidth);
+      if (is("qwen3next")) {
+        matrix(p + "ssm_ba.weight", int64_t{2} * kHeads, kWidth);
+      } else {
+        matrix(p + "ssm_alpha.weight", kHeads, kWidth);
+        matrix(p + "ssm_beta.weight", kHeads, kWidth);
+      }
+      norm(p + "ssm_norm", kHeadDim);
+      add(p + "ssm_a", {kHeads}, 0.1F, -0.5F);
+    } else {
+      matrix(p + "ssm_in.weight", int64_t{kWidth} + kMixed + kHeads, kWidth);
+      add(p + "ssm_conv1d.bias", {kMixed}, 0.1F);
+      if (!is("falcon-h1")) add(p + "ssm_norm.weight", {2, kWidth / 2}, 0.1F, 1);
+      add(p + "ssm_a", {kHeads, 1}, 0.1F, -0.5F);
+      add(p + "ssm_d", {kHeads, 1}, 0.2F, 1);
+    }
+    add(p + "ssm_dt.bias", {kHeads}, 0.5F, -1);
+    matrix(p + "ssm_conv1d.weight", kMixed, kTaps);
+    matrix(p + "ssm_out.weight", kWidth, kWidth);
   }
 
   void latent_attention(const std::string& p) {
@@ -313,7 +394,8 @@ class Maker {
   void feed_forward(const std::string& p, const std::string& suffix) {
     const auto part = [&](const char* name) { return p + "ffn_" + name + suffix + ".weight"; };
     const bool fused = is_any("glm4", "phi3");
-    if (!fused && !is_any("gpt2", "starcoder2")) matrix(part("gate"), kHidden, kWidth);
+    if (!fused && !is_any("gpt2", "starcoder2", "nemotron_h", "nemotron_h_moe"))
+      matrix(part("gate"), kHidden, kWidth);
     matrix(part("up"), int64_t{kHidden} * (fused ? 2 : 1), kWidth);
     matrix(part("down"), kWidth, kHidden);
   }
@@ -323,10 +405,18 @@ class Maker {
   formats::Model model_;
 };
 
+// Of some families the first draw has experts that are nearly tied, or keys that are nearly
+// nothing: what half floats decide.
+unsigned draw_of(std::string_view architecture) {
+  for (const auto& [name, draw] : {std::pair("lfm2moe", 1U), {"qwen3next", 1U}})
+    if (architecture == name) return draw;
+  return 0;
+}
+
 }  // namespace
 
 formats::Model tiny_model(const std::string& architecture, unsigned seed) {
-  Maker maker(architecture, seed);
+  Maker maker(architecture, seed + draw_of(architecture));
   return architecture == "marian" ? maker.make_marian() : maker.make();
 }
 

@@ -180,7 +180,10 @@ struct About<RmsNorm> : Usual {
   static Shape shape(const RmsNorm& o, const Checker& check) {
     const int64_t width = check.width(o.x);
     check.want(o.group > 0 && width % o.group == 0, "the width is no multiple of the group");
-    check.want_weight(o.weight, {o.group}, true);
+    if (o.weight != kNone && check.weight(o.weight).shape.size() == 2)
+      check.want_weight(o.weight, {width / o.group, o.group});
+    else
+      check.want_weight(o.weight, {o.group}, true);
     return check.value(o.x);
   }
   static std::string attributes(const RmsNorm& o) {
@@ -397,9 +400,76 @@ struct About<SsmConv> : Usual {
     check.want(check.value(o.x)[0].kind == Dim::kTokens, "the input must have a row a token");
     return check.value(o.x);
   }
-  static std::string attributes(const SsmConv& o) { return fmt::format(" slot={}", o.state); }
+  static std::string attributes(const SsmConv& o) {
+    return fmt::format(
+        " slot={}{}", o.state,
+        o.function != Function::kIdentity ? fmt::format(" {}", name_of(o.function)) : "");
+  }
   static Place place(const SsmConv&) { return Place::kDecoder; }
   static SlotStateId slot(const SsmConv& o) { return o.state; }
+};
+
+template <>
+struct About<GatedDelta> : Usual {
+  static constexpr std::string_view kName = "gated_delta";
+  static Inputs inputs(const GatedDelta& o) { return {o.q, o.k, o.v, o.alpha, o.beta}; }
+  static Weights weights(const GatedDelta& o) {
+    return {{o.a, WeightUse::kVector}, {o.dt, WeightUse::kVector}};
+  }
+  static Shape shape(const GatedDelta& o, const Checker& check) {
+    check.want(o.key_heads > 0 && o.heads > 0 && o.heads % o.key_heads == 0,
+               "heads must be a multiple of key_heads");
+    check.want_heads(o.q, o.key_heads);
+    check.want_heads(o.v, o.heads);
+    check.want_width(o.k, check.width(o.q));
+    check.want_width(o.alpha, o.heads);
+    check.want_width(o.beta, o.heads);
+    for (const ValueId id : inputs(o))
+      check.want(check.value(id)[0].kind == Dim::kTokens, "the inputs must have a row a token");
+    check.want_weight(o.a, {o.heads});
+    check.want_weight(o.dt, {o.heads});
+    check.want_slot(o.state, check.width(o.q) / o.key_heads * check.width(o.v));
+    return check.value(o.v);
+  }
+  static std::string attributes(const GatedDelta& o) {
+    return fmt::format(" slot={} heads={} key_heads={}{} eps={}", o.state, o.heads, o.key_heads,
+                       o.neighbours ? " neighbours" : "", o.epsilon);
+  }
+  static Place place(const GatedDelta&) { return Place::kDecoder; }
+  static SlotStateId slot(const GatedDelta& o) { return o.state; }
+};
+
+template <>
+struct About<SelectiveScan> : Usual {
+  static constexpr std::string_view kName = "selective_scan";
+  static Inputs inputs(const SelectiveScan& o) { return {o.x, o.b, o.c, o.dt}; }
+  static Weights weights(const SelectiveScan& o) {
+    return {
+        {o.a, WeightUse::kVector}, {o.dt_bias, WeightUse::kVector}, {o.skip, WeightUse::kVector}};
+  }
+  static Shape shape(const SelectiveScan& o, const Checker& check) {
+    check.want(o.groups > 0 && o.heads > 0 && o.heads % o.groups == 0,
+               "heads must be a multiple of groups");
+    check.want_heads(o.x, o.heads);
+    check.want_heads(o.b, o.groups);
+    check.want_width(o.c, check.width(o.b));
+    check.want_width(o.dt, o.heads);
+    for (const ValueId id : inputs(o))
+      check.want(check.value(id)[0].kind == Dim::kTokens, "the inputs must have a row a token");
+    for (const WeightId id : {o.a, o.dt_bias, o.skip}) {
+      if (check.weight(id).shape.size() == 2)
+        check.want_weight(id, {o.heads, 1});
+      else
+        check.want_weight(id, {o.heads});
+    }
+    check.want_slot(o.state, check.width(o.b) / o.groups * check.width(o.x));
+    return check.value(o.x);
+  }
+  static std::string attributes(const SelectiveScan& o) {
+    return fmt::format(" slot={} heads={} groups={}", o.state, o.heads, o.groups);
+  }
+  static Place place(const SelectiveScan&) { return Place::kDecoder; }
+  static SlotStateId slot(const SelectiveScan& o) { return o.state; }
 };
 
 template <>
@@ -488,7 +558,9 @@ struct About<Experts> : Usual {
   static Shape shape(const Experts& o, const Checker& check) {
     const int64_t width = check.width(o.x);
     const Weight& gate = check.weight(o.gate);
-    const bool fused = o.up == kNone;
+    const bool fused = o.gated && o.up == kNone;
+    check.want(o.gated || o.up == kNone, "experts without a gate have up's matrix as the gate's");
+    check.want(o.gated || o.function != Function::kSwigluOai, "swiglu_oai needs a gate");
     check.want(gate.shape.size() == 3 && gate.shape[2] == width,
                "gate must be [experts, hidden, width]");
     check.want(!fused || gate.shape[1] % 2 == 0, "gate and up in one must be of even size");
@@ -504,7 +576,8 @@ struct About<Experts> : Usual {
     check.want_weight(o.selection_bias, {experts}, true);
     check.want_weight(o.gate_bias, {experts, gate.shape[1]}, true);
     check.want_weight(o.up_bias, {experts, hidden}, true);
-    check.want(!fused || o.up_bias == kNone, "up's biases stand with the gate's, as its rows do");
+    check.want(o.up != kNone || o.up_bias == kNone,
+               "up's biases stand with the gate's, as its rows do");
     check.want_weight(o.down_bias, {experts, width}, true);
     check.want_weight(o.down_scale, {experts}, true);
     check.want(o.used > 0 && o.used <= experts, "uses more experts than there are");
@@ -525,6 +598,7 @@ struct About<Experts> : Usual {
       text += fmt::format(" groups={} of {}", o.group_used, o.group_count);
     if (o.scale != 1) text += fmt::format(" scale={}", o.scale);
     if (o.weights_first) text += " weights_first";
+    if (!o.gated) text += " not_gated";
     return text;
   }
 };
@@ -577,6 +651,8 @@ StateId written_state(const OpKind& kind) {
 SlotStateId slot_state_of(const OpKind& kind) {
   return about(kind, [](auto a, const auto& o) { return a.slot(o); });
 }
+
+bool is_sequential(const OpKind& kind) { return slot_state_of(kind) != kNone; }
 
 size_t state_bytes_read(const Program& program, const OpKind& kind, int64_t context) {
   if (const SlotStateId slot = slot_state_of(kind); slot != kNone)

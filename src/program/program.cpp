@@ -36,6 +36,10 @@ std::string_view name_of(Function function) {
       return "sigmoid";
     case Function::kSwigluOai:
       return "swiglu_oai";
+    case Function::kIdentity:
+      return "identity";
+    case Function::kReluSquared:
+      return "relu_squared";
   }
   return "?";
 }

@@ -76,7 +76,16 @@ struct SlotState {
 
 // kSwigluOai, of a Gate or Experts alone: with g = min(gate, 7) and u = up held to [-7, 7],
 // g * sigmoid(1.702 g) * (u + 1); gpt-oss (github.com/openai/gpt-oss, torch/model.py, swiglu).
-enum class Function : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu, kSigmoid, kSwigluOai };
+enum class Function : uint8_t {
+  kSilu,
+  kGeluTanh,
+  kGeluErf,
+  kRelu,
+  kSigmoid,
+  kSwigluOai,
+  kIdentity,
+  kReluSquared,  // max(x, 0)^2, arXiv:2109.08668
+};
 
 // --- ops: each says its inputs' shapes -> its output's shape ---
 
@@ -86,8 +95,8 @@ struct Embed {
   WeightId table;
   float scale = 1;
 };
-// x [.., n * group] -> same. Each run of `group` elements is normalised; weight [group], or kNone.
-// Root mean square layer normalisation, arXiv:1910.07467.
+// x [.., n * group] -> same. Each run of `group` elements is normalised; weight [group], of each
+// run's own [n, group], or kNone. Root mean square layer normalisation, arXiv:1910.07467.
 struct RmsNorm {
   ValueId x;
   WeightId weight;
@@ -197,15 +206,57 @@ struct CrossAttention {
   int heads;
   float scale;
 };
-// x [T, width] -> [T, width]: for each channel the weighted sum of its last `taps` inputs in the
-// token's sequence, oldest first (0 before position 0), + bias; weight [width, taps], bias [width]
-// or kNone. The causal convolution of Mamba and its successors, arXiv:2312.00752, 3.4. Its state
-// keeps the last taps - 1 inputs, [taps - 1, width], oldest first.
+// x [T, width] -> [T, width]: for each channel function of the weighted sum of its last `taps`
+// inputs in the token's sequence, oldest first (0 before position 0), + bias; weight [width, taps],
+// bias [width] or kNone. The causal convolution of Mamba and its successors, arXiv:2312.00752, 3.4.
+// Its state keeps the last taps - 1 inputs, [taps - 1, width], oldest first.
 struct SsmConv {
   ValueId x;
   WeightId weight;
   WeightId bias;
   SlotStateId state;
+  Function function = Function::kIdentity;
+};
+// q, k [T, key_heads * key_dim], v [T, heads * value_dim], alpha and beta [T, heads]
+// -> [T, heads * value_dim]: the gated delta rule, arXiv:2412.06464. A head's state S, [key_dim,
+// value_dim], goes from token to token: with its key head's q and k brought to length 1 (divided by
+// the root of their square sum + epsilon),
+//   S = exp(a * softplus(alpha + dt)) S,  S += k (sigmoid(beta) (v - S' k))',  out = S' q /
+//   root(key_dim)
+// a and dt [heads]; a is negative. The state is [heads, key_dim, value_dim].
+struct GatedDelta {
+  ValueId q;
+  ValueId k;
+  ValueId v;
+  ValueId alpha;
+  ValueId beta;
+  WeightId a;
+  WeightId dt;
+  SlotStateId state;
+  int heads;
+  int key_heads;
+  float epsilon;
+  // Heads that share a key head stand side by side (head h has h / (heads / key_heads)); else head
+  // h has key head h % key_heads.
+  bool neighbours = false;
+};
+// x [T, heads * head_dim], b and c [T, groups * state_dim], dt [T, heads]
+// -> [T, heads * head_dim]: the selective state space of Mamba-2, arXiv:2405.21060. A head's state
+// S, [state_dim, head_dim], goes from token to token: with d = softplus(dt + dt_bias) and its
+// group's b and c (heads of a group stand side by side),
+//   S = exp(d * a) S + b (d x)',  out = S' c + skip * x
+// a, dt_bias and skip ("D") [heads], or [heads, 1]. The state is [heads, state_dim, head_dim].
+struct SelectiveScan {
+  ValueId x;
+  ValueId b;
+  ValueId c;
+  ValueId dt;
+  WeightId a;
+  WeightId dt_bias;
+  WeightId skip;
+  SlotStateId state;
+  int heads;
+  int groups;
 };
 // gate [.., m], up [.., n] -> [.., n]: function(gate) * up. m divides n: each element of the gate
 // is for n / m neighbours.
@@ -248,7 +299,8 @@ enum class Gating : uint8_t { kSoftmax, kSigmoid, kSoftmaxOfChosen };
 // group_count groups of neighbours only the group_used with the greatest sums of their best two.
 // Each: down(function(gate x) * up x), times its weight (renormalised to sum 1 when `normalise`),
 // times `scale`. gate, up [experts, hidden, width], down [experts, width, hidden]; with up kNone
-// gate is [experts, 2 * hidden, width], the gate's rows before up's. Any bias may be kNone: those
+// gate is [experts, 2 * hidden, width], the gate's rows before up's, or, where they are not gated,
+// [experts, hidden, width] of down(function(gate x)). Any bias may be kNone: those
 // of gate and up [experts, hidden], of down [experts, width]. down_scale [experts]: what an
 // expert's output is multiplied with, or kNone.
 struct Experts {
@@ -268,6 +320,7 @@ struct Experts {
   // The row goes into its experts multiplied with their weights, instead of what comes out (Llama
   // 4).
   bool weights_first = false;
+  bool gated = true;
   WeightId router_bias = kNone;
   WeightId selection_bias = kNone;
   WeightId gate_bias = kNone;
@@ -276,9 +329,10 @@ struct Experts {
   WeightId down_scale = kNone;
 };
 
-using OpKind = std::variant<Embed, RmsNorm, LayerNorm, Linear, Slice, Rope, Attention, Gate,
-                            Activation, Add, Scale, Softcap, SelectRows, Experts, KvWrite,
-                            CrossAttention, SsmConv, Concat, PositionScale>;
+using OpKind =
+    std::variant<Embed, RmsNorm, LayerNorm, Linear, Slice, Rope, Attention, Gate, Activation, Add,
+                 Scale, Softcap, SelectRows, Experts, KvWrite, CrossAttention, SsmConv, Concat,
+                 PositionScale, GatedDelta, SelectiveScan>;
 
 struct Op {
   OpKind kind;
@@ -340,7 +394,9 @@ std::vector<ValueId> inputs_of(const Op& op);
 std::vector<WeightOf> weight_uses(const Op& op);
 std::vector<WeightId> weights_of(const Op& op);
 std::string_view name_of(const OpKind& kind);  // "rms_norm"
-std::string_view name_of(Function function);   // "gelu_tanh"
+// Whether it goes through the tokens of a run in order, and keeps what it comes to in a slot.
+bool is_sequential(const OpKind& kind);
+std::string_view name_of(Function function);  // "gelu_tanh"
 
 // The shape that the op's output has by its inputs; empty where it has none. Throws Error, opening
 // with the op's name and giving the shapes, when they do not fit.

@@ -37,7 +37,7 @@ class Runner {
       : device_(device),
         model_(std::move(model)),
         program_(part(models::build_program(*model_))),
-        executable_(device_.device().compile(program_, model_, options)) {}
+        executable_(device_.device().compile(program_, model_, with_slots(options))) {}
   Runner(const std::string& device, const std::string& family)
       : Runner(device, std::make_shared<formats::Model>(models::tiny_model(family))) {}
 
@@ -47,8 +47,9 @@ class Runner {
     std::vector<float> all;
     size_t done = 0;
     for (const size_t chunk : chunks) {
-      const StepRun run{std::span(tokens).subspan(done, chunk), static_cast<int>(done), pages,
-                        StepRun::Logits::kAll, nullptr};
+      StepRun run{std::span(tokens).subspan(done, chunk), static_cast<int>(done), pages,
+                  StepRun::Logits::kAll, nullptr};
+      run.slot = slot(2);
       const StepResult result = wait({{&run, 1}, {}});
       all.insert(all.end(), result.logits.begin(), result.logits.end());
       done += chunk;
@@ -63,8 +64,15 @@ class Runner {
   }
   Executable& executable() { return *executable_; }
   const program::Program& program() const { return program_; }
+  // -1 where the Program has none.
+  int32_t slot(int32_t n) const { return program_.slot_states.empty() ? -1 : n; }
 
  private:
+  CompileOptions with_slots(CompileOptions options) const {
+    if (!program_.slot_states.empty()) options.slots = 4;
+    return options;
+  }
+
   DeviceUnderTest device_;
   std::shared_ptr<const formats::Model> model_;
   program::Program program_;
@@ -120,9 +128,10 @@ TEST_P(EveryFamily, SequencesInOneStepDoNotDisturbOneAnother) {
     const auto more = alone.logits(tokens, {tokens.size()}, {0, 1});
     want.insert(want.end(), more.begin(), more.end());
   }
-  const StepRun runs[] = {{a, 0, pages_a, StepRun::Logits::kAll, nullptr},
-                          {b, 0, pages_b, StepRun::Logits::kAll, nullptr},
-                          {c, 0, pages_c, StepRun::Logits::kAll, nullptr}};
+  StepRun runs[] = {{a, 0, pages_a, StepRun::Logits::kAll, nullptr},
+                    {b, 0, pages_b, StepRun::Logits::kAll, nullptr},
+                    {c, 0, pages_c, StepRun::Logits::kAll, nullptr}};
+  for (const int32_t i : {0, 1, 2}) runs[i].slot = runner.slot(2 - i);
   runner.expect_close(runner.wait({runs, {}}).logits, want);
 }
 

@@ -26,7 +26,8 @@ SEEDS = {"gpt-oss": 99, "gpt-oss-mxfp4": 17, "gemma4-e2b": 1, "gemma4-moe": 21, 
          "phi3-short": 5, "phi3-long": 2, "phi3": 4, "granite": 6, "granitemoe-shared": 1, "olmo3": 8,
          "seed-oss": 8, "hunyuan-dense": 1, "exaone4": 2, "exaone4-window": 3, "ernie4-5": 6, "ernie4-5-moe": 22,
          "muse-glimmer": 13, "gemma2-27b": 21, "gemma2": 1, "command-r": 1, "cohere2": 1, "starcoder2": 3,
-         "stablelm-parallel": 9, "llama4": 4, "granitemoe": 2}
+         "stablelm-parallel": 9, "llama4": 4, "granitemoe": 2, "qwen35": 23, "granitehybrid": 3, "nemotron-h": 1,
+         "qwen35moe": 35, "qwen3next": 40, "qwen3next-one": 115, "lfm2moe": 6, "granitehybrid-moe": 1, "falcon-h1": 2, "falcon-h1-norm": 3}
 # Llama 4's chunks and its temperature begin at 8,192 tokens, whatever its file says.
 LENGTHS = {"llama4": 8240}
 # Tensors that a family has, but that do not change its answers: a scale before the last norm, the other table.
@@ -676,6 +677,262 @@ def llama4(f):
         else:
             f.experts(layer, count, hidden)
             f.feed_forward(layer, hidden, kind="_shexp")
+
+
+def delta_rule(f, layer, key_heads, heads, dim, form):
+    """The gated delta rule's tensors. form: "apart", "ba" (beta and alpha in one) or "one" (all the rest in
+    another one, key head by key head)."""
+    p = f"blk.{layer}."
+    keys, values = key_heads * dim, heads * dim
+    if form == "one":
+        f.matrix(p + "ssm_in", 2 * keys + 2 * values, f.width)
+    else:
+        f.matrix(p + "attn_qkv", 2 * keys + values, f.width)
+        f.matrix(p + "attn_gate", values, f.width)
+    if form == "apart":
+        f.matrix(p + "ssm_alpha", heads, f.width)
+        f.matrix(p + "ssm_beta", heads, f.width)
+    else:
+        f.matrix(p + "ssm_ba", 2 * heads, f.width)
+    f.matrix(p + "ssm_conv1d", 2 * keys + values, 4, gain=1.5)
+    f.vector(p + "ssm_dt.bias", heads, -2.0, 1.0)
+    f.vector(p + "ssm_a", heads, -0.5, 0.25)  # decays over some ten tokens
+    f.vector(p + "ssm_norm.weight", dim)
+    f.matrix(p + "ssm_out", f.width, values)
+
+
+def recurrence(f, inner, state, heads, groups):
+    f.keys("ssm.", conv_kernel=4, inner_size=inner, state_size=state, time_step_rank=heads, group_count=groups)
+
+
+def gated_attention(f, layer, heads, kv_heads, dim):
+    """Of each head q holds the query, then the gate."""
+    p = f"blk.{layer}.attn_"
+    f.matrix(p + "q", 2 * heads * dim, f.width)
+    f.matrix(p + "k", kv_heads * dim, f.width)
+    f.matrix(p + "v", kv_heads * dim, f.width)
+    f.vector(p + "q_norm.weight", dim, 1.4)
+    f.vector(p + "k_norm.weight", dim, 1.4)
+    f.matrix(p + "output", f.width, heads * dim)
+
+
+@family("qwen35", 64, {"rope.freq_base": 100.0}, qwen35={})
+def qwen35(f):
+    layers = 5
+    f.keys(block_count=layers, feed_forward_length=104, full_attention_interval=3)
+    f.heads(4, 2, 32)
+    f.rms(1e-6)
+    f.rope(1e4, 8)
+    f.key("rope.dimension_sections", [2, 1, 1, 0])
+    recurrence(f, 96, 16, 6, 2)
+    f.ends()
+    for layer in range(layers):
+        f.norms(layer, "attn_norm", "post_attention_norm")
+        if (layer + 1) % 3:
+            delta_rule(f, layer, 2, 6, 16, "apart")
+        else:
+            gated_attention(f, layer, 4, 2, 32)
+        f.feed_forward(layer, 104)
+
+
+def shared_mixture(f, layer, count, hidden, shared):
+    f.experts(layer, count, hidden)
+    f.feed_forward(layer, shared, kind="_shexp")
+    f.given(f"blk.{layer}.ffn_gate_inp_shexp.weight", f.random(f.width) * np.float32(0.25))
+
+
+@family("qwen35moe", 64, {"expert_used_count": 3}, qwen35moe={})
+def qwen35moe(f):
+    layers, count, hidden, shared = 4, 6, 24, 40
+    f.keys(block_count=layers, expert_count=count, expert_used_count=2, expert_feed_forward_length=hidden,
+           expert_shared_feed_forward_length=shared)
+    f.heads(2, 1, 32)
+    f.rms(1e-6)
+    f.rope(1e4, 16)
+    f.key("rope.dimension_sections", [3, 3, 2, 0])
+    f.key("attention.recurrent_layers", [True, False, True, True])
+    recurrence(f, 64, 16, 4, 4)
+    f.ends()
+    for layer in range(layers):
+        f.norms(layer, "attn_norm", "post_attention_norm")
+        if layer != 1:
+            delta_rule(f, layer, 4, 4, 16, "apart")
+        else:
+            gated_attention(f, layer, 2, 1, 32)
+        shared_mixture(f, layer, count, hidden, shared)
+
+
+@family("qwen3next", 64, {"expert_used_count": 3}, qwen3next=dict(form="ba"), qwen3next_one=dict(form="one"))
+def qwen3next(f, form):
+    layers, count, hidden, shared = 4, 6, 24, 40
+    f.keys(block_count=layers, expert_count=count, expert_used_count=2, expert_feed_forward_length=hidden,
+           expert_shared_feed_forward_length=shared)
+    f.heads(2, 1, 32)
+    f.rms(1e-6)
+    f.rope(1e4, 8)
+    recurrence(f, 96, 16, 6, 2)
+    f.ends()
+    for layer in range(layers):
+        f.norms(layer, "attn_norm", "post_attention_norm")
+        if layer != 3:
+            delta_rule(f, layer, 2, 6, 16, form)
+        else:
+            gated_attention(f, layer, 2, 1, 32)
+        shared_mixture(f, layer, count, hidden, shared)
+
+
+def scan(f, layer, inner, state, heads, groups, norm=True):
+    """Mamba-2's tensors."""
+    p = f"blk.{layer}.ssm_"
+    mixed = inner + 2 * groups * state
+    f.matrix(p + "in", inner + mixed + heads, f.width)
+    f.matrix(p + "conv1d", mixed, 4, gain=1.5)
+    f.bias(p + "conv1d", mixed)
+    f.vector(p + "dt.bias", heads, -2.0, 1.0)
+    f.given(p + "a", -0.5 + 0.25 * f.random(heads, 1))
+    f.given(p + "d", 1 + 0.5 * f.random(heads, 1))
+    if norm:
+        f.given(p + "norm.weight", 1 + 0.2 * f.random(groups, inner // groups))
+    f.matrix(p + "out", f.width, inner)
+
+
+@family("mamba2", 64, {"attention.layer_norm_rms_epsilon": 1e-2}, mamba2={})
+def mamba2(f):
+    layers = 4
+    f.keys(block_count=layers, feed_forward_length=0)
+    f.key("attention.head_count", 0)
+    f.rms()
+    recurrence(f, 96, 16, 4, 2)
+    f.ends()
+    for layer in range(layers):
+        f.norms(layer, "attn_norm")
+        scan(f, layer, 96, 16, 4, 2)
+
+
+@family("nemotron_h", 64, {"attention.layer_norm_rms_epsilon": 1e-2}, nemotron_h={})
+def nemotron_h(f):
+    kinds = "sfsaf"  # a scan, a feed-forward, attention
+    f.keys(block_count=len(kinds), feed_forward_length=[80 if kind == "f" else 0 for kind in kinds])
+    f.keys("attention.", head_count=4, head_count_kv=[2 if kind == "a" else 0 for kind in kinds], key_length=24,
+           value_length=24)
+    f.layer_norm()
+    f.rms()
+    recurrence(f, 128, 16, 4, 2)
+    f.ends()
+    for layer, kind in enumerate(kinds):
+        f.norms(layer, "attn_norm")
+        if kind == "s":
+            scan(f, layer, 128, 16, 4, 2)
+        elif kind == "a":
+            f.attention(layer, 4, 2, 24, bias="o", gain=2.0)
+        else:
+            f.feed_forward(layer, 80, gate=False)
+
+
+@family("nemotron_h_moe", 64, {"expert_used_count": 3, "expert_weights_scale": 1.0}, nemotron_h_moe=dict(latent=0),
+        nemotron_h_latent=dict(latent=32))
+def nemotron_h_moe(f, latent):
+    kinds, count, hidden, shared = "sesae", 6, 24, 40
+    f.keys(block_count=len(kinds), feed_forward_length=[hidden if kind == "e" else 0 for kind in kinds],
+           expert_count=count, expert_used_count=2, expert_feed_forward_length=hidden, expert_shared_count=1,
+           expert_shared_feed_forward_length=shared, expert_weights_norm=True, expert_weights_scale=2.5)
+    if latent:
+        f.key("moe_latent_size", latent)
+    f.keys("attention.", head_count=4, head_count_kv=[2 if kind == "a" else 0 for kind in kinds], key_length=16,
+           value_length=16)
+    f.layer_norm()
+    recurrence(f, 64, 16, 4, 1)
+    f.ends()
+    for layer, kind in enumerate(kinds):
+        p = f"blk.{layer}."
+        f.norms(layer, "attn_norm")
+        if kind == "s":
+            scan(f, layer, 64, 16, 4, 1)
+        elif kind == "a":
+            f.attention(layer, 4, 2, 16, gain=2.0)
+        else:
+            f.matrix(p + "ffn_gate_inp", count, f.width, gain=2.0)
+            f.bias(p + "exp_probs_b", count, spread=0.3)
+            if latent:
+                f.matrix(p + "ffn_latent_down", latent, f.width)
+                f.matrix(p + "ffn_latent_up", f.width, latent)
+            f.matrix(p + "ffn_up_exps", count, hidden, latent or f.width)
+            f.matrix(p + "ffn_down_exps", count, latent or f.width, hidden)
+            f.feed_forward(layer, shared, gate=False, kind="_shexp")
+
+
+@family("granitehybrid", 64, {"residual_scale": 0.6, "logit_scale": 1.0}, granitehybrid=dict(experts=0),
+        granitehybrid_moe=dict(experts=6))
+def granitehybrid(f, experts):
+    kinds, hidden, shared = "ssas", 32 if experts else 80, 40
+    f.keys(block_count=len(kinds), feed_forward_length=hidden, embedding_scale=3.0, residual_scale=0.4,
+           logit_scale=0.3 if experts else 0.5)
+    if experts:
+        f.keys(expert_count=experts, expert_used_count=3, expert_shared_feed_forward_length=shared)
+    f.keys("attention.", head_count=4, head_count_kv=[2 if kind == "a" else 0 for kind in kinds], scale=0.1)
+    f.rms()
+    f.rope(10000.0, 16)
+    f.key("rope.scaling.finetuned", bool(experts))  # without: no positions
+    recurrence(f, 128, 16, 4, 1)
+    f.ends(embedding=0.2, output=2.0)
+    for layer, kind in enumerate(kinds):
+        f.norms(layer, "attn_norm", "ffn_norm")
+        if kind == "s":
+            scan(f, layer, 128, 16, 4, 1)
+        else:
+            f.attention(layer, 4, 2, 16, gain=2.2)
+        if experts:
+            f.experts(layer, experts, hidden)
+            f.feed_forward(layer, shared, kind="_shexp")
+        else:
+            f.feed_forward(layer, hidden)
+
+
+@family("falcon-h1", 64, {"rope.freq_base": 100.0}, falcon_h1=dict(norm=False), falcon_h1_norm=dict(norm=True))
+def falcon_h1(f, norm):
+    layers = 3
+    f.keys(block_count=layers, feed_forward_length=88)
+    f.heads(4, 2, 16)
+    f.rms()
+    f.rope(1e4, 16)
+    recurrence(f, 96, 16, 6, 2)
+    f.ends()
+    for layer in range(layers):
+        f.norms(layer, "attn_norm")
+        f.vector(f"blk.{layer}.ffn_norm", f.width)  # files have no ".weight" here
+        f.attention(layer, 4, 2, 16)
+        scan(f, layer, 96, 16, 6, 2, norm)
+        f.feed_forward(layer, 88)
+
+
+@family("lfm2", 64, {"rope.freq_base": 100.0}, lfm2=dict(experts=0))
+@family("lfm2moe", 64, {"expert_used_count": 3}, lfm2moe=dict(experts=6))
+def lfm2(f, experts):
+    kinds, hidden = "ccac" if experts else "cacac", 24
+    f.keys(block_count=len(kinds), feed_forward_length=88)
+    f.key("shortconv.l_cache", 3)
+    f.keys("attention.", head_count=4, head_count_kv=[2 if kind == "a" else 0 for kind in kinds])
+    f.rms()
+    f.rope(1e4, 16)
+    if experts:
+        f.keys(expert_count=experts, expert_used_count=2, expert_feed_forward_length=hidden,
+               leading_dense_block_count=1, expert_gating_func=2)
+    f.matrix("token_embd", f.vocabulary, f.width, scale=0.25)
+    f.vector("token_embd_norm.weight", f.width, 2.0)
+    for layer, kind in enumerate(kinds):
+        p = f"blk.{layer}."
+        f.norms(layer, "attn_norm", "ffn_norm")
+        if kind == "a":
+            f.attention(layer, 4, 2, 16, head_norms=1.4)
+        else:
+            f.matrix(p + "shortconv.in_proj", 3 * f.width, f.width)
+            f.matrix(p + "shortconv.conv", f.width, 3, gain=1.5)
+            f.matrix(p + "shortconv.out_proj", f.width, f.width)
+        if experts and layer:
+            f.experts(layer, experts, hidden)
+            f.bias(p + "exp_probs_b", experts, spread=0.3)
+        else:
+            f.feed_forward(layer, 88)
 
 
 if __name__ == "__main__":

@@ -228,7 +228,7 @@ class Sizes:
         self.width = m.key("embedding_length")
         self.heads = m.key("attention.head_count")
         self.kv_heads = each(m.key("attention.head_count_kv", self.heads))
-        self.dim = m.key("attention.key_length", self.width // self.heads)
+        self.dim = m.key("attention.key_length", self.width // max(1, self.heads))
         self.rotary = m.key("rope.dimension_count", self.dim)
         self.base = m.key("rope.freq_base", 10000.0)
         self.eps = m.key("attention.layer_norm_rms_epsilon", m.key("attention.layer_norm_epsilon"))
@@ -676,6 +676,232 @@ def llama4(m, tokens, chunk=8192):
     return head(m, rms(m, x, "output_norm", s.eps))
 
 
+def softplus(x):
+    return np.logaddexp(x, np.float32(0))
+
+
+def causal_conv(m, x, name, act=silu):
+    """arXiv:2312.00752, 3.4: for each channel the weighted sum of its last inputs, oldest first."""
+    w = m[name + ".weight"]
+    taps = w.shape[1]
+    before = np.concatenate([np.zeros((taps - 1, x.shape[1]), np.float32), x])
+    y = sum(before[i:i + len(x)] * w[:, i] for i in range(taps))
+    return act(y + m[name + ".bias"] if name + ".bias" in m else y)
+
+
+def delta_rule(m, x, p, s, neighbours):
+    """Gated DeltaNet, arXiv:2412.06464, as transformers' Qwen3-Next has it (one token after the other)."""
+    n = len(x)
+    dim, heads, key_heads = m.key("ssm.state_size"), m.key("ssm.time_step_rank"), m.key("ssm.group_count")
+    each = heads // key_heads
+    if p + "ssm_in.weight" in m:
+        parts = m.linear(x, p + "ssm_in").reshape(n, key_heads, -1)
+        q, k, v, z = (y.reshape(n, -1) for y in np.split(parts, [dim, 2 * dim, (2 + each) * dim], axis=-1))
+        qkv = np.concatenate([q, k, v], axis=-1)
+    else:
+        qkv, z = m.linear(x, p + "attn_qkv"), m.linear(x, p + "attn_gate")
+    if p + "ssm_ba.weight" in m:
+        parts = m.linear(x, p + "ssm_ba").reshape(n, key_heads, 2 * each)
+        beta, alpha = parts[..., :each].reshape(n, heads), parts[..., each:].reshape(n, heads)
+    else:
+        beta, alpha = m.linear(x, p + "ssm_beta"), m.linear(x, p + "ssm_alpha")
+    qkv = causal_conv(m, qkv, p + "ssm_conv1d")
+    q, k, v = np.split(qkv, [key_heads * dim, 2 * key_heads * dim], axis=-1)
+    unit = lambda y: y / np.sqrt((y * y).sum(-1, keepdims=True) + np.float32(s.eps))
+    q, k = (unit(y.reshape(n, key_heads, dim)) for y in (q, k))
+    q, k = (np.repeat(y, each, axis=1) if neighbours else np.tile(y, (1, each, 1)) for y in (q, k))
+    v = v.reshape(n, heads, dim)
+    decay = np.exp(m[p + "ssm_a"] * softplus(alpha + m[p + "ssm_dt.bias"]))
+    beta = sigmoid(beta)
+    state = np.zeros((heads, dim, dim), np.float32)
+    out = np.empty((n, heads, dim), np.float32)
+    for t in range(n):
+        state = state * decay[t][:, None, None]
+        seen = np.einsum("hkv,hk->hv", state, k[t])
+        state = state + k[t][:, :, None] * (beta[t][:, None] * (v[t] - seen))[:, None, :]
+        out[t] = np.einsum("hkv,hk->hv", state, q[t]) / np.sqrt(np.float32(dim))
+    y = rms(m, out, p + "ssm_norm", s.eps).reshape(n, -1) * silu(z)
+    return m.linear(y, p + "ssm_out")
+
+
+def gated_attention(m, x, p, s, layer, frequency):
+    """Of each head the first half of q is the query, the other one what gates the output."""
+    n = len(x)
+    q, gate = np.split(m.linear(x, p + "attn_q").reshape(n, s.heads, 2 * s.dim), 2, axis=-1)
+    k, v = (m.linear(x, f"{p}attn_{part}").reshape(n, s.kv_heads[layer], s.dim) for part in "kv")
+    q, k = (rope(rms(m, y, f"{p}attn_{part}_norm", s.eps), frequency, True) for part, y in (("q", q), ("k", k)))
+    a = attention(q, k, v, s.dim**-0.5)
+    return m.linear(a.reshape(n, -1) * sigmoid(gate.reshape(n, -1)), p + "attn_output")
+
+
+def qwen35(m, tokens):
+    """transformers' Qwen3-Next, and Qwen 3.5 and its mixtures."""
+    s = Sizes(m)
+    frequency = frequencies(s.rotary, s.base)
+    every = m.key("full_attention_interval", 4)
+    recurrent = m.key("attention.recurrent_layers", [(layer + 1) % every != 0 for layer in range(s.layers)])
+    x = m["token_embd.weight"][tokens]
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        h = rms(m, x, p + "attn_norm", s.eps)
+        if recurrent[layer]:
+            x = x + delta_rule(m, h, p, s, m.arch == "qwen3next")
+        else:
+            x = x + gated_attention(m, h, p, s, layer, frequency)
+        h = rms(m, x, p + "post_attention_norm", s.eps)
+        if p + "ffn_gate_inp.weight" in m:
+            gate = sigmoid(h @ m[p + "ffn_gate_inp_shexp.weight"])[:, None]
+            x = x + softmax_experts(m, h, p, s.used, True) + gate * feed_forward(m, h, p, kind="_shexp")
+        else:
+            x = x + feed_forward(m, h, p)
+    return head(m, rms(m, x, "output_norm", s.eps))
+
+
+def scan(m, x, p, eps):
+    """The mixer of Mamba-2, arXiv:2405.21060, one token after the other."""
+    n = len(x)
+    inner, size = m.key("ssm.inner_size"), m.key("ssm.state_size")
+    heads, groups = m.key("ssm.time_step_rank"), m.key("ssm.group_count")
+    z, xbc, dt = np.split(m.linear(x, p + "ssm_in"), [inner, 2 * inner + 2 * groups * size], axis=-1)
+    xbc = causal_conv(m, xbc, p + "ssm_conv1d")
+    v, b, c = np.split(xbc, [inner, inner + groups * size], axis=-1)
+    v = v.reshape(n, heads, -1)
+    b, c = (np.repeat(y.reshape(n, groups, size), heads // groups, axis=1) for y in (b, c))
+    dt = softplus(dt + m[p + "ssm_dt.bias"])
+    decay = np.exp(dt * m[p + "ssm_a"][:, 0])
+    state = np.zeros((heads, size, inner // heads), np.float32)
+    out = np.empty((n, heads, inner // heads), np.float32)
+    for t in range(n):
+        state = state * decay[t][:, None, None] + b[t][:, :, None] * (dt[t][:, None] * v[t])[:, None, :]
+        out[t] = np.einsum("hsv,hs->hv", state, c[t]) + m[p + "ssm_d"] * v[t]
+    y = silu(z) * out.reshape(n, -1)
+    if p + "ssm_norm.weight" in m:
+        y = rms_norm(y.reshape(n, groups, -1), m[p + "ssm_norm.weight"], np.float32(eps)).reshape(n, -1)
+    return m.linear(y, p + "ssm_out")
+
+
+def mamba2(m, tokens):
+    s = Sizes(m)
+    x = m["token_embd.weight"][tokens]
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        x = x + scan(m, rms(m, x, p + "attn_norm", s.eps), p, s.eps)
+    return head(m, rms(m, x, "output_norm", s.eps))
+
+
+def relu_squared(x):
+    return np.maximum(x, 0) ** 2
+
+
+def plain_attention(m, h, p, s, layer):
+    """Without positions."""
+    q, k, v = project(m, h, p, s.heads, s.kv_heads[layer], s.dim)
+    return m.linear(attention(q, k, v, m.key("attention.scale") or s.dim**-0.5), p + "attn_output")
+
+
+def nemotron_h(m, tokens):
+    """transformers' Nemotron-H, whose layers are one thing each."""
+    s = Sizes(m)
+    hidden = m.key("feed_forward_length")
+
+    def mixture(h, p):
+        probability = sigmoid(m.linear(h, p + "ffn_gate_inp"))
+        chosen = best(probability + m[p + "exp_probs_b.bias"], s.used)
+        weights = picked(probability, chosen)
+        if m.key("expert_weights_norm"):
+            weights = weights / weights.sum(-1, keepdims=True)
+        weights = weights * np.float32(m.key("expert_weights_scale", 1.0))
+        latent = p + "ffn_latent_down.weight" in m
+        inner = m.linear(h, p + "ffn_latent_down") if latent else h
+        up, down = m[p + "ffn_up_exps.weight"], m[p + "ffn_down_exps.weight"]
+        out = np.zeros_like(inner)
+        for e in range(len(up)):
+            at, place = np.nonzero(chosen == e)
+            out[at] += weights[at, place][:, None] * (relu_squared(inner[at] @ up[e].T) @ down[e].T)
+        out = m.linear(out, p + "ffn_latent_up") if latent else out
+        return out + m.linear(relu_squared(m.linear(h, p + "ffn_up_shexp")), p + "ffn_down_shexp")
+
+    x = m["token_embd.weight"][tokens]
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        h = rms(m, x, p + "attn_norm", s.eps)
+        if hidden[layer]:
+            x = x + (mixture(h, p) if s.used else m.linear(relu_squared(m.linear(h, p + "ffn_up")), p + "ffn_down"))
+        elif s.kv_heads[layer]:
+            x = x + plain_attention(m, h, p, s, layer)
+        else:
+            x = x + scan(m, h, p, s.eps)
+    return head(m, rms(m, x, "output_norm", s.eps))
+
+
+def granitehybrid(m, tokens):
+    """transformers' GraniteMoeHybrid."""
+    s = Sizes(m)
+    turns, frequency = m.key("rope.scaling.finetuned", True), frequencies(s.rotary, s.base)
+    residual = np.float32(m.key("residual_scale"))
+    x = m["token_embd.weight"][tokens] * np.float32(m.key("embedding_scale"))
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        h = rms(m, x, p + "attn_norm", s.eps)
+        if s.kv_heads[layer]:
+            q, k, v = project(m, h, p, s.heads, s.kv_heads[layer], s.dim)
+            if turns:
+                q, k = rope(q, frequency, False), rope(k, frequency, False)
+            x = x + residual * m.linear(attention(q, k, v, m.key("attention.scale")), p + "attn_output")
+        else:
+            x = x + residual * scan(m, h, p, s.eps)
+        h = rms(m, x, p + "ffn_norm", s.eps)
+        if p + "ffn_gate_inp.weight" in m:
+            f = softmax_experts(m, h, p, s.used, True) + feed_forward(m, h, p, kind="_shexp")
+        else:
+            f = feed_forward(m, h, p)
+        x = x + residual * f
+    return head(m, rms(m, x, "output_norm", s.eps)) / np.float32(m.key("logit_scale"))
+
+
+def falcon_h1(m, tokens):
+    """arXiv:2507.22448: attention and a scan of the same input, side by side."""
+    s = Sizes(m)
+    frequency = frequencies(s.rotary, s.base)
+    x = m["token_embd.weight"][tokens]
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        h = rms(m, x, p + "attn_norm", s.eps)
+        q, k, v = project(m, h, p, s.heads, s.kv_heads[layer], s.dim)
+        q, k = rope(q, frequency, True), rope(k, frequency, True)
+        x = x + m.linear(attention(q, k, v, s.dim**-0.5), p + "attn_output") + scan(m, h, p, s.eps)
+        x = x + feed_forward(m, rms_norm(x, m[p + "ffn_norm"], np.float32(s.eps)), p)
+    return head(m, rms(m, x, "output_norm", s.eps))
+
+
+def lfm2(m, tokens):
+    """transformers' LFM2 and LFM2-MoE."""
+    s = Sizes(m)
+    frequency = frequencies(s.rotary, s.base)
+    x = m["token_embd.weight"][tokens]
+    for layer in range(s.layers):
+        p = f"blk.{layer}."
+        h = rms(m, x, p + "attn_norm", s.eps)
+        if s.kv_heads[layer]:
+            q, k, v = project(m, h, p, s.heads, s.kv_heads[layer], s.dim)
+            q, k = rms(m, q, p + "attn_q_norm", s.eps), rms(m, k, p + "attn_k_norm", s.eps)
+            q, k = rope(q, frequency, True), rope(k, frequency, True)
+            x = x + m.linear(attention(q, k, v, s.dim**-0.5), p + "attn_output")
+        else:
+            b, c, y = np.split(m.linear(h, p + "shortconv.in_proj"), 3, axis=-1)
+            y = c * causal_conv(m, b * y, p + "shortconv.conv", act=lambda y: y)
+            x = x + m.linear(y, p + "shortconv.out_proj")
+        h = rms(m, x, p + "ffn_norm", s.eps)
+        if p + "ffn_gate_inp.weight" in m:
+            probability = sigmoid(m.linear(h, p + "ffn_gate_inp"))
+            chosen = best(probability + m[p + "exp_probs_b.bias"], s.used)
+            weights = picked(probability, chosen)
+            x = x + ask(m, h, p, chosen, weights / weights.sum(-1, keepdims=True))
+        else:
+            x = x + feed_forward(m, h, p)
+    return head(m, rms(m, x, "token_embd_norm", s.eps))
+
+
 def decoder(m, tokens, **how):
     return head(m, decoder_states(m, tokens, **how))
 
@@ -717,6 +943,16 @@ FAMILIES = {
     "stablelm": lambda m, tokens: layer_norm_decoder(m, tokens, halves=True, parallel=m.key("use_parallel_residual")),
     "qwen2moe": qwen2moe,
     "llama4": llama4,
+    "qwen35": qwen35,
+    "qwen35moe": qwen35,
+    "qwen3next": qwen35,
+    "mamba2": mamba2,
+    "nemotron_h": nemotron_h,
+    "nemotron_h_moe": nemotron_h,
+    "granitehybrid": granitehybrid,
+    "falcon-h1": falcon_h1,
+    "lfm2": lfm2,
+    "lfm2moe": lfm2,
 }
 
 

@@ -218,10 +218,16 @@ def keeping_half_floats():
 
 
 def with_noise(random, size):
-    """forward.py with all that norms give a little off."""
-    noisy = lambda real: lambda *arguments: real(*arguments) * (
-        1 + np.float32(size) * random.standard_normal(arguments[0].shape, np.float32))
-    return replaced(rms_norm=noisy, layer_norm=noisy)
+    """forward.py with all that norms and convolutions give a little off."""
+
+    def noisy(real):
+        def function(*arguments, **named):
+            exact = real(*arguments, **named)
+            return exact * (1 + np.float32(size) * random.standard_normal(exact.shape, np.float32))
+
+        return function
+
+    return replaced(rms_norm=noisy, layer_norm=noisy, causal_conv=noisy)
 
 
 def check_steady(path, tokens, want, context):

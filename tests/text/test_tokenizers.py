@@ -262,7 +262,7 @@ def test_speed(tool):
 
 
 @pytest.mark.parametrize("change,named", [
-    ({"tokenizer.ggml.merges": None}, "without merges"), ({"tokenizer.ggml.tokens": None}, "tokenizer.ggml.tokens"), ({"tokenizer.ggml.pre": "nosuch"}, "llama-bpe"), ({"tokenizer.ggml.model": "rwkv"}, "gpt2, llama or t5"),
+    ({"tokenizer.ggml.merges": None}, "without merges"), ({"tokenizer.ggml.tokens": None}, "tokenizer.ggml.tokens"), ({"tokenizer.ggml.pre": "nosuch"}, "llama-bpe"), ({"tokenizer.ggml.model": "rwkv"}, "gpt2, llama, t5 or gemma4"),
     ({"tokenizer.ggml.merges": ["a z"]}, '"z"'), ({"tokenizer.ggml.merges": ["ab"]}, "merges[0]"), ({"tokenizer.ggml.bos_token_id": 99, "tokenizer.ggml.add_bos_token": True}, "bos_token_id"), ({"tokenizer.ggml.token_type": [1]}, "token_type"),
     ({"tokenizer.ggml.token_type": [1, 1, 77]}, "77"), ({"tokenizer.ggml.model": "llama"}, "without scores"), ({"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [0.5]}, "scores"),
     ({"tokenizer.ggml.model": "llama", "tokenizer.ggml.scores": [0.5, 1.5, 1.5], "tokenizer.ggml.tokens": ["a", "b", "<0x-1>"], "tokenizer.ggml.token_type": [1, 1, 6]}, "<0x-1>"),

@@ -193,7 +193,7 @@ void CpuExecutable::build_phases() {
         phases_.push_back(attention_phase(attention_part(op)));
         break;
       case PhasePlan::kSequence:
-        phases_.push_back(conv_phase(std::get<program::SsmConv>(op.kind), op.out));
+        phases_.push_back(sequence_phase(op));
         break;
       case PhasePlan::kExperts:
         phases_.push_back(experts_phase(std::get<program::Experts>(op.kind), op.out));

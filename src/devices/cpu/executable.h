@@ -97,7 +97,15 @@ class CpuExecutable final : public devices::Executable {
   };
   AttentionPart attention_part(const program::Op& op);
   Phase attention_phase(const AttentionPart& part);
+  Phase sequence_phase(const program::Op& op);
   Phase conv_phase(const program::SsmConv& op, program::ValueId out);
+  Phase delta_phase(const program::GatedDelta& op, program::ValueId out);
+  Phase scan_phase(const program::SelectiveScan& op, program::ValueId out);
+  // body(run, head, state, column, count) for pieces of the columns of every run's heads; the state
+  // of a head is head_floats long and begins anew where the run's text begins.
+  template <typename Body>
+  Phase state_phase(program::SlotStateId id, int heads, int64_t head_floats, int64_t columns,
+                    Body body);
   Phase experts_phase(const program::Experts& op, program::ValueId out);
   RowTask row_task(const Item& item);
   RowTask op_task(const program::Op& op);

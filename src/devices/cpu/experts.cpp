@@ -160,12 +160,13 @@ CpuExecutable::Phase CpuExecutable::experts_phase(const program::Experts& op,
       fail("tensor {}: the CPU has no matrix product for type {}", t->name,
            formats::type_info(t->type).name);
   s->experts = static_cast<int>(gate.shape[0]);
-  s->hidden = op.up == program::kNone ? gate.shape[1] / 2 : gate.shape[1];
+  const bool fused = op.gated && op.up == program::kNone;
+  s->hidden = fused ? gate.shape[1] / 2 : gate.shape[1];
   s->width = gate.shape[2];
   s->used = op.used;
   s->gate = {&gate, s->hidden, 0, floats(op.gate_bias)};
   s->up = {&up, s->hidden, 0, floats(op.up_bias)};
-  if (op.up == program::kNone) s->up = {&gate, s->hidden, s->hidden, s->gate.bias};
+  if (fused) s->up = {&gate, s->hidden, s->hidden, s->gate.bias};
   s->down = {&down, s->width, 0, floats(op.down_bias)};
   s->in_packing = packing_for(gate.type);
   if (packing_for(up.type) != s->in_packing)
@@ -263,12 +264,15 @@ CpuExecutable::Phase CpuExecutable::experts_phase(const program::Experts& op,
     for (int64_t item; (item = s->next_up.fetch_add(1)) < s->experts * up_pieces;) {
       const int expert = static_cast<int>(item / up_pieces);
       multiply(s->gate, item % up_pieces, expert, s->slot_packed, s->in_row, s->gate_out);
-      multiply(s->up, item % up_pieces, expert, s->slot_packed, s->in_row, s->up_out);
+      if (op.gated) multiply(s->up, item % up_pieces, expert, s->slot_packed, s->in_row, s->up_out);
     }
     team_.barrier();
     for (int i = first_slot; i < last_slot; ++i) {
       float* gated = s->gate_out + i * s->hidden;
-      kernels_.gate(function, gated, s->up_out + i * s->hidden, s->hidden, gated);
+      if (op.gated)
+        kernels_.gate(function, gated, s->up_out + i * s->hidden, s->hidden, gated);
+      else
+        kernels_.unary(function, gated, s->hidden, gated);
       kernels_.pack(s->down_packing, gated, s->hidden, 1, s->hidden,
                     s->down_packed + static_cast<size_t>(i) * s->down_row);
     }

@@ -138,7 +138,7 @@ class Planner {
         phase(PhasePlan::kAttention).items.push_back({Item::kOp, op_index});
       } else if (std::holds_alternative<program::Experts>(op.kind)) {
         phase(PhasePlan::kExperts).items.push_back({Item::kOp, op_index});
-      } else if (std::holds_alternative<program::SsmConv>(op.kind)) {
+      } else if (program::is_sequential(op.kind)) {
         phase(PhasePlan::kSequence).items.push_back({Item::kOp, op_index});
       } else {
         phase(row_phase(rows_of(op.out))).items.push_back({Item::kOp, op_index});

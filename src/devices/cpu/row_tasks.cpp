@@ -25,6 +25,10 @@ Unary unary_of(program::Function function) {
       return Unary::kSigmoid;
     case program::Function::kSwigluOai:
       return Unary::kSwigluOai;
+    case program::Function::kIdentity:
+      return Unary::kIdentity;
+    case program::Function::kReluSquared:
+      return Unary::kReluSquared;
   }
   return Unary::kRelu;
 }
@@ -144,11 +148,14 @@ CpuExecutable::RowTask CpuExecutable::embed_task(const program::Embed& op, Value
 }
 
 CpuExecutable::RowTask CpuExecutable::norm_task(const program::RmsNorm& op, ValueId out) {
-  return [this, op, out, weight = floats(op.weight)](int begin, int end) {
+  // Of each run's own, or the same for all.
+  const bool own = op.weight != program::kNone &&
+                   program_.weights[static_cast<size_t>(op.weight)].shape.size() == 2;
+  return [this, op, out, weight = floats(op.weight), own](int begin, int end) {
     for (int row = begin; row < end; ++row)
       for (int64_t group = 0; group < width(out); group += op.group)
-        kernels_.rms_norm(value(op.x, row) + group, weight, op.epsilon, op.group,
-                          value(out, row) + group);
+        kernels_.rms_norm(value(op.x, row) + group, own ? weight + group : weight, op.epsilon,
+                          op.group, value(out, row) + group);
   };
 }
 

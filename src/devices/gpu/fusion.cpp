@@ -57,6 +57,13 @@ const Fusion<Products> Lowerer::kPairs[] = {
     {kKind<Gate>, Part::kStore, kNothing, &Lowerer::are_of_one_type, &Lowerer::take_gate_of},
 };
 
+// What a recurrence does to a head's row before it stores it (`gated_delta`, `selective_scan`): by the
+// op that alone reads it.
+const Fusion<HeadsOut> Lowerer::kHeadsOut[] = {
+    {kKind<RmsNorm>, Part::kStateNorm, kNothing,              &Lowerer::is_norm_of_columns, &Lowerer::take_state_norm},
+    {kKind<Gate>,    Part::kStore,     bit(Part::kStateNorm), &Lowerer::is_gated,           &Lowerer::take_state_gate},
+};
+
 // Rows that are asked for as such (`embed`).
 const Fusion<RowsOf> Lowerer::kRowsMade[] = {
     {kKind<Add>, Part::kSum, kNothing, &Lowerer::adds_positions, &Lowerer::take_positions},
@@ -70,6 +77,8 @@ const Standing Lowerer::kStanding[] = {
     {kKind<CrossAttention>, &Lowerer::lower_standing<CrossAttention>, false},
     {kKind<KvWrite>,        &Lowerer::lower_standing<KvWrite>,        false},
     {kKind<SsmConv>,        &Lowerer::lower_standing<SsmConv>,        false},
+    {kKind<GatedDelta>,     &Lowerer::lower_standing<GatedDelta>,     false},
+    {kKind<SelectiveScan>,  &Lowerer::lower_standing<SelectiveScan>,  false},
 };
 
 // clang-format on
@@ -363,6 +372,46 @@ const Op* Lowerer::only_user_of_both(const Products& products) const {
   if (all.size() != 2 || all[0].parts != 0 || all[1].parts != 0) return nullptr;
   const Op* first = only_user(all[0].out);
   return first == only_user(all[1].out) ? first : nullptr;
+}
+
+// --- kHeadsOut ---
+
+HeadsOut Lowerer::heads_out(ValueId out, int heads) {
+  HeadsOut target{.out = out, .result = out, .columns = width_of(out) / heads};
+  while (take_along<HeadsOut>(kHeadsOut, only_user(target.result), target)) {
+  }
+  return target;
+}
+
+bool Lowerer::is_norm_of_columns(const HeadsOut& target) const {
+  const auto& norm = std::get<RmsNorm>(only_user(target.result)->kind);
+  return norm.group == target.columns && norm.weight != kNone &&
+         program_.weights[index(norm.weight)].shape.size() == 1;
+}
+
+void Lowerer::take_state_norm(HeadsOut& target) {
+  const Op& user = *only_user(target.result);
+  target.norm = rms(std::get<RmsNorm>(user.kind));
+  target.result = user.out;
+}
+
+// The gate's rows are there, or a part of some that are.
+bool Lowerer::is_gated(const HeadsOut& target) const {
+  const auto& gate = std::get<Gate>(only_user(target.result)->kind);
+  if (gate.up != target.result || width_of(gate.gate) != width_of(gate.up) ||
+      gate.function == program::Function::kSwigluOai)
+    return false;
+  const auto* slice = op_of<Slice>(gate.gate);
+  return views_[index(gate.gate)] ||
+         (slice != nullptr && slice->heads == 1 && views_[index(slice->x)]);
+}
+
+void Lowerer::take_state_gate(HeadsOut& target) {
+  const Op& user = *only_user(target.result);
+  const auto& gate = std::get<Gate>(user.kind);
+  target.gate = materialize(gate.gate);
+  target.function = function_of(gate.function);
+  target.result = user.out;
 }
 
 // --- kRowsMade ---

@@ -34,6 +34,7 @@ enum class Part : uint32_t {
   kStore = 64,           // changes what it stores
   kPositionScale = 128,  // of a query
   kNormAfter = 256,      // of a query or key, after its rope
+  kStateNorm = 512,      // of what a head's state gave
 };
 constexpr uint32_t bit(Part part) { return static_cast<uint32_t>(part); }
 

@@ -69,6 +69,17 @@ struct InputOf {
   uint32_t parts = 0;
 };
 
+// What becomes of the rows that the heads of a recurrence give.
+struct HeadsOut {
+  ValueId out;     // of the op
+  ValueId result;  // what its rows become
+  int columns;     // a head
+  kernels::Norm norm{};
+  std::optional<View> gate{};
+  kernels::Function function{};
+  uint32_t parts = 0;
+};
+
 // Rows that several ops may make together.
 struct RowsOf {
   ValueId id;
@@ -151,6 +162,7 @@ class Lowerer {
   static const Fusion<Headed> kHeads[];
   static const Fusion<Product> kStores[];
   static const Fusion<Products> kPairs[];
+  static const Fusion<HeadsOut> kHeadsOut[];
   static const Fusion<RowsOf> kRowsMade[];
   static const Standing kStanding[];
 
@@ -212,6 +224,12 @@ class Lowerer {
   const Op* only_user_of_both(const Products& products) const;
   bool are_of_one_type(const Products& pair) const;
   void take_gate_of(Products& pair);
+
+  HeadsOut heads_out(ValueId out, int heads);
+  bool is_norm_of_columns(const HeadsOut& target) const;
+  void take_state_norm(HeadsOut& target);
+  bool is_gated(const HeadsOut& target) const;
+  void take_state_gate(HeadsOut& target);
 
   // Rows that one launch makes of several ops; none: nothing fits.
   std::optional<View> made_together(ValueId id);
@@ -308,6 +326,8 @@ class Lowerer {
   View make(const program::KvWrite&, ValueId id) { return missing(id); }
   View make(const program::CrossAttention&, ValueId id) { return prepare_rows(id); }
   View make(const program::SsmConv&, ValueId id) { return missing(id); }
+  View make(const program::GatedDelta&, ValueId id) { return missing(id); }
+  View make(const program::SelectiveScan&, ValueId id) { return missing(id); }
   View missing(ValueId id) const {
     fail("value {} is used before it is there", program_.values[index(id)].name);
   }
@@ -384,6 +404,11 @@ class Lowerer {
   // --- ops over a run's tokens in order (lowering_sequences.cpp) ---
 
   void lower(const program::SsmConv& op, ValueId out);
+  void lower(const program::GatedDelta& op, ValueId out);
+  void lower(const program::SelectiveScan& op, ValueId out);
+  uint32_t runs() const;  // of the stream, at most
+  kernels::RecurrenceArgs recurrence(const HeadsOut& target, const View& view,
+                                     program::SlotStateId state, int heads, int rows);
 
   const Program& program_;
   const StreamShape shape_;

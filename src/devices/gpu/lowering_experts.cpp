@@ -90,7 +90,8 @@ void Lowerer::few_rows(const program::Experts& op, const Choice& choice, const P
                        int tokens) {
   const int experts = weights_.matrix(op.router).rows;
   const int32_t gate_type = weights_.matrix(op.gate).type;
-  const bool one_type = op.up == kNone || weights_.matrix(op.up).type == gate_type;
+  // What the first launch gives is gated already.
+  const bool one_type = op.gated && (op.up == kNone || weights_.matrix(op.up).type == gate_type);
   const int hidden = expert_matrix(op.down, experts).columns;
   const int pairs = tokens * op.used;
   // Rows of whole units, as expert_down reads them.
@@ -105,11 +106,16 @@ void Lowerer::few_rows(const program::Experts& op, const Choice& choice, const P
     args.matvec.step = step();
     args.matvec.gated = one_type ? 1 : 0;
     args.matvec.function = function_of(op.function);
-    args.matvec.part_count = 2;
-    if (!one_type) other = hidden_view();
-    const auto parts = gate_and_up(op, experts, gated, other.value_or(gated));
-    args.matvec.parts[0] = parts[0];
-    args.matvec.parts[1] = parts[1];
+    if (op.gated) {
+      args.matvec.part_count = 2;
+      if (!one_type) other = hidden_view();
+      const auto parts = gate_and_up(op, experts, gated, other.value_or(gated));
+      args.matvec.parts[0] = parts[0];
+      args.matvec.parts[1] = parts[1];
+    } else {
+      args.matvec.part_count = 1;
+      args.matvec.parts[0] = expert_part(op.gate, op.gate_bias, experts, gated);
+    }
     args.routing = routing(op, choice);
     launch("expert_matvec", args,
            {kernels::plan_matvec(args.matvec), static_cast<uint32_t>(pairs), 1});
@@ -130,7 +136,7 @@ void Lowerer::few_rows(const program::Experts& op, const Choice& choice, const P
   if (other) args.y = pointer<const float>(read(*other));
   args.stride = gated.stride;
   args.used = op.used;
-  args.function = function_of(op.function);
+  args.function = one_type ? kernels::Function::kIdentity : function_of(op.function);
   const View view = result_view(p);
   args.out = pointer<float>(write(view));
   args.out_stride = view.stride;
@@ -189,20 +195,27 @@ void Lowerer::many_rows(const program::Experts& op, const Choice& choice, const 
   }
   const Slots slots = sort_into_slots(choice.chosen, tokens, op.used, experts);
   const int hidden = expert_matrix(op.down, experts).columns;
-  const View gate = new_view(pairs, hidden), up = new_view(pairs, hidden);
-  {
-    const auto parts = gate_and_up(op, experts, gate, up);
+  const View gate = new_view(pairs, hidden);
+  std::optional<View> up;
+  if (op.gated) {
+    up = new_view(pairs, hidden);
+    const auto parts = gate_and_up(op, experts, gate, *up);
     multiply_slots(half, slots.token_of, slots, {parts[0], parts[1]});
+  } else {
+    multiply_slots(half, slots.token_of, slots,
+                   {expert_part(op.gate, op.gate_bias, experts, gate)});
   }
 
   kernels::Input in{};
-  in.kind = kernels::InputKind::kGated;
+  in.kind = op.gated ? kernels::InputKind::kGated : kernels::InputKind::kActivated;
   in.function = function_of(op.function);
   in.width = hidden;
   in.x = pointer<const float>(read(gate));
-  in.y = pointer<const float>(read(up));
   in.x_stride = gate.stride;
-  in.y_stride = up.stride;
+  if (up) {
+    in.y = pointer<const float>(read(*up));
+    in.y_stride = up->stride;
+  }
   const Half gated = make_half(in, pairs);
   const View part = new_view(pairs, width_of(p.out));
   multiply_slots(gated, std::nullopt, slots, {expert_part(op.down, op.down_bias, experts, part)});

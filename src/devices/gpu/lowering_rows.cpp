@@ -35,7 +35,8 @@ View Lowerer::embed_rows(const program::Embed* tokens, const program::Embed* pos
 
 View Lowerer::make(const program::RmsNorm& norm, ValueId id) {
   if (norm.group == width_of(id)) return prepare_rows(id);
-  return group_norm(norm.x, rms(norm), norm.group, 0, id);
+  const bool own = norm.weight != kNone && program_.weights[index(norm.weight)].shape.size() == 2;
+  return group_norm(norm.x, rms(norm), norm.group, own ? static_cast<int>(norm.group) : 0, id);
 }
 
 View Lowerer::make(const program::LayerNorm& norm, ValueId id) {

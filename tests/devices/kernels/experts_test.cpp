@@ -288,7 +288,7 @@ TEST_P(Experts, DownIsTheWeightedSum) {
           for (int c = 0; c < s.columns; ++c) {
             const size_t at = index((t * s.used + i) * stride + c);
             double v = x[at];
-            if (two) v = apply_function(Function::kGeluTanh, v) * y[at];
+            v = apply_function(Function::kGeluTanh, v) * (two ? y[at] : 1);
             rows[index(i)].push_back(v * routing.weights[index(t * s.used + i)]);
           }
           largest = std::max(largest, largest_of(rows[index(i)]));

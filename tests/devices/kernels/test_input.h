@@ -29,6 +29,10 @@ inline double apply_function(Function f, double x) {
       return std::max(x, 0.0);
     case Function::kSigmoid:
       return 1 / (1 + std::exp(-x));
+    case Function::kReluSquared:
+      return x > 0 ? x * x : 0;
+    case Function::kIdentity:
+      return x;
     case Function::kSwigluOai:
       break;
   }

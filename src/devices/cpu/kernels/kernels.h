@@ -68,8 +68,60 @@ struct AttentionRun {
   int page_tokens = 0;
 };
 
+// Some columns of the state of one head, which go through the tokens of a run: see
+// program::GatedDelta, whose equations these are with what is the same for all columns taken
+// together.
+struct DeltaToken {
+  float decay;   // exp(a * softplus(alpha + dt))
+  float recall;  // decay / length of k
+  float write;   // sigmoid(beta) / length of k
+  float read;    // 1 / (length of q * root(rows))
+};
+struct DeltaRun {
+  float* state = nullptr;    // row r: state + r * state_stride
+  int64_t state_stride = 0;  // floats
+  int64_t rows = 0;          // of the state, a multiple of 4: elements of q and k
+  int64_t columns = 0;
+  int tokens = 0;
+  const DeltaToken* each = nullptr;  // [tokens]
+  // Token t: q + t * q_stride, and so on; v and out of these columns alone.
+  const float* q = nullptr;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  float* out = nullptr;
+  int64_t q_stride = 0, k_stride = 0, v_stride = 0, out_stride = 0;
+};
+// The same of program::SelectiveScan.
+struct ScanToken {
+  float decay;  // exp(d * a)
+  float step;   // d
+};
+struct ScanRun {
+  float* state = nullptr;
+  int64_t state_stride = 0;
+  int64_t rows = 0;  // a multiple of 4: elements of b and c
+  int64_t columns = 0;
+  int tokens = 0;
+  const ScanToken* each = nullptr;
+  float skip = 0;
+  const float* x = nullptr;
+  const float* b = nullptr;
+  const float* c = nullptr;
+  float* out = nullptr;
+  int64_t x_stride = 0, b_stride = 0, c_stride = 0, out_stride = 0;
+};
+
 // As program::Function; kSwigluOai of gates alone.
-enum class Unary : uint8_t { kSilu, kGeluTanh, kGeluErf, kRelu, kSigmoid, kSwigluOai };
+enum class Unary : uint8_t {
+  kSilu,
+  kGeluTanh,
+  kGeluErf,
+  kRelu,
+  kSigmoid,
+  kSwigluOai,
+  kIdentity,
+  kReluSquared
+};
 
 struct Kernels {
   const char* name;  // "scalar", "avx2", "avxvnni", "avx512", "neon", "dotprod", "i8mm"
@@ -91,6 +143,10 @@ struct Kernels {
   // --- attention ---
   void (*attention)(const AttentionRun& run, std::byte* scratch);
   size_t (*attention_scratch_bytes)(int group, int key_dim, int value_dim);
+
+  // --- recurrences ---
+  void (*gated_delta)(const DeltaRun& run);
+  void (*selective_scan)(const ScanRun& run);
 
   // --- rows ---
   // out may equal x. weight and bias may be null (then 1 and 0).

@@ -4,6 +4,7 @@
 #include "devices/cpu/kernels/tables.h"
 #include "devices/cpu/kernels/vec_neon.h"
 #include "devices/cpu/kernels/simd_rows.h"
+#include "devices/cpu/kernels/simd_recurrence.h"
 #include "devices/cpu/kernels/simd_float.h"
 #include "devices/cpu/kernels/simd_attention.h"
 #include "devices/cpu/kernels/simd_table.h"

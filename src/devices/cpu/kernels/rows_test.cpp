@@ -110,15 +110,18 @@ double reference(Unary f, double x) {
       return x > 0 ? x : 0;
     case Unary::kSigmoid:
       return 1 / (1 + std::exp(-x));
+    case Unary::kReluSquared:
+      return x > 0 ? x * x : 0;
     case Unary::kSwigluOai:
+    case Unary::kIdentity:
       break;
   }
   return x;
 }
 
 TEST_P(RowsTest, UnaryAndGate) {
-  for (const Unary f :
-       {Unary::kSilu, Unary::kGeluTanh, Unary::kGeluErf, Unary::kRelu, Unary::kSigmoid}) {
+  for (const Unary f : {Unary::kSilu, Unary::kGeluTanh, Unary::kGeluErf, Unary::kRelu,
+                        Unary::kSigmoid, Unary::kIdentity, Unary::kReluSquared}) {
     std::vector<float> x = random(2001, 4);
     for (const float edge :
          {0.0F, -0.0F, 1e-20F, -1e-6F, 30.0F, -30.0F, 90.0F, -90.0F, 1e4F, -1e4F}) {

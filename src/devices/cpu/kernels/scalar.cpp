@@ -119,6 +119,43 @@ size_t attention_scratch_bytes(int, int, int value_dim) {
   return static_cast<size_t>(value_dim) * sizeof(float);
 }
 
+// --- recurrences ---
+
+void gated_delta(const DeltaRun& run) {
+  for (int t = 0; t < run.tokens; ++t) {
+    const DeltaToken& token = run.each[t];
+    const float* q = run.q + t * run.q_stride;
+    const float* k = run.k + t * run.k_stride;
+    for (int64_t c = 0; c < run.columns; ++c) {
+      float seen = 0, out = 0;
+      for (int64_t r = 0; r < run.rows; ++r) seen += k[r] * run.state[r * run.state_stride + c];
+      const float change = token.write * (run.v[t * run.v_stride + c] - token.recall * seen);
+      for (int64_t r = 0; r < run.rows; ++r) {
+        float& s = run.state[r * run.state_stride + c];
+        s = token.decay * s + k[r] * change;
+        out += q[r] * s;
+      }
+      run.out[t * run.out_stride + c] = token.read * out;
+    }
+  }
+}
+
+void selective_scan(const ScanRun& run) {
+  for (int t = 0; t < run.tokens; ++t) {
+    const ScanToken& token = run.each[t];
+    for (int64_t c = 0; c < run.columns; ++c) {
+      const float x = run.x[t * run.x_stride + c];
+      float out = 0;
+      for (int64_t r = 0; r < run.rows; ++r) {
+        float& s = run.state[r * run.state_stride + c];
+        s = token.decay * s + run.b[t * run.b_stride + r] * (token.step * x);
+        out += run.c[t * run.c_stride + r] * s;
+      }
+      run.out[t * run.out_stride + c] = out + run.skip * x;
+    }
+  }
+}
+
 // --- rows ---
 
 void rms_norm(const float* x, const float* weight, float eps, int64_t n, float* out) {
@@ -166,7 +203,10 @@ float apply(Unary f, float x) {
       return x < 0 ? 0 : x;  // NaN stays
     case Unary::kSigmoid:
       return 1.0F / (1.0F + std::exp(-x));
+    case Unary::kReluSquared:
+      return x < 0 ? 0 : x * x;
     case Unary::kSwigluOai:
+    case Unary::kIdentity:
       break;
   }
   return x;
@@ -226,6 +266,8 @@ const Kernels& scalar_kernels() {
                                 .linear_scratch_bytes = linear_scratch_bytes,
                                 .attention = attention,
                                 .attention_scratch_bytes = attention_scratch_bytes,
+                                .gated_delta = gated_delta,
+                                .selective_scan = selective_scan,
                                 .rms_norm = rms_norm,
                                 .layer_norm = layer_norm,
                                 .rope = rope,

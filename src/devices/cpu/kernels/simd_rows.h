@@ -69,7 +69,9 @@ OUTBOARD_INLINE Vec evaluate(Vec x) {
     return mul(mul(x, all(0.5F)), add(all(1.0F), erf));
   }
   if constexpr (kFunction == Unary::kSigmoid) return sigmoid_times(all(1.0F), x);
-  return at_least(x, 0.0F);
+  if constexpr (kFunction == Unary::kIdentity) return x;
+  const Vec positive = at_least(x, 0.0F);
+  return kFunction == Unary::kReluSquared ? mul(positive, positive) : positive;
 }
 
 // Calls body(i, load, store) over a row: whole vectors, then the rest.
@@ -170,6 +172,10 @@ void unary(Unary function, const float* x, int64_t n, float* out) {
       return unary_row<Unary::kRelu>(x, n, out);
     case Unary::kSigmoid:
       return unary_row<Unary::kSigmoid>(x, n, out);
+    case Unary::kIdentity:
+      return unary_row<Unary::kIdentity>(x, n, out);
+    case Unary::kReluSquared:
+      return unary_row<Unary::kReluSquared>(x, n, out);
     case Unary::kSwigluOai:
       return;
   }
@@ -201,6 +207,10 @@ void gate(Unary function, const float* x, const float* up, int64_t n, float* out
       return gate_row<Unary::kRelu>(x, up, n, out);
     case Unary::kSigmoid:
       return gate_row<Unary::kSigmoid>(x, up, n, out);
+    case Unary::kIdentity:
+      return gate_row<Unary::kIdentity>(x, up, n, out);
+    case Unary::kReluSquared:
+      return gate_row<Unary::kReluSquared>(x, up, n, out);
     case Unary::kSwigluOai:
       return swiglu_oai_row(x, up, n, out);
   }

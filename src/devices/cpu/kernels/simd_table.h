@@ -46,6 +46,8 @@ constexpr Kernels table(const char* name) {
           .linear_scratch_bytes = linear_scratch_bytes<kGrouped>,
           .attention = attention,
           .attention_scratch_bytes = attention_scratch_bytes,
+          .gated_delta = gated_delta,
+          .selective_scan = selective_scan,
           .rms_norm = rms_norm,
           .layer_norm = layer_norm,
           .rope = rope,

@@ -138,7 +138,16 @@ enum class InputKind : int32_t {
   kSplits,     // the partial results of `attention_decode`, put together
 };
 // As program::Function.
-enum class Function : int32_t { kSilu, kGeluTanh, kGeluErf, kRelu, kSigmoid, kSwigluOai };
+enum class Function : int32_t {
+  kSilu,
+  kGeluTanh,
+  kGeluErf,
+  kRelu,
+  kSigmoid,
+  kSwigluOai,
+  kIdentity,
+  kReluSquared
+};
 
 // Partial results of attention over a split of the context; see AttentionArgs.
 struct Splits {
@@ -291,7 +300,7 @@ struct ExpertMatvecArgs {
 };
 
 // expert_down: out[t] = sum over i of weight(t, i) * matrix of expert(t, i) * v(t, i), where
-// v(t, i) is row t * used + i of x, or function(x) * y where there is a y. Workgroups:
+// v(t, i) is function of row t * used + i of x, times y where there is a y. Workgroups:
 // (expert_down_workgroups(), T).
 struct ExpertDownArgs {
   Matrix matrix;              // of all experts
@@ -471,6 +480,42 @@ struct SsmConvArgs {
   int32_t width;
   int32_t taps;    // 2 to kMaxTaps
   int32_t tokens;  // T
+  Function function;
+};
+
+// --- gated_delta_*, selective_scan_*: program::GatedDelta, program::SelectiveScan. Workgroups:
+// (heads, runs of the stream). A lane a column, kThreads / lanes shares of the rows, of so many
+// rows each as the kernel's name says. ---
+constexpr int kMaxStateColumns = kThreads;
+constexpr int kMaxStateRows = 512;
+struct RecurrenceArgs {
+  Step step;
+  Ptr<float> out;         // [T, out_stride]; rows of no token become 0
+  Ptr<float> states;      // of slot 0: [heads, rows, columns]
+  uint64_t slot_stride;   // floats from slot to slot
+  Norm norm;              // of what a head comes to, weight [columns]; kNone or kRms
+  Ptr<const float> gate;  // [T, gate_stride]: function(gate) * what comes out, or null
+  int32_t out_stride, gate_stride;
+  int32_t heads, rows, columns;
+  int32_t lanes;   // columns rounded up to a power of two, at least 32
+  int32_t tokens;  // T
+  Function function;
+};
+struct GatedDeltaArgs {
+  RecurrenceArgs state;
+  Ptr<const float> q, k, v, alpha, beta;
+  Ptr<const float> a, dt;  // [heads]
+  int32_t q_stride, k_stride, v_stride, alpha_stride, beta_stride;
+  int32_t key_heads;
+  int32_t neighbours;
+  float epsilon;
+};
+struct SelectiveScanArgs {
+  RecurrenceArgs state;
+  Ptr<const float> x, b, c, dt;
+  Ptr<const float> a, dt_bias, skip;  // [heads]
+  int32_t x_stride, b_stride, c_stride, dt_stride;
+  int32_t groups;
   int32_t reserved;
 };
 

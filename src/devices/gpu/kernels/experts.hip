@@ -40,7 +40,7 @@ class DownInput {
     const int64_t at = static_cast<int64_t>(first_ + slot) * a_.stride + column;
     const float weight = a_.weights[first_ + slot];
     v = eight(a_.x + at);
-    if (a_.y != nullptr) v = gated8(a_.function, v, eight(a_.y + at));
+    v = a_.y != nullptr ? gated8(a_.function, v, eight(a_.y + at)) : apply8(a_.function, v);
 #pragma unroll
     for (int i = 0; i < kChunk; ++i) v[i] = column + i < a_.matrix.columns ? v[i] * weight : 0;
     return v;
@@ -140,7 +140,8 @@ KERNEL void expert_down(ExpertDownArgs a) {
         const int second = __builtin_elementwise_min(2 * index + 1, a.matrix.rows - 1);
         const Row row[2] = {row_of<type>(a.matrix, 2 * index, units),
                             row_of<type>(a.matrix, second, units)};
-        multiply<type>(row, s.tile, [&](int u) { return s.source[u]; }, count, sum);
+        multiply<type>(
+            row, s.tile, [&](int u) { return s.source[u]; }, count, sum);
       });
     }
     const float v = spread_sums<1>(sum) * factor;

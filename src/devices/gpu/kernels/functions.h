@@ -41,7 +41,11 @@ DEVICE float apply(Function function, float x) {
       return __builtin_fmaxf(x, 0);
     case Function::kSigmoid:
       return sigmoid(x);
+    case Function::kReluSquared:
+      x = __builtin_fmaxf(x, 0);
+      return x * x;
     case Function::kSwigluOai:
+    case Function::kIdentity:
       break;
   }
   return x;

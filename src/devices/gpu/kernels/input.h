@@ -96,7 +96,12 @@ DEVICE float8 apply8(Function function, float8 v) {
 #pragma unroll
       for (int i = 0; i < kChunk; ++i) v[i] = sigmoid(v[i]);
       return v;
+    case Function::kReluSquared:
+#pragma unroll
+      for (int i = 0; i < kChunk; ++i) v[i] = __builtin_fmaxf(v[i], 0) * __builtin_fmaxf(v[i], 0);
+      return v;
     case Function::kSwigluOai:
+    case Function::kIdentity:
       break;
   }
   return v;
