@@ -32,6 +32,7 @@ constexpr const char* kHelp =
 struct ChatOptions {
   ModelOptions model;
   SamplingOptions sampling;
+  SpeculationOptions speculation;
   GrammarOptions grammar;
   std::string system;
   bool trust_markers = false;
@@ -107,6 +108,7 @@ class Chat {
   engine::SessionOptions session_options() const {
     engine::SessionOptions options;
     options.context = options_.model.context;
+    apply(options_.speculation, options_.model.ignore_unknown, engine::Speculation::kAuto, options);
     return options;
   }
 
@@ -276,6 +278,7 @@ void add_chat(CLI::App& app) {
                     "neither read nor keep the history of what is typed");
   add_trust_option(*command, options->trust_markers);
   add_sampling_options(*command, options->sampling);
+  add_speculation_options(*command, options->speculation);
   add_grammar_options(*command, options->grammar);
   command->footer("Example: outboard chat smollm2 --system \"Answer in one sentence.\"");
   command->callback([options] { recorded(options->model, [&] { Chat(*options).loop(); }); });

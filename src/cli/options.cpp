@@ -111,6 +111,47 @@ LoadedModel::~LoadedModel() {
   }
 }
 
+void add_speculation_options(CLI::App& command, SpeculationOptions& options) {
+  command
+      .add_option("--speculate", options.speculate,
+                  "guess tokens and compute several a step, with the same text: off, lookup (what "
+                  "followed before in the text), draft (a smaller model), auto (lookup on the "
+                  "processor) [auto]")
+      ->check(CLI::IsMember({"auto", "off", "lookup", "draft"}));
+  command.add_option("--draft", options.draft,
+                     "a smaller model with the same tokens that guesses; file or pulled name");
+  command
+      .add_option("--draft-tokens", options.tokens,
+                  "guesses a step; 0: as many as gain, by what steps took and how many were right")
+      ->check(CLI::Range(0, static_cast<int>(engine::kMaxDraft)))
+      ->capture_default_str();
+}
+
+void apply(const SpeculationOptions& options, bool ignore_unknown, engine::Speculation fallback,
+           engine::SessionOptions& session) {
+  session.speculation = fallback;
+  if (!options.speculate.empty()) session.speculation = *engine::speculation_of(options.speculate);
+  if (options.speculate.empty() && !options.draft.empty())
+    session.speculation = engine::Speculation::kDraft;
+  const bool drafts = session.speculation == engine::Speculation::kDraft;
+  if (drafts && options.draft.empty())
+    throw Error("--speculate draft: which model guesses is missing", "Give it with --draft MODEL.");
+  session.draft_tokens = options.tokens;
+  if (options.tokens > 0 && session.speculation == engine::Speculation::kOff)
+    throw Error(fmt::format("--draft-tokens {} and --speculate off: nothing is guessed",
+                            options.tokens),
+                "Leave one of them out.");
+  if (!drafts && !options.draft.empty())
+    throw Error(fmt::format("--draft {} and --speculate {}: the model would guess nothing",
+                            options.draft, options.speculate),
+                "Leave one of them out.");
+  if (!drafts) return;
+  engine::LoadOptions load;
+  load.ignore_unknown = ignore_unknown;
+  load.on_notice = tell;
+  session.draft = engine::Model::load(hub::find_model(options.draft), load);
+}
+
 void add_sampling_options(CLI::App& command, SamplingOptions& options) {
   command.add_option("-n", options.max_tokens, "most tokens to answer; -1: until the model ends")
       ->check(CLI::Range(-1, 1 << 30))
@@ -266,8 +307,11 @@ std::string speed_line(const engine::Completion& c) {
   std::string line = fmt::format("prompt {} tokens, {:.1f} tokens/s", c.prompt_tokens,
                                  per_second(computed, c.prompt_seconds));
   if (c.cached_tokens > 0) line += fmt::format(" ({} known already)", c.cached_tokens);
-  return line + fmt::format("; answer {} tokens, {:.1f} tokens/s", c.tokens.size(),
-                            per_second(c.decoded_tokens, c.decode_seconds));
+  line += fmt::format("; answer {} tokens, {:.1f} tokens/s", c.tokens.size(),
+                      per_second(c.decoded_tokens, c.decode_seconds));
+  if (c.drafted_tokens > 0)
+    line += fmt::format(" ({} of {} guessed right)", c.accepted_tokens, c.drafted_tokens);
+  return line;
 }
 
 namespace {

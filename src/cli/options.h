@@ -73,6 +73,17 @@ struct SamplingOptions {
 void add_sampling_options(CLI::App& command, SamplingOptions& options);
 void apply(const SamplingOptions& options, const engine::Model& model, engine::Request& request);
 
+// How a text's next tokens are guessed (engine/speculation.h).
+struct SpeculationOptions {
+  std::string speculate;  // empty: not said
+  std::string draft;      // model
+  int tokens = 0;         // guesses a step; 0: as many as gain
+};
+void add_speculation_options(CLI::App& command, SpeculationOptions& options);
+// fallback: where nothing is said. Loads the draft model.
+void apply(const SpeculationOptions& options, bool ignore_unknown, engine::Speculation fallback,
+           engine::SessionOptions& session);
+
 // What an answer must look like; at most one is given.
 struct GrammarOptions {
   std::string schema;   // file

@@ -19,6 +19,7 @@ constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells have it
 struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
+  SpeculationOptions speculation;
   GrammarOptions grammar;
   std::string prompt;
   std::string file;
@@ -39,6 +40,8 @@ nlohmann::ordered_json to_json(const engine::Model& model, const engine::Complet
       {"seed", c.seed},
       {"prompt_tokens", c.prompt_tokens},
       {"cached_tokens", c.cached_tokens},
+      {"drafted_tokens", c.drafted_tokens},
+      {"accepted_tokens", c.accepted_tokens},
       {"answer_tokens", c.tokens.size()},
       {"prompt_seconds", c.prompt_seconds},
       {"answer_seconds", c.decode_seconds},
@@ -102,6 +105,8 @@ void run(const RunOptions& options) {
   apply(options.sampling, *model, request);
   engine::SessionOptions session_options;
   session_options.context = options.model.context;
+  apply(options.speculation, options.model.ignore_unknown, engine::Speculation::kAuto,
+        session_options);
   engine::Session session(model, loaded.device(), session_options);
   tell_of_context(options.model, session, *model);
   const InterruptGuard guard;
@@ -161,6 +166,7 @@ void add_run(CLI::App& app) {
   command->add_flag("--json", options->json,
                     "print text, token ids, finish reason, counts, timings");
   add_sampling_options(*command, options->sampling);
+  add_speculation_options(*command, options->speculation);
   add_grammar_options(*command, options->grammar);
   command->footer("Example: outboard run smollm2 -p \"Name three rivers.\" --temp 0 -n 64");
   command->callback([options] { recorded(options->model, [&] { run(*options); }); });

@@ -22,6 +22,7 @@ struct ServeOptions {
   std::string pooling;
   std::string wait_for_device = "30s";
   std::string key_file;
+  std::string speculate = "auto";
 };
 
 // Lines that stay, and below them one that tells how it goes.
@@ -125,6 +126,7 @@ void serve(ServeOptions options) {
     service.open.on_stage = [&](std::string_view stage) {
       terminal.show(fmt::format("card: {}", stage));
     };
+  service.speculation = *engine::speculation_of(options.speculate);
   service.keep_alive = server::read_duration("--keep-alive", options.keep_alive);
   service.wait_for_device = server::read_duration("--wait-for-device", options.wait_for_device);
   for (const auto pooling : {engine::Pooling::kNone, engine::Pooling::kMean,
@@ -211,6 +213,13 @@ void add_serve(CLI::App& app) {
       ->add_option("--wait-for-device", options->wait_for_device,
                    "where the device has gone, answers wait so long for it and then go on; after "
                    "that they end with an error")
+      ->capture_default_str();
+  command
+      ->add_option("--speculate", options->speculate,
+                   "while one answer alone is computed, guess its tokens and compute several a "
+                   "step, with the same text: off, lookup (what followed before in the text), auto "
+                   "(lookup on the processor)")
+      ->check(CLI::IsMember({"auto", "off", "lookup"}))
       ->capture_default_str();
   command->add_option("--models-max", service.models_max, "models on the device at a time")
       ->check(CLI::Range(1, 64))

@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "devices/device.h"
+#include "engine/speculation.h"
 #include "formats/model_file.h"
 #include "grammar/grammar.h"
 #include "program/program.h"
@@ -214,6 +215,8 @@ struct Completion {
   double prompt_seconds = 0;           // from the first step to the first token
   double decode_seconds = 0;           // from the first token to the last
   int decoded_tokens = 0;              // tokens chosen in decode_seconds
+  int drafted_tokens = 0;              // guesses that the model was asked about (speculation.h)
+  int accepted_tokens = 0;             // those that it would have chosen itself
   std::vector<TokenLogprob> logprobs;  // one a token, where asked for
   std::vector<float> states;           // in a session that embeds: rows of the model's width
   std::optional<Error> error;          // Finish::kFailed
@@ -222,7 +225,8 @@ struct Completion {
 // The longest context for which `room` (Device::room()) has the keys and values, at most what the
 // model was trained for; some of the room is left for all else. room 0, unknown: 8192 positions at
 // most. 0: not even a short one.
-int fitting_context(const program::Program& program, uint64_t room);
+// slots: that are kept beside them, where the model has some.
+int fitting_context(const program::Program& program, uint64_t room, int slots = 1);
 
 struct SessionOptions {
   int context = 0;        // positions a sequence; 0: as many as fit (fitting_context())
@@ -239,8 +243,14 @@ struct SessionOptions {
   std::filesystem::path cache_folder;
   uint64_t cache_bytes = uint64_t{8} << 30;  // most that is kept there
   // Of a model whose layers keep more of a text than keys and values: so many places in texts that
-  // a later sequence can go on from (of others it computes all again). Each costs a slot.
-  int snapshots = 8;
+  // a later sequence can go on from (of others it computes all again). Each costs a slot; -1: as
+  // many as an eighth of the device's room takes, 2 to 32.
+  int snapshots = -1;
+  // While one sequence alone is answering: guesses of how it goes on are computed with it, and those
+  // that the model would have chosen are its answer. Its text is what it is without.
+  Speculation speculation = Speculation::kOff;
+  std::shared_ptr<const Model> draft;  // for Speculation::kDraft
+  int draft_tokens = 0;  // guesses a step, at most kMaxDraft; 0: as many as gain
   // Its texts are read and not answered: a Completion has their hidden states, pooled, and no text.
   // Nothing is kept of them.
   bool embeds = false;

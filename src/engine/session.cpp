@@ -42,7 +42,7 @@ struct Sequence {
     thinks = request.thinking.has_value();
   }
 
-  bool answers() const { return tokens.size() - computed == 1; }
+  bool answers() const { return tokens.size() - computed == 1 || replays; }
   // Hidden states of the tokens from `first` on, `rows` of them.
   void pool_states(std::span<const float> states, size_t rows, size_t first);
 
@@ -61,6 +61,11 @@ struct Sequence {
   std::vector<int32_t> tokens;  // prompt and answer
   size_t computed = 0;          // tokens whose keys and values are in pages
   size_t in_step = 0;           // tokens of this sequence in the step under way
+  std::vector<int32_t> guesses;  // behind them, in the same step
+  std::vector<int32_t> guessed_run;  // where it has guesses: the run's tokens
+  // Guesses were wrong, and have changed its slot: it goes on from the spare one, and computes again
+  // what was right.
+  bool replays = false;
   bool admitted = false;        // at least once
   bool started = false;
   bool finished = false;
@@ -97,14 +102,33 @@ void Sequence::pool_states(std::span<const float> states, size_t rows, size_t fi
   }
 }
 
+// Slots that sequences may have at once: one is for a text that is evaluated. 0: the Program has no
+// slot states.
+int sequence_slots(const program::Program& program, const SessionOptions& options) {
+  return program.slot_states.empty() ? 0 : options.max_sequences + 1;
+}
+
+// Behind the snapshots one more is for the state before guesses.
+int all_slots(const program::Program& program, const SessionOptions& options) {
+  const int slots = sequence_slots(program, options);
+  return slots > 0 ? slots + options.snapshots + 1 : 0;
+}
+
+int fitting_snapshots(const program::Program& program, uint64_t room) {
+  constexpr uint64_t kUsual = 8, kFewest = 2, kMost = 32, kShare = 8;
+  if (room == 0 || program.slot_bytes() == 0) return kUsual;
+  return static_cast<int>(std::clamp(room / kShare / program.slot_bytes(), kFewest, kMost));
+}
+
 SessionOptions complete(SessionOptions options, const Model& model, const devices::Device& device) {
   const program::Program& program = model.program();
   if (options.context < 0 || options.max_sequences < 1 || options.max_step_tokens < 1)
     fail("session: context {}, {} sequences, {} tokens a step: expected positive numbers",
          options.context, options.max_sequences, options.max_step_tokens);
+  const uint64_t room = device.room(&model.file());
+  if (options.snapshots < 0) options.snapshots = fitting_snapshots(program, room);
   if (options.context == 0) {
-    const uint64_t room = device.room(&model.file());
-    options.context = fitting_context(program, room);
+    options.context = fitting_context(program, room, all_slots(program, options));
     if (options.context == 0)
       throw Error(
           fmt::format("{} does not fit: beside its weights ({}) {} are left on the device, "
@@ -120,6 +144,14 @@ SessionOptions complete(SessionOptions options, const Model& model, const device
   options.max_step_tokens =
       std::max(options.max_sequences, std::min(options.max_step_tokens, options.context));
   options.max_rows = std::max(options.max_rows, options.max_sequences);
+  if (options.embeds) options.speculation = Speculation::kOff;
+  if (options.speculation == Speculation::kDraft && options.draft == nullptr)
+    fail("session: to speculate by a draft needs a draft model");
+  if (options.speculation != Speculation::kOff) {
+    constexpr int kMost = static_cast<int>(kMaxDraft) + 1;
+    options.max_step_tokens = std::max(options.max_step_tokens, kMost);
+    options.max_rows = std::max(options.max_rows, kMost);
+  }
   if (options.embeds) {
     options.max_rows = options.max_step_tokens;
     options.prefix_cache = false;  // every token's states are wanted
@@ -154,21 +186,16 @@ int pages_for(const SessionOptions& options) {
                                 one * options.max_sequences));
 }
 
-// Slots that sequences may have at once: one is for a text that is evaluated. 0: the Program has no
-// slot states.
-int sequence_slots(const program::Program& program, const SessionOptions& options) {
-  return program.slot_states.empty() ? 0 : options.max_sequences + 1;
-}
-
 }  // namespace
 
-int fitting_context(const program::Program& program, uint64_t room) {
+int fitting_context(const program::Program& program, uint64_t room, int slots) {
   const int64_t trained = program.context_length;
   if (room == 0) return static_cast<int>(std::min(trained, kUsualContext));
   // Activations of a step, logits, what the system wants.
   constexpr uint64_t kLeast = uint64_t{256} << 20;
   constexpr uint64_t kShare = 16;
-  const uint64_t left = std::max(kLeast, room / kShare) + program.slot_bytes();
+  const uint64_t left =
+      std::max(kLeast, room / kShare) + program.slot_bytes() * static_cast<uint64_t>(slots);
   if (room <= left) return 0;
   const uint64_t a_position = std::max<uint64_t>(1, program.kv_bytes_per_token());
   const uint64_t positions = (room - left) / a_position / kPageTokens * kPageTokens;
@@ -205,15 +232,16 @@ struct Session::State {
     compile.max_rows = options.max_rows;
     compile.pages = pages_for(options);
     compile.page_tokens = kPageTokens;
-    const int slots = sequence_slots(model->program(), options);
-    compile.slots = slots > 0 ? slots + options.snapshots : 0;
+    compile.slots = all_slots(model->program(), options);
+    spare_slot = compile.slots - 1;
     program::Program program =
         options.embeds ? program::hidden_states(model->program()) : model->program();
     const bool is_long = program::settle_context(program, options.context);
     try {
       executable = device.compile(std::move(program), model->shared_file(), compile);
     } catch (const Error& e) {
-      const int fits = fitting_context(model->program(), device.room(&model->file()));
+      const int fits = fitting_context(model->program(), device.room(&model->file()),
+                                       all_slots(model->program(), options));
       if (fits == 0 || fits >= options.context) throw;
       throw Error(e.message(),
                   fmt::format("A context of {} fits beside the weights: --ctx {}.", fits, fits));
@@ -224,6 +252,12 @@ struct Session::State {
                                 kPageTokens, is_long ? "\nlong context" : ""));
     runs.reserve(static_cast<size_t>(options.max_sequences));
     in_step.reserve(static_cast<size_t>(options.max_sequences));
+    if (options.speculation == Speculation::kAuto)
+      options.speculation =
+          executable->lookahead() == 1 ? Speculation::kLookup : Speculation::kOff;
+    if (options.speculation == Speculation::kLookup) drafter = lookup_drafter();
+    if (options.speculation == Speculation::kDraft)
+      drafter = model_drafter(options.draft, *model, device, options.context);
     if (executable->lookahead() == 1) return;  // nothing is queued that could be left out
     for (size_t id = 0; id < tokenizer.vocabulary_size(); ++id)
       if (tokenizer.is_end_of_generation(static_cast<int32_t>(id)))
@@ -239,6 +273,8 @@ struct Session::State {
   void restore(std::span<const int32_t> prompt);
   void plan_runs();
   void add_run(Sequence& sequence, size_t count);
+  void add_guesses(Sequence& sequence);
+  void take_guesses(Sequence& sequence, std::span<const float> logits);
   bool make_room(Sequence& sequence, size_t tokens);
   void put_back();
   size_t next_snapshot(const Sequence& sequence) const;
@@ -288,6 +324,9 @@ struct Session::State {
   std::vector<devices::SlotCopy> slot_copies;
   std::optional<PageStore> store;
   int failures = 0;  // of the device, since the last step that went well
+  std::unique_ptr<Drafter> drafter;
+  DraftLength draft_length;
+  int32_t spare_slot = -1;  // what the sequence with guesses had come to before them
 };
 
 Session::Session(std::shared_ptr<const Model> model, devices::Device& device,
@@ -335,7 +374,13 @@ bool Session::step() {
   s.plan_runs();
   if (s.runs.empty()) return !s.waiting.empty();
   try {
-    s.submit(s.steps_ahead());
+    if (s.drafter && s.in_step.size() == 1 && s.in_step[0]->answers())
+      s.add_guesses(*s.in_step[0]);
+    const bool times = s.drafter && s.in_step.size() == 1;
+    const size_t width = times ? s.runs[0].tokens.size() : 0;
+    const auto submitted = Clock::now();
+    const size_t steps = s.steps_ahead();
+    s.submit(steps);
     for (const State::Queued& step : s.queued) {
       // What was queued behind the end of a text is waited for, since its pages are in use, but
       // means nothing.
@@ -343,6 +388,9 @@ bool Session::step() {
       MappedFile::check_all();
       s.take_results(result);
     }
+    if (times)
+      s.draft_length.took(width,
+                          seconds(Clock::now() - submitted) / static_cast<double>(steps));
     s.keep_snapshots();
     s.failures = 0;
   } catch (const devices::DeviceReset&) {
@@ -363,6 +411,7 @@ size_t Session::State::steps_ahead() const {
   if (!waiting.empty() || !copies.empty() || options.embeds) return 1;
   for (const Sequence* sequence : in_step) {
     // What may come next depends on what is chosen, which the host has to see first.
+    if (!sequence->guesses.empty() || sequence->replays) return 1;
     if (sequence->matcher || sequence->host || sequence->thinks) return 1;
     if (sequence->in_step != 1 || sequence->computed + 1 != sequence->tokens.size()) return 1;
     const auto room = static_cast<size_t>(options.context) - sequence->tokens.size();
@@ -381,26 +430,38 @@ size_t Session::State::steps_ahead() const {
   return missing <= pool.available() ? steps : 1;
 }
 
+// Positions of a long prompt from snapshot to snapshot, where there is room for many: a text that
+// parts from it in the middle need not begin anew.
+constexpr size_t kSnapshotEvery = 512;
+constexpr int kManySnapshots = 16;
+
 // Where the next step must end for a snapshot: with a page, for only there a text can be gone on
-// from. Of a prompt's pages that is the last one, and the last that other texts share; of an answer
-// every one. Far away where there are no slots.
+// from. Of a prompt's pages that is the last one, the last that other texts share, and one every so
+// often; of an answer every one. Far away where there are no slots.
 size_t Session::State::next_snapshot(const Sequence& sequence) const {
   constexpr size_t kPage = kPageTokens;
   constexpr size_t kNever = size_t{1} << 62;
   if (sequence.lease.slot() < 0 || !options.prefix_cache) return kNever;
   const size_t last = (sequence.tokens.size() - 1) / kPage * kPage;
+  const size_t on_the_way = options.snapshots >= kManySnapshots
+                                ? (sequence.computed / kSnapshotEvery + 1) * kSnapshotEvery
+                                : kNever;
   for (const size_t end : {std::min(sequence.lease.known(), last), last})
-    if (end > sequence.computed) return end;
+    if (end > sequence.computed) return std::min(end, on_the_way);
   return (sequence.computed / kPage + 1) * kPage;
 }
 
 // After a step that ended so.
 void Session::State::keep_snapshots() {
   for (Sequence* sequence : in_step) {
-    if (sequence->finished || sequence->broken || sequence->lease.slot() < 0) continue;
+    if (sequence->finished || sequence->broken || sequence->lease.slot() < 0 || sequence->replays)
+      continue;
     const bool is_answer = sequence->computed >= sequence->request.prompt.size();
     const size_t last = (sequence->tokens.size() - 1) / kPageTokens * kPageTokens;
-    if (is_answer || sequence->computed == last || sequence->computed == sequence->lease.known())
+    const bool on_the_way =
+        options.snapshots >= kManySnapshots && sequence->computed % kSnapshotEvery == 0;
+    if (is_answer || on_the_way || sequence->computed == last ||
+        sequence->computed == sequence->lease.known())
       pool.snapshot(sequence->lease, is_answer);
   }
 }
@@ -425,6 +486,16 @@ void Session::State::copy_in_order(std::span<const devices::PageCopy>& pages,
 void Session::State::submit(size_t steps) {
   std::span<const devices::PageCopy> step_copies = copies;
   slot_copies = pool.take_slot_copies();
+  for (Sequence* sequence : in_step) {
+    const int32_t slot = sequence->lease.slot();
+    if (slot < 0) continue;
+    if (sequence->replays) {
+      slot_copies.push_back({spare_slot, slot});
+    } else if (!sequence->guesses.empty()) {
+      slot_copies.push_back({slot, spare_slot});
+    }
+    sequence->replays = false;
+  }
   std::span<const devices::SlotCopy> step_slot_copies = slot_copies;
   copy_in_order(step_copies, step_slot_copies);
   static constexpr std::array<int32_t, 1> kChosenBefore{devices::chosen_before(1)};
@@ -444,7 +515,9 @@ void Session::State::submit(size_t steps) {
         run.tokens = kChosenBefore;
         run.first_position += static_cast<int>(ahead);
       }
-      if (run.logits == devices::Run::Logits::kNone || sequence.host || options.embeds) continue;
+      if (run.logits == devices::Run::Logits::kNone || sequence.host || options.embeds ||
+          !sequence.guesses.empty())
+        continue;
       devices::Sampling sampled = sampling(sequence, ahead);
       if (ahead > 0 && sampled.repeat_penalty != 1) {
         // The last tokens are not known yet.
@@ -480,6 +553,10 @@ void Session::State::take_results(const devices::StepResult& result) {
     const size_t own_row = row;
     row += has_row ? 1 : 0;
     if (sequence.finished || sequence.broken) continue;
+    if (!sequence.guesses.empty()) {
+      take_guesses(sequence, result.logits);
+      continue;
+    }
     pool.commit(sequence.lease,
                 std::span(sequence.tokens).subspan(sequence.computed, sequence.in_step));
     sequence.computed += sequence.in_step;
@@ -561,9 +638,11 @@ void Session::State::start_again() {
   pool = make_pool();
   for (auto& sequence : active) {
     if (sequence->finished) continue;
+    sequence->replays = false;
     sequence->computed = static_cast<size_t>(
         pool.begin(sequence->lease, sequence->tokens, sequence->tokens.size() - 1, copies));
   }
+  if (drafter) drafter->forget();
 }
 
 void Session::detach() {
@@ -745,6 +824,7 @@ void Session::State::put_back() {
     if (!active[i - 1]->put_back) continue;
     active[i - 1]->put_back = false;
     active[i - 1]->computed = 0;
+    active[i - 1]->replays = false;
     waiting.push_front(std::move(active[i - 1]));
   }
   std::erase_if(active, [](const auto& sequence) { return sequence == nullptr; });
@@ -759,9 +839,12 @@ void Session::State::plan_runs() {
   for (auto& sequence : active) {
     if (!sequence->answers()) {
       prompts.push_back(sequence.get());
-    } else if (budget > 0 && !sequence->put_back && make_room(*sequence, sequence->tokens.size())) {
-      --budget;
-      add_run(*sequence, 1);
+      continue;
+    }
+    const size_t count = sequence->tokens.size() - sequence->computed;
+    if (budget >= count && !sequence->put_back && make_room(*sequence, sequence->tokens.size())) {
+      budget -= count;
+      add_run(*sequence, count);
     }
   }
   // The oldest prompt gets half of the rest at least, so that it comes to its end; the shortest
@@ -796,6 +879,7 @@ void Session::State::add_run(Sequence& sequence, size_t count) {
     sequence.start = Clock::now();
   }
   sequence.in_step = count;
+  sequence.guesses.clear();
   pool.reserve(sequence.lease, sequence.computed + count);
   devices::Run run;
   run.tokens = std::span(sequence.tokens).subspan(sequence.computed, count);
@@ -811,6 +895,85 @@ void Session::State::add_run(Sequence& sequence, size_t count) {
   }
   runs.push_back(run);
   in_step.push_back(&sequence);
+}
+
+// Guesses go with the only run of the step, which is that of an answer.
+void Session::State::add_guesses(Sequence& sequence) {
+  devices::Run& run = runs[0];
+  const size_t known = sequence.tokens.size();
+  const Request& r = sequence.request;
+  size_t most = std::min(kMaxDraft, static_cast<size_t>(options.context) - known);
+  // A snapshot is made where a step ends with a page.
+  const size_t end = next_snapshot(sequence);
+  most = std::min(most, end > known ? end - known : 0);
+  if (r.max_tokens >= 0) {
+    const auto left = static_cast<size_t>(r.max_tokens) - sequence.completion.tokens.size();
+    most = std::min(most, left > 0 ? left - 1 : 0);
+  }
+  // What was right before a wrong guess is computed first.
+  if (most == 0 || active.size() > 1 || sequence.replays) return;
+  most = options.draft_tokens > 0 ? std::min(most, static_cast<size_t>(options.draft_tokens))
+                                  : draft_length.choose(most);
+  if (most == 0) return;
+  const auto start = Clock::now();
+  std::vector<int32_t> guesses = drafter->draft(sequence.tokens, most);
+  draft_length.drafted(guesses.size(), seconds(Clock::now() - start));
+  if (guesses.empty() || !pool.can_reserve(sequence.lease, known + guesses.size())) return;
+  pool.reserve(sequence.lease, known + guesses.size());
+  sequence.guessed_run.assign(run.tokens.begin(), run.tokens.end());
+  sequence.guessed_run.insert(sequence.guessed_run.end(), guesses.begin(), guesses.end());
+  sequence.guesses = std::move(guesses);
+  run.tokens = sequence.guessed_run;
+  run.pages = sequence.lease.pages();
+  run.logits = devices::Run::Logits::kAll;
+}
+
+// The model's own choice behind every guess that was right, and behind the last one that was.
+void Session::State::take_guesses(Sequence& sequence, std::span<const float> logits) {
+  const auto stride = static_cast<size_t>(model->program().vocabulary);
+  const auto count = static_cast<size_t>(model->program().tokens);
+  const size_t position = sequence.computed, known = sequence.in_step;
+  const std::vector<int32_t> guesses = std::move(sequence.guesses);
+  sequence.guesses.clear();
+  if (!sampler) sampler = std::make_shared<devices::Sampler>(model->program().tokens);
+  // Of a slot the tokens are kept when it is known that it stays as it is.
+  const bool has_slot = sequence.lease.slot() >= 0;
+  size_t right = 0, committed = position;
+  const auto commit = [&](size_t end) {
+    pool.commit(sequence.lease,
+                std::span(sequence.tokens).subspan(committed, end - committed));
+    committed = end;
+  };
+  std::vector<float> row;
+  for (;; ++right) {
+    const auto from = logits.subspan((known - 1 + right) * stride, count);
+    int32_t token = devices::kNotFinite;
+    if (sequence.host) {
+      token = choose(sequence, from);
+    } else {
+      row.assign(from.begin(), from.end());
+      token = sampler->choose(sampling(sequence, 0), row);
+    }
+    sequence.broken = token == devices::kNotFinite;
+    if (sequence.broken) break;
+    // What it was chosen behind is computed.
+    const size_t before = sequence.tokens.size();
+    sequence.computed = before;
+    if (!has_slot) commit(before);
+    take_token(sequence, token);
+    if (sequence.finished || sequence.stuck || right == guesses.size() ||
+        token != guesses[right] || sequence.tokens.size() != before + 1)
+      break;
+  }
+  draft_length.compared(guesses.size(), right);
+  sequence.completion.drafted_tokens += static_cast<int>(guesses.size());
+  sequence.completion.accepted_tokens += static_cast<int>(right);
+  if (sequence.finished || sequence.broken) return;
+  sequence.replays = has_slot && right < guesses.size();
+  if (sequence.replays)
+    sequence.computed = position;
+  else if (has_slot)
+    commit(sequence.computed);
 }
 
 devices::Sampling Session::State::sampling(Sequence& sequence, size_t ahead) {

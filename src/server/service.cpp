@@ -502,6 +502,7 @@ std::unique_ptr<engine::Session> Service::State::make_session(const ServedModel&
   session.embeds = embeds;
   session.context = model.context;
   session.max_sequences = options.parallel;
+  session.speculation = options.speculation;
   // Nothing is kept of texts that are embedded: room for one that is as long as may be does.
   session.cache_positions = embeds ? model.context : model.positions;
   session.cache_folder = options.cache_folder;

@@ -46,6 +46,7 @@ struct ServiceOptions {
   int models_max = 1;                                         // models on the device at a time
   std::chrono::seconds keep_alive = std::chrono::minutes(5);  // idle; negative: for ever
   std::optional<engine::Pooling> pooling;  // of embeddings; none: as the model's file says, or mean
+  engine::Speculation speculation = engine::Speculation::kAuto;  // while one answer is computed
   bool ignore_unknown = false;
   bool log_prompts = false;  // what is asked and answered
   bool log_cache = false;    // where a prompt differs from the one that it should continue

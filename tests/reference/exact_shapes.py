@@ -167,8 +167,71 @@ def mistral_small_24b(out, layers):
     f.close()
 
 
+def qwen(out, layers, name, arch, width, heads, kv_heads, key_heads, value_heads, hidden=0, experts=None, tied=False):
+    """Qwen 3.5 and 3.6: of four layers the last has attention."""
+    f = File(out, arch, name, layers, width, 248320, 262144)
+    f.keys("attention.", head_count=heads, head_count_kv=kv_heads, key_length=256, value_length=256,
+           layer_norm_rms_epsilon=1e-6)
+    f.keys("rope.", freq_base=1e7, dimension_count=64, dimension_sections=[11, 11, 10, 0])
+    f.keys("ssm.", conv_kernel=4, inner_size=128 * value_heads, state_size=128, time_step_rank=value_heads,
+           group_count=key_heads)
+    if experts:
+        f.keys(expert_count=experts, expert_used_count=8, expert_feed_forward_length=512,
+               expert_shared_feed_forward_length=512)
+    else:
+        f.keys(feed_forward_length=hidden)
+    if tied:
+        f.matrix("token_embd.weight", Q4_0, f.vocabulary, width)
+        f.vector("output_norm.weight", width)
+    else:
+        f.ends(Q4_0)
+    for layer in range(f.layers):
+        p = f"blk.{layer}."
+        f.norms(layer, "attn_norm", "post_attention_norm")
+        if layer % 4 == 3:
+            f.matrix(p + "attn_q.weight", Q4_0, 2 * heads * 256, width)
+            for part in "kv":
+                f.matrix(f"{p}attn_{part}.weight", Q4_0, kv_heads * 256, width)
+            f.matrix(p + "attn_output.weight", Q4_0, width, heads * 256)
+            for part in "qk":
+                f.vector(f"{p}attn_{part}_norm.weight", 256)
+        else:
+            mixed = (2 * key_heads + value_heads) * 128
+            f.matrix(p + "attn_qkv.weight", Q4_0, mixed, width)
+            f.matrix(p + "attn_gate.weight", Q4_0, value_heads * 128, width)
+            for part in ("alpha", "beta"):
+                f.matrix(f"{p}ssm_{part}.weight", F32, value_heads, width)
+            f.matrix(p + "ssm_conv1d.weight", F32, mixed, 4)
+            f.vector(p + "ssm_dt.bias", value_heads, -2)
+            f.vector(p + "ssm_a", value_heads, -0.5)
+            f.vector(p + "ssm_norm.weight", 128)
+            f.matrix(p + "ssm_out.weight", Q4_0, width, value_heads * 128)
+        if experts:
+            f.matrix(p + "ffn_gate_inp.weight", F32, experts, width)
+            f.vector(p + "ffn_gate_inp_shexp.weight", width, 0)
+            for part, rows, columns in (("gate", 512, width), ("up", 512, width), ("down", width, 512)):
+                f.matrix(f"{p}ffn_{part}_exps.weight", Q4_0, experts, rows, columns)
+            f.feed_forward(layer, Q4_0, 512, "_shexp")
+        else:
+            f.feed_forward(layer, Q4_0, hidden)
+    f.close()
+
+
+def qwen_3_6_27b(out, layers):
+    qwen(out, layers or 64, "Qwen3.6 27B", "qwen35", 5120, 24, 4, 16, 48, hidden=17408)
+
+
+def qwen_3_6_35b_a3b(out, layers):
+    qwen(out, layers or 40, "Qwen3.6 35B-A3B", "qwen35moe", 2048, 16, 2, 16, 32, experts=256)
+
+
+def qwen_3_5_0_8b(out, layers):
+    qwen(out, layers or 24, "Qwen3.5 0.8B", "qwen35", 1024, 8, 2, 16, 16, hidden=3584, tied=True)
+
+
 SHAPES = {"gpt-oss-20b": gpt_oss_20b, "gemma-4-26b-a4b": gemma_4_26b_a4b, "glm-4.7-flash": glm_4_7_flash,
-          "mistral-small-24b": mistral_small_24b}
+          "mistral-small-24b": mistral_small_24b, "qwen3.6-27b": qwen_3_6_27b,
+          "qwen3.6-35b-a3b": qwen_3_6_35b_a3b, "qwen3.5-0.8b": qwen_3_5_0_8b}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
