@@ -246,11 +246,11 @@ struct SessionOptions {
   // a later sequence can go on from (of others it computes all again). Each costs a slot; -1: as
   // many as an eighth of the device's room takes, 2 to 32.
   int snapshots = -1;
-  // While one sequence alone is answering: guesses of how it goes on are computed with it, and those
-  // that the model would have chosen are its answer. Its text is what it is without.
+  // While one sequence alone is answering: guesses of how it goes on are computed with it, and
+  // those that the model would have chosen are its answer. Its text is what it is without.
   Speculation speculation = Speculation::kOff;
   std::shared_ptr<const Model> draft;  // for Speculation::kDraft
-  int draft_tokens = 0;  // guesses a step, at most kMaxDraft; 0: as many as gain
+  int draft_tokens = 0;                // guesses a step, at most kMaxDraft; 0: as many as gain
   // Its texts are read and not answered: a Completion has their hidden states, pooled, and no text.
   // Nothing is kept of them.
   bool embeds = false;

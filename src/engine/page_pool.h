@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "devices/device.h"
@@ -71,6 +72,8 @@ class PagePool {
   // Keeps a snapshot of what the sequence has come to. Does nothing unless the tokens that are
   // committed end with a page. is_answer: it takes the place of the one before of this answer.
   void snapshot(Lease& lease, bool is_answer);
+  // The sequence goes on in another slot, which nobody else has; `slot` becomes the one it had.
+  static void exchange_slot(Lease& lease, int32_t& slot) { std::swap(lease.slot_, slot); }
   // Copies of slots since the last call, in order. They must happen before the step that goes on
   // from them.
   std::vector<devices::SlotCopy> take_slot_copies();
