@@ -231,10 +231,12 @@ struct Part {
   int32_t expert_rows;
   int32_t expert_first;
 };
+// As many as a delta net's projections: what goes through the convolution, gate, rates.
+constexpr int kMaxParts = 4;
 struct MatvecArgs {
   Step step;
   Input input;
-  Part parts[3];
+  Part parts[kMaxParts];
   int32_t part_count;
   // 1: part_count is 2, of equal rows and one type; out (part 0's) = function(row 0) * row 1.
   int32_t gated;
@@ -243,7 +245,7 @@ struct MatvecArgs {
   // Set by plan_matvec(). A wave takes so many pairs of rows, all of one part; those of part i are
   // for waves from first_wave[i] on.
   int32_t pairs_a_wave;
-  int32_t first_wave[3];
+  int32_t first_wave[kMaxParts];
 };
 
 // --- prepare: rows for `matmul`, and norms that no matrix follows. Workgroups: rows. ---
@@ -264,7 +266,7 @@ struct MatmulArgs {
   Ptr<const float> factor;   // [M]
   int32_t half_stride;
   int32_t m;
-  Part parts[3];
+  Part parts[kMaxParts];
   int32_t part_count;
   float softcap;
 };
