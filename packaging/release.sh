@@ -14,10 +14,9 @@ trap 'rm -rf "$work"' EXIT
 version=$(git -C "$root" show "$commit:CMakeLists.txt" | sed -n 's/^project(outboard VERSION \([0-9.]*\).*/\1/p')
 name=outboard-$version
 git -C "$root" archive --prefix="$name/" "$commit" | tar -x -C "$work"
-# Kernels of that commit, whatever lies in the checkout. Nothing of where they were compiled is in
-# them: the folder has the same name everywhere.
+# Kernels of that commit, whatever lies in the checkout.
 cmake -S "$work/$name" -B "$work/build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DOUTBOARD_TESTS=OFF -DOUTBOARD_CLI=OFF \
-  -DOUTBOARD_HUB=OFF >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+  -DOUTBOARD_HUB=OFF -DOUTBOARD_SAME_EVERYWHERE=ON >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
 ninja -C "$work/build" device_code >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
 mkdir "$work/$name/device_code"
 cp "$work"/build/src/devices/gpu/kernels/*.hip.co "$work/$name/device_code"
