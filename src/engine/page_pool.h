@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "devices/device.h"
@@ -77,6 +78,8 @@ class PagePool {
   int32_t place_snapshot(const Lease& lease);
   // Tokens of the longest beginning, whole pages, that the tree has a snapshot of.
   size_t snapshot_tokens(std::span<const int32_t> prompt, size_t limit) const;
+  // The sequence goes on in another slot, which nobody else has; `slot` becomes the one it had.
+  static void exchange_slot(Lease& lease, int32_t& slot) { std::swap(lease.slot_, slot); }
   // Copies of slots since the last call, in order. They must happen before the step that goes on
   // from them.
   std::vector<devices::SlotCopy> take_slot_copies();

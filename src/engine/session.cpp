@@ -44,7 +44,7 @@ struct Sequence {
     thinks = request.thinking.has_value();
   }
 
-  bool answers() const { return tokens.size() - computed == 1 || replays; }
+  bool answers() const { return tokens.size() - computed == 1; }
   // Hidden states of the tokens from `first` on, `rows` of them.
   void pool_states(std::span<const float> states, size_t rows, size_t first);
 
@@ -60,15 +60,11 @@ struct Sequence {
   std::string tail;                 // the last of what was thought, where its end is looked for
   size_t told = 0;                  // log probabilities that pieces have had
   std::mt19937_64 random;
-  std::vector<int32_t> tokens;       // prompt and answer
-  size_t computed = 0;               // tokens whose keys and values are in pages
-  size_t in_step = 0;                // tokens of this sequence in the step under way
-  std::vector<int32_t> guesses;      // behind them, in the same step
-  std::vector<int32_t> guessed_run;  // where it has guesses: the run's tokens
-  // Guesses were wrong, and have changed its slot: it goes on from the spare one, and computes
-  // again what was right.
-  bool replays = false;
-  bool admitted = false;  // at least once
+  std::vector<int32_t> tokens;  // prompt and answer
+  size_t computed = 0;          // tokens whose keys and values are in pages
+  size_t in_step = 0;           // tokens of this sequence in the step under way
+  std::vector<int32_t> drafts;  // guesses that the model's own head has for the next step
+  bool admitted = false;        // at least once
   bool started = false;
   bool finished = false;
   bool broken = false;    // its logits were not finite
@@ -110,10 +106,41 @@ int sequence_slots(const program::Program& program, const SessionOptions& option
   return program.slot_states.empty() ? 0 : options.max_sequences + 1;
 }
 
-// Behind the snapshots one more is for the state before guesses.
-int all_slots(const program::Program& program, const SessionOptions& options) {
+// Slots for what a sequence has come to behind its guesses: as many guesses a step as they are.
+int guess_slots(const program::Program& program, const SessionOptions& options, uint64_t room) {
+  if (program.slot_states.empty() || options.speculation == Speculation::kOff) return 0;
+  constexpr uint64_t kShare = 8, kFewest = 2;
+  if (room == 0) return kMaxDraft;
+  return static_cast<int>(std::clamp(room / kShare / program.slot_bytes(), kFewest, kMaxDraft));
+}
+
+// Sequences' own, snapshots, and those behind guesses.
+int all_slots(const program::Program& program, const SessionOptions& options, uint64_t room) {
   const int slots = sequence_slots(program, options);
-  return slots > 0 ? slots + options.snapshots + 1 : 0;
+  return slots > 0 ? slots + options.snapshots + guess_slots(program, options, room) : 0;
+}
+
+Speculation settle(Speculation speculation, const program::Program& program,
+                   const devices::Device& device, const SessionOptions& options) {
+  if (options.embeds) return Speculation::kOff;
+  const bool has_drafter = program.drafter_ops > 0;
+  switch (speculation) {
+    case Speculation::kAuto:
+      return has_drafter               ? Speculation::kMtp
+             : device.lookahead() == 1 ? Speculation::kLookup
+                                       : Speculation::kOff;
+    case Speculation::kMtp:
+      if (!has_drafter)
+        throw Error(
+            fmt::format("{} has no head for further tokens (multi-token prediction)", program.name),
+            "Use --speculate lookup, or a draft model.");
+      return speculation;
+    case Speculation::kDraft:
+      if (options.draft == nullptr) fail("session: to speculate by a draft needs a draft model");
+      return speculation;
+    default:
+      return speculation;
+  }
 }
 
 int fitting_snapshots(const program::Program& program, uint64_t room) {
@@ -128,9 +155,10 @@ SessionOptions complete(SessionOptions options, const Model& model, const device
     fail("session: context {}, {} sequences, {} tokens a step: expected positive numbers",
          options.context, options.max_sequences, options.max_step_tokens);
   const uint64_t room = device.room(&model.file());
+  options.speculation = settle(options.speculation, program, device, options);
   if (options.snapshots < 0) options.snapshots = fitting_snapshots(program, room);
   if (options.context == 0) {
-    options.context = fitting_context(program, room, all_slots(program, options));
+    options.context = fitting_context(program, room, all_slots(program, options, room));
     if (options.context == 0)
       throw Error(
           fmt::format("{} does not fit: beside its weights ({}) {} are left on the device, "
@@ -146,9 +174,6 @@ SessionOptions complete(SessionOptions options, const Model& model, const device
   options.max_step_tokens =
       std::max(options.max_sequences, std::min(options.max_step_tokens, options.context));
   options.max_rows = std::max(options.max_rows, options.max_sequences);
-  if (options.embeds) options.speculation = Speculation::kOff;
-  if (options.speculation == Speculation::kDraft && options.draft == nullptr)
-    fail("session: to speculate by a draft needs a draft model");
   if (options.speculation != Speculation::kOff) {
     constexpr int kMost = static_cast<int>(kMaxDraft) + 1;
     options.max_step_tokens = std::max(options.max_step_tokens, kMost);
@@ -234,16 +259,19 @@ struct Session::State {
     compile.max_rows = options.max_rows;
     compile.pages = pages_for(options);
     compile.page_tokens = kPageTokens;
-    compile.slots = all_slots(model->program(), options);
-    spare_slot = compile.slots - 1;
-    program::Program program =
-        options.embeds ? program::hidden_states(model->program()) : model->program();
+    const uint64_t room = device.room(&model->file());
+    compile.slots = all_slots(model->program(), options, room);
+    for (int i = guess_slots(model->program(), options, room); i > 0; --i)
+      spare_slots.push_back(compile.slots - i);
+    program::Program program = options.embeds ? program::hidden_states(model->program())
+                               : options.speculation == Speculation::kMtp
+                                   ? model->program()
+                                   : program::without_drafter(model->program());
     const bool is_long = program::settle_context(program, options.context);
     try {
       executable = device.compile(std::move(program), model->shared_file(), compile);
     } catch (const Error& e) {
-      const int fits = fitting_context(model->program(), device.room(&model->file()),
-                                       all_slots(model->program(), options));
+      const int fits = fitting_context(model->program(), room, compile.slots);
       if (fits == 0 || fits >= options.context) throw;
       throw Error(e.message(),
                   fmt::format("A context of {} fits beside the weights: --ctx {}.", fits, fits));
@@ -254,8 +282,6 @@ struct Session::State {
                                 kPageTokens, is_long ? "\nlong context" : ""));
     runs.reserve(static_cast<size_t>(options.max_sequences));
     in_step.reserve(static_cast<size_t>(options.max_sequences));
-    if (options.speculation == Speculation::kAuto)
-      options.speculation = executable->lookahead() == 1 ? Speculation::kLookup : Speculation::kOff;
     if (options.speculation == Speculation::kLookup) drafter = lookup_drafter();
     if (options.speculation == Speculation::kDraft)
       drafter = model_drafter(options.draft, *model, device, options.context);
@@ -277,8 +303,12 @@ struct Session::State {
   bool restore_snapshot(const PagePool::Lease& lease, const PageStore::Key& key);
   void plan_runs();
   void add_run(Sequence& sequence, size_t count);
+  bool speculates() const { return options.speculation != Speculation::kOff; }
+  size_t most_guesses(const Sequence& sequence);
   void add_guesses(Sequence& sequence);
-  void take_guesses(Sequence& sequence, std::span<const float> logits);
+  void choose_in_step(Sequence& sequence);
+  void take_guesses(Sequence& sequence, const devices::StepResult& result);
+  void draft();
   bool make_room(Sequence& sequence, size_t tokens);
   void put_back();
   size_t next_snapshot(const Sequence& sequence) const;
@@ -333,7 +363,18 @@ struct Session::State {
   int failures = 0;  // of the device, since the last step that went well
   std::unique_ptr<Drafter> drafter;
   DraftLength draft_length;
-  int32_t spare_slot = -1;  // what the sequence with guesses had come to before them
+  // Of the sequence that has guesses in the step. One that has slots goes on in that behind its
+  // last right guess.
+  struct Guessed {
+    std::vector<int32_t> guesses;             // none: there is no such sequence
+    std::vector<int32_t> text;                // the sequence's tokens and they
+    std::vector<int32_t> slots;               // behind each row
+    bool on_host = false;                     // what is chosen from the rows
+    std::vector<devices::Sampling> sampling;  // of each row
+    std::mt19937_64 random;                   // before any of these was drawn
+  };
+  Guessed guessed;
+  std::vector<int32_t> spare_slots;
 };
 
 Session::Session(std::shared_ptr<const Model> model, devices::Device& device,
@@ -381,8 +422,10 @@ bool Session::step() {
     s.admit();
     s.plan_runs();
     if (s.runs.empty()) return !s.waiting.empty();
-    if (s.drafter && s.in_step.size() == 1 && s.in_step[0]->answers()) s.add_guesses(*s.in_step[0]);
-    const bool times = s.drafter && s.in_step.size() == 1;
+    s.guessed.guesses.clear();
+    if (s.speculates() && s.in_step.size() == 1 && s.in_step[0]->answers())
+      s.add_guesses(*s.in_step[0]);
+    const bool times = s.speculates() && s.in_step.size() == 1;
     const size_t width = times ? s.runs[0].tokens.size() : 0;
     const auto submitted = Clock::now();
     const size_t steps = s.steps_ahead();
@@ -397,6 +440,7 @@ bool Session::step() {
     if (times)
       s.draft_length.took(width, seconds(Clock::now() - submitted) / static_cast<double>(steps));
     s.keep_snapshots();
+    if (s.options.speculation == Speculation::kMtp) s.draft();
     s.failures = 0;
   } catch (const devices::DeviceReset&) {
     if (++s.failures > kPatience) throw;
@@ -413,9 +457,10 @@ bool Session::step() {
 size_t Session::State::steps_ahead() const {
   auto steps = static_cast<size_t>(executable->lookahead());
   if (!waiting.empty() || !copies.empty() || options.embeds) return 1;
+  // The drafter sees every step's rows.
+  if (!guessed.guesses.empty() || options.speculation == Speculation::kMtp) return 1;
   for (const Sequence* sequence : in_step) {
     // What may come next depends on what is chosen, which the host has to see first.
-    if (!sequence->guesses.empty() || sequence->replays) return 1;
     if (sequence->matcher || sequence->host || sequence->thinks) return 1;
     if (sequence->in_step != 1 || sequence->computed + 1 != sequence->tokens.size()) return 1;
     const auto room = static_cast<size_t>(options.context) - sequence->tokens.size();
@@ -458,8 +503,7 @@ size_t Session::State::next_snapshot(const Sequence& sequence) const {
 // After a step that ended so.
 void Session::State::keep_snapshots() {
   for (Sequence* sequence : in_step) {
-    if (sequence->finished || sequence->broken || sequence->lease.slot() < 0 || sequence->replays)
-      continue;
+    if (sequence->finished || sequence->broken || sequence->lease.slot() < 0) continue;
     const bool is_answer = sequence->computed >= sequence->request.prompt.size();
     const size_t last = (sequence->tokens.size() - 1) / kPageTokens * kPageTokens;
     const bool on_the_way =
@@ -490,16 +534,6 @@ void Session::State::copy_in_order(std::span<const devices::PageCopy>& pages,
 void Session::State::submit(size_t steps) {
   std::span<const devices::PageCopy> step_copies = copies;
   slot_copies = pool.take_slot_copies();
-  for (Sequence* sequence : in_step) {
-    const int32_t slot = sequence->lease.slot();
-    if (slot < 0) continue;
-    if (sequence->replays) {
-      slot_copies.push_back({spare_slot, slot});
-    } else if (!sequence->guesses.empty()) {
-      slot_copies.push_back({slot, spare_slot});
-    }
-    sequence->replays = false;
-  }
   std::span<const devices::SlotCopy> step_slot_copies = slot_copies;
   copy_in_order(step_copies, step_slot_copies);
   static constexpr std::array<int32_t, 1> kChosenBefore{devices::chosen_before(1)};
@@ -519,9 +553,14 @@ void Session::State::submit(size_t steps) {
         run.tokens = kChosenBefore;
         run.first_position += static_cast<int>(ahead);
       }
-      if (run.logits == devices::Run::Logits::kNone || sequence.host || options.embeds ||
-          !sequence.guesses.empty())
+      if (run.logits == devices::Run::Logits::kNone || sequence.host || options.embeds) continue;
+      if (!guessed.guesses.empty()) {
+        choose_in_step(sequence);
+        if (guessed.on_host) continue;
+        run.row_sampling = std::span(guessed.sampling).first(guessed.guesses.size());
+        run.sampling = &guessed.sampling.back();
         continue;
+      }
       devices::Sampling sampled = sampling(sequence, ahead);
       if (ahead > 0 && sampled.repeat_penalty != 1) {
         // The last tokens are not known yet.
@@ -557,8 +596,8 @@ void Session::State::take_results(const devices::StepResult& result) {
     const size_t own_row = row;
     row += has_row ? 1 : 0;
     if (sequence.finished || sequence.broken) continue;
-    if (!sequence.guesses.empty()) {
-      take_guesses(sequence, result.logits);
+    if (!guessed.guesses.empty()) {
+      take_guesses(sequence, result);
       continue;
     }
     pool.commit(sequence.lease,
@@ -642,7 +681,7 @@ void Session::State::start_again() {
   pool = make_pool();
   for (auto& sequence : active) {
     if (sequence->finished) continue;
-    sequence->replays = false;
+    sequence->drafts.clear();
     sequence->computed = static_cast<size_t>(
         pool.begin(sequence->lease, sequence->tokens, sequence->tokens.size() - 1, copies));
   }
@@ -893,7 +932,7 @@ void Session::State::put_back() {
     if (!active[i - 1]->put_back) continue;
     active[i - 1]->put_back = false;
     active[i - 1]->computed = 0;
-    active[i - 1]->replays = false;
+    active[i - 1]->drafts.clear();
     waiting.push_front(std::move(active[i - 1]));
   }
   std::erase_if(active, [](const auto& sequence) { return sequence == nullptr; });
@@ -948,7 +987,6 @@ void Session::State::add_run(Sequence& sequence, size_t count) {
     sequence.start = Clock::now();
   }
   sequence.in_step = count;
-  sequence.guesses.clear();
   pool.reserve(sequence.lease, sequence.computed + count);
   devices::Run run;
   run.tokens = std::span(sequence.tokens).subspan(sequence.computed, count);
@@ -966,57 +1004,85 @@ void Session::State::add_run(Sequence& sequence, size_t count) {
   in_step.push_back(&sequence);
 }
 
-// Guesses go with the only run of the step, which is that of an answer.
-void Session::State::add_guesses(Sequence& sequence) {
-  devices::Run& run = runs[0];
+// Guesses go with the only run of the step, which is that of an answer: so many are worth it.
+size_t Session::State::most_guesses(const Sequence& sequence) {
   const size_t known = sequence.tokens.size();
   const Request& r = sequence.request;
   size_t most = std::min(kMaxDraft, static_cast<size_t>(options.context) - known);
-  // A snapshot is made where a step ends with a page.
-  const size_t end = next_snapshot(sequence);
-  most = std::min(most, end > known ? end - known : 0);
+  if (sequence.lease.slot() >= 0) {
+    most = std::min(most, spare_slots.size());
+    // A snapshot is made where a step ends with a page.
+    const size_t end = next_snapshot(sequence);
+    most = std::min(most, end > known ? end - known : 0);
+  }
   if (r.max_tokens >= 0) {
     const auto left = static_cast<size_t>(r.max_tokens) - sequence.completion.tokens.size();
     most = std::min(most, left > 0 ? left - 1 : 0);
   }
-  // What was right before a wrong guess is computed first.
-  if (most == 0 || active.size() > 1 || sequence.replays) return;
-  most = options.draft_tokens > 0 ? std::min(most, static_cast<size_t>(options.draft_tokens))
+  if (most == 0 || active.size() > 1) return 0;
+  return options.draft_tokens > 0 ? std::min(most, static_cast<size_t>(options.draft_tokens))
                                   : draft_length.choose(most);
-  if (most == 0) return;
-  const auto start = Clock::now();
-  std::vector<int32_t> guesses = drafter->draft(sequence.tokens, most);
-  draft_length.drafted(guesses.size(), seconds(Clock::now() - start));
-  if (guesses.empty() || !pool.can_reserve(sequence.lease, known + guesses.size())) return;
+}
+
+void Session::State::add_guesses(Sequence& sequence) {
+  devices::Run& run = runs[0];
+  const size_t known = sequence.tokens.size();
+  std::vector<int32_t> guesses = std::exchange(sequence.drafts, {});
+  if (options.speculation != Speculation::kMtp) {
+    const size_t most = most_guesses(sequence);
+    if (most == 0) return;
+    const auto start = Clock::now();
+    guesses = drafter->draft(sequence.tokens, most);
+    draft_length.drafted(guesses.size(), seconds(Clock::now() - start));
+  }
+  if (guesses.empty() || active.size() > 1 ||
+      !pool.can_reserve(sequence.lease, known + guesses.size()))
+    return;
   pool.reserve(sequence.lease, known + guesses.size());
-  sequence.guessed_run.assign(run.tokens.begin(), run.tokens.end());
-  sequence.guessed_run.insert(sequence.guessed_run.end(), guesses.begin(), guesses.end());
-  sequence.guesses = std::move(guesses);
-  run.tokens = sequence.guessed_run;
+  guessed.text = sequence.tokens;
+  guessed.text.insert(guessed.text.end(), guesses.begin(), guesses.end());
+  guessed.on_host = sequence.host || sequence.matcher || sequence.thinks;
+  guessed.slots.clear();
+  if (sequence.lease.slot() >= 0) {
+    guessed.slots.assign(spare_slots.begin(),
+                         spare_slots.begin() + static_cast<ptrdiff_t>(guesses.size()));
+    guessed.slots.push_back(sequence.lease.slot());
+  }
+  guessed.guesses = std::move(guesses);
+  run.tokens = std::span(guessed.text).subspan(sequence.computed);
+  run.row_slots = guessed.slots;
   run.pages = sequence.lease.pages();
   run.logits = devices::Run::Logits::kAll;
 }
 
+// How each row's token is chosen, should the guesses before it be right.
+void Session::State::choose_in_step(Sequence& sequence) {
+  guessed.sampling.clear();
+  if (guessed.on_host) return;
+  guessed.random = sequence.random;
+  const size_t known = sequence.tokens.size();
+  const auto recent = static_cast<size_t>(std::max(0, sequence.request.repeat_last));
+  for (size_t row = 0; row <= guessed.guesses.size(); ++row) {
+    devices::Sampling& how = guessed.sampling.emplace_back(sampling(sequence, 0));
+    how.recent = std::span(guessed.text).first(known + row).last(std::min(recent, known + row));
+  }
+}
+
 // The model's own choice behind every guess that was right, and behind the last one that was.
-void Session::State::take_guesses(Sequence& sequence, std::span<const float> logits) {
+void Session::State::take_guesses(Sequence& sequence, const devices::StepResult& result) {
   const auto stride = static_cast<size_t>(model->program().vocabulary);
   const auto count = static_cast<size_t>(model->program().tokens);
-  const size_t position = sequence.computed, known = sequence.in_step;
-  const std::vector<int32_t> guesses = std::move(sequence.guesses);
-  sequence.guesses.clear();
-  if (!sampler) sampler = std::make_shared<devices::Sampler>(model->program().tokens);
-  // Of a slot the tokens are kept when it is known that it stays as it is.
-  const bool has_slot = sequence.lease.slot() >= 0;
-  size_t right = 0, committed = position;
-  const auto commit = [&](size_t end) {
-    pool.commit(sequence.lease, std::span(sequence.tokens).subspan(committed, end - committed));
-    committed = end;
-  };
+  const std::vector<int32_t>& guesses = guessed.guesses;
+  if (guessed.on_host && !sampler)
+    sampler = std::make_shared<devices::Sampler>(model->program().tokens);
   std::vector<float> row;
+  size_t right = 0;
   for (;; ++right) {
-    const auto from = logits.subspan((known - 1 + right) * stride, count);
     int32_t token = devices::kNotFinite;
-    if (sequence.host) {
+    if (!guessed.on_host) {
+      // The run's own, of its last row, comes first.
+      token = result.tokens[right == guesses.size() ? 0 : right + 1];
+    } else if (const auto from = result.logits.subspan(right * stride, count); sequence.host) {
       token = choose(sequence, from);
     } else {
       row.assign(from.begin(), from.end());
@@ -1026,22 +1092,92 @@ void Session::State::take_guesses(Sequence& sequence, std::span<const float> log
     if (sequence.broken) break;
     // What it was chosen behind is computed.
     const size_t before = sequence.tokens.size();
+    pool.commit(sequence.lease, std::span(sequence.tokens).last(before - sequence.computed));
     sequence.computed = before;
-    if (!has_slot) commit(before);
     take_token(sequence, token);
     if (sequence.finished || sequence.stuck || right == guesses.size() || token != guesses[right] ||
         sequence.tokens.size() != before + 1)
       break;
   }
+  if (!guessed.on_host) {
+    // What was drawn for rows behind a wrong guess comes again.
+    sequence.random = guessed.random;
+    sequence.random.discard(right + 1);
+  }
   draft_length.compared(guesses.size(), right);
   sequence.completion.drafted_tokens += static_cast<int>(guesses.size());
   sequence.completion.accepted_tokens += static_cast<int>(right);
-  if (sequence.finished || sequence.broken) return;
-  sequence.replays = has_slot && right < guesses.size();
-  if (sequence.replays)
-    sequence.computed = position;
-  else if (has_slot)
-    commit(sequence.computed);
+  if (!guessed.slots.empty() && right < guesses.size() && !sequence.finished)
+    pool.exchange_slot(sequence.lease, spare_slots[right]);
+}
+
+// The drafter goes along with what was computed, so that it knows the text, and guesses how the
+// only answer goes on.
+void Session::State::draft() {
+  std::vector<devices::Run> drafted;
+  Sequence* answer = nullptr;
+  int row = 0;
+  for (size_t i = 0; i < in_step.size(); ++i) {
+    Sequence& sequence = *in_step[i];
+    const int first = row;
+    row += static_cast<int>(runs[i].tokens.size());
+    if (sequence.finished || sequence.broken || sequence.stuck) continue;
+    const auto begin = static_cast<size_t>(runs[i].first_position);
+    devices::Run& run = drafted.emplace_back();
+    // A row is of a token and of what was kept before it.
+    run.tokens = std::span(sequence.tokens).subspan(begin + 1, sequence.computed - begin);
+    run.first_position = runs[i].first_position;
+    run.pages = sequence.lease.pages();
+    run.kept = first;
+    answer = &sequence;
+  }
+  if (drafted.empty()) return;
+  size_t most = drafted.size() == 1 && answer->answers() ? most_guesses(*answer) : 0;
+  if (most > 0) {
+    const size_t end = answer->tokens.size() + most;
+    if (pool.can_reserve(answer->lease, end)) {
+      pool.reserve(answer->lease, end);
+      drafted[0].pages = answer->lease.pages();
+    } else {
+      most = 0;
+    }
+  }
+  const auto start = Clock::now();
+  const devices::Sampling greedy;
+  if (most > 0) {
+    drafted[0].logits = devices::Run::Logits::kLast;
+    drafted[0].sampling = &greedy;
+  }
+  devices::Step step{drafted, {}};
+  step.draft = true;
+  // Each further guess is made of the one before it: where steps are queued, it is not known yet.
+  const bool queues = executable->lookahead() > 1;
+  std::vector<devices::Ticket> tickets;
+  std::array<int32_t, 1> next{devices::chosen_before(1)};
+  const auto guess = [&](devices::Ticket ticket) {
+    const int32_t token = executable->wait(ticket).tokens[0];
+    if (token >= 0) answer->drafts.push_back(token);
+    return token >= 0;
+  };
+  for (size_t i = 0; i < std::max<size_t>(most, 1); ++i) {
+    step.more = queues && i + 1 < most;
+    tickets.push_back(executable->submit(step));
+    if (!queues && most > 0) {
+      if (!guess(tickets.back())) break;
+      next[0] = answer->drafts.back();
+    }
+    if (i + 1 >= most) break;
+    devices::Run& run = drafted[0];
+    run.kept = static_cast<int>(run.tokens.size()) - 1;  // the last row of this step
+    run.first_position += static_cast<int>(run.tokens.size());
+    run.tokens = next;
+  }
+  if (queues && most > 0) {
+    for (const devices::Ticket ticket : tickets)
+      if (!guess(ticket)) break;
+  }
+  executable->wait(tickets.back());
+  if (most > 0) draft_length.drafted(most, seconds(Clock::now() - start));
 }
 
 devices::Sampling Session::State::sampling(Sequence& sequence, size_t ahead) {

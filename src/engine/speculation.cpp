@@ -39,8 +39,8 @@ class ModelDrafter : public Drafter {
  public:
   ModelDrafter(std::shared_ptr<const Model> draft, devices::Device& device, int context)
       : model_(std::move(draft)),
-        context_(static_cast<size_t>(
-            std::min<int64_t>(context, model_->program().context_length))) {
+        context_(
+            static_cast<size_t>(std::min<int64_t>(context, model_->program().context_length))) {
     constexpr size_t kPageTokens = 32;
     devices::CompileOptions options;
     options.page_tokens = kPageTokens;
@@ -49,7 +49,7 @@ class ModelDrafter : public Drafter {
     options.max_rows = 1;
     pages_.resize(static_cast<size_t>(options.pages));
     std::iota(pages_.begin(), pages_.end(), 0);
-    program::Program program = model_->program();
+    program::Program program = program::without_drafter(model_->program());
     program::settle_context(program, static_cast<int64_t>(context_));
     executable_ = device.compile(std::move(program), model_->shared_file(), options);
   }
@@ -58,8 +58,8 @@ class ModelDrafter : public Drafter {
     std::vector<int32_t> guesses;
     if (tokens.size() + most > context_) return guesses;
     // What was guessed wrong is computed again: of keys and values only positions count.
-    const auto same = static_cast<size_t>(
-        std::ranges::mismatch(computed_, tokens).in1 - computed_.begin());
+    const auto same =
+        static_cast<size_t>(std::ranges::mismatch(computed_, tokens).in1 - computed_.begin());
     computed_.resize(std::min(same, tokens.size() - 1));
     const auto limit = static_cast<size_t>(executable_->options().max_tokens);
     int32_t last = -1;
@@ -86,8 +86,7 @@ class ModelDrafter : public Drafter {
       run.logits = devices::Run::Logits::kLast;
       run.sampling = &greedy;
     }
-    const devices::StepResult result =
-        executable_->wait(executable_->submit({{&run, 1}, {}}));
+    const devices::StepResult result = executable_->wait(executable_->submit({{&run, 1}, {}}));
     computed_.insert(computed_.end(), tokens.begin(), tokens.end());
     return result.tokens[0];
   }
@@ -109,6 +108,8 @@ std::string_view name_of(Speculation speculation) {
       return "off";
     case Speculation::kLookup:
       return "lookup";
+    case Speculation::kMtp:
+      return "mtp";
     case Speculation::kDraft:
       return "draft";
   }
@@ -116,8 +117,8 @@ std::string_view name_of(Speculation speculation) {
 }
 
 std::optional<Speculation> speculation_of(std::string_view name) {
-  for (const Speculation each :
-       {Speculation::kAuto, Speculation::kOff, Speculation::kLookup, Speculation::kDraft})
+  for (const Speculation each : {Speculation::kAuto, Speculation::kOff, Speculation::kLookup,
+                                 Speculation::kMtp, Speculation::kDraft})
     if (name == name_of(each)) return each;
   return std::nullopt;
 }
@@ -133,15 +134,14 @@ std::unique_ptr<Drafter> model_drafter(std::shared_ptr<const Model> draft, const
   for (size_t id = 0; id < size; ++id) {
     const auto token = static_cast<int32_t>(id);
     if (own.piece(token, true) != other.piece(token, true))
-      throw Error(fmt::format("{} can't draft for {}: token {} is \"{}\" there and \"{}\" here",
-                              name, model.program().name, id, other.piece(token, true),
-                              own.piece(token, true)),
-                  "A draft model has the same vocabulary: choose a smaller one of the same family.");
+      throw Error(
+          fmt::format("{} can't draft for {}: token {} is \"{}\" there and \"{}\" here", name,
+                      model.program().name, id, other.piece(token, true), own.piece(token, true)),
+          "A draft model has the same vocabulary: choose a smaller one of the same family.");
   }
   // Some models of a family have tokens more, which mean nothing; a few.
   constexpr size_t kPadding = 1024;
-  if (other.vocabulary_size() > own.vocabulary_size() ||
-      own.vocabulary_size() - size > kPadding)
+  if (other.vocabulary_size() > own.vocabulary_size() || own.vocabulary_size() - size > kPadding)
     throw Error(fmt::format("{} can't draft for {}: it has {} tokens, and the other {}", name,
                             model.program().name, other.vocabulary_size(), own.vocabulary_size()),
                 "A draft model has the same vocabulary: choose a smaller one of the same family.");
@@ -172,8 +172,7 @@ size_t DraftLength::choose(size_t most) {
   for (size_t n = 1; n <= most; ++n) {
     right *= right_[n - 1];
     tokens += right;
-    const double rate =
-        tokens / (seconds_of(n + 1) + draft_seconds_ * static_cast<double>(n));
+    const double rate = tokens / (seconds_of(n + 1) + draft_seconds_ * static_cast<double>(n));
     if (rate > best) {
       best = rate;
       chosen = n;

@@ -1,6 +1,6 @@
-// Guessing how a text goes on, so that one step of the model computes several tokens of it (Leviathan
-// and others 2022, arXiv:2211.17192). The model chooses every token as it would without: a guess only
-// decides how many of them a step gives.
+// Guessing how a text goes on, so that one step of the model computes several tokens of it
+// (Leviathan and others 2022, arXiv:2211.17192). The model chooses every token as it would without:
+// a guess only decides how many of them a step gives.
 #pragma once
 
 #include <array>
@@ -18,10 +18,10 @@ namespace outboard::engine {
 
 class Model;
 
-// kAuto: kLookup where a step of a few tokens may cost little more than one of one and costs no wait
-// for a card; else kOff. kLookup: what followed last time when the text was as it is now. kDraft: a
-// smaller model.
-enum class Speculation : uint8_t { kAuto, kOff, kLookup, kDraft };
+// kLookup: what followed last time when the text was as it is now. kMtp: the model's own head for
+// further tokens, its Program's drafter. kDraft: a smaller model. kAuto: kMtp where the model has
+// one; else kLookup on devices where steps are not queued ahead; else kOff.
+enum class Speculation : uint8_t { kAuto, kOff, kLookup, kMtp, kDraft };
 std::string_view name_of(Speculation speculation);
 std::optional<Speculation> speculation_of(std::string_view name);
 

@@ -18,7 +18,9 @@ using ::testing::ElementsAre;
 
 TEST(LookupDrafter, TakesWhatFollowedTheLongestOfThoseAlike) {
   const auto drafter = lookup_drafter();
-  const auto draft = [&](const Tokens& tokens, size_t most) { return drafter->draft(tokens, most); };
+  const auto draft = [&](const Tokens& tokens, size_t most) {
+    return drafter->draft(tokens, most);
+  };
   EXPECT_THAT(draft({1, 2, 3, 4, 5, 1, 2, 3}, 7), ElementsAre(4, 5, 1, 2, 3));
   EXPECT_THAT(draft({1, 2, 3, 4, 5, 1, 2, 3}, 2), ElementsAre(4, 5));
   // The last of equals, the longer one of others.
@@ -62,7 +64,9 @@ std::shared_ptr<const Model> tiny(const std::string& architecture, unsigned seed
 struct Case {
   std::string device, architecture;
 
-  friend void PrintTo(const Case& c, std::ostream* out) { *out << c.device << " " << c.architecture; }
+  friend void PrintTo(const Case& c, std::ostream* out) {
+    *out << c.device << " " << c.architecture;
+  }
 };
 
 class Speculates : public ::testing::TestWithParam<Case> {
@@ -141,6 +145,67 @@ TEST_P(Speculates, TheTextIsTheSame) {
     }
   EXPECT_GT(accepted, 0);
   EXPECT_LT(accepted, drafted);
+}
+
+// Rows of which the device chooses, greedy and drawn, with a penalty that looks back on guesses.
+TEST_P(Speculates, TheDeviceChooses) {
+  int drafted = 0, accepted = 0;
+  for (const int seed : {1, 2, 3}) {
+    if (card_ != nullptr && seed > 1) continue;
+    Request r = request(seed, seed == 3 ? 0.3F : 0);
+    r.logit_bias.clear();
+    r.repeat_penalty = seed == 2 ? 1.05F : 1;
+    r.max_tokens = card_ == nullptr ? 400 : 60;
+    SessionOptions o = options(Speculation::kOff);
+    o.context = 512;
+    const Completion want = answer(o, r);
+    o.speculation = Speculation::kLookup;
+    const Completion got = answer(o, r);
+    EXPECT_EQ(got.tokens, want.tokens) << seed;
+    drafted += got.drafted_tokens;
+    accepted += got.accepted_tokens;
+  }
+  // These texts do not come round to what they had before, in so few tokens.
+  if (GetParam().architecture == "falcon-h1" ||
+      (card_ != nullptr && !model_->program().slot_states.empty()))
+    return;
+  EXPECT_GT(drafted, accepted);
+  EXPECT_GT(accepted, 0);
+}
+
+// With a head of random weights hardly any guess is right.
+TEST_P(Speculates, ByItsOwnHead) {
+  if (model_->program().drafter_ops == 0) {
+    EXPECT_THROW(answer(options(Speculation::kMtp), request(1, 0)), Error);
+    return;
+  }
+  SessionOptions mtp = options(Speculation::kMtp);
+  mtp.draft_tokens = 3;
+  for (const float temperature : {0.0F, 1.0F})
+    for (const bool is_biased : {false, true}) {
+      // The card's kernels for one row and for several round otherwise: a draw can come out
+      // otherwise.
+      if (card_ != nullptr && (is_biased || temperature > 0)) continue;
+      Request r = request(1, temperature);
+      if (!is_biased) r.logit_bias.clear();
+      const Completion want = answer(options(Speculation::kOff), r);
+      const Completion got = answer(mtp, r);
+      EXPECT_EQ(got.tokens, want.tokens) << temperature;
+      EXPECT_GE(got.drafted_tokens, r.max_tokens);
+    }
+  // Several sequences, of which one goes on alone; what is unset takes the head, too.
+  SessionOptions several = options(Speculation::kAuto);
+  several.max_sequences = 2;
+  Session session(model_, *device_, several);
+  Request shorter = request(2, 0);
+  shorter.max_tokens = 6;
+  const SequenceId first = session.add(shorter), second = session.add(request(3, 0));
+  while (session.step()) {
+  }
+  EXPECT_EQ(session.take(first)->tokens, answer(options(Speculation::kOff), shorter).tokens);
+  const Completion alone = *session.take(second);
+  EXPECT_EQ(alone.tokens, answer(options(Speculation::kOff), request(3, 0)).tokens);
+  EXPECT_GT(alone.drafted_tokens, 0);
 }
 
 // Of the model itself all guesses are right; of another one of its tokens hardly any is.

@@ -77,10 +77,13 @@ class CpuExecutable final : public devices::Executable {
   int64_t width(program::ValueId id) const {
     return program_.values[static_cast<size_t>(id)].shape[1].size;
   }
+  // Those of the step's kind.
+  program::ValueId logits() const { return state_.draft ? program_.draft_logits : program_.logits; }
   // A row of logits without the padding.
   std::span<float> to_choose_from(int row) const {
-    return {value(program_.logits, row), static_cast<size_t>(program_.tokens)};
+    return {value(logits(), row), static_cast<size_t>(program_.tokens)};
   }
+  float* kept(int row) { return kept_.data() + static_cast<int64_t>(row) * program_.width; }
   const std::vector<int32_t>& ids(program::ValueId id) const {
     return id == program::Program::kPositions ? state_.positions : state_.ids;
   }
@@ -89,6 +92,7 @@ class CpuExecutable final : public devices::Executable {
   const float* floats(program::WeightId id);
 
   void build_phases();
+  void choose(const devices::Step& step);
   void find_best(const devices::Step& step);
   void look_at(const std::vector<int>& ops);
   Phase row_phase(std::vector<RowTask> tasks, bool token_rows);
@@ -144,13 +148,14 @@ class CpuExecutable final : public devices::Executable {
   std::vector<Phase> phases_;
   std::vector<std::vector<int>> phase_ops_;  // by phase: those that have a result
   size_t encoder_phases_ = 0;                // the first ones
+  size_t drafter_phases_ = 0;                // the last ones
+  std::vector<float> kept_;                  // [max_tokens, width], where there is a drafter
   std::vector<std::atomic<int>> next_;       // one a phase
   devices::Sampler sampler_;
-  std::vector<int32_t> chosen_;
+  std::vector<int32_t> chosen_;  // as StepResult::tokens
   std::vector<devices::Candidate> best_;
   std::vector<BestRow> best_rows_;
   devices::Ticket submitted_ = 0;
-  size_t runs_ = 0;
 };
 
 }  // namespace outboard::devices::cpu
