@@ -169,12 +169,15 @@ class Executable {
   virtual StepResult wait(Ticket ticket) = 0;
   virtual const CompileOptions& options() const = 0;
   virtual MemoryUse memory() const = 0;
-  // A KV page's bytes, to be kept elsewhere. Pages of executables whose page_layout() is the same
-  // can be exchanged. REQUIRES: no step is under way.
+  // A KV page's bytes, to be kept elsewhere, and a slot's (0: the Program has none). Those of
+  // executables whose page_layout() is the same can be exchanged. REQUIRES: no step is under way.
   virtual size_t page_bytes() const = 0;
+  virtual size_t slot_bytes() const = 0;
   virtual std::string page_layout() const = 0;
   virtual void read_page(int32_t page, std::span<std::byte> bytes) = 0;
   virtual void write_page(int32_t page, std::span<const std::byte> bytes) = 0;
+  virtual void read_slot(int32_t slot, std::span<std::byte> bytes) = 0;
+  virtual void write_slot(int32_t slot, std::span<const std::byte> bytes) = 0;
   // Steps that are best queued before the first is waited for.
   virtual int lookahead() const { return 1; }
 };

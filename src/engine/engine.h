@@ -168,6 +168,7 @@ struct Thinking {
   std::string end;              // what its thinking ends with, markers included: "</think>"
   int budget = -1;              // tokens of thinking, then it is ended; -1: as many as it likes
   std::vector<int32_t> ending;  // tokens that are then put behind what it said; hold `end`
+  std::vector<int32_t> after;   // tokens that are put behind its end, however it came
 };
 
 // What becomes of a text's hidden states (program::hidden_states()) where it is embedded.
@@ -239,7 +240,7 @@ struct SessionOptions {
   // later. At least one context.
   int cache_positions = 0;
   // Where beginnings of texts are kept between programs, and after the device lost them (see
-  // page_store.h); empty: nowhere. Not for models with slot states.
+  // page_store.h); empty: nowhere.
   std::filesystem::path cache_folder;
   uint64_t cache_bytes = uint64_t{8} << 30;  // most that is kept there
   // Of a model whose layers keep more of a text than keys and values: so many places in texts that

@@ -25,6 +25,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kPageTokens = 32;
+// So often the device may fail again before anything was computed.
+constexpr int kPatience = 2;
 // Of devices that do not know their memory: enough for long conversations, little enough that the
 // keys and values of an 8B model (1 GB) fit beside it.
 constexpr int64_t kUsualContext = 8192;
@@ -274,7 +276,7 @@ struct Session::State {
       throw Error(e.message(),
                   fmt::format("A context of {} fits beside the weights: --ctx {}.", fits, fits));
     }
-    if (!options.cache_folder.empty() && model->program().slot_states.empty())
+    if (!options.cache_folder.empty())
       store.emplace(options.cache_folder, options.cache_bytes,
                     fmt::format("{}\n{}\n{}{}", model->identity(), executable->page_layout(),
                                 kPageTokens, is_long ? "\nlong context" : ""));
@@ -296,6 +298,9 @@ struct Session::State {
   void cancel_requested();
   void admit();
   void restore(std::span<const int32_t> prompt);
+  bool restore_pages(PagePool::Lease& lease, std::span<const int32_t> prompt,
+                     std::span<const PageStore::Key> keys, size_t pages);
+  bool restore_snapshot(const PagePool::Lease& lease, const PageStore::Key& key);
   void plan_runs();
   void add_run(Sequence& sequence, size_t count);
   bool speculates() const { return options.speculation != Speculation::kOff; }
@@ -311,6 +316,7 @@ struct Session::State {
   size_t steps_ahead() const;
   void copy_in_order(std::span<const devices::PageCopy>& pages,
                      std::span<const devices::SlotCopy>& slots);
+  void copy_now();
   void submit(size_t steps);
   void take_results(const devices::StepResult& result);
   void take_states(const devices::StepResult& result);
@@ -320,6 +326,8 @@ struct Session::State {
   void fail_sequence(Sequence& sequence, const Error& error);
   devices::Sampling sampling(Sequence& sequence, size_t ahead);
   void start_again();
+  void evaluate(std::span<const int32_t> tokens,
+                const std::function<void(size_t, std::span<const float>)>& rows);
   int32_t choose(Sequence& sequence, std::span<const float> logits);
   void take_token(Sequence& sequence, int32_t token);
   void think(Sequence& sequence, std::string_view text);
@@ -410,10 +418,10 @@ SequenceId Session::add(Request request) {
 bool Session::step() {
   State& s = *state_;
   s.cancel_requested();
-  s.admit();
-  s.plan_runs();
-  if (s.runs.empty()) return !s.waiting.empty();
   try {
+    s.admit();
+    s.plan_runs();
+    if (s.runs.empty()) return !s.waiting.empty();
     s.guessed.guesses.clear();
     if (s.speculates() && s.in_step.size() == 1 && s.in_step[0]->answers())
       s.add_guesses(*s.in_step[0]);
@@ -435,7 +443,6 @@ bool Session::step() {
     if (s.options.speculation == Speculation::kMtp) s.draft();
     s.failures = 0;
   } catch (const devices::DeviceReset&) {
-    constexpr int kPatience = 2;
     if (++s.failures > kPatience) throw;
     s.start_again();
   }
@@ -729,36 +736,49 @@ void Session::evaluate(std::span<const int32_t> tokens,
   State& s = *state_;
   if (tokens.size() > static_cast<size_t>(s.options.context))
     fail("{} tokens do not fit a context of {}", tokens.size(), s.options.context);
-  const auto chunk = static_cast<size_t>(std::min(s.options.max_rows, s.options.max_step_tokens));
-  const auto vocabulary = static_cast<size_t>(s.model->program().vocabulary);
+  size_t told = 0;
+  for (int failures = 0;;) {
+    try {
+      s.evaluate(tokens, [&](size_t first, std::span<const float> logits) {
+        if (first < told) return;  // before the device lost what was computed
+        rows(first, logits);
+        told = first + logits.size() / static_cast<size_t>(s.model->program().vocabulary);
+        failures = 0;
+      });
+      return;
+    } catch (const devices::DeviceReset&) {
+      if (++failures > kPatience) throw;
+      s.start_again();
+    }
+  }
+}
+
+void Session::State::evaluate(std::span<const int32_t> tokens,
+                              const std::function<void(size_t, std::span<const float>)>& rows) {
+  const auto chunk = static_cast<size_t>(std::min(options.max_rows, options.max_step_tokens));
+  const auto stride = static_cast<size_t>(model->program().vocabulary);
   PagePool::Lease lease;
   std::vector<devices::PageCopy> none;
-  s.pool.begin(lease, {}, 0, none);
-  s.pool.reserve(lease, tokens.size());
-  // Snapshots that are still to be made.
-  s.slot_copies = s.pool.take_slot_copies();
-  std::span<const devices::PageCopy> page_copies;
-  std::span<const devices::SlotCopy> slot_copies = s.slot_copies;
-  s.copy_in_order(page_copies, slot_copies);
+  pool.begin(lease, {}, 0, none);
+  copy_now();
+  pool.reserve(lease, tokens.size());
   for (size_t first = 0; first < tokens.size(); first += chunk) {
     const auto part = tokens.subspan(first, std::min(chunk, tokens.size() - first));
     devices::Run run{part, static_cast<int>(first), lease.pages(), devices::Run::Logits::kAll,
                      nullptr};
     run.slot = lease.slot();
-    devices::Step step{{&run, 1}, {}};
-    step.slot_copies = std::exchange(slot_copies, {});
-    const devices::StepResult result = s.executable->wait(s.executable->submit(step));
+    const devices::StepResult result = executable->wait(executable->submit({{&run, 1}, {}}));
     MappedFile::check_all();
     for (size_t i = 0; i < part.size(); ++i)
-      if (!devices::can_choose(result.logits.subspan(i * vocabulary, vocabulary))) {
-        s.pool.end(lease);
+      if (!devices::can_choose(result.logits.subspan(i * stride, stride))) {
+        pool.end(lease);
         const auto until = tokens.first(first + i + 1);
         const std::array<Broken, 1> broken{Broken{{until.begin(), until.end()}}};
-        throw not_finite(*s.model, s.device.description(), broken).error;
+        throw not_finite(*model, device.description(), broken).error;
       }
     rows(first, result.logits);
   }
-  s.pool.end(lease);
+  pool.end(lease);
 }
 
 void Session::State::cancel_requested() {
@@ -796,49 +816,101 @@ void Session::State::admit() {
   }
 }
 
-// Pages of this text that lie on disk, into the tree.
+// Copies that were to go with the next step, now: what they are made from, or to, is read or
+// written.
+void Session::State::copy_now() {
+  slot_copies = pool.take_slot_copies();
+  std::span<const devices::PageCopy> pages = copies;
+  std::span<const devices::SlotCopy> slots = slot_copies;
+  copy_in_order(pages, slots);
+  if (!pages.empty() || !slots.empty()) {
+    devices::Step step{{}, pages};
+    step.slot_copies = slots;
+    executable->wait(executable->submit(step));
+  }
+  copies.clear();
+}
+
+// What lies on disk of this text goes into the tree: its pages, and where the model has slots the
+// last snapshot with the pages that lead to it.
 void Session::State::restore(std::span<const int32_t> prompt) {
   if (!store) return;
   constexpr size_t kPage = kPageTokens;
+  // The last token is computed in any case.
+  const size_t limit = (prompt.size() - 1) / kPage * kPage;
+  std::vector<PageStore::Key> keys{store->beginning()};  // [n]: of the n pages before
+  for (size_t at = 0; at < limit; at += kPage)
+    keys.push_back(PageStore::next(keys.back(), prompt.subspan(at, kPage)));
   PagePool::Lease lease;
-  auto known = static_cast<size_t>(pool.begin_pages(lease, prompt, prompt.size() - 1));
-  PageStore::Key key = store->beginning();
-  for (size_t at = 0; at < known; at += kPage)
-    key = PageStore::next(key, prompt.subspan(at, kPage));
-  std::vector<std::byte> bytes(executable->page_bytes());
-  for (; known + kPage < prompt.size(); known += kPage) {
-    const auto tokens = prompt.subspan(known, kPage);
-    key = PageStore::next(key, tokens);
-    if (!store->has(key) || !pool.can_reserve(lease, known + kPage) || !store->load(key, bytes))
-      break;
-    if (!copies.empty()) {
-      // A page that is written now may be the source of a copy that waits.
-      std::span<const devices::PageCopy> rest = copies;
-      std::span<const devices::SlotCopy> none;
-      copy_in_order(rest, none);
-      executable->wait(executable->submit({{}, rest}));
-      copies.clear();
-    }
-    pool.reserve(lease, known + kPage);
-    executable->write_page(lease.pages().back(), bytes);
-    pool.commit(lease, tokens);
-  }
+  size_t there = pool.hold(lease, prompt, limit) / kPage;  // pages, in the tree or on disk
   pool.end(lease);
+  const bool has_pages = executable->page_bytes() > 0;
+  while (there + 1 < keys.size() && (!has_pages || store->has(keys[there + 1]))) ++there;
+  const bool has_slots = executable->slot_bytes() > 0;
+  const size_t better = has_slots ? pool.snapshot_tokens(prompt, limit) / kPage : 0;
+  for (bool restored = false; !restored && there > better; --there) {
+    const PageStore::Key snapshot = PageStore::snapshot_at(keys[there]);
+    if (has_slots && !store->has(snapshot)) continue;
+    pool.hold(lease, prompt, there * kPage);
+    const bool has_all = restore_pages(lease, prompt, keys, there);
+    restored = !has_slots || (has_all && restore_snapshot(lease, snapshot));
+    pool.end(lease);
+  }
+}
+
+// Pages from disk, until so many are held; false where one can't be had.
+bool Session::State::restore_pages(PagePool::Lease& lease, std::span<const int32_t> prompt,
+                                   std::span<const PageStore::Key> keys, size_t pages) {
+  constexpr size_t kPage = kPageTokens;
+  std::vector<std::byte> bytes(executable->page_bytes());
+  while (lease.pages().size() < pages) {
+    const size_t held = lease.pages().size();
+    if (!pool.can_reserve(lease, (held + 1) * kPage) ||
+        (!bytes.empty() && !store->load(keys[held + 1], bytes)))
+      return false;
+    copy_now();
+    pool.reserve(lease, (held + 1) * kPage);
+    if (!bytes.empty()) executable->write_page(lease.pages().back(), bytes);
+    pool.commit(lease, prompt.subspan(held * kPage, kPage));
+  }
+  return true;
+}
+
+bool Session::State::restore_snapshot(const PagePool::Lease& lease, const PageStore::Key& key) {
+  std::vector<std::byte> bytes(executable->slot_bytes());
+  if (!store->load(key, bytes)) return false;
+  copy_now();
+  const int32_t slot = pool.place_snapshot(lease);
+  if (slot >= 0) executable->write_slot(slot, bytes);
+  return true;
 }
 
 void Session::save_cache(const std::function<bool()>& stop) {
   State& s = *state_;
   if (!s.store) return;
-  std::vector<std::byte> bytes(s.executable->page_bytes());
-  s.pool.visit(s.store->beginning(),
-               [&](const PageStore::Key& before, std::span<const int32_t> tokens, int32_t page) {
-                 const PageStore::Key key = PageStore::next(before, tokens);
-                 if (!s.store->has(key) && !(stop && stop())) {
-                   s.executable->read_page(page, bytes);
-                   s.store->save(key, bytes);
-                 }
-                 return key;
-               });
+  const auto save = [&](const PageStore::Key& key, size_t size, const auto& read) {
+    if (size == 0 || s.store->has(key) || (stop && stop())) return;
+    std::vector<std::byte> bytes(size);
+    read(bytes);
+    s.store->save(key, bytes);
+  };
+  try {
+    s.copy_now();
+  } catch (const devices::DeviceReset&) {  // what was to be kept is lost
+    s.start_again();
+    return;
+  }
+  s.pool.visit(
+      s.store->beginning(), [&](const PageStore::Key& before, std::span<const int32_t> tokens,
+                                int32_t page, int32_t snapshot) {
+        const PageStore::Key key = PageStore::next(before, tokens);
+        save(key, s.executable->page_bytes(),
+             [&](std::span<std::byte> bytes) { s.executable->read_page(page, bytes); });
+        if (snapshot >= 0)
+          save(PageStore::snapshot_at(key), s.executable->slot_bytes(),
+               [&](std::span<std::byte> bytes) { s.executable->read_slot(snapshot, bytes); });
+        return key;
+      });
 }
 
 // Pages for so many positions of it, where need be from the youngest that this step has not taken
@@ -1163,8 +1235,10 @@ void Session::State::take_token(Sequence& sequence, int32_t token) {
     return finish(sequence, Finish::kContextFull);
 }
 
-// What a token stands for goes out, and where a budget of thinking is used up, its end behind it.
+// What a token stands for goes out; where that ends the thinking, or its budget is used up, what
+// has to follow goes behind it.
 void Session::State::say_token(Sequence& sequence, int32_t token) {
+  const bool was_thinking = sequence.thinks;
   const text::Tokenizer& tokenizer = model->tokenizer();
   if (tokenizer.is_control(token)) {
     const std::string marker = tokenizer.piece(token, true);
@@ -1176,18 +1250,25 @@ void Session::State::say_token(Sequence& sequence, int32_t token) {
     think(sequence, text);
     say(sequence, text, false);
   }
-  const std::optional<Thinking>& thinking = sequence.request.thinking;
-  if (!sequence.thinks || thinking->budget < 0 ||
-      sequence.completion.tokens.size() < static_cast<size_t>(thinking->budget))
-    return;
-  sequence.thinks = false;  // by and by
-  for (const int32_t end : thinking->ending) {
-    sequence.tokens.push_back(end);
-    sequence.completion.tokens.push_back(end);
-    if (sequence.host && sequence.request.logprobs >= 0)  // nothing else could come
-      sequence.completion.logprobs.push_back({end, 0, {}});
-    say_token(sequence, end);
+  if (!was_thinking) return;
+  const Thinking& thinking = *sequence.request.thinking;
+  const auto put = [&](std::span<const int32_t> tokens) {
+    for (const int32_t more : tokens) {
+      sequence.tokens.push_back(more);
+      sequence.completion.tokens.push_back(more);
+      if (sequence.host && sequence.request.logprobs >= 0)  // nothing else could come
+        sequence.completion.logprobs.push_back({more, 0, {}});
+      say_token(sequence, more);
+    }
+  };
+  if (sequence.thinks) {
+    if (thinking.budget < 0 ||
+        sequence.completion.tokens.size() < static_cast<size_t>(thinking.budget))
+      return;
+    sequence.thinks = false;  // by and by
+    put(thinking.ending);
   }
+  put(thinking.after);
 }
 
 // Has the thinking ended?

@@ -162,7 +162,11 @@ void AmdExecutable::set_up() {
 
 size_t AmdExecutable::page_bytes() const { return on_card_->memory.page_bytes; }
 
-std::string AmdExecutable::page_layout() const { return fmt::format("amd {}", page_bytes()); }
+size_t AmdExecutable::slot_bytes() const { return on_card_->memory.slot_bytes; }
+
+std::string AmdExecutable::page_layout() const {
+  return fmt::format("amd {} {}", page_bytes(), slot_bytes());
+}
 
 void AmdExecutable::read_page(int32_t page, std::span<std::byte> bytes) {
   device_.card().download(on_card_->kv.buffer(), static_cast<uint64_t>(page) * page_bytes(), bytes);
@@ -170,6 +174,16 @@ void AmdExecutable::read_page(int32_t page, std::span<std::byte> bytes) {
 
 void AmdExecutable::write_page(int32_t page, std::span<const std::byte> bytes) {
   device_.card().upload(on_card_->kv.buffer(), static_cast<uint64_t>(page) * page_bytes(), bytes);
+}
+
+void AmdExecutable::read_slot(int32_t slot, std::span<std::byte> bytes) {
+  device_.card().download(on_card_->slots.buffer(), static_cast<uint64_t>(slot) * slot_bytes(),
+                          bytes);
+}
+
+void AmdExecutable::write_slot(int32_t slot, std::span<const std::byte> bytes) {
+  device_.card().upload(on_card_->slots.buffer(), static_cast<uint64_t>(slot) * slot_bytes(),
+                        bytes);
 }
 
 // Where each slot's copies are listed does not change.

@@ -28,9 +28,12 @@ class AmdExecutable : public Executable {
   const CompileOptions& options() const override { return options_; }
   MemoryUse memory() const override;
   size_t page_bytes() const override;
+  size_t slot_bytes() const override;
   std::string page_layout() const override;
   void read_page(int32_t page, std::span<std::byte> bytes) override;
   void write_page(int32_t page, std::span<const std::byte> bytes) override;
+  void read_slot(int32_t slot, std::span<std::byte> bytes) override;
+  void write_slot(int32_t slot, std::span<const std::byte> bytes) override;
   int lookahead() const override { return device_.lookahead(); }
 
  private:

@@ -32,14 +32,21 @@ class CpuExecutable final : public devices::Executable {
   const devices::CompileOptions& options() const override { return options_; }
   devices::MemoryUse memory() const override;
   size_t page_bytes() const override { return kv_.page(0).size(); }
+  size_t slot_bytes() const override { return slots_.slot_bytes(); }
   std::string page_layout() const override {
-    return fmt::format("cpu {} {}", kv_.floats() ? "f32" : "f16", page_bytes());
+    return fmt::format("cpu {} {} {}", kv_.floats() ? "f32" : "f16", page_bytes(), slot_bytes());
   }
   void read_page(int32_t page, std::span<std::byte> bytes) override {
     std::ranges::copy(kv_.page(page), bytes.begin());
   }
   void write_page(int32_t page, std::span<const std::byte> bytes) override {
     std::ranges::copy(bytes, kv_.page(page).begin());
+  }
+  void read_slot(int32_t slot, std::span<std::byte> bytes) override {
+    std::ranges::copy(slots_.slot(slot), bytes.begin());
+  }
+  void write_slot(int32_t slot, std::span<const std::byte> bytes) override {
+    std::ranges::copy(bytes, slots_.slot(slot).begin());
   }
 
  private:
