@@ -304,6 +304,10 @@ struct Session::State {
   void plan_runs();
   void add_run(Sequence& sequence, size_t count);
   bool speculates() const { return options.speculation != Speculation::kOff; }
+  // Where its guesses are of no use it is left alone, which spares a layer's work a step.
+  bool has_drafter() const {
+    return options.speculation == Speculation::kMtp && !draft_length.gave_up();
+  }
   size_t most_guesses(const Sequence& sequence);
   void add_guesses(Sequence& sequence);
   void choose_in_step(Sequence& sequence);
@@ -440,7 +444,7 @@ bool Session::step() {
     if (times)
       s.draft_length.took(width, seconds(Clock::now() - submitted) / static_cast<double>(steps));
     s.keep_snapshots();
-    if (s.options.speculation == Speculation::kMtp) s.draft();
+    if (s.has_drafter()) s.draft();
     s.failures = 0;
   } catch (const devices::DeviceReset&) {
     if (++s.failures > kPatience) throw;
@@ -458,7 +462,7 @@ size_t Session::State::steps_ahead() const {
   auto steps = static_cast<size_t>(executable->lookahead());
   if (!waiting.empty() || !copies.empty() || options.embeds) return 1;
   // The drafter sees every step's rows.
-  if (!guessed.guesses.empty() || options.speculation == Speculation::kMtp) return 1;
+  if (!guessed.guesses.empty() || has_drafter()) return 1;
   for (const Sequence* sequence : in_step) {
     // What may come next depends on what is chosen, which the host has to see first.
     if (sequence->matcher || sequence->host || sequence->thinks) return 1;
@@ -811,6 +815,7 @@ void Session::State::admit() {
                    sequence.request.use_prefix_cache ? sequence.tokens.size() - 1 : 0, copies));
     if (!sequence.admitted) sequence.completion.cached_tokens = static_cast<int>(sequence.computed);
     sequence.admitted = true;
+    if (active.empty()) draft_length.begin();
     active.push_back(std::move(waiting.front()));
     waiting.pop_front();
   }

@@ -153,18 +153,30 @@ std::unique_ptr<Drafter> model_drafter(std::shared_ptr<const Model> draft, const
   return std::make_unique<ModelDrafter>(std::move(draft), device, context);
 }
 
+void DraftLength::begin() {
+  patience_ = kPatience;
+  since_drafted_ = 0;
+  tries_ = false;
+}
+
 double DraftLength::seconds_of(size_t tokens) const {
-  if (seconds_[tokens] > 0) return seconds_[tokens];
-  // The next shorter one that is known, and a little: worth a try.
-  size_t known = tokens;
-  while (known > 1 && seconds_[known] == 0) --known;
+  // On a busy machine a wider step may seem to be the faster one: it is not.
+  double least = 0;
+  size_t known = 1;
+  for (size_t n = 1; n <= tokens; ++n)
+    if (seconds_[n] > 0) {
+      least = std::max(least, seconds_[n]);
+      known = n;
+    }
+  // Of those that are not known, a little more than the next shorter one: worth a try.
   constexpr double kMore = 0.05;
-  return seconds_[known] * (1 + kMore * static_cast<double>(tokens - known));
+  return least * (1 + kMore * static_cast<double>(tokens - known));
 }
 
 size_t DraftLength::choose(size_t most) {
   most = std::min(most, kMaxDraft);
   ++since_drafted_;
+  tries_ = false;
   if (most == 0 || seconds_[1] == 0) return 0;  // a plain step has to be known first
   double tokens = 1, right = 1, best = 1 / seconds_of(1);
   best *= 1.02;  // not for nothing
@@ -179,8 +191,8 @@ size_t DraftLength::choose(size_t most) {
     }
   }
   // Texts change: a short try now and then, which costs a part of a step in so many.
-  constexpr int kTry = 48;
-  if (chosen == 0 && since_drafted_ >= kTry) chosen = std::min<size_t>(most, 2);
+  tries_ = chosen == 0 && since_drafted_ >= patience_;
+  if (tries_) chosen = std::min<size_t>(most, 2);
   if (chosen > 0) since_drafted_ = 0;
   return chosen;
 }
@@ -200,8 +212,17 @@ void DraftLength::drafted(size_t tokens, double seconds) {
 }
 
 void DraftLength::compared(size_t guesses, size_t right) {
-  for (size_t n = 0; n < std::min(guesses, right + 1); ++n)
-    right_[n] += ((n < right ? 1.0 : 0.0) - right_[n]) / 12;
+  constexpr int kMemory = 12;
+  for (size_t n = 0; n < std::min(guesses, right + 1); ++n) {
+    if (n == kMaxDraft) break;
+    seen_[n] = std::min(seen_[n] + 1, kMemory);
+    right_[n] += ((n < right ? 1.0 : 0.0) - right_[n]) / std::max(2, seen_[n]);
+  }
+  if (right > 0) {
+    patience_ = kPatience;
+  } else if (tries_) {
+    patience_ = std::min(2 * patience_, kMostPatience + 1);
+  }
 }
 
 }  // namespace outboard::engine

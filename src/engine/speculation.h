@@ -47,9 +47,13 @@ std::unique_ptr<Drafter> model_drafter(std::shared_ptr<const Model> draft, const
 
 // How many tokens to draft: by how many of those before were right, and by what steps of so many
 // tokens have taken. So that drafting is never dear, it stops where it does not gain, and is tried
-// again now and then.
+// again now and then, each time later.
 class DraftLength {
  public:
+  // A new text.
+  void begin();
+  // After some tries in vain: who computes something for every token to guess can leave it.
+  bool gave_up() const { return patience_ > kMostPatience; }
   size_t choose(size_t most);
   // A step of so many tokens of one sequence took so long.
   void took(size_t tokens, double seconds);
@@ -59,13 +63,17 @@ class DraftLength {
   void compared(size_t guesses, size_t right);
 
  private:
+  static constexpr int kPatience = 48, kMostPatience = 384;  // steps
   double seconds_of(size_t tokens) const;
 
   std::array<double, kMaxDraft + 2> seconds_{};  // by tokens; 0: not known
   double draft_seconds_ = 0;                     // a token
   // Of the guesses at each depth behind right ones, those that were right.
   std::array<double, kMaxDraft> right_ = {0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7};
+  std::array<int, kMaxDraft> seen_{};
   int since_drafted_ = 0;  // steps
+  int patience_ = kPatience;
+  bool tries_ = false;  // what was chosen last
 };
 
 }  // namespace outboard::engine

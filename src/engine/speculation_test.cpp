@@ -56,6 +56,29 @@ TEST(DraftLength, FollowsWhatGains) {
   // Never right: a few tries, of which each costs a part of a step.
   EXPECT_LT(drafts_of(0.1, 0), 400 * 3 / 10);
   EXPECT_LT(drafts_of(1.0, kMaxDraft), 400 * 3 / 10);  // right, but as dear as plain steps
+  // A wider step that something made look faster is not believed.
+  EXPECT_LT(drafts_of(-0.1, 0), 400 * 6 / 10);
+}
+
+TEST(DraftLength, GivesUpInATextAndBeginsAgainInTheNext) {
+  DraftLength length;
+  const auto steps = [&](int count, size_t right) {
+    for (int step = 0; step < count; ++step) {
+      const size_t n = length.choose(kMaxDraft);
+      length.took(n + 1, 0.01);
+      if (n > 0) length.compared(n, std::min(n, right));
+    }
+  };
+  steps(300, 0);
+  EXPECT_FALSE(length.gave_up());
+  steps(600, 0);
+  EXPECT_TRUE(length.gave_up());
+  length.begin();
+  EXPECT_FALSE(length.gave_up());
+  steps(100, 2);  // it is tried, and right
+  EXPECT_FALSE(length.gave_up());
+  steps(600, 2);
+  EXPECT_GT(length.choose(kMaxDraft), 0);
 }
 
 std::shared_ptr<const Model> tiny(const std::string& architecture, unsigned seed = 1) {
