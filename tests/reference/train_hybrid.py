@@ -224,7 +224,7 @@ def write(weights, out):
     writer = gguf.GGUFWriter(out, "qwen35")
     make_model.add_tokenizer(writer, None, 0)
     for name, value in {
-            "block_count": 3, "nextn_predict_layers": 1, "context_length": 2048, "embedding_length": WIDTH,
+            "block_count": 3, "nextn_predict_layers": 1, "context_length": 4096, "embedding_length": WIDTH,
             "feed_forward_length": HIDDEN, "full_attention_interval": 2, "attention.head_count": HEADS,
             "attention.head_count_kv": 1, "attention.key_length": DIM, "attention.value_length": DIM,
             "rope.dimension_count": ROTARY, "ssm.conv_kernel": TAPS, "ssm.inner_size": DELTA_HEADS * DELTA_DIM,
