@@ -1095,9 +1095,12 @@ void Session::State::take_guesses(Sequence& sequence, const devices::StepResult&
     pool.commit(sequence.lease, std::span(sequence.tokens).last(before - sequence.computed));
     sequence.computed = before;
     take_token(sequence, token);
-    if (sequence.finished || sequence.stuck || right == guesses.size() || token != guesses[right] ||
-        sequence.tokens.size() != before + 1)
+    if (right == guesses.size() || token != guesses[right]) break;
+    if (sequence.finished) {  // by what was guessed
+      ++right;
       break;
+    }
+    if (sequence.stuck || sequence.tokens.size() != before + 1) break;
   }
   if (!guessed.on_host) {
     // What was drawn for rows behind a wrong guess comes again.

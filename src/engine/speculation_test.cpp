@@ -4,6 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <functional>
+#include <map>
+#include <random>
+
 #include "engine/engine.h"
 #include "engine/tiny_files.h"
 #include "machine/sim_device.h"
@@ -245,6 +250,87 @@ TEST_P(Speculates, ALaterTurnGoesOn) {
   const Completion got = session.generate(r);
   EXPECT_EQ(got.tokens, answer(plain, r).tokens);
   EXPECT_GE(got.cached_tokens, 128);  // 40 and 120, but for what no page and no snapshot holds
+}
+
+// Three tokens that are drawn, the last two of them with guesses, against what the model's logits
+// say of all that could come: Pearson's test over those that are likely enough.
+TEST(Speculation, DrawnTokensAreDistributedAsTheModelSays) {
+  constexpr size_t kChoices = 4, kDraws = 6000;
+  const std::shared_ptr<const Model> model = tiny("llama");
+  const auto device = devices::open_cpu(1);
+  SessionOptions o;
+  o.context = 64;
+  o.speculation = Speculation::kDraft;
+  o.draft = model;  // its greedy guesses are right as often as the likeliest token is drawn
+  o.draft_tokens = 2;
+  Session session(model, *device, o);
+  Request r;
+  r.prompt = {90, 41, 72, 43, 55};
+  r.temperature = 1.5F;
+  r.top_k = kChoices;
+  r.top_p = 1;
+  r.min_p = 0;
+  r.max_tokens = 3;
+  r.ignore_end_of_text = true;
+
+  std::map<std::vector<int32_t>, double> expected;
+  const std::function<void(std::vector<int32_t>, double)> expect = [&](std::vector<int32_t> text,
+                                                                       double likely) {
+    if (text.size() == r.prompt.size() + 3) {
+      expected[{text.end() - 3, text.end()}] = likely * kDraws;
+      return;
+    }
+    std::vector<std::pair<float, int32_t>> best;
+    session.evaluate(text, [&](size_t first, std::span<const float> rows) {
+      const auto width = static_cast<size_t>(model->program().vocabulary);
+      if (first + rows.size() / width != text.size()) return;
+      for (size_t t = 0; t < width; ++t)
+        best.emplace_back(rows[rows.size() - width + t], static_cast<int32_t>(t));
+    });
+    std::ranges::sort(best, std::greater());
+    double sum = 0;
+    for (size_t i = 0; i < kChoices; ++i)
+      sum += std::exp((best[i].first - best[0].first) / static_cast<double>(r.temperature));
+    text.push_back(0);
+    for (size_t i = 0; i < kChoices; ++i) {
+      text.back() = best[i].second;
+      expect(text,
+             likely *
+                 std::exp((best[i].first - best[0].first) / static_cast<double>(r.temperature)) /
+                 sum);
+    }
+  };
+  expect(r.prompt, 1);
+
+  std::map<std::vector<int32_t>, double> drawn;
+  std::mt19937_64 seeds(1);
+  int right = 0, guesses = 0;
+  for (size_t i = 0; i < kDraws; ++i) {
+    r.seed = seeds();
+    const Completion c = session.generate(r);
+    drawn[c.tokens] += 1;
+    right += c.accepted_tokens;
+    guesses += c.drafted_tokens;
+  }
+  EXPECT_GT(right, guesses / 10);
+  EXPECT_LT(right, guesses * 9 / 10);
+  double sum = 0, rest = kDraws, rest_drawn = kDraws;
+  int cells = 0;
+  for (const auto& [tokens, count] : expected) {
+    if (count < 8) continue;
+    sum += (drawn[tokens] - count) * (drawn[tokens] - count) / count;
+    rest -= count;
+    rest_drawn -= drawn[tokens];
+    ++cells;
+  }
+  if (rest >= 8) {
+    sum += (rest_drawn - rest) * (rest_drawn - rest) / rest;
+    ++cells;
+  }
+  // Its mean is the degrees of freedom, its variance twice as much.
+  const double freedom = cells - 1;
+  EXPECT_GT(cells, 20);
+  EXPECT_LT(sum, freedom + 3.5 * std::sqrt(2 * freedom)) << cells << " kinds of texts";
 }
 
 TEST(ModelDrafter, OtherTokensAreRefused) {

@@ -24,7 +24,7 @@ import make_model
 LETTERS = "ABCDEFGHIJKLMNOP"
 SHORTEST, LONGEST = 4, 8
 LENGTH = 2 * LONGEST + 2
-WIDTH, HIDDEN, VOCABULARY = 48, 96, 268
+WIDTH, HIDDEN, VOCABULARY = 64, 64, 268
 HEADS, DIM, ROTARY, BASE = 2, 16, 16, 10000.0  # of attention, with one key head
 DELTA_HEADS, DELTA_DIM, TAPS = 2, 16, 4
 EPSILON = 1e-6
@@ -207,9 +207,9 @@ def train(seed, steps):
     second = {name: numpy.zeros_like(v) for name, v in weights.items()}
     began = time.time()
     for step in range(1, steps + 1):
-        tokens, answers = batch(known, texts(48, rng.integers(10**6)))
+        tokens, answers = batch(known, texts(64, rng.integers(10**6)))
         slopes = slope(weights, tokens, answers)
-        rate = 4e-3 * min(1, step / 50) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+        rate = 8e-3 * min(1, step / 50) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
         for name, g in slopes.items():  # Adam, arXiv:1412.6980
             first[name] += 0.1 * (g - first[name])
             second[name] += 0.02 * (g * g - second[name])

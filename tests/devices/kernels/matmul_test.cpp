@@ -118,8 +118,7 @@ TEST(Matmul, PartsOfDifferentTypesWithBiasResidualAndSoftcap) {
   std::vector<std::span<float>> outs;
   std::vector<std::vector<float>> before;
   std::vector<std::span<float>> biases;
-  const TensorType types[] = {TensorType::Q4_K, TensorType::F16, TensorType::Q6_K,
-                              TensorType::F32};
+  const TensorType types[] = {TensorType::Q4_K, TensorType::F16, TensorType::Q6_K, TensorType::F32};
   const int rows[] = {150, 40, 129, 48};
   std::normal_distribution<float> normal(0, 100);
   for (int i = 0; i < 4; ++i) {
