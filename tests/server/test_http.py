@@ -224,6 +224,20 @@ def test_nothing_of_a_prompt_in_the_log(model):
         wait_until(lambda: "my secret word" in server.log())
 
 
+def test_a_long_prompt_is_heard_of():
+    """While it is computed (by one thread: seconds) a stream says now and then that it lives."""
+    with serve(MODELS / "smollm2.gguf", "--device", "cpu", "-t", 1, "--ctx", 8192) as server:
+        body = json.dumps({**HELLO, "model": "smollm2", "stream": True, "messages": [{"role": "user", "content": "the rain in the inn " * 1500}]}).encode()
+        with socket.create_connection(("127.0.0.1", server.port), timeout=300) as client:
+            client.sendall(b"POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(body)) + body)
+            heard = b""
+            while b"\r\n:" not in heard:
+                more = client.recv(1 << 16)
+                assert more, heard
+                heard += more
+        assert b'"finish_reason":"' not in heard and b"[DONE]" not in heard  # before it was answered
+
+
 def test_where_a_cache_broke_is_told(model):
     with serve(model, "--device", "cpu", "--log-cache", "--ctx", 1024) as server:
         head = "You are a careful assistant. " * 6
