@@ -185,8 +185,8 @@ void count(const BenchOptions& options, const engine::SessionOptions& speculatio
     text += to_text(fmt::format("decode {}", options.decode), work, wanted);
     json["decode"] = to_json(work, wanted);
     if (c.drafted_tokens > 0) {
-      text += fmt::format("{} guesses, of which {} were right\n", c.drafted_tokens,
-                          c.accepted_tokens);
+      text +=
+          fmt::format("{} guesses, of which {} were right\n", c.drafted_tokens, c.accepted_tokens);
       json["decode"]["drafted_tokens"] = c.drafted_tokens;
       json["decode"]["accepted_tokens"] = c.accepted_tokens;
     }
@@ -232,7 +232,8 @@ void bench(BenchOptions options) {
     fail("bench: {} + {} tokens do not fit the model's context of {}", options.prompt,
          options.decode, program.context_length);
   Progress bar("bench", static_cast<uint64_t>(options.repetitions) * 2 + 2, "runs");
-  measure(loaded, session, std::clamp(options.prompt, 1, 64), 2, 0);  // brings the weights into memory
+  measure(loaded, session, std::clamp(options.prompt, 1, 64), 2,
+          0);  // brings the weights into memory
   bar.update(1);
   Row prompt{fmt::format("prompt {}", options.prompt), {}};
   Row decode{fmt::format("decode {}", options.decode), {}};
@@ -314,8 +315,10 @@ void add_bench(CLI::App& app) {
   add_record_option(*command, options->model);
   command->remove_option(command->get_option("--ctx"));
   add_speculation_options(*command, options->speculation);
-  command->get_option("--speculate")->description(
-      "guess tokens and compute several a step: off, mtp, lookup, draft, auto, as run has them [off]");
+  command->get_option("--speculate")
+      ->description(
+          "guess tokens and compute several a step: off, mtp, lookup, draft, auto, as run has them "
+          "[off]");
   command->get_option("--link")->description(
       std::string("--device sim: what a link would make of it, modelled; ") + kLinkHelp +
       ", or all");
