@@ -8,7 +8,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   # Wrong alarms inside std::string concatenation in GCC 12 (GCC bug 105651).
   target_compile_options(outboard_flags INTERFACE -Wno-restrict)
 endif()
-target_include_directories(outboard_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
+target_include_directories(outboard_flags INTERFACE ${PROJECT_SOURCE_DIR}/src)
 if(OUTBOARD_SANITIZE)
   add_compile_options(-fsanitize=${OUTBOARD_SANITIZE} -fno-sanitize-recover=all
                       -fno-omit-frame-pointer)
@@ -53,7 +53,7 @@ function(outboard_library name)
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
   add_library(outboard_${name} STATIC ${ARG_SOURCES})
   target_link_libraries(outboard_${name} PUBLIC ${ARG_DEPS} PRIVATE $<BUILD_INTERFACE:outboard_flags>)
-  target_include_directories(outboard_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  target_include_directories(outboard_${name} PUBLIC ${PROJECT_SOURCE_DIR}/src)
   outboard_use_headers(outboard_${name} outboard_library_headers)
 endfunction()
 

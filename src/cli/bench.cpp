@@ -29,6 +29,7 @@ namespace cost = simulator::cost;
 
 struct BenchOptions {
   ModelOptions model;
+  SpeculationOptions speculation;
   int prompt = 512;
   int decode = 128;
   int repetitions = 3;
@@ -55,8 +56,9 @@ struct Row {
   }
 };
 
-engine::Completion measure(const LoadedModel& loaded, int prompt, int decode, unsigned seed) {
-  engine::SessionOptions options;
+engine::Completion measure(const LoadedModel& loaded, const engine::SessionOptions& session_options,
+                           int prompt, int decode, unsigned seed) {
+  engine::SessionOptions options = session_options;
   options.context = prompt + decode + 1;
   options.prefix_cache = false;
   engine::Session session(loaded.model(), loaded.device(), options);
@@ -114,7 +116,8 @@ nlohmann::ordered_json link_json(const Counted& work, const cost::LinkModel& lin
 }
 
 // What prompts and tokens cost on the simulated card.
-void count(const BenchOptions& options, const LoadedModel& loaded) {
+void count(const BenchOptions& options, const engine::SessionOptions& speculation,
+           const LoadedModel& loaded) {
   machine::SimDevice* device = loaded.simulated();
   const auto& model = loaded.model();
   if (device == nullptr)
@@ -132,7 +135,7 @@ void count(const BenchOptions& options, const LoadedModel& loaded) {
   nlohmann::ordered_json json = {{"model", program.name},
                                  {"device", loaded.device().description()},
                                  {"weight_bytes", model->file().tensor_bytes()}};
-  engine::SessionOptions session_options;
+  engine::SessionOptions session_options = speculation;
   session_options.context = options.prompt + options.decode + 2;
   session_options.max_step_tokens = std::max(1, options.prompt);
   session_options.prefix_cache = false;
@@ -179,7 +182,7 @@ void count(const BenchOptions& options, const LoadedModel& loaded) {
     session.generate(request(1, 1));  // streams are recorded
     const auto before = snapshot();
     watch.take();
-    session.generate(request(1, options.decode));
+    const engine::Completion c = session.generate(request(1, options.decode));
     cost::CardWork work =
         cost::difference(card, before, snapshot(), options.decode, options.decode);
     work.launches = watch.take();
@@ -188,6 +191,12 @@ void count(const BenchOptions& options, const LoadedModel& loaded) {
                         (weights + program::state_bytes_read(program, options.decode / 2));
     text += to_text(fmt::format("decode {}", options.decode), work, wanted);
     json["decode"] = to_json(work, wanted);
+    if (c.drafted_tokens > 0) {
+      text += fmt::format("{} guesses, of which {} were right\n", c.drafted_tokens,
+                          c.accepted_tokens);
+      json["decode"]["drafted_tokens"] = c.drafted_tokens;
+      json["decode"]["accepted_tokens"] = c.accepted_tokens;
+    }
   }
   if (!options.counters) {
     text = fmt::format(
@@ -232,13 +241,15 @@ void bench(BenchOptions options) {
     return bench_steps(loaded, {options.prompt, or_one(options.depths, 0),
                                 or_one(options.batches, 1), options.layers, options.json});
   }
-  if (model_options.open.counters) return count(options, loaded);
+  engine::SessionOptions session;
+  apply(options.speculation, model_options.ignore_unknown, engine::Speculation::kOff, session);
+  if (model_options.open.counters) return count(options, session, loaded);
   const program::Program& program = model->program();
   if (options.prompt + options.decode + 1 > program.context_length)
     fail("bench: {} + {} tokens do not fit the model's context of {}", options.prompt,
          options.decode, program.context_length);
   Progress bar("bench", static_cast<uint64_t>(options.repetitions) * 2 + 2, "runs");
-  measure(loaded, std::clamp(options.prompt, 1, 64), 2, 0);  // brings the weights into memory
+  measure(loaded, session, std::clamp(options.prompt, 1, 64), 2, 0);  // brings the weights into memory
   bar.update(1);
   Row prompt{fmt::format("prompt {}", options.prompt), {}};
   Row decode{fmt::format("decode {}", options.decode), {}};
@@ -246,16 +257,19 @@ void bench(BenchOptions options) {
       static_cast<double>(program::weight_bytes_per_token(program) +
                           program::state_bytes_read(program, options.decode / 2));
   uint64_t done = 1;
+  int drafted = 0, accepted = 0;
   for (int i = 0; i < options.repetitions; ++i) {
     const auto seed = static_cast<unsigned>(i + 1);
     if (options.prompt > 0)
       prompt.rates.push_back(options.prompt /
-                             measure(loaded, options.prompt, 1, seed).prompt_seconds);
+                             measure(loaded, session, options.prompt, 1, seed).prompt_seconds);
     bar.update(++done);
     if (options.decode > 0) {
       // The token that the prompt's step gives comes free; the clock runs from there.
-      const engine::Completion c = measure(loaded, 1, options.decode + 1, seed);
+      const engine::Completion c = measure(loaded, session, 1, options.decode + 1, seed);
       decode.rates.push_back(per_second(c.decoded_tokens, c.decode_seconds));
+      drafted += c.drafted_tokens;
+      accepted += c.accepted_tokens;
     }
     bar.update(++done);
   }
@@ -275,7 +289,9 @@ void bench(BenchOptions options) {
                                    {"processor", processor_name()},
                                    {"threads", team.size()},
                                    {"read_bandwidth_bytes_per_second", bandwidth},
-                                   {"peak_memory_bytes", peak_memory()}};
+                                   {"peak_memory_bytes", peak_memory()},
+                                   {"drafted_tokens", drafted},
+                                   {"accepted_tokens", accepted}};
     for (const Row& row : rows)
       json["tests"].push_back(
           {{"test", row.test},
@@ -302,6 +318,7 @@ void bench(BenchOptions options) {
         row.bytes_per_token > 0
             ? fmt::format("{:.0f}%", 100 * row.bytes_per_token * row.mean() / bandwidth)
             : "");
+  if (drafted > 0) out += fmt::format("\n{} guesses, of which {} were right\n", drafted, accepted);
   print(out);
 }
 
@@ -313,6 +330,9 @@ void add_bench(CLI::App& app) {
   add_model_options(*command, options->model);
   add_record_option(*command, options->model);
   command->remove_option(command->get_option("--ctx"));
+  add_speculation_options(*command, options->speculation);
+  command->get_option("--speculate")->description(
+      "guess tokens and compute several a step: off, mtp, lookup, draft, auto, as run has them [off]");
   command->get_option("--link")->description(
       std::string("--device sim: what a link would make of it, modelled; ") + kLinkHelp +
       ", or all");

@@ -21,5 +21,7 @@ void add_convert(CLI::App& app);
 void add_sim(CLI::App& app);
 void add_doctor(CLI::App& app);
 void add_guard(CLI::App& app);
+// After all others: of them it tells.
+void add_describe(CLI::App& app);
 
 }  // namespace outboard::cli

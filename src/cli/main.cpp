@@ -39,6 +39,7 @@ int run(int argc, char** argv) {
   add_sim(app);
   add_doctor(app);
   add_guard(app);
+  add_describe(app);
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& e) {  // --help, --version

@@ -113,11 +113,13 @@ LoadedModel::~LoadedModel() {
 
 void add_speculation_options(CLI::App& command, SpeculationOptions& options) {
   command
-      .add_option("--speculate", options.speculate,
-                  "guess tokens and compute several a step, with the same text: off, lookup (what "
-                  "followed before in the text), draft (a smaller model), auto (lookup on the "
-                  "processor) [auto]")
-      ->check(CLI::IsMember({"auto", "off", "lookup", "draft"}));
+      .add_option(
+          "--speculate", options.speculate,
+          "guess tokens and compute several a step, with the same text: off, mtp (by the "
+          "model's own head for it), lookup (what followed before in the text), draft (by a "
+          "smaller model), auto (mtp where the model has it, else lookup on the processor) "
+          "[auto]")
+      ->check(CLI::IsMember({"auto", "off", "lookup", "mtp", "draft"}));
   command.add_option("--draft", options.draft,
                      "a smaller model with the same tokens that guesses; file or pulled name");
   command
@@ -138,9 +140,9 @@ void apply(const SpeculationOptions& options, bool ignore_unknown, engine::Specu
     throw Error("--speculate draft: which model guesses is missing", "Give it with --draft MODEL.");
   session.draft_tokens = options.tokens;
   if (options.tokens > 0 && session.speculation == engine::Speculation::kOff)
-    throw Error(fmt::format("--draft-tokens {} and --speculate off: nothing is guessed",
-                            options.tokens),
-                "Leave one of them out.");
+    throw Error(
+        fmt::format("--draft-tokens {} and --speculate off: nothing is guessed", options.tokens),
+        "Leave one of them out.");
   if (!drafts && !options.draft.empty())
     throw Error(fmt::format("--draft {} and --speculate {}: the model would guess nothing",
                             options.draft, options.speculate),

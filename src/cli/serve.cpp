@@ -215,11 +215,13 @@ void add_serve(CLI::App& app) {
                    "that they end with an error")
       ->capture_default_str();
   command
-      ->add_option("--speculate", options->speculate,
-                   "while one answer alone is computed, guess its tokens and compute several a "
-                   "step, with the same text: off, lookup (what followed before in the text), auto "
-                   "(lookup on the processor)")
-      ->check(CLI::IsMember({"auto", "off", "lookup"}))
+      ->add_option(
+          "--speculate", options->speculate,
+          "while one answer alone is computed, guess its tokens and compute several a "
+          "step, with the same text: off, mtp (by the model's own head for it), lookup (what "
+          "followed before in the text), auto (mtp where a model has it, else lookup on the "
+          "processor)")
+      ->check(CLI::IsMember({"auto", "off", "lookup", "mtp"}))
       ->capture_default_str();
   command->add_option("--models-max", service.models_max, "models on the device at a time")
       ->check(CLI::Range(1, 64))

@@ -71,10 +71,19 @@ struct Run {
   // are neighbours.
   std::span<const int32_t> source_pages = {};
   int source_tokens = 0;
-  // For Programs with slot states, outside encode steps: the slot of the sequence, of
+  // For Programs with slot states, outside encode and draft steps: the slot of the sequence, of
   // CompileOptions::slots; no other run of the step has it. It holds what the run up to
   // first_position left there; a run from position 0 finds it empty, whatever it held.
   int32_t slot = -1;
+  // Or: one a token, each another, where what the sequence has come to behind that token goes. Then
+  // `slot` is only begun from, unless it is one of these.
+  std::span<const int32_t> row_slots = {};
+  // In draft steps: the row that the last step, of whichever kind, kept for the run's first token;
+  // the others follow.
+  int kept = 0;
+  // Tokens are chosen from each row before the last, too; needs kAll and `sampling`, and is for all
+  // of them or empty. What these look back on holds no chosen_before().
+  std::span<const Sampling> row_sampling = {};
 };
 
 // Copies a whole KV page, all layers, before the step's tokens are computed. The copies of one step
@@ -102,6 +111,9 @@ struct Step {
   // pages, and wants no logits.
   bool encode = false;
   std::span<const SlotCopy> slot_copies = {};
+  // The runs go through the Program's drafter. Token t of a run stands behind the position that it
+  // is given: first_position is that of the first kept row.
+  bool draft = false;
 };
 
 // Valid until the next submit or wait.
@@ -111,7 +123,7 @@ struct StepResult {
   // its best, on devices that choose the token themselves.
   std::span<const float> logits;
   // One a run: the chosen token, or kNotFinite; -1 where none was asked for, or where all runs had
-  // ended before.
+  // ended before. Behind them, one each, those of Run::row_sampling, run by run.
   std::span<const int32_t> tokens;
   // The candidates of the runs that asked for them, run after run, each run's in falling order of
   // probability (equals: the lower token first). A run whose vocabulary holds fewer has the rest
@@ -157,12 +169,15 @@ class Executable {
   virtual StepResult wait(Ticket ticket) = 0;
   virtual const CompileOptions& options() const = 0;
   virtual MemoryUse memory() const = 0;
-  // A KV page's bytes, to be kept elsewhere. Pages of executables whose page_layout() is the same
-  // can be exchanged. REQUIRES: no step is under way.
+  // A KV page's bytes, to be kept elsewhere, and a slot's (0: the Program has none). Those of
+  // executables whose page_layout() is the same can be exchanged. REQUIRES: no step is under way.
   virtual size_t page_bytes() const = 0;
+  virtual size_t slot_bytes() const = 0;
   virtual std::string page_layout() const = 0;
   virtual void read_page(int32_t page, std::span<std::byte> bytes) = 0;
   virtual void write_page(int32_t page, std::span<const std::byte> bytes) = 0;
+  virtual void read_slot(int32_t slot, std::span<std::byte> bytes) = 0;
+  virtual void write_slot(int32_t slot, std::span<const std::byte> bytes) = 0;
   // Steps that are best queued before the first is waited for.
   virtual int lookahead() const { return 1; }
 };
@@ -171,6 +186,8 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual std::string description() const = 0;  // "CPU, 2 threads, avx512"
+  // Executable::lookahead() of what it compiles.
+  virtual int lookahead() const { return 1; }
   // Bytes that executables could have now, beside the model's weights (null: beside none). 0 when
   // unknown.
   virtual uint64_t room(const formats::Model* model) const = 0;

@@ -1,6 +1,7 @@
 #include "devices/step_check.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "support/error.h"
 
@@ -17,8 +18,9 @@ bool hold(std::span<const int32_t> pages, int tokens, const CompileOptions& opti
   return tokens >= 1 && (tokens - 1) / options.page_tokens < static_cast<int>(pages.size());
 }
 
-void check_run(const Run& run, bool encode, const CompileOptions& options,
+void check_run(const Run& run, const Step& step, const CompileOptions& options,
                const program::Program& program, int lookahead) {
+  const bool encode = step.encode;
   const int count = static_cast<int>(run.tokens.size());
   if (count == 0 || run.first_position < 0 || !hold(run.pages, run.first_position + count, options))
     fail("step: a run of {} tokens at position {} with {} pages", count, run.first_position,
@@ -39,9 +41,25 @@ void check_run(const Run& run, bool encode, const CompileOptions& options,
         run.best, kMaxBest);
   if (run.sampling != nullptr && run.logits == Run::Logits::kNone)
     fail("step: a token to choose without logits");
-  if (!encode && !program.slot_states.empty() && (run.slot < 0 || run.slot >= options.slots))
-    fail("step: slot {} of {}", run.slot, options.slots);
-  if (!encode && program.encoder_ops > 0) {
+  if (!run.row_sampling.empty() && (run.logits != Run::Logits::kAll || run.sampling == nullptr ||
+                                    run.row_sampling.size() + 1 != run.tokens.size()))
+    fail("step: tokens to choose from {} rows before the last, of {} tokens",
+         run.row_sampling.size(), count);
+  for (const Sampling& sampling : run.row_sampling)
+    for (const int32_t id : sampling.recent)
+      if (id < 0) fail("step: a row looks back on what is not known yet");
+  if (step.draft && (run.kept < 0 || run.kept + count > options.max_tokens))
+    fail("step: kept rows {} to {} of {}", run.kept, run.kept + count - 1, options.max_tokens);
+  if (!encode && !step.draft && !program.slot_states.empty()) {
+    const auto check_slot = [&](int32_t slot) {
+      if (slot < 0 || slot >= options.slots) fail("step: slot {} of {}", slot, options.slots);
+    };
+    check_slot(run.slot);
+    std::ranges::for_each(run.row_slots, check_slot);
+    if (!run.row_slots.empty() && run.row_slots.size() != run.tokens.size())
+      fail("step: {} slots behind {} tokens", run.row_slots.size(), count);
+  }
+  if (!encode && !step.draft && program.encoder_ops > 0) {
     if (!hold(run.source_pages, run.source_tokens, options))
       fail("step: a source of {} tokens with {} pages", run.source_tokens, run.source_pages.size());
     check_pages(run.source_pages, run.source_tokens, options);
@@ -65,9 +83,11 @@ int rows_of(const Run& run) {
 void check_step(const Step& step, const CompileOptions& options, const program::Program& program,
                 int lookahead) {
   if (step.encode && program.encoder_ops == 0) fail("step: {} has no encoder", program.name);
+  if (step.draft && (program.drafter_ops == 0 || step.encode))
+    fail("step: {} has no drafter", program.name);
   size_t tokens = 0, rows = 0;
   for (const Run& run : step.runs) {
-    check_run(run, step.encode, options, program, lookahead);
+    check_run(run, step, options, program, lookahead);
     tokens += run.tokens.size();
     rows += static_cast<size_t>(rows_of(run));
   }
@@ -81,10 +101,16 @@ void check_step(const Step& step, const CompileOptions& options, const program::
   for (const SlotCopy& copy : step.slot_copies)
     if (std::min(copy.from, copy.to) < 0 || std::max(copy.from, copy.to) >= options.slots)
       fail("step: copies slot {} to {} of {}", copy.from, copy.to, options.slots);
-  if (program.slot_states.empty() || step.encode) return;
-  for (size_t i = 0; i < step.runs.size(); ++i)
-    for (const Run& earlier : step.runs.first(i))
-      if (earlier.slot == step.runs[i].slot) fail("step: two runs have slot {}", earlier.slot);
+  if (program.slot_states.empty() || step.encode || step.draft) return;
+  std::vector<int32_t> slots;
+  for (const Run& run : step.runs) {
+    slots.insert(slots.end(), run.row_slots.begin(), run.row_slots.end());
+    if (std::ranges::find(run.row_slots, run.slot) == run.row_slots.end())
+      slots.push_back(run.slot);
+  }
+  std::ranges::sort(slots);
+  if (const auto twice = std::ranges::adjacent_find(slots); twice != slots.end())
+    fail("step: slot {} is wanted twice", *twice);
 }
 
 }  // namespace outboard::devices

@@ -196,6 +196,30 @@ TEST_F(CardSessionTest, GoesOnAfterAHang) {
   EXPECT_EQ(tests, 2);
 }
 
+// Every row is told once, and right.
+TEST_F(CardSessionTest, ATextIsEvaluatedAcrossAHang) {
+  open_card(R"([{"what": "mec.queue-hang", "skip": 600, "count": 1}])",
+            std::chrono::milliseconds(1000));
+  const auto tokens = request("the thing in the inn, the rain in the den", 1).prompt;
+  SessionOptions few = options(1);
+  few.max_rows = 7;
+  const auto logits = [&](devices::Device& device) {
+    Session session(model_, device, few);
+    std::vector<float> all;
+    for (int round = 0; round < 3; ++round) {
+      all.clear();
+      session.evaluate(tokens, [&](size_t first, std::span<const float> rows) {
+        EXPECT_EQ(first * static_cast<size_t>(model_->program().vocabulary), all.size());
+        all.insert(all.end(), rows.begin(), rows.end());
+      });
+    }
+    return all;
+  };
+  const std::vector<float> want = logits(*cpu_), got = logits(*card_);
+  EXPECT_GT(card_->amd().generation(), 0);
+  EXPECT_THAT(got, ::testing::Pointwise(::testing::FloatNear(0.05F), want));
+}
+
 TEST_F(CardSessionTest, NothingIsAnsweredByACardThatFailsItsTest) {
   int tests = 0;
   open_card(R"([{"what": "mec.queue-hang", "skip": 2500, "count": 1}])",

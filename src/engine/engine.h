@@ -168,6 +168,7 @@ struct Thinking {
   std::string end;              // what its thinking ends with, markers included: "</think>"
   int budget = -1;              // tokens of thinking, then it is ended; -1: as many as it likes
   std::vector<int32_t> ending;  // tokens that are then put behind what it said; hold `end`
+  std::vector<int32_t> after;   // tokens that are put behind its end, however it came
 };
 
 // What becomes of a text's hidden states (program::hidden_states()) where it is embedded.
@@ -239,18 +240,18 @@ struct SessionOptions {
   // later. At least one context.
   int cache_positions = 0;
   // Where beginnings of texts are kept between programs, and after the device lost them (see
-  // page_store.h); empty: nowhere. Not for models with slot states.
+  // page_store.h); empty: nowhere.
   std::filesystem::path cache_folder;
   uint64_t cache_bytes = uint64_t{8} << 30;  // most that is kept there
   // Of a model whose layers keep more of a text than keys and values: so many places in texts that
   // a later sequence can go on from (of others it computes all again). Each costs a slot; -1: as
   // many as an eighth of the device's room takes, 2 to 32.
   int snapshots = -1;
-  // While one sequence alone is answering: guesses of how it goes on are computed with it, and those
-  // that the model would have chosen are its answer. Its text is what it is without.
+  // While one sequence alone is answering: guesses of how it goes on are computed with it, and
+  // those that the model would have chosen are its answer. Its text is what it is without.
   Speculation speculation = Speculation::kOff;
   std::shared_ptr<const Model> draft;  // for Speculation::kDraft
-  int draft_tokens = 0;  // guesses a step, at most kMaxDraft; 0: as many as gain
+  int draft_tokens = 0;                // guesses a step, at most kMaxDraft; 0: as many as gain
   // Its texts are read and not answered: a Completion has their hidden states, pooled, and no text.
   // Nothing is kept of them.
   bool embeds = false;

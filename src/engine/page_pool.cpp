@@ -1,6 +1,7 @@
 #include "engine/page_pool.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 #include "support/error.h"
@@ -59,6 +60,16 @@ void find_oldest_snapshot(PageNode& node, PageNode*& oldest) {
   }
 }
 
+// The nodes with a snapshot, and those on the way to them.
+void add_ways_to_snapshots(const PageNode& node, std::unordered_set<const PageNode*>& wanted) {
+  for (const auto& child : node.children) {
+    if (child->snapshot >= 0)
+      for (const PageNode* at = child.get(); at != nullptr && wanted.insert(at).second;)
+        at = at->parent;
+    add_ways_to_snapshots(*child, wanted);
+  }
+}
+
 template <typename Copy>
 size_t first_independent(std::span<const Copy> copies) {
   for (size_t i = 1; i < copies.size(); ++i)
@@ -90,17 +101,10 @@ PagePool& PagePool::operator=(PagePool&&) noexcept = default;
 
 int PagePool::begin_pages(Lease& lease, std::span<const int32_t> prompt, size_t limit) {
   lease = {};
-  const auto page_size = static_cast<size_t>(page_tokens_);
-  std::vector<PageNode*> path;
   ++clock_;
-  PageNode* node = root_.get();
-  while ((path.size() + 1) * page_size <= limit) {
-    node = find_child(*node, prompt.subspan(path.size() * page_size, page_size));
-    if (node == nullptr) break;
-    node->last_use = clock_;
-    path.push_back(node);
-  }
-  lease.known_ = path.size() * page_size;
+  std::vector<PageNode*> path = find_path(prompt, limit);
+  for (PageNode* node : path) node->last_use = clock_;
+  lease.known_ = path.size() * static_cast<size_t>(page_tokens_);
   if (has_slots_) {
     if (free_slots_.empty()) fail("every slot is in use");  // our own bug
     lease.slot_ = free_slots_.back();
@@ -111,14 +115,43 @@ int PagePool::begin_pages(Lease& lease, std::span<const int32_t> prompt, size_t 
       slot_copies_.push_back({path.back()->snapshot, lease.slot_});
     }
   }
+  refer(lease, path, prompt);
+  return static_cast<int>(lease.tokens_.size());
+}
+
+std::vector<PageNode*> PagePool::find_path(std::span<const int32_t> prompt, size_t limit) const {
+  const auto page_size = static_cast<size_t>(page_tokens_);
+  std::vector<PageNode*> path;
+  PageNode* node = root_.get();
+  while ((path.size() + 1) * page_size <= limit) {
+    node = find_child(*node, prompt.subspan(path.size() * page_size, page_size));
+    if (node == nullptr) break;
+    path.push_back(node);
+  }
+  return path;
+}
+
+void PagePool::refer(Lease& lease, std::span<PageNode* const> path,
+                     std::span<const int32_t> prompt) {
   for (PageNode* known : path) {
     refer(*known);
     lease.shared_.push_back(known);
     lease.pages_.push_back(known->page);
   }
-  lease.tokens_.assign(prompt.begin(),
-                       prompt.begin() + static_cast<ptrdiff_t>(path.size() * page_size));
-  return static_cast<int>(lease.tokens_.size());
+  const auto known = prompt.first(path.size() * static_cast<size_t>(page_tokens_));
+  lease.tokens_.assign(known.begin(), known.end());
+}
+
+size_t PagePool::hold(Lease& lease, std::span<const int32_t> prompt, size_t limit) {
+  lease = {};
+  refer(lease, find_path(prompt, limit), prompt);
+  return lease.tokens_.size();
+}
+
+size_t PagePool::snapshot_tokens(std::span<const int32_t> prompt, size_t limit) const {
+  std::vector<PageNode*> path = find_path(prompt, limit);
+  while (!path.empty() && path.back()->snapshot < 0) path.pop_back();
+  return path.size() * static_cast<size_t>(page_tokens_);
 }
 
 int PagePool::begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
@@ -149,13 +182,16 @@ int PagePool::begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
 }
 
 void PagePool::visit(const PageStore::Key& beginning, const Visit& visit) const {
+  std::unordered_set<const PageNode*> wanted;
+  if (has_slots_) add_ways_to_snapshots(*root_, wanted);
   std::vector<std::pair<const PageNode*, PageStore::Key>> open{{root_.get(), beginning}};
   while (!open.empty()) {
     const auto [node, before] = open.back();
     open.pop_back();
     for (const auto& child : node->children)
-      if (child->tokens.size() == static_cast<size_t>(page_tokens_))
-        open.emplace_back(child.get(), visit(before, child->tokens, child->page));
+      if (child->tokens.size() == static_cast<size_t>(page_tokens_) &&
+          (!has_slots_ || wanted.contains(child.get())))
+        open.emplace_back(child.get(), visit(before, child->tokens, child->page, child->snapshot));
   }
 }
 
@@ -247,6 +283,18 @@ void PagePool::snapshot(Lease& lease, bool is_answer) {
   node.snapshot_use = ++clock_;
   if (node.snapshot >= 0) return;
   if (is_answer && lease.answer_ != nullptr) drop_snapshot(*lease.answer_);
+  slot_copies_.push_back({lease.slot_, take_snapshot(node)});
+  if (is_answer) lease.answer_ = &node;
+}
+
+int32_t PagePool::place_snapshot(const Lease& lease) {
+  if (!has_snapshots_ || lease.shared_.empty() || lease.shared_.back()->snapshot >= 0) return -1;
+  lease.shared_.back()->snapshot_use = ++clock_;
+  return take_snapshot(*lease.shared_.back());
+}
+
+// A slot for it, where need be that of the snapshot that was used longest ago.
+int32_t PagePool::take_snapshot(PageNode& node) {
   if (free_snapshots_.empty()) {
     PageNode* oldest = nullptr;
     find_oldest_snapshot(*root_, oldest);
@@ -254,8 +302,7 @@ void PagePool::snapshot(Lease& lease, bool is_answer) {
   }
   node.snapshot = free_snapshots_.back();
   free_snapshots_.pop_back();
-  slot_copies_.push_back({lease.slot_, node.snapshot});
-  if (is_answer) lease.answer_ = &node;
+  return node.snapshot;
 }
 
 void PagePool::drop_snapshot(PageNode& node) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "devices/device.h"
@@ -54,8 +55,9 @@ class PagePool {
   // must be in the next step. Returns the tokens that need not be computed.
   int begin(Lease& lease, std::span<const int32_t> prompt, size_t limit,
             std::vector<devices::PageCopy>& copies);
-  // The same for whole pages alone: nothing has to be copied.
-  int begin_pages(Lease& lease, std::span<const int32_t> prompt, size_t limit);
+  // Holds the whole pages of this beginning that the tree knows, for more to be put behind them;
+  // not for a sequence: it gets no slot. Returns how many tokens they hold.
+  size_t hold(Lease& lease, std::span<const int32_t> prompt, size_t limit);
   // Makes room for `tokens` positions in all; throws Error where can_reserve() is false.
   void reserve(Lease& lease, size_t tokens);
   bool can_reserve(const Lease& lease, size_t tokens) const {
@@ -71,22 +73,35 @@ class PagePool {
   // Keeps a snapshot of what the sequence has come to. Does nothing unless the tokens that are
   // committed end with a page. is_answer: it takes the place of the one before of this answer.
   void snapshot(Lease& lease, bool is_answer);
+  // The slot for a snapshot that comes from elsewhere, at the end of the pages that are held; -1
+  // where there is one, or none is kept. What is copied from or to it must have happened.
+  int32_t place_snapshot(const Lease& lease);
+  // Tokens of the longest beginning, whole pages, that the tree has a snapshot of.
+  size_t snapshot_tokens(std::span<const int32_t> prompt, size_t limit) const;
+  // The sequence goes on in another slot, which nobody else has; `slot` becomes the one it had.
+  static void exchange_slot(Lease& lease, int32_t& slot) { std::swap(lease.slot_, slot); }
   // Copies of slots since the last call, in order. They must happen before the step that goes on
   // from them.
   std::vector<devices::SlotCopy> take_slot_copies();
   // Ends a sequence.
   void end(Lease& lease);
 
-  // The tree from its root, whole pages only: `visit` gets what it gave for the page before (first:
-  // `beginning`), the page's tokens and the page.
-  using Visit = std::function<PageStore::Key(const PageStore::Key& before,
-                                             std::span<const int32_t> tokens, int32_t page)>;
+  // The tree from its root, whole pages only, of a Program with slots those that lead to a
+  // snapshot: `visit` gets what it gave for the page before (first: `beginning`), the page's
+  // tokens, the page and the slot with the snapshot at its end (-1: none).
+  using Visit =
+      std::function<PageStore::Key(const PageStore::Key& before, std::span<const int32_t> tokens,
+                                   int32_t page, int32_t snapshot)>;
   void visit(const PageStore::Key& beginning, const Visit& visit) const;
 
   int free_pages() const { return static_cast<int>(free_.size()); }
 
  private:
+  int begin_pages(Lease& lease, std::span<const int32_t> prompt, size_t limit);
+  std::vector<PageNode*> find_path(std::span<const int32_t> prompt, size_t limit) const;
+  void refer(Lease& lease, std::span<PageNode* const> path, std::span<const int32_t> prompt);
   int32_t take_page();
+  int32_t take_snapshot(PageNode& node);
   void share_full_pages(Lease& lease);
   void drop_snapshot(PageNode& node);
   void refer(PageNode& node);

@@ -265,6 +265,41 @@ TEST_F(SlotPoolTest, AnAnswersSnapshotMovesAlong) {
   EXPECT_EQ(run(other, sequence(500, 9), 99), 8);  // not driven out
 }
 
+// Pages that are held for a snapshot from elsewhere.
+TEST_F(SlotPoolTest, ASnapshotIsPlaced) {
+  PagePool::Lease lease, a;
+  EXPECT_EQ(pool_.hold(lease, sequence(0, 9), 8), 0U);
+  EXPECT_EQ(lease.slot(), -1);
+  pool_.reserve(lease, 8);
+  pool_.commit(lease, sequence(0, 8));
+  EXPECT_EQ(pool_.snapshot_tokens(sequence(0, 9), 8), 0U);
+  EXPECT_GE(pool_.place_snapshot(lease), 4);  // none of a sequence
+  EXPECT_EQ(pool_.place_snapshot(lease), -1);
+  EXPECT_EQ(pool_.snapshot_tokens(sequence(0, 9), 8), 8U);
+  EXPECT_TRUE(pool_.take_slot_copies().empty());
+  pool_.end(lease);
+  EXPECT_EQ(pool_.begin(a, sequence(0, 9), 8, copies_), 8);
+  EXPECT_EQ(pool_.take_slot_copies().size(), 1U);
+  pool_.end(a);
+}
+
+// Pages that nothing could be gone on from are of no use elsewhere.
+TEST_F(SlotPoolTest, OnlyWaysToSnapshotsAreVisited) {
+  PagePool::Lease a, b;
+  run(a, sequence(0, 9), 4);
+  pool_.end(a);
+  run(b, sequence(100, 13), 8, true);
+  pool_.end(b);
+  std::vector<std::pair<int32_t, bool>> seen;
+  pool_.visit({}, [&](const PageStore::Key& before, std::span<const int32_t> tokens, int32_t,
+                      int32_t snapshot) {
+    seen.emplace_back(tokens[0], snapshot >= 0);
+    return before;
+  });
+  for (const auto& [token, has_snapshot] : seen) EXPECT_TRUE(token >= 100 || has_snapshot) << token;
+  EXPECT_TRUE(std::ranges::any_of(seen, [](const auto& node) { return node.second; }));
+}
+
 TEST_F(SlotPoolTest, APageThatGoesTakesItsSnapshotAlong) {
   PagePool small(3, 4, true, 2, 1);
   PagePool::Lease lease;

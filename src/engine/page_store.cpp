@@ -71,6 +71,13 @@ PageStore::Key PageStore::next(const Key& before, std::span<const int32_t> token
   return sha256(all);
 }
 
+PageStore::Key PageStore::snapshot_at(const Key& page) {
+  std::vector<std::byte> all(page.begin(), page.end());
+  const auto kind = std::as_bytes(std::span(std::string_view("snapshot")));
+  all.insert(all.end(), kind.begin(), kind.end());
+  return sha256(all);
+}
+
 std::string PageStore::name_of(const Key& key) { return to_hex(key) + std::string(kSuffix); }
 
 void PageStore::drop(const std::string& name) {

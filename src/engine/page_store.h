@@ -1,4 +1,5 @@
-// KV pages on disk: beginnings of texts that survive a restart, or a lost card.
+// KV pages and snapshots of slots on disk: beginnings of texts that survive a restart, or a lost
+// card.
 #pragma once
 
 #include <array>
@@ -13,7 +14,8 @@
 
 namespace outboard::engine {
 
-// A file for each page, named by all tokens up to its end and by what they were computed with.
+// A file for each page, named by all tokens up to its end and by what they were computed with; and
+// for each snapshot of what a sequence had come to at a page's end.
 // Files are written whole or not at all, so several programs may share a folder. They hold tokens
 // of conversations: only their owner may read them.
 class PageStore {
@@ -28,6 +30,8 @@ class PageStore {
   Key beginning() const { return root_; }
   // Of a page with these tokens, behind the one with that key.
   static Key next(const Key& before, std::span<const int32_t> tokens);
+  // Of the snapshot at the end of the page with that key.
+  static Key snapshot_at(const Key& page);
 
   bool has(const Key& key) const { return files_.contains(name_of(key)); }
   // False where it is not there, or not what was written: then the file goes.

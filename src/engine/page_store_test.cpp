@@ -164,5 +164,67 @@ TEST_F(PageStoreTest, PromptsSurvive) {
   }
 }
 
+// Of models that keep more of a text than keys and values: snapshots too, which the pages in front
+// of them belong to. The state is exactly what it was: so is the first token's probability.
+TEST_F(PageStoreTest, PromptsOfModelsWithSlotsSurvive) {
+  SessionOptions options;
+  options.context = 256;
+  options.max_step_tokens = 48;
+  options.cache_folder = folder_;
+  struct Case {
+    const char *device, *architecture;
+  };
+  // With keys and values beside the recurrence, and without.
+  for (const Case& c : {Case{"cpu", "qwen35"}, Case{"cpu", "mamba2"}, Case{"sim", "lfm2"}}) {
+    SCOPED_TRACE(fmt::format("{} {}", c.device, c.architecture));
+    const TinyFile file(c.architecture);
+    const auto model = Model::load(file.path());
+    const auto opened = machine::open_device(c.device);
+    fs::remove_all(folder_);
+    Request request;
+    request.prompt =
+        model->tokenizer().encode(std::string(150, 'r') + " the rain in the inn", true, false);
+    request.temperature = 0;
+    request.max_tokens = 70;
+    request.ignore_end_of_text = true;
+    request.logprobs = 0;
+    const auto whole = static_cast<int>((request.prompt.size() - 1) / 32 * 32);
+    const auto answered = [&](int cached) {
+      Session session(model, *opened.device, options);
+      Completion answer = session.generate(request);
+      EXPECT_EQ(answer.cached_tokens, cached);
+      return answer;
+    };
+    Completion first;
+    {
+      Session session(model, *opened.device, options);
+      first = session.generate(request);
+      session.save_cache();
+    }
+    const auto same = [&](const Completion& again) {
+      EXPECT_EQ(again.tokens, first.tokens);
+      EXPECT_EQ(again.logprobs.at(0).log_probability, first.logprobs.at(0).log_probability);
+    };
+    same(answered(whole));
+    // The next turn goes on from the snapshot of the answer.
+    const Request asked = request;
+    request.prompt.insert(request.prompt.end(), first.tokens.begin(), first.tokens.end());
+    request.max_tokens = 1;
+    EXPECT_GT(answered(static_cast<int>((request.prompt.size() - 1) / 32 * 32)).prompt_tokens,
+              whole);
+    // The prompt's own snapshot is damaged, whichever it is: then another does, or none.
+    request = asked;
+    const auto kept = files();
+    for (const fs::path& path : kept) {
+      std::fstream bytes(path, std::ios::in | std::ios::out | std::ios::binary);
+      bytes.seekp(-1, std::ios::end);
+      const auto was = static_cast<char>(bytes.peek());
+      bytes.put(static_cast<char>(was ^ 1));
+    }
+    same(answered(0));
+    EXPECT_LT(files().size(), kept.size());
+  }
+}
+
 }  // namespace
 }  // namespace outboard::engine

@@ -25,6 +25,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kPageTokens = 32;
+// So often the device may fail again before anything was computed.
+constexpr int kPatience = 2;
 // Of devices that do not know their memory: enough for long conversations, little enough that the
 // keys and values of an 8B model (1 GB) fit beside it.
 constexpr int64_t kUsualContext = 8192;
@@ -42,7 +44,7 @@ struct Sequence {
     thinks = request.thinking.has_value();
   }
 
-  bool answers() const { return tokens.size() - computed == 1 || replays; }
+  bool answers() const { return tokens.size() - computed == 1; }
   // Hidden states of the tokens from `first` on, `rows` of them.
   void pool_states(std::span<const float> states, size_t rows, size_t first);
 
@@ -61,11 +63,7 @@ struct Sequence {
   std::vector<int32_t> tokens;  // prompt and answer
   size_t computed = 0;          // tokens whose keys and values are in pages
   size_t in_step = 0;           // tokens of this sequence in the step under way
-  std::vector<int32_t> guesses;  // behind them, in the same step
-  std::vector<int32_t> guessed_run;  // where it has guesses: the run's tokens
-  // Guesses were wrong, and have changed its slot: it goes on from the spare one, and computes again
-  // what was right.
-  bool replays = false;
+  std::vector<int32_t> drafts;  // guesses that the model's own head has for the next step
   bool admitted = false;        // at least once
   bool started = false;
   bool finished = false;
@@ -108,10 +106,41 @@ int sequence_slots(const program::Program& program, const SessionOptions& option
   return program.slot_states.empty() ? 0 : options.max_sequences + 1;
 }
 
-// Behind the snapshots one more is for the state before guesses.
-int all_slots(const program::Program& program, const SessionOptions& options) {
+// Slots for what a sequence has come to behind its guesses: as many guesses a step as they are.
+int guess_slots(const program::Program& program, const SessionOptions& options, uint64_t room) {
+  if (program.slot_states.empty() || options.speculation == Speculation::kOff) return 0;
+  constexpr uint64_t kShare = 8, kFewest = 2;
+  if (room == 0) return kMaxDraft;
+  return static_cast<int>(std::clamp(room / kShare / program.slot_bytes(), kFewest, kMaxDraft));
+}
+
+// Sequences' own, snapshots, and those behind guesses.
+int all_slots(const program::Program& program, const SessionOptions& options, uint64_t room) {
   const int slots = sequence_slots(program, options);
-  return slots > 0 ? slots + options.snapshots + 1 : 0;
+  return slots > 0 ? slots + options.snapshots + guess_slots(program, options, room) : 0;
+}
+
+Speculation settle(Speculation speculation, const program::Program& program,
+                   const devices::Device& device, const SessionOptions& options) {
+  if (options.embeds) return Speculation::kOff;
+  const bool has_drafter = program.drafter_ops > 0;
+  switch (speculation) {
+    case Speculation::kAuto:
+      return has_drafter               ? Speculation::kMtp
+             : device.lookahead() == 1 ? Speculation::kLookup
+                                       : Speculation::kOff;
+    case Speculation::kMtp:
+      if (!has_drafter)
+        throw Error(
+            fmt::format("{} has no head for further tokens (multi-token prediction)", program.name),
+            "Use --speculate lookup, or a draft model.");
+      return speculation;
+    case Speculation::kDraft:
+      if (options.draft == nullptr) fail("session: to speculate by a draft needs a draft model");
+      return speculation;
+    default:
+      return speculation;
+  }
 }
 
 int fitting_snapshots(const program::Program& program, uint64_t room) {
@@ -126,9 +155,10 @@ SessionOptions complete(SessionOptions options, const Model& model, const device
     fail("session: context {}, {} sequences, {} tokens a step: expected positive numbers",
          options.context, options.max_sequences, options.max_step_tokens);
   const uint64_t room = device.room(&model.file());
+  options.speculation = settle(options.speculation, program, device, options);
   if (options.snapshots < 0) options.snapshots = fitting_snapshots(program, room);
   if (options.context == 0) {
-    options.context = fitting_context(program, room, all_slots(program, options));
+    options.context = fitting_context(program, room, all_slots(program, options, room));
     if (options.context == 0)
       throw Error(
           fmt::format("{} does not fit: beside its weights ({}) {} are left on the device, "
@@ -144,9 +174,6 @@ SessionOptions complete(SessionOptions options, const Model& model, const device
   options.max_step_tokens =
       std::max(options.max_sequences, std::min(options.max_step_tokens, options.context));
   options.max_rows = std::max(options.max_rows, options.max_sequences);
-  if (options.embeds) options.speculation = Speculation::kOff;
-  if (options.speculation == Speculation::kDraft && options.draft == nullptr)
-    fail("session: to speculate by a draft needs a draft model");
   if (options.speculation != Speculation::kOff) {
     constexpr int kMost = static_cast<int>(kMaxDraft) + 1;
     options.max_step_tokens = std::max(options.max_step_tokens, kMost);
@@ -232,29 +259,29 @@ struct Session::State {
     compile.max_rows = options.max_rows;
     compile.pages = pages_for(options);
     compile.page_tokens = kPageTokens;
-    compile.slots = all_slots(model->program(), options);
-    spare_slot = compile.slots - 1;
-    program::Program program =
-        options.embeds ? program::hidden_states(model->program()) : model->program();
+    const uint64_t room = device.room(&model->file());
+    compile.slots = all_slots(model->program(), options, room);
+    for (int i = guess_slots(model->program(), options, room); i > 0; --i)
+      spare_slots.push_back(compile.slots - i);
+    program::Program program = options.embeds ? program::hidden_states(model->program())
+                               : options.speculation == Speculation::kMtp
+                                   ? model->program()
+                                   : program::without_drafter(model->program());
     const bool is_long = program::settle_context(program, options.context);
     try {
       executable = device.compile(std::move(program), model->shared_file(), compile);
     } catch (const Error& e) {
-      const int fits = fitting_context(model->program(), device.room(&model->file()),
-                                       all_slots(model->program(), options));
+      const int fits = fitting_context(model->program(), room, compile.slots);
       if (fits == 0 || fits >= options.context) throw;
       throw Error(e.message(),
                   fmt::format("A context of {} fits beside the weights: --ctx {}.", fits, fits));
     }
-    if (!options.cache_folder.empty() && model->program().slot_states.empty())
+    if (!options.cache_folder.empty())
       store.emplace(options.cache_folder, options.cache_bytes,
                     fmt::format("{}\n{}\n{}{}", model->identity(), executable->page_layout(),
                                 kPageTokens, is_long ? "\nlong context" : ""));
     runs.reserve(static_cast<size_t>(options.max_sequences));
     in_step.reserve(static_cast<size_t>(options.max_sequences));
-    if (options.speculation == Speculation::kAuto)
-      options.speculation =
-          executable->lookahead() == 1 ? Speculation::kLookup : Speculation::kOff;
     if (options.speculation == Speculation::kLookup) drafter = lookup_drafter();
     if (options.speculation == Speculation::kDraft)
       drafter = model_drafter(options.draft, *model, device, options.context);
@@ -271,10 +298,21 @@ struct Session::State {
   void cancel_requested();
   void admit();
   void restore(std::span<const int32_t> prompt);
+  bool restore_pages(PagePool::Lease& lease, std::span<const int32_t> prompt,
+                     std::span<const PageStore::Key> keys, size_t pages);
+  bool restore_snapshot(const PagePool::Lease& lease, const PageStore::Key& key);
   void plan_runs();
   void add_run(Sequence& sequence, size_t count);
+  bool speculates() const { return options.speculation != Speculation::kOff; }
+  // Where its guesses are of no use it is left alone, which spares a layer's work a step.
+  bool has_drafter() const {
+    return options.speculation == Speculation::kMtp && !draft_length.gave_up();
+  }
+  size_t most_guesses(const Sequence& sequence);
   void add_guesses(Sequence& sequence);
-  void take_guesses(Sequence& sequence, std::span<const float> logits);
+  void choose_in_step(Sequence& sequence);
+  void take_guesses(Sequence& sequence, const devices::StepResult& result);
+  void draft();
   bool make_room(Sequence& sequence, size_t tokens);
   void put_back();
   size_t next_snapshot(const Sequence& sequence) const;
@@ -282,6 +320,7 @@ struct Session::State {
   size_t steps_ahead() const;
   void copy_in_order(std::span<const devices::PageCopy>& pages,
                      std::span<const devices::SlotCopy>& slots);
+  void copy_now();
   void submit(size_t steps);
   void take_results(const devices::StepResult& result);
   void take_states(const devices::StepResult& result);
@@ -291,6 +330,8 @@ struct Session::State {
   void fail_sequence(Sequence& sequence, const Error& error);
   devices::Sampling sampling(Sequence& sequence, size_t ahead);
   void start_again();
+  void evaluate(std::span<const int32_t> tokens,
+                const std::function<void(size_t, std::span<const float>)>& rows);
   int32_t choose(Sequence& sequence, std::span<const float> logits);
   void take_token(Sequence& sequence, int32_t token);
   void think(Sequence& sequence, std::string_view text);
@@ -326,7 +367,18 @@ struct Session::State {
   int failures = 0;  // of the device, since the last step that went well
   std::unique_ptr<Drafter> drafter;
   DraftLength draft_length;
-  int32_t spare_slot = -1;  // what the sequence with guesses had come to before them
+  // Of the sequence that has guesses in the step. One that has slots goes on in that behind its
+  // last right guess.
+  struct Guessed {
+    std::vector<int32_t> guesses;             // none: there is no such sequence
+    std::vector<int32_t> text;                // the sequence's tokens and they
+    std::vector<int32_t> slots;               // behind each row
+    bool on_host = false;                     // what is chosen from the rows
+    std::vector<devices::Sampling> sampling;  // of each row
+    std::mt19937_64 random;                   // before any of these was drawn
+  };
+  Guessed guessed;
+  std::vector<int32_t> spare_slots;
 };
 
 Session::Session(std::shared_ptr<const Model> model, devices::Device& device,
@@ -370,13 +422,14 @@ SequenceId Session::add(Request request) {
 bool Session::step() {
   State& s = *state_;
   s.cancel_requested();
-  s.admit();
-  s.plan_runs();
-  if (s.runs.empty()) return !s.waiting.empty();
   try {
-    if (s.drafter && s.in_step.size() == 1 && s.in_step[0]->answers())
+    s.admit();
+    s.plan_runs();
+    if (s.runs.empty()) return !s.waiting.empty();
+    s.guessed.guesses.clear();
+    if (s.speculates() && s.in_step.size() == 1 && s.in_step[0]->answers())
       s.add_guesses(*s.in_step[0]);
-    const bool times = s.drafter && s.in_step.size() == 1;
+    const bool times = s.speculates() && s.in_step.size() == 1;
     const size_t width = times ? s.runs[0].tokens.size() : 0;
     const auto submitted = Clock::now();
     const size_t steps = s.steps_ahead();
@@ -389,12 +442,11 @@ bool Session::step() {
       s.take_results(result);
     }
     if (times)
-      s.draft_length.took(width,
-                          seconds(Clock::now() - submitted) / static_cast<double>(steps));
+      s.draft_length.took(width, seconds(Clock::now() - submitted) / static_cast<double>(steps));
     s.keep_snapshots();
+    if (s.has_drafter()) s.draft();
     s.failures = 0;
   } catch (const devices::DeviceReset&) {
-    constexpr int kPatience = 2;
     if (++s.failures > kPatience) throw;
     s.start_again();
   }
@@ -409,9 +461,10 @@ bool Session::step() {
 size_t Session::State::steps_ahead() const {
   auto steps = static_cast<size_t>(executable->lookahead());
   if (!waiting.empty() || !copies.empty() || options.embeds) return 1;
+  // The drafter sees every step's rows.
+  if (!guessed.guesses.empty() || has_drafter()) return 1;
   for (const Sequence* sequence : in_step) {
     // What may come next depends on what is chosen, which the host has to see first.
-    if (!sequence->guesses.empty() || sequence->replays) return 1;
     if (sequence->matcher || sequence->host || sequence->thinks) return 1;
     if (sequence->in_step != 1 || sequence->computed + 1 != sequence->tokens.size()) return 1;
     const auto room = static_cast<size_t>(options.context) - sequence->tokens.size();
@@ -454,8 +507,7 @@ size_t Session::State::next_snapshot(const Sequence& sequence) const {
 // After a step that ended so.
 void Session::State::keep_snapshots() {
   for (Sequence* sequence : in_step) {
-    if (sequence->finished || sequence->broken || sequence->lease.slot() < 0 || sequence->replays)
-      continue;
+    if (sequence->finished || sequence->broken || sequence->lease.slot() < 0) continue;
     const bool is_answer = sequence->computed >= sequence->request.prompt.size();
     const size_t last = (sequence->tokens.size() - 1) / kPageTokens * kPageTokens;
     const bool on_the_way =
@@ -486,16 +538,6 @@ void Session::State::copy_in_order(std::span<const devices::PageCopy>& pages,
 void Session::State::submit(size_t steps) {
   std::span<const devices::PageCopy> step_copies = copies;
   slot_copies = pool.take_slot_copies();
-  for (Sequence* sequence : in_step) {
-    const int32_t slot = sequence->lease.slot();
-    if (slot < 0) continue;
-    if (sequence->replays) {
-      slot_copies.push_back({spare_slot, slot});
-    } else if (!sequence->guesses.empty()) {
-      slot_copies.push_back({slot, spare_slot});
-    }
-    sequence->replays = false;
-  }
   std::span<const devices::SlotCopy> step_slot_copies = slot_copies;
   copy_in_order(step_copies, step_slot_copies);
   static constexpr std::array<int32_t, 1> kChosenBefore{devices::chosen_before(1)};
@@ -515,9 +557,14 @@ void Session::State::submit(size_t steps) {
         run.tokens = kChosenBefore;
         run.first_position += static_cast<int>(ahead);
       }
-      if (run.logits == devices::Run::Logits::kNone || sequence.host || options.embeds ||
-          !sequence.guesses.empty())
+      if (run.logits == devices::Run::Logits::kNone || sequence.host || options.embeds) continue;
+      if (!guessed.guesses.empty()) {
+        choose_in_step(sequence);
+        if (guessed.on_host) continue;
+        run.row_sampling = std::span(guessed.sampling).first(guessed.guesses.size());
+        run.sampling = &guessed.sampling.back();
         continue;
+      }
       devices::Sampling sampled = sampling(sequence, ahead);
       if (ahead > 0 && sampled.repeat_penalty != 1) {
         // The last tokens are not known yet.
@@ -553,8 +600,8 @@ void Session::State::take_results(const devices::StepResult& result) {
     const size_t own_row = row;
     row += has_row ? 1 : 0;
     if (sequence.finished || sequence.broken) continue;
-    if (!sequence.guesses.empty()) {
-      take_guesses(sequence, result.logits);
+    if (!guessed.guesses.empty()) {
+      take_guesses(sequence, result);
       continue;
     }
     pool.commit(sequence.lease,
@@ -638,7 +685,7 @@ void Session::State::start_again() {
   pool = make_pool();
   for (auto& sequence : active) {
     if (sequence->finished) continue;
-    sequence->replays = false;
+    sequence->drafts.clear();
     sequence->computed = static_cast<size_t>(
         pool.begin(sequence->lease, sequence->tokens, sequence->tokens.size() - 1, copies));
   }
@@ -693,36 +740,49 @@ void Session::evaluate(std::span<const int32_t> tokens,
   State& s = *state_;
   if (tokens.size() > static_cast<size_t>(s.options.context))
     fail("{} tokens do not fit a context of {}", tokens.size(), s.options.context);
-  const auto chunk = static_cast<size_t>(std::min(s.options.max_rows, s.options.max_step_tokens));
-  const auto vocabulary = static_cast<size_t>(s.model->program().vocabulary);
+  size_t told = 0;
+  for (int failures = 0;;) {
+    try {
+      s.evaluate(tokens, [&](size_t first, std::span<const float> logits) {
+        if (first < told) return;  // before the device lost what was computed
+        rows(first, logits);
+        told = first + logits.size() / static_cast<size_t>(s.model->program().vocabulary);
+        failures = 0;
+      });
+      return;
+    } catch (const devices::DeviceReset&) {
+      if (++failures > kPatience) throw;
+      s.start_again();
+    }
+  }
+}
+
+void Session::State::evaluate(std::span<const int32_t> tokens,
+                              const std::function<void(size_t, std::span<const float>)>& rows) {
+  const auto chunk = static_cast<size_t>(std::min(options.max_rows, options.max_step_tokens));
+  const auto stride = static_cast<size_t>(model->program().vocabulary);
   PagePool::Lease lease;
   std::vector<devices::PageCopy> none;
-  s.pool.begin(lease, {}, 0, none);
-  s.pool.reserve(lease, tokens.size());
-  // Snapshots that are still to be made.
-  s.slot_copies = s.pool.take_slot_copies();
-  std::span<const devices::PageCopy> page_copies;
-  std::span<const devices::SlotCopy> slot_copies = s.slot_copies;
-  s.copy_in_order(page_copies, slot_copies);
+  pool.begin(lease, {}, 0, none);
+  copy_now();
+  pool.reserve(lease, tokens.size());
   for (size_t first = 0; first < tokens.size(); first += chunk) {
     const auto part = tokens.subspan(first, std::min(chunk, tokens.size() - first));
     devices::Run run{part, static_cast<int>(first), lease.pages(), devices::Run::Logits::kAll,
                      nullptr};
     run.slot = lease.slot();
-    devices::Step step{{&run, 1}, {}};
-    step.slot_copies = std::exchange(slot_copies, {});
-    const devices::StepResult result = s.executable->wait(s.executable->submit(step));
+    const devices::StepResult result = executable->wait(executable->submit({{&run, 1}, {}}));
     MappedFile::check_all();
     for (size_t i = 0; i < part.size(); ++i)
-      if (!devices::can_choose(result.logits.subspan(i * vocabulary, vocabulary))) {
-        s.pool.end(lease);
+      if (!devices::can_choose(result.logits.subspan(i * stride, stride))) {
+        pool.end(lease);
         const auto until = tokens.first(first + i + 1);
         const std::array<Broken, 1> broken{Broken{{until.begin(), until.end()}}};
-        throw not_finite(*s.model, s.device.description(), broken).error;
+        throw not_finite(*model, device.description(), broken).error;
       }
     rows(first, result.logits);
   }
-  s.pool.end(lease);
+  pool.end(lease);
 }
 
 void Session::State::cancel_requested() {
@@ -755,54 +815,107 @@ void Session::State::admit() {
                    sequence.request.use_prefix_cache ? sequence.tokens.size() - 1 : 0, copies));
     if (!sequence.admitted) sequence.completion.cached_tokens = static_cast<int>(sequence.computed);
     sequence.admitted = true;
+    if (active.empty()) draft_length.begin();
     active.push_back(std::move(waiting.front()));
     waiting.pop_front();
   }
 }
 
-// Pages of this text that lie on disk, into the tree.
+// Copies that were to go with the next step, now: what they are made from, or to, is read or
+// written.
+void Session::State::copy_now() {
+  slot_copies = pool.take_slot_copies();
+  std::span<const devices::PageCopy> pages = copies;
+  std::span<const devices::SlotCopy> slots = slot_copies;
+  copy_in_order(pages, slots);
+  if (!pages.empty() || !slots.empty()) {
+    devices::Step step{{}, pages};
+    step.slot_copies = slots;
+    executable->wait(executable->submit(step));
+  }
+  copies.clear();
+}
+
+// What lies on disk of this text goes into the tree: its pages, and where the model has slots the
+// last snapshot with the pages that lead to it.
 void Session::State::restore(std::span<const int32_t> prompt) {
   if (!store) return;
   constexpr size_t kPage = kPageTokens;
+  // The last token is computed in any case.
+  const size_t limit = (prompt.size() - 1) / kPage * kPage;
+  std::vector<PageStore::Key> keys{store->beginning()};  // [n]: of the n pages before
+  for (size_t at = 0; at < limit; at += kPage)
+    keys.push_back(PageStore::next(keys.back(), prompt.subspan(at, kPage)));
   PagePool::Lease lease;
-  auto known = static_cast<size_t>(pool.begin_pages(lease, prompt, prompt.size() - 1));
-  PageStore::Key key = store->beginning();
-  for (size_t at = 0; at < known; at += kPage)
-    key = PageStore::next(key, prompt.subspan(at, kPage));
-  std::vector<std::byte> bytes(executable->page_bytes());
-  for (; known + kPage < prompt.size(); known += kPage) {
-    const auto tokens = prompt.subspan(known, kPage);
-    key = PageStore::next(key, tokens);
-    if (!store->has(key) || !pool.can_reserve(lease, known + kPage) || !store->load(key, bytes))
-      break;
-    if (!copies.empty()) {
-      // A page that is written now may be the source of a copy that waits.
-      std::span<const devices::PageCopy> rest = copies;
-      std::span<const devices::SlotCopy> none;
-      copy_in_order(rest, none);
-      executable->wait(executable->submit({{}, rest}));
-      copies.clear();
-    }
-    pool.reserve(lease, known + kPage);
-    executable->write_page(lease.pages().back(), bytes);
-    pool.commit(lease, tokens);
-  }
+  size_t there = pool.hold(lease, prompt, limit) / kPage;  // pages, in the tree or on disk
   pool.end(lease);
+  const bool has_pages = executable->page_bytes() > 0;
+  while (there + 1 < keys.size() && (!has_pages || store->has(keys[there + 1]))) ++there;
+  const bool has_slots = executable->slot_bytes() > 0;
+  const size_t better = has_slots ? pool.snapshot_tokens(prompt, limit) / kPage : 0;
+  for (bool restored = false; !restored && there > better; --there) {
+    const PageStore::Key snapshot = PageStore::snapshot_at(keys[there]);
+    if (has_slots && !store->has(snapshot)) continue;
+    pool.hold(lease, prompt, there * kPage);
+    const bool has_all = restore_pages(lease, prompt, keys, there);
+    restored = !has_slots || (has_all && restore_snapshot(lease, snapshot));
+    pool.end(lease);
+  }
+}
+
+// Pages from disk, until so many are held; false where one can't be had.
+bool Session::State::restore_pages(PagePool::Lease& lease, std::span<const int32_t> prompt,
+                                   std::span<const PageStore::Key> keys, size_t pages) {
+  constexpr size_t kPage = kPageTokens;
+  std::vector<std::byte> bytes(executable->page_bytes());
+  while (lease.pages().size() < pages) {
+    const size_t held = lease.pages().size();
+    if (!pool.can_reserve(lease, (held + 1) * kPage) ||
+        (!bytes.empty() && !store->load(keys[held + 1], bytes)))
+      return false;
+    copy_now();
+    pool.reserve(lease, (held + 1) * kPage);
+    if (!bytes.empty()) executable->write_page(lease.pages().back(), bytes);
+    pool.commit(lease, prompt.subspan(held * kPage, kPage));
+  }
+  return true;
+}
+
+bool Session::State::restore_snapshot(const PagePool::Lease& lease, const PageStore::Key& key) {
+  std::vector<std::byte> bytes(executable->slot_bytes());
+  if (!store->load(key, bytes)) return false;
+  copy_now();
+  const int32_t slot = pool.place_snapshot(lease);
+  if (slot >= 0) executable->write_slot(slot, bytes);
+  return true;
 }
 
 void Session::save_cache(const std::function<bool()>& stop) {
   State& s = *state_;
   if (!s.store) return;
-  std::vector<std::byte> bytes(s.executable->page_bytes());
-  s.pool.visit(s.store->beginning(),
-               [&](const PageStore::Key& before, std::span<const int32_t> tokens, int32_t page) {
-                 const PageStore::Key key = PageStore::next(before, tokens);
-                 if (!s.store->has(key) && !(stop && stop())) {
-                   s.executable->read_page(page, bytes);
-                   s.store->save(key, bytes);
-                 }
-                 return key;
-               });
+  const auto save = [&](const PageStore::Key& key, size_t size, const auto& read) {
+    if (size == 0 || s.store->has(key) || (stop && stop())) return;
+    std::vector<std::byte> bytes(size);
+    read(bytes);
+    s.store->save(key, bytes);
+  };
+  try {
+    s.copy_now();
+  } catch (const devices::DeviceReset&) {  // what was to be kept is lost
+    s.start_again();
+    return;
+  }
+  s.pool.visit(
+      s.store->beginning(), [&](const PageStore::Key& before, std::span<const int32_t> tokens,
+                                int32_t page, int32_t snapshot) {
+        const PageStore::Key key = PageStore::next(before, tokens);
+        save(key, s.executable->page_bytes(),
+             [&](std::span<std::byte> bytes) { s.executable->read_page(page, bytes); });
+        if (snapshot >= 0)
+          save(PageStore::snapshot_at(key), s.executable->slot_bytes(),
+               [&](std::span<std::byte> bytes) { s.executable->read_slot(snapshot, bytes); });
+        return key;
+      });
 }
 
 // Pages for so many positions of it, where need be from the youngest that this step has not taken
@@ -824,7 +937,7 @@ void Session::State::put_back() {
     if (!active[i - 1]->put_back) continue;
     active[i - 1]->put_back = false;
     active[i - 1]->computed = 0;
-    active[i - 1]->replays = false;
+    active[i - 1]->drafts.clear();
     waiting.push_front(std::move(active[i - 1]));
   }
   std::erase_if(active, [](const auto& sequence) { return sequence == nullptr; });
@@ -879,7 +992,6 @@ void Session::State::add_run(Sequence& sequence, size_t count) {
     sequence.start = Clock::now();
   }
   sequence.in_step = count;
-  sequence.guesses.clear();
   pool.reserve(sequence.lease, sequence.computed + count);
   devices::Run run;
   run.tokens = std::span(sequence.tokens).subspan(sequence.computed, count);
@@ -897,58 +1009,85 @@ void Session::State::add_run(Sequence& sequence, size_t count) {
   in_step.push_back(&sequence);
 }
 
-// Guesses go with the only run of the step, which is that of an answer.
-void Session::State::add_guesses(Sequence& sequence) {
-  devices::Run& run = runs[0];
+// Guesses go with the only run of the step, which is that of an answer: so many are worth it.
+size_t Session::State::most_guesses(const Sequence& sequence) {
   const size_t known = sequence.tokens.size();
   const Request& r = sequence.request;
   size_t most = std::min(kMaxDraft, static_cast<size_t>(options.context) - known);
-  // A snapshot is made where a step ends with a page.
-  const size_t end = next_snapshot(sequence);
-  most = std::min(most, end > known ? end - known : 0);
+  if (sequence.lease.slot() >= 0) {
+    most = std::min(most, spare_slots.size());
+    // A snapshot is made where a step ends with a page.
+    const size_t end = next_snapshot(sequence);
+    most = std::min(most, end > known ? end - known : 0);
+  }
   if (r.max_tokens >= 0) {
     const auto left = static_cast<size_t>(r.max_tokens) - sequence.completion.tokens.size();
     most = std::min(most, left > 0 ? left - 1 : 0);
   }
-  // What was right before a wrong guess is computed first.
-  if (most == 0 || active.size() > 1 || sequence.replays) return;
-  most = options.draft_tokens > 0 ? std::min(most, static_cast<size_t>(options.draft_tokens))
+  if (most == 0 || active.size() > 1) return 0;
+  return options.draft_tokens > 0 ? std::min(most, static_cast<size_t>(options.draft_tokens))
                                   : draft_length.choose(most);
-  if (most == 0) return;
-  const auto start = Clock::now();
-  std::vector<int32_t> guesses = drafter->draft(sequence.tokens, most);
-  draft_length.drafted(guesses.size(), seconds(Clock::now() - start));
-  if (guesses.empty() || !pool.can_reserve(sequence.lease, known + guesses.size())) return;
+}
+
+void Session::State::add_guesses(Sequence& sequence) {
+  devices::Run& run = runs[0];
+  const size_t known = sequence.tokens.size();
+  std::vector<int32_t> guesses = std::exchange(sequence.drafts, {});
+  if (options.speculation != Speculation::kMtp) {
+    const size_t most = most_guesses(sequence);
+    if (most == 0) return;
+    const auto start = Clock::now();
+    guesses = drafter->draft(sequence.tokens, most);
+    draft_length.drafted(guesses.size(), seconds(Clock::now() - start));
+  }
+  if (guesses.empty() || active.size() > 1 ||
+      !pool.can_reserve(sequence.lease, known + guesses.size()))
+    return;
   pool.reserve(sequence.lease, known + guesses.size());
-  sequence.guessed_run.assign(run.tokens.begin(), run.tokens.end());
-  sequence.guessed_run.insert(sequence.guessed_run.end(), guesses.begin(), guesses.end());
-  sequence.guesses = std::move(guesses);
-  run.tokens = sequence.guessed_run;
+  guessed.text = sequence.tokens;
+  guessed.text.insert(guessed.text.end(), guesses.begin(), guesses.end());
+  guessed.on_host = sequence.host || sequence.matcher || sequence.thinks;
+  guessed.slots.clear();
+  if (sequence.lease.slot() >= 0) {
+    guessed.slots.assign(spare_slots.begin(),
+                         spare_slots.begin() + static_cast<ptrdiff_t>(guesses.size()));
+    guessed.slots.push_back(sequence.lease.slot());
+  }
+  guessed.guesses = std::move(guesses);
+  run.tokens = std::span(guessed.text).subspan(sequence.computed);
+  run.row_slots = guessed.slots;
   run.pages = sequence.lease.pages();
   run.logits = devices::Run::Logits::kAll;
 }
 
+// How each row's token is chosen, should the guesses before it be right.
+void Session::State::choose_in_step(Sequence& sequence) {
+  guessed.sampling.clear();
+  if (guessed.on_host) return;
+  guessed.random = sequence.random;
+  const size_t known = sequence.tokens.size();
+  const auto recent = static_cast<size_t>(std::max(0, sequence.request.repeat_last));
+  for (size_t row = 0; row <= guessed.guesses.size(); ++row) {
+    devices::Sampling& how = guessed.sampling.emplace_back(sampling(sequence, 0));
+    how.recent = std::span(guessed.text).first(known + row).last(std::min(recent, known + row));
+  }
+}
+
 // The model's own choice behind every guess that was right, and behind the last one that was.
-void Session::State::take_guesses(Sequence& sequence, std::span<const float> logits) {
+void Session::State::take_guesses(Sequence& sequence, const devices::StepResult& result) {
   const auto stride = static_cast<size_t>(model->program().vocabulary);
   const auto count = static_cast<size_t>(model->program().tokens);
-  const size_t position = sequence.computed, known = sequence.in_step;
-  const std::vector<int32_t> guesses = std::move(sequence.guesses);
-  sequence.guesses.clear();
-  if (!sampler) sampler = std::make_shared<devices::Sampler>(model->program().tokens);
-  // Of a slot the tokens are kept when it is known that it stays as it is.
-  const bool has_slot = sequence.lease.slot() >= 0;
-  size_t right = 0, committed = position;
-  const auto commit = [&](size_t end) {
-    pool.commit(sequence.lease,
-                std::span(sequence.tokens).subspan(committed, end - committed));
-    committed = end;
-  };
+  const std::vector<int32_t>& guesses = guessed.guesses;
+  if (guessed.on_host && !sampler)
+    sampler = std::make_shared<devices::Sampler>(model->program().tokens);
   std::vector<float> row;
+  size_t right = 0;
   for (;; ++right) {
-    const auto from = logits.subspan((known - 1 + right) * stride, count);
     int32_t token = devices::kNotFinite;
-    if (sequence.host) {
+    if (!guessed.on_host) {
+      // The run's own, of its last row, comes first.
+      token = result.tokens[right == guesses.size() ? 0 : right + 1];
+    } else if (const auto from = result.logits.subspan(right * stride, count); sequence.host) {
       token = choose(sequence, from);
     } else {
       row.assign(from.begin(), from.end());
@@ -958,22 +1097,95 @@ void Session::State::take_guesses(Sequence& sequence, std::span<const float> log
     if (sequence.broken) break;
     // What it was chosen behind is computed.
     const size_t before = sequence.tokens.size();
+    pool.commit(sequence.lease, std::span(sequence.tokens).last(before - sequence.computed));
     sequence.computed = before;
-    if (!has_slot) commit(before);
     take_token(sequence, token);
-    if (sequence.finished || sequence.stuck || right == guesses.size() ||
-        token != guesses[right] || sequence.tokens.size() != before + 1)
+    if (right == guesses.size() || token != guesses[right]) break;
+    if (sequence.finished) {  // by what was guessed
+      ++right;
       break;
+    }
+    if (sequence.stuck || sequence.tokens.size() != before + 1) break;
+  }
+  if (!guessed.on_host) {
+    // What was drawn for rows behind a wrong guess comes again.
+    sequence.random = guessed.random;
+    sequence.random.discard(right + 1);
   }
   draft_length.compared(guesses.size(), right);
   sequence.completion.drafted_tokens += static_cast<int>(guesses.size());
   sequence.completion.accepted_tokens += static_cast<int>(right);
-  if (sequence.finished || sequence.broken) return;
-  sequence.replays = has_slot && right < guesses.size();
-  if (sequence.replays)
-    sequence.computed = position;
-  else if (has_slot)
-    commit(sequence.computed);
+  if (!guessed.slots.empty() && right < guesses.size() && !sequence.finished)
+    pool.exchange_slot(sequence.lease, spare_slots[right]);
+}
+
+// The drafter goes along with what was computed, so that it knows the text, and guesses how the
+// only answer goes on.
+void Session::State::draft() {
+  std::vector<devices::Run> drafted;
+  Sequence* answer = nullptr;
+  int row = 0;
+  for (size_t i = 0; i < in_step.size(); ++i) {
+    Sequence& sequence = *in_step[i];
+    const int first = row;
+    row += static_cast<int>(runs[i].tokens.size());
+    if (sequence.finished || sequence.broken || sequence.stuck) continue;
+    const auto begin = static_cast<size_t>(runs[i].first_position);
+    devices::Run& run = drafted.emplace_back();
+    // A row is of a token and of what was kept before it.
+    run.tokens = std::span(sequence.tokens).subspan(begin + 1, sequence.computed - begin);
+    run.first_position = runs[i].first_position;
+    run.pages = sequence.lease.pages();
+    run.kept = first;
+    answer = &sequence;
+  }
+  if (drafted.empty()) return;
+  size_t most = drafted.size() == 1 && answer->answers() ? most_guesses(*answer) : 0;
+  if (most > 0) {
+    const size_t end = answer->tokens.size() + most;
+    if (pool.can_reserve(answer->lease, end)) {
+      pool.reserve(answer->lease, end);
+      drafted[0].pages = answer->lease.pages();
+    } else {
+      most = 0;
+    }
+  }
+  const auto start = Clock::now();
+  const devices::Sampling greedy;
+  if (most > 0) {
+    drafted[0].logits = devices::Run::Logits::kLast;
+    drafted[0].sampling = &greedy;
+  }
+  devices::Step step{drafted, {}};
+  step.draft = true;
+  // Each further guess is made of the one before it: where steps are queued, it is not known yet.
+  const bool queues = executable->lookahead() > 1;
+  std::vector<devices::Ticket> tickets;
+  std::array<int32_t, 1> next{devices::chosen_before(1)};
+  const auto guess = [&](devices::Ticket ticket) {
+    const int32_t token = executable->wait(ticket).tokens[0];
+    if (token >= 0) answer->drafts.push_back(token);
+    return token >= 0;
+  };
+  for (size_t i = 0; i < std::max<size_t>(most, 1); ++i) {
+    step.more = queues && i + 1 < most;
+    tickets.push_back(executable->submit(step));
+    if (!queues && most > 0) {
+      if (!guess(tickets.back())) break;
+      next[0] = answer->drafts.back();
+    }
+    if (i + 1 >= most) break;
+    devices::Run& run = drafted[0];
+    run.kept = static_cast<int>(run.tokens.size()) - 1;  // the last row of this step
+    run.first_position += static_cast<int>(run.tokens.size());
+    run.tokens = next;
+  }
+  if (queues && most > 0) {
+    for (const devices::Ticket ticket : tickets)
+      if (!guess(ticket)) break;
+  }
+  executable->wait(tickets.back());
+  if (most > 0) draft_length.drafted(most, seconds(Clock::now() - start));
 }
 
 devices::Sampling Session::State::sampling(Sequence& sequence, size_t ahead) {
@@ -1031,8 +1243,10 @@ void Session::State::take_token(Sequence& sequence, int32_t token) {
     return finish(sequence, Finish::kContextFull);
 }
 
-// What a token stands for goes out, and where a budget of thinking is used up, its end behind it.
+// What a token stands for goes out; where that ends the thinking, or its budget is used up, what
+// has to follow goes behind it.
 void Session::State::say_token(Sequence& sequence, int32_t token) {
+  const bool was_thinking = sequence.thinks;
   const text::Tokenizer& tokenizer = model->tokenizer();
   if (tokenizer.is_control(token)) {
     const std::string marker = tokenizer.piece(token, true);
@@ -1044,18 +1258,25 @@ void Session::State::say_token(Sequence& sequence, int32_t token) {
     think(sequence, text);
     say(sequence, text, false);
   }
-  const std::optional<Thinking>& thinking = sequence.request.thinking;
-  if (!sequence.thinks || thinking->budget < 0 ||
-      sequence.completion.tokens.size() < static_cast<size_t>(thinking->budget))
-    return;
-  sequence.thinks = false;  // by and by
-  for (const int32_t end : thinking->ending) {
-    sequence.tokens.push_back(end);
-    sequence.completion.tokens.push_back(end);
-    if (sequence.host && sequence.request.logprobs >= 0)  // nothing else could come
-      sequence.completion.logprobs.push_back({end, 0, {}});
-    say_token(sequence, end);
+  if (!was_thinking) return;
+  const Thinking& thinking = *sequence.request.thinking;
+  const auto put = [&](std::span<const int32_t> tokens) {
+    for (const int32_t more : tokens) {
+      sequence.tokens.push_back(more);
+      sequence.completion.tokens.push_back(more);
+      if (sequence.host && sequence.request.logprobs >= 0)  // nothing else could come
+        sequence.completion.logprobs.push_back({more, 0, {}});
+      say_token(sequence, more);
+    }
+  };
+  if (sequence.thinks) {
+    if (thinking.budget < 0 ||
+        sequence.completion.tokens.size() < static_cast<size_t>(thinking.budget))
+      return;
+    sequence.thinks = false;  // by and by
+    put(thinking.ending);
   }
+  put(thinking.after);
 }
 
 // Has the thinking ended?

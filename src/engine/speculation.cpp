@@ -39,8 +39,8 @@ class ModelDrafter : public Drafter {
  public:
   ModelDrafter(std::shared_ptr<const Model> draft, devices::Device& device, int context)
       : model_(std::move(draft)),
-        context_(static_cast<size_t>(
-            std::min<int64_t>(context, model_->program().context_length))) {
+        context_(
+            static_cast<size_t>(std::min<int64_t>(context, model_->program().context_length))) {
     constexpr size_t kPageTokens = 32;
     devices::CompileOptions options;
     options.page_tokens = kPageTokens;
@@ -49,7 +49,7 @@ class ModelDrafter : public Drafter {
     options.max_rows = 1;
     pages_.resize(static_cast<size_t>(options.pages));
     std::iota(pages_.begin(), pages_.end(), 0);
-    program::Program program = model_->program();
+    program::Program program = program::without_drafter(model_->program());
     program::settle_context(program, static_cast<int64_t>(context_));
     executable_ = device.compile(std::move(program), model_->shared_file(), options);
   }
@@ -58,8 +58,8 @@ class ModelDrafter : public Drafter {
     std::vector<int32_t> guesses;
     if (tokens.size() + most > context_) return guesses;
     // What was guessed wrong is computed again: of keys and values only positions count.
-    const auto same = static_cast<size_t>(
-        std::ranges::mismatch(computed_, tokens).in1 - computed_.begin());
+    const auto same =
+        static_cast<size_t>(std::ranges::mismatch(computed_, tokens).in1 - computed_.begin());
     computed_.resize(std::min(same, tokens.size() - 1));
     const auto limit = static_cast<size_t>(executable_->options().max_tokens);
     int32_t last = -1;
@@ -86,8 +86,7 @@ class ModelDrafter : public Drafter {
       run.logits = devices::Run::Logits::kLast;
       run.sampling = &greedy;
     }
-    const devices::StepResult result =
-        executable_->wait(executable_->submit({{&run, 1}, {}}));
+    const devices::StepResult result = executable_->wait(executable_->submit({{&run, 1}, {}}));
     computed_.insert(computed_.end(), tokens.begin(), tokens.end());
     return result.tokens[0];
   }
@@ -109,6 +108,8 @@ std::string_view name_of(Speculation speculation) {
       return "off";
     case Speculation::kLookup:
       return "lookup";
+    case Speculation::kMtp:
+      return "mtp";
     case Speculation::kDraft:
       return "draft";
   }
@@ -116,8 +117,8 @@ std::string_view name_of(Speculation speculation) {
 }
 
 std::optional<Speculation> speculation_of(std::string_view name) {
-  for (const Speculation each :
-       {Speculation::kAuto, Speculation::kOff, Speculation::kLookup, Speculation::kDraft})
+  for (const Speculation each : {Speculation::kAuto, Speculation::kOff, Speculation::kLookup,
+                                 Speculation::kMtp, Speculation::kDraft})
     if (name == name_of(each)) return each;
   return std::nullopt;
 }
@@ -133,15 +134,14 @@ std::unique_ptr<Drafter> model_drafter(std::shared_ptr<const Model> draft, const
   for (size_t id = 0; id < size; ++id) {
     const auto token = static_cast<int32_t>(id);
     if (own.piece(token, true) != other.piece(token, true))
-      throw Error(fmt::format("{} can't draft for {}: token {} is \"{}\" there and \"{}\" here",
-                              name, model.program().name, id, other.piece(token, true),
-                              own.piece(token, true)),
-                  "A draft model has the same vocabulary: choose a smaller one of the same family.");
+      throw Error(
+          fmt::format("{} can't draft for {}: token {} is \"{}\" there and \"{}\" here", name,
+                      model.program().name, id, other.piece(token, true), own.piece(token, true)),
+          "A draft model has the same vocabulary: choose a smaller one of the same family.");
   }
   // Some models of a family have tokens more, which mean nothing; a few.
   constexpr size_t kPadding = 1024;
-  if (other.vocabulary_size() > own.vocabulary_size() ||
-      own.vocabulary_size() - size > kPadding)
+  if (other.vocabulary_size() > own.vocabulary_size() || own.vocabulary_size() - size > kPadding)
     throw Error(fmt::format("{} can't draft for {}: it has {} tokens, and the other {}", name,
                             model.program().name, other.vocabulary_size(), own.vocabulary_size()),
                 "A draft model has the same vocabulary: choose a smaller one of the same family.");
@@ -153,18 +153,30 @@ std::unique_ptr<Drafter> model_drafter(std::shared_ptr<const Model> draft, const
   return std::make_unique<ModelDrafter>(std::move(draft), device, context);
 }
 
+void DraftLength::begin() {
+  patience_ = kPatience;
+  since_drafted_ = 0;
+  tries_ = false;
+}
+
 double DraftLength::seconds_of(size_t tokens) const {
-  if (seconds_[tokens] > 0) return seconds_[tokens];
-  // The next shorter one that is known, and a little: worth a try.
-  size_t known = tokens;
-  while (known > 1 && seconds_[known] == 0) --known;
+  // On a busy machine a wider step may seem to be the faster one: it is not.
+  double least = 0;
+  size_t known = 1;
+  for (size_t n = 1; n <= tokens; ++n)
+    if (seconds_[n] > 0) {
+      least = std::max(least, seconds_[n]);
+      known = n;
+    }
+  // Of those that are not known, a little more than the next shorter one: worth a try.
   constexpr double kMore = 0.05;
-  return seconds_[known] * (1 + kMore * static_cast<double>(tokens - known));
+  return least * (1 + kMore * static_cast<double>(tokens - known));
 }
 
 size_t DraftLength::choose(size_t most) {
   most = std::min(most, kMaxDraft);
   ++since_drafted_;
+  tries_ = false;
   if (most == 0 || seconds_[1] == 0) return 0;  // a plain step has to be known first
   double tokens = 1, right = 1, best = 1 / seconds_of(1);
   best *= 1.02;  // not for nothing
@@ -172,16 +184,15 @@ size_t DraftLength::choose(size_t most) {
   for (size_t n = 1; n <= most; ++n) {
     right *= right_[n - 1];
     tokens += right;
-    const double rate =
-        tokens / (seconds_of(n + 1) + draft_seconds_ * static_cast<double>(n));
+    const double rate = tokens / (seconds_of(n + 1) + draft_seconds_ * static_cast<double>(n));
     if (rate > best) {
       best = rate;
       chosen = n;
     }
   }
   // Texts change: a short try now and then, which costs a part of a step in so many.
-  constexpr int kTry = 48;
-  if (chosen == 0 && since_drafted_ >= kTry) chosen = std::min<size_t>(most, 2);
+  tries_ = chosen == 0 && since_drafted_ >= patience_;
+  if (tries_) chosen = std::min<size_t>(most, 2);
   if (chosen > 0) since_drafted_ = 0;
   return chosen;
 }
@@ -201,8 +212,17 @@ void DraftLength::drafted(size_t tokens, double seconds) {
 }
 
 void DraftLength::compared(size_t guesses, size_t right) {
-  for (size_t n = 0; n < std::min(guesses, right + 1); ++n)
-    right_[n] += ((n < right ? 1.0 : 0.0) - right_[n]) / 12;
+  constexpr int kMemory = 12;
+  for (size_t n = 0; n < std::min(guesses, right + 1); ++n) {
+    if (n == kMaxDraft) break;
+    seen_[n] = std::min(seen_[n] + 1, kMemory);
+    right_[n] += ((n < right ? 1.0 : 0.0) - right_[n]) / std::max(2, seen_[n]);
+  }
+  if (right > 0) {
+    patience_ = kPatience;
+  } else if (tries_) {
+    patience_ = std::min(2 * patience_, kMostPatience + 1);
+  }
 }
 
 }  // namespace outboard::engine

@@ -1,6 +1,6 @@
-// Guessing how a text goes on, so that one step of the model computes several tokens of it (Leviathan
-// and others 2022, arXiv:2211.17192). The model chooses every token as it would without: a guess only
-// decides how many of them a step gives.
+// Guessing how a text goes on, so that one step of the model computes several tokens of it
+// (Leviathan and others 2022, arXiv:2211.17192). The model chooses every token as it would without:
+// a guess only decides how many of them a step gives.
 #pragma once
 
 #include <array>
@@ -18,10 +18,10 @@ namespace outboard::engine {
 
 class Model;
 
-// kAuto: kLookup where a step of a few tokens may cost little more than one of one and costs no wait
-// for a card; else kOff. kLookup: what followed last time when the text was as it is now. kDraft: a
-// smaller model.
-enum class Speculation : uint8_t { kAuto, kOff, kLookup, kDraft };
+// kLookup: what followed last time when the text was as it is now. kMtp: the model's own head for
+// further tokens, its Program's drafter. kDraft: a smaller model. kAuto: kMtp where the model has
+// one; else kLookup on devices where steps are not queued ahead; else kOff.
+enum class Speculation : uint8_t { kAuto, kOff, kLookup, kMtp, kDraft };
 std::string_view name_of(Speculation speculation);
 std::optional<Speculation> speculation_of(std::string_view name);
 
@@ -47,9 +47,13 @@ std::unique_ptr<Drafter> model_drafter(std::shared_ptr<const Model> draft, const
 
 // How many tokens to draft: by how many of those before were right, and by what steps of so many
 // tokens have taken. So that drafting is never dear, it stops where it does not gain, and is tried
-// again now and then.
+// again now and then, each time later.
 class DraftLength {
  public:
+  // A new text.
+  void begin();
+  // After some tries in vain: who computes something for every token to guess can leave it.
+  bool gave_up() const { return patience_ > kMostPatience; }
   size_t choose(size_t most);
   // A step of so many tokens of one sequence took so long.
   void took(size_t tokens, double seconds);
@@ -59,13 +63,17 @@ class DraftLength {
   void compared(size_t guesses, size_t right);
 
  private:
+  static constexpr int kPatience = 48, kMostPatience = 384;  // steps
   double seconds_of(size_t tokens) const;
 
   std::array<double, kMaxDraft + 2> seconds_{};  // by tokens; 0: not known
   double draft_seconds_ = 0;                     // a token
   // Of the guesses at each depth behind right ones, those that were right.
   std::array<double, kMaxDraft> right_ = {0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7};
+  std::array<int, kMaxDraft> seen_{};
   int since_drafted_ = 0;  // steps
+  int patience_ = kPatience;
+  bool tries_ = false;  // what was chosen last
 };
 
 }  // namespace outboard::engine

@@ -4,6 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <functional>
+#include <map>
+#include <random>
+
 #include "engine/engine.h"
 #include "engine/tiny_files.h"
 #include "machine/sim_device.h"
@@ -18,7 +23,9 @@ using ::testing::ElementsAre;
 
 TEST(LookupDrafter, TakesWhatFollowedTheLongestOfThoseAlike) {
   const auto drafter = lookup_drafter();
-  const auto draft = [&](const Tokens& tokens, size_t most) { return drafter->draft(tokens, most); };
+  const auto draft = [&](const Tokens& tokens, size_t most) {
+    return drafter->draft(tokens, most);
+  };
   EXPECT_THAT(draft({1, 2, 3, 4, 5, 1, 2, 3}, 7), ElementsAre(4, 5, 1, 2, 3));
   EXPECT_THAT(draft({1, 2, 3, 4, 5, 1, 2, 3}, 2), ElementsAre(4, 5));
   // The last of equals, the longer one of others.
@@ -49,6 +56,29 @@ TEST(DraftLength, FollowsWhatGains) {
   // Never right: a few tries, of which each costs a part of a step.
   EXPECT_LT(drafts_of(0.1, 0), 400 * 3 / 10);
   EXPECT_LT(drafts_of(1.0, kMaxDraft), 400 * 3 / 10);  // right, but as dear as plain steps
+  // A wider step that something made look faster is not believed.
+  EXPECT_LT(drafts_of(-0.1, 0), 400 * 6 / 10);
+}
+
+TEST(DraftLength, GivesUpInATextAndBeginsAgainInTheNext) {
+  DraftLength length;
+  const auto steps = [&](int count, size_t right) {
+    for (int step = 0; step < count; ++step) {
+      const size_t n = length.choose(kMaxDraft);
+      length.took(n + 1, 0.01);
+      if (n > 0) length.compared(n, std::min(n, right));
+    }
+  };
+  steps(300, 0);
+  EXPECT_FALSE(length.gave_up());
+  steps(600, 0);
+  EXPECT_TRUE(length.gave_up());
+  length.begin();
+  EXPECT_FALSE(length.gave_up());
+  steps(100, 2);  // it is tried, and right
+  EXPECT_FALSE(length.gave_up());
+  steps(600, 2);
+  EXPECT_GT(length.choose(kMaxDraft), 0);
 }
 
 std::shared_ptr<const Model> tiny(const std::string& architecture, unsigned seed = 1) {
@@ -62,7 +92,9 @@ std::shared_ptr<const Model> tiny(const std::string& architecture, unsigned seed
 struct Case {
   std::string device, architecture;
 
-  friend void PrintTo(const Case& c, std::ostream* out) { *out << c.device << " " << c.architecture; }
+  friend void PrintTo(const Case& c, std::ostream* out) {
+    *out << c.device << " " << c.architecture;
+  }
 };
 
 class Speculates : public ::testing::TestWithParam<Case> {
@@ -143,6 +175,67 @@ TEST_P(Speculates, TheTextIsTheSame) {
   EXPECT_LT(accepted, drafted);
 }
 
+// Rows of which the device chooses, greedy and drawn, with a penalty that looks back on guesses.
+TEST_P(Speculates, TheDeviceChooses) {
+  int drafted = 0, accepted = 0;
+  for (const int seed : {1, 2, 3}) {
+    if (card_ != nullptr && seed > 1) continue;
+    Request r = request(seed, seed == 3 ? 0.3F : 0);
+    r.logit_bias.clear();
+    r.repeat_penalty = seed == 2 ? 1.05F : 1;
+    r.max_tokens = card_ == nullptr ? 400 : 60;
+    SessionOptions o = options(Speculation::kOff);
+    o.context = 512;
+    const Completion want = answer(o, r);
+    o.speculation = Speculation::kLookup;
+    const Completion got = answer(o, r);
+    EXPECT_EQ(got.tokens, want.tokens) << seed;
+    drafted += got.drafted_tokens;
+    accepted += got.accepted_tokens;
+  }
+  // These texts do not come round to what they had before, in so few tokens.
+  if (GetParam().architecture == "falcon-h1" ||
+      (card_ != nullptr && !model_->program().slot_states.empty()))
+    return;
+  EXPECT_GT(drafted, accepted);
+  EXPECT_GT(accepted, 0);
+}
+
+// With a head of random weights hardly any guess is right.
+TEST_P(Speculates, ByItsOwnHead) {
+  if (model_->program().drafter_ops == 0) {
+    EXPECT_THROW(answer(options(Speculation::kMtp), request(1, 0)), Error);
+    return;
+  }
+  SessionOptions mtp = options(Speculation::kMtp);
+  mtp.draft_tokens = 3;
+  for (const float temperature : {0.0F, 1.0F})
+    for (const bool is_biased : {false, true}) {
+      // The card's kernels for one row and for several round otherwise: a draw can come out
+      // otherwise.
+      if (card_ != nullptr && (is_biased || temperature > 0)) continue;
+      Request r = request(1, temperature);
+      if (!is_biased) r.logit_bias.clear();
+      const Completion want = answer(options(Speculation::kOff), r);
+      const Completion got = answer(mtp, r);
+      EXPECT_EQ(got.tokens, want.tokens) << temperature;
+      EXPECT_GE(got.drafted_tokens, r.max_tokens);
+    }
+  // Several sequences, of which one goes on alone; what is unset takes the head, too.
+  SessionOptions several = options(Speculation::kAuto);
+  several.max_sequences = 2;
+  Session session(model_, *device_, several);
+  Request shorter = request(2, 0);
+  shorter.max_tokens = 6;
+  const SequenceId first = session.add(shorter), second = session.add(request(3, 0));
+  while (session.step()) {
+  }
+  EXPECT_EQ(session.take(first)->tokens, answer(options(Speculation::kOff), shorter).tokens);
+  const Completion alone = *session.take(second);
+  EXPECT_EQ(alone.tokens, answer(options(Speculation::kOff), request(3, 0)).tokens);
+  EXPECT_GT(alone.drafted_tokens, 0);
+}
+
 // Of the model itself all guesses are right; of another one of its tokens hardly any is.
 TEST_P(Speculates, ByADraftModel) {
   if (card_ != nullptr) return;  // the devices differ in nothing that this asks
@@ -180,6 +273,87 @@ TEST_P(Speculates, ALaterTurnGoesOn) {
   const Completion got = session.generate(r);
   EXPECT_EQ(got.tokens, answer(plain, r).tokens);
   EXPECT_GE(got.cached_tokens, 128);  // 40 and 120, but for what no page and no snapshot holds
+}
+
+// Three tokens that are drawn, the last two of them with guesses, against what the model's logits
+// say of all that could come: Pearson's test over those that are likely enough.
+TEST(Speculation, DrawnTokensAreDistributedAsTheModelSays) {
+  constexpr size_t kChoices = 4, kDraws = 6000;
+  const std::shared_ptr<const Model> model = tiny("llama");
+  const auto device = devices::open_cpu(1);
+  SessionOptions o;
+  o.context = 64;
+  o.speculation = Speculation::kDraft;
+  o.draft = model;  // its greedy guesses are right as often as the likeliest token is drawn
+  o.draft_tokens = 2;
+  Session session(model, *device, o);
+  Request r;
+  r.prompt = {90, 41, 72, 43, 55};
+  r.temperature = 1.5F;
+  r.top_k = kChoices;
+  r.top_p = 1;
+  r.min_p = 0;
+  r.max_tokens = 3;
+  r.ignore_end_of_text = true;
+
+  std::map<std::vector<int32_t>, double> expected;
+  const std::function<void(std::vector<int32_t>, double)> expect = [&](std::vector<int32_t> text,
+                                                                       double likely) {
+    if (text.size() == r.prompt.size() + 3) {
+      expected[{text.end() - 3, text.end()}] = likely * kDraws;
+      return;
+    }
+    std::vector<std::pair<float, int32_t>> best;
+    session.evaluate(text, [&](size_t first, std::span<const float> rows) {
+      const auto width = static_cast<size_t>(model->program().vocabulary);
+      if (first + rows.size() / width != text.size()) return;
+      for (size_t t = 0; t < width; ++t)
+        best.emplace_back(rows[rows.size() - width + t], static_cast<int32_t>(t));
+    });
+    std::ranges::sort(best, std::greater());
+    double sum = 0;
+    for (size_t i = 0; i < kChoices; ++i)
+      sum += std::exp((best[i].first - best[0].first) / static_cast<double>(r.temperature));
+    text.push_back(0);
+    for (size_t i = 0; i < kChoices; ++i) {
+      text.back() = best[i].second;
+      expect(text,
+             likely *
+                 std::exp((best[i].first - best[0].first) / static_cast<double>(r.temperature)) /
+                 sum);
+    }
+  };
+  expect(r.prompt, 1);
+
+  std::map<std::vector<int32_t>, double> drawn;
+  std::mt19937_64 seeds(1);
+  int right = 0, guesses = 0;
+  for (size_t i = 0; i < kDraws; ++i) {
+    r.seed = seeds();
+    const Completion c = session.generate(r);
+    drawn[c.tokens] += 1;
+    right += c.accepted_tokens;
+    guesses += c.drafted_tokens;
+  }
+  EXPECT_GT(right, guesses / 10);
+  EXPECT_LT(right, guesses * 9 / 10);
+  double sum = 0, rest = kDraws, rest_drawn = kDraws;
+  int cells = 0;
+  for (const auto& [tokens, count] : expected) {
+    if (count < 8) continue;
+    sum += (drawn[tokens] - count) * (drawn[tokens] - count) / count;
+    rest -= count;
+    rest_drawn -= drawn[tokens];
+    ++cells;
+  }
+  if (rest >= 8) {
+    sum += (rest_drawn - rest) * (rest_drawn - rest) / rest;
+    ++cells;
+  }
+  // Its mean is the degrees of freedom, its variance twice as much.
+  const double freedom = cells - 1;
+  EXPECT_GT(cells, 20);
+  EXPECT_LT(sum, freedom + 3.5 * std::sqrt(2 * freedom)) << cells << " kinds of texts";
 }
 
 TEST(ModelDrafter, OtherTokensAreRefused) {

@@ -20,6 +20,8 @@ namespace {
 // Small pages: beams part ways at every step, and each parting copies a page.
 constexpr int kPageTokens = 8;
 constexpr int kStepTokens = 512;
+// So often the device may fail again before anything was computed.
+constexpr int kPatience = 2;
 // Models are trained on sentences: longer lines are split into theirs.
 constexpr size_t kLongSource = 128;
 
@@ -127,6 +129,7 @@ struct Translator::State {
   void advance(Sentence& sentence, std::span<const devices::Candidate> candidates);
   void finish(Sentence& sentence);
   void join(Line& line);
+  std::vector<float> logits(const std::vector<int32_t>& source, const std::vector<int32_t>& target);
   void start_again();
 
   std::shared_ptr<const Model> model;
@@ -278,7 +281,6 @@ bool Translator::step() {
     if (!s.active.empty()) s.decode();
     s.failures = 0;
   } catch (const devices::DeviceReset&) {
-    constexpr int kPatience = 2;
     if (++s.failures > kPatience) throw;
     s.start_again();
   }
@@ -452,29 +454,42 @@ std::vector<float> Translator::logits(const std::vector<int32_t>& source,
                                       const std::vector<int32_t>& target) {
   State& s = *state_;
   if (!s.active.empty()) fail("translator: logits were asked for while sentences are under way");
-  BeamPages::Pages source_pages = s.pages.take(static_cast<int>(source.size()));
-  BeamPages::Pages pages = s.pages.take(static_cast<int>(target.size() + 1));
+  for (int failures = 0;;) {
+    try {
+      return s.logits(source, target);
+    } catch (const devices::DeviceReset&) {
+      if (++failures > kPatience) throw;
+      s.start_again();
+    }
+  }
+}
+
+std::vector<float> Translator::State::logits(const std::vector<int32_t>& source,
+                                             const std::vector<int32_t>& target) {
+  BeamPages::Pages source_pages = pages.take(static_cast<int>(source.size()));
+  BeamPages::Pages target_pages = pages.take(static_cast<int>(target.size() + 1));
   const devices::Run encoded{source, 0, source_pages, devices::Run::Logits::kNone, nullptr};
   devices::Step step{{&encoded, 1}, {}};
   step.encode = true;
-  s.executable->wait(s.executable->submit(step));
+  executable->wait(executable->submit(step));
   std::vector<float> rows;
   for (size_t i = 0; i <= target.size(); ++i) {
-    const int32_t token = i == 0 ? s.start : target[i - 1];
-    devices::Run run{{&token, 1}, static_cast<int>(i), pages, devices::Run::Logits::kLast, nullptr};
+    const int32_t token = i == 0 ? start : target[i - 1];
+    devices::Run run{
+        {&token, 1}, static_cast<int>(i), target_pages, devices::Run::Logits::kLast, nullptr};
     run.source_pages = source_pages;
     run.source_tokens = static_cast<int>(source.size());
-    const devices::StepResult result = s.executable->wait(s.executable->submit({{&run, 1}, {}}));
+    const devices::StepResult result = executable->wait(executable->submit({{&run, 1}, {}}));
     if (!devices::can_choose(result.logits)) {
-      Broken broken{{s.start}, source};
+      Broken broken{{start}, source};
       broken.tokens.insert(broken.tokens.end(), target.begin(),
                            target.begin() + static_cast<ptrdiff_t>(i));
-      throw not_finite(*s.model, s.device.description(), {&broken, 1}).error;
+      throw not_finite(*model, device.description(), {&broken, 1}).error;
     }
     rows.insert(rows.end(), result.logits.begin(), result.logits.end());
   }
-  s.pages.release(source_pages);
-  s.pages.release(pages);
+  pages.release(source_pages);
+  pages.release(target_pages);
   return rows;
 }
 

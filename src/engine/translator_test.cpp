@@ -148,5 +148,17 @@ TEST_F(TranslatorTest, TheCardGoesOnAfterAHang) {
   EXPECT_GT(card_->amd().generation(), 0);
 }
 
+TEST_F(TranslatorTest, LogitsAreComputedAgainAfterAHang) {
+  open_card(R"([{"what": "mec.queue-hang", "skip": 900, "count": 1}])",
+            std::chrono::milliseconds(4000));
+  Translator on_cpu(model_, *cpu_, options(1)), on_card(model_, *card_, options(1));
+  const std::vector<int32_t> source = {10, 20, 30, 258}, target = {11, 21, 31, 41};
+  const std::vector<float> want = on_cpu.logits(source, target);
+  for (int round = 0; round < 4; ++round)
+    EXPECT_THAT(on_card.logits(source, target),
+                ::testing::Pointwise(::testing::FloatNear(0.05F), want));
+  EXPECT_GT(card_->amd().generation(), 0);
+}
+
 }  // namespace
 }  // namespace outboard::engine

@@ -22,6 +22,7 @@ class SimDevice : public devices::Device {
             std::shared_ptr<link::Recording> recording = nullptr);
 
   std::string description() const override;
+  int lookahead() const override { return amd_->lookahead(); }
   uint64_t room(const formats::Model* model) const override { return amd_->room(model); }
   std::unique_ptr<devices::Executable> compile(program::Program program,
                                                std::shared_ptr<const formats::Model> model,

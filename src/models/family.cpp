@@ -373,4 +373,55 @@ program::ValueId rms_logits(program::Builder& builder, program::ValueId x, const
   return logits_of(builder, x, h, logit_scale);
 }
 
+namespace {
+
+std::string drafter_name(const Hyperparameters& h, std::string_view part) {
+  return layer_name(h.layers, fmt::format("nextn.{}", part));
+}
+
+}  // namespace
+
+bool has_drafter(const program::Builder& builder, const Hyperparameters& h) {
+  return builder.has(drafter_name(h, "eh_proj.weight"));
+}
+
+program::ValueId kept_logits(program::Builder& builder, program::ValueId x,
+                             const Hyperparameters& h) {
+  builder.scope("");
+  x = rms_norm(builder, "final norm", x, "output_norm", h.epsilon);
+  builder.op("kept", program::KeepRows{x});
+  return logits_of(builder, builder.op("rows", program::SelectRows{x}), h, 1);
+}
+
+program::ValueId drafter_input(program::Builder& builder, const Hyperparameters& h) {
+  builder.scope("drafter");
+  program::WeightId table = builder.optional_weight(drafter_name(h, "embed_tokens.weight"));
+  if (table == program::kNone) table = builder.weight("token_embd.weight");
+  const program::ValueId token = builder.op("embedding", program::Embed{builder.tokens(), table});
+  const program::ValueId kept = builder.op("kept", program::KeptRows{builder.width(token)});
+  return builder.linear(
+      "input",
+      builder.op("token and kept",
+                 program::Concat{
+                     rms_norm(builder, "token norm", token, drafter_name(h, "enorm"), h.epsilon),
+                     rms_norm(builder, "kept norm", kept, drafter_name(h, "hnorm"), h.epsilon)}),
+      drafter_name(h, "eh_proj"));
+}
+
+program::ValueId drafter_logits(program::Builder& builder, program::ValueId x,
+                                const Hyperparameters& h) {
+  const auto own = [&](std::string_view part, std::string_view usual) {
+    return builder.has(drafter_name(h, fmt::format("{}.weight", part))) ? drafter_name(h, part)
+                                                                        : std::string(usual);
+  };
+  x = rms_norm(builder, "final norm", x, own("shared_head_norm", "output_norm"), h.epsilon);
+  builder.op("kept", program::KeepRows{x});
+  x = builder.op("rows", program::SelectRows{x});
+  const std::string head = drafter_name(h, "shared_head_head.weight");
+  return builder.op(
+      "logits",
+      program::Linear{x, builder.has(head) ? builder.weight(head) : output_weight(builder),
+                      program::kNone});
+}
+
 }  // namespace outboard::models

@@ -122,6 +122,21 @@ program::ValueId rms_logits(program::Builder& builder, program::ValueId x, const
 program::ValueId logits_of(program::Builder& builder, program::ValueId rows,
                            const Hyperparameters& h, float logit_scale);
 
+// --- heads for further tokens: layers behind the last (nextn_predict_layers), of which the first
+// is a drafter. arXiv:2412.19437, 2.2; tensors "blk.LAYER.nextn.*" as llama.cpp names them.
+
+// Whether the file has one, and not only says so: some were written without.
+bool has_drafter(const program::Builder& builder, const Hyperparameters& h);
+// As rms_logits(), of rows that the drafter sees too.
+program::ValueId kept_logits(program::Builder& builder, program::ValueId x,
+                             const Hyperparameters& h);
+// What goes into the drafter's layer: its tokens' embeddings and what was kept before them, brought
+// together by "nextn.eh_proj".
+program::ValueId drafter_input(program::Builder& builder, const Hyperparameters& h);
+// The drafter's end: x is what came out of its layer.
+program::ValueId drafter_logits(program::Builder& builder, program::ValueId x,
+                                const Hyperparameters& h);
+
 program::ValueId rms_norm(program::Builder& builder, std::string_view name, program::ValueId x,
                           std::string_view tensor, float epsilon);
 // With "TENSOR.bias" where the file has it.

@@ -1,6 +1,7 @@
 // Qwen 3.5, 3.6 and 3.8, their mixtures, and Qwen3-Next (Qwen's published implementations in
 // transformers): of four layers three have the gated delta rule (arXiv:2412.06464) instead of
-// attention, whose own layers turn a part of each head and gate what comes out.
+// attention, whose own layers turn a part of each head and gate what comes out. A head for further
+// tokens is one more layer with attention.
 #include <fmt/format.h>
 
 #include <numeric>
@@ -126,16 +127,23 @@ Program build(const formats::Model& model, Keys& keys) {
   a.norms = HeadNorms::kHeads;
   a.query_gated = true;
   a.scale = keys.number_or("attention.scale", 0);
+  const auto add_layer = [&](ValueId in, int layer, bool is_recurrent) {
+    ValueId n = rms_norm(b, "attention norm", in, layer_name(layer, "attn_norm"), h.epsilon);
+    n = is_recurrent ? delta_rule(b, n, layer, delta) : self_attention(b, n, layer, a);
+    const ValueId sum = residual(b, "attention residual", in, n);
+    n = rms_norm(b, "feed-forward norm", sum, layer_name(layer, "post_attention_norm"), h.epsilon);
+    return residual(b, "feed-forward residual", sum,
+                    mixture(b, n, layer, Function::kSilu, experts));
+  };
   for (int layer = 0; layer < h.layers; ++layer) {
     b.scope(fmt::format("layer {}", layer));
-    ValueId n = rms_norm(b, "attention norm", x, layer_name(layer, "attn_norm"), h.epsilon);
-    n = recurrent[static_cast<size_t>(layer)] ? delta_rule(b, n, layer, delta)
-                                              : self_attention(b, n, layer, a);
-    x = residual(b, "attention residual", x, n);
-    n = rms_norm(b, "feed-forward norm", x, layer_name(layer, "post_attention_norm"), h.epsilon);
-    x = residual(b, "feed-forward residual", x, mixture(b, n, layer, Function::kSilu, experts));
+    x = add_layer(x, layer, recurrent[static_cast<size_t>(layer)]);
   }
-  return b.finish(rms_logits(b, x, h), h.context_length);
+  if (!has_drafter(b, h)) return b.finish(rms_logits(b, x, h), h.context_length);
+  const ValueId logits = kept_logits(b, x, h);
+  b.begin_drafter();
+  x = add_layer(drafter_input(b, h), h.layers, false);
+  return b.finish(logits, h.context_length, drafter_logits(b, x, h));
 }
 
 constexpr std::string_view kArchitectures[] = {"qwen35", "qwen35moe", "qwen3next"};

@@ -88,6 +88,8 @@ class Maker {
     return has_layer_norms() || is_any("command-r", "cohere2");
   }
   bool has_delta_rule() const { return is_any("qwen35", "qwen35moe", "qwen3next"); }
+  // A head for further tokens.
+  bool has_drafter() const { return is_any("qwen35", "qwen35moe"); }
   bool has_scan() const {
     return is_any("mamba2", "nemotron_h", "nemotron_h_moe", "granitehybrid", "falcon-h1");
   }
@@ -120,7 +122,8 @@ class Maker {
   void metadata() {
     model_.metadata.set("general.architecture", architecture_);
     model_.metadata.set("general.name", "tiny " + architecture_);
-    set("block_count", kLayers);
+    set("block_count", has_drafter() ? kLayers + 1 : kLayers);
+    if (has_drafter()) set("nextn_predict_layers", uint32_t{1});
     set("embedding_length", kWidth);
     set("context_length", kContext);
     set("feed_forward_length", kHidden);
@@ -280,6 +283,12 @@ class Maker {
     norm(is_any("lfm2", "lfm2moe") ? "token_embd_norm" : "output_norm", kWidth);
     // Not tied: a random model with tied embeddings repeats its last token for ever.
     add("output.weight", {kVocabulary, kWidth}, 0.25F);
+    if (!has_drafter()) return;
+    const std::string p = fmt::format("blk.{}.", kLayers);
+    this->layer(kLayers, p);
+    matrix(p + "nextn.eh_proj.weight", kWidth, 2 * kWidth);
+    for (const char* part : {"enorm", "hnorm", "shared_head_norm"})
+      norm(p + "nextn." + part, kWidth);
   }
 
   void layer(uint32_t layer, const std::string& p) {

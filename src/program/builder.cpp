@@ -72,8 +72,10 @@ ValueId Builder::linear(std::string_view value_name, ValueId x, std::string_view
                                optional_weight(fmt::format("{}.bias", tensor))});
 }
 
-Program Builder::finish(ValueId logits, int64_t context_length) {
+Program Builder::finish(ValueId logits, int64_t context_length, ValueId draft_logits) {
   program_.logits = logits;
+  program_.draft_logits = draft_logits;
+  if (drafter_begin_) program_.drafter_ops = program_.ops.size() - *drafter_begin_;
   program_.context_length = context_length;
   const auto& shape = program_.values.at(static_cast<size_t>(logits)).shape;
   program_.vocabulary = shape.back().size;

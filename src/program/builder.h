@@ -1,6 +1,7 @@
 // Writes a Program op by op, checking shapes on the way.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,6 +20,7 @@ class Builder {
   // Names the values that follow, for people: scope("layer 3").
   void scope(std::string name) { scope_ = std::move(name); }
 
+  bool has(std::string_view name) const { return model_.find(name) != nullptr; }
   WeightId weight(std::string_view name);           // throws Error when the model lacks it
   WeightId optional_weight(std::string_view name);  // kNone when the model lacks it
   const std::vector<int64_t>& weight_shape(WeightId id) const {
@@ -41,15 +43,19 @@ class Builder {
   // Everything until here was the encoder.
   void end_encoder() { program_.encoder_ops = program_.ops.size(); }
 
+  // What follows is a drafter, which finish() then wants the logits of.
+  void begin_drafter() { drafter_begin_ = program_.ops.size(); }
+
   // Linear with the model's "NAME.weight" and, where it has one, "NAME.bias".
   ValueId linear(std::string_view value_name, ValueId x, std::string_view tensor);
 
   // Verifies and hands over the Program.
-  Program finish(ValueId logits, int64_t context_length);
+  Program finish(ValueId logits, int64_t context_length, ValueId draft_logits = kNone);
 
  private:
   const formats::Model& model_;
   std::string scope_;
+  std::optional<size_t> drafter_begin_;
   Program program_;
 };
 

@@ -25,7 +25,7 @@ int64_t parameters(const Program& program) {
 
 size_t weight_bytes_per_token(const Program& program) {
   size_t sum = 0;
-  for (size_t i = program.encoder_ops; i < program.ops.size(); ++i) {
+  for (size_t i = program.encoder_ops; i < program.drafter_begin(); ++i) {
     const Op& op = program.ops[i];
     for (const WeightOf& use : weight_uses(op)) {
       const Weight& weight = program.weights[static_cast<size_t>(use.id)];
@@ -45,7 +45,7 @@ size_t kv_bytes(const Program& program, int64_t context) {
 
 size_t state_bytes_read(const Program& program, int64_t context) {
   size_t sum = 0;
-  for (size_t i = program.encoder_ops; i < program.ops.size(); ++i)
+  for (size_t i = program.encoder_ops; i < program.drafter_begin(); ++i)
     sum += state_bytes_read(program, program.ops[i].kind, context);
   return sum;
 }

@@ -543,6 +543,27 @@ struct About<SelectRows> : Usual {
 };
 
 template <>
+struct About<KeepRows> : Usual {
+  static constexpr std::string_view kName = "keep_rows";
+  static Shape shape(const KeepRows& o, const Checker& check) {
+    check.want(check.value(o.x).size() == 2 && check.value(o.x)[0].kind == Dim::kTokens,
+               "the input must have a row a token");
+    return {};
+  }
+  static Place place(const KeepRows&) { return Place::kDecoder; }
+};
+
+template <>
+struct About<KeptRows> : Usual {
+  static constexpr std::string_view kName = "kept_rows";
+  static Inputs inputs(const KeptRows&) { return {}; }
+  static Shape shape(const KeptRows& o, const Checker&) {
+    return {{Dim::kTokens, 0}, {Dim::kFixed, o.width}};
+  }
+  static Place place(const KeptRows&) { return Place::kDrafter; }
+};
+
+template <>
 struct About<Experts> : Usual {
   static constexpr std::string_view kName = "experts";
   static Inputs inputs(const Experts& o) {

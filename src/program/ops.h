@@ -12,8 +12,8 @@
 
 namespace outboard::program {
 
-// Where in a Program with an encoder an op may stand.
-enum class Place : uint8_t { kAnywhere, kEncoder, kDecoder };
+// Where in a Program with an encoder or a drafter an op may stand. kDecoder: outside the encoder.
+enum class Place : uint8_t { kAnywhere, kEncoder, kDecoder, kDrafter };
 Place place_of(const OpKind& kind);
 
 // The KV state that the op alone writes; kNone: it writes none, or one that may be written again.

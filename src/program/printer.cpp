@@ -38,6 +38,7 @@ std::string to_string(const Program& program) {
     const Op& op = program.ops[i];
     if (i == 0 && program.encoder_ops > 0) text += "  encoder:\n";
     if (i == program.encoder_ops && i > 0) text += "  decoder:\n";
+    if (i == program.drafter_begin()) text += "  drafter:\n";
     const bool has_output = op.out != kNone;
     text += has_output ? fmt::format("  %{} = {}", op.out, name_of(op.kind))
                        : fmt::format("  {}", name_of(op.kind));
@@ -61,6 +62,7 @@ std::string to_string(const Program& program) {
   }
   text += fmt::format("  {} %{}\n", program.ends_in_states ? "hidden states" : "logits",
                       program.logits);
+  if (program.drafter_ops > 0) text += fmt::format("  draft logits %{}\n", program.draft_logits);
   return text;
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <numbers>
+#include <optional>
 
 #include "program/ops.h"
 #include "support/error.h"
@@ -103,10 +104,16 @@ void verify(const Program& program) {
   if (defined.size() < 2) fail("program {}: the tokens and positions are missing", program.name);
   for (const ValueId id : {Program::kTokens, Program::kPositions})
     defined[static_cast<size_t>(id)] = visible[static_cast<size_t>(id)] = true;
+  if (program.encoder_ops + program.drafter_ops > program.ops.size())
+    fail("program {}: {} ops, expected {} of an encoder and {} of a drafter", program.name,
+         program.ops.size(), program.encoder_ops, program.drafter_ops);
+  std::optional<std::vector<Dim>> kept;
   for (size_t i = 0; i < program.ops.size(); ++i) {
     const Op& op = program.ops[i];
     const bool encodes = i < program.encoder_ops;
-    if (i == program.encoder_ops && i > 0)  // the others see nothing of the encoder's values
+    const bool drafts = i >= program.drafter_begin();
+    // Encoder, drafter and the others see nothing of each other's values.
+    if (i > 0 && (i == program.encoder_ops || i == program.drafter_begin()))
       std::fill(visible.begin() + Program::kPositions + 1, visible.end(), false);
     try {
       for (const ValueId id : inputs_of(op))
@@ -117,6 +124,19 @@ void verify(const Program& program) {
       const Place place = place_of(op.kind);
       if (place == (encodes ? Place::kDecoder : Place::kEncoder))
         fail("[{}] stands {} the encoder", name_of(op.kind), encodes ? "in" : "outside");
+      if (place == Place::kDrafter && !drafts)
+        fail("[{}] stands outside the drafter", name_of(op.kind));
+      if (drafts && slot_state_of(op.kind) != kNone)
+        fail("[{}] stands in the drafter, which keeps nothing in slots", name_of(op.kind));
+      if (const auto* keep = std::get_if<KeepRows>(&op.kind)) {
+        const auto& rows = program.values[static_cast<size_t>(keep->x)].shape;
+        if (kept && *kept != rows)
+          fail("[keep_rows] {} after {}", to_string(rows), to_string(*kept));
+        kept = rows;
+      }
+      if (std::holds_alternative<KeptRows>(op.kind) && kept != shape)
+        fail("[kept_rows] of {}, but {} are kept", to_string(shape),
+             kept ? to_string(*kept) : "no rows");
       if (const StateId state = written_state(op.kind); state != kNone)
         claim(written, name_of(op.kind), "KV", state);
       if (const auto* a = std::get_if<Attention>(&op.kind);
@@ -147,11 +167,44 @@ void verify(const Program& program) {
       program.values[static_cast<size_t>(program.logits)].shape != want)
     fail("program {}: the {} are not {}", program.name,
          program.ends_in_states ? "hidden states" : "logits", to_string(want));
+  if ((program.draft_logits == kNone) != (program.drafter_ops == 0) ||
+      (program.drafter_ops > 0 &&
+       (program.draft_logits >= static_cast<ValueId>(defined.size()) ||
+        !visible[static_cast<size_t>(program.draft_logits)] ||
+        program.values[static_cast<size_t>(program.draft_logits)].shape !=
+            std::vector<Dim>{{Dim::kRows, 0}, {Dim::kFixed, program.vocabulary}})))
+    fail("program {}: the drafter's logits are not [R, {}]", program.name, program.vocabulary);
   if (program.tokens < 1 || program.tokens > program.vocabulary)
     fail("program {}: {} tokens, but {} logits", program.name, program.tokens, program.vocabulary);
 }
 
+Program without_drafter(Program program) {
+  if (program.drafter_ops == 0) return program;
+  program.ops.resize(program.drafter_begin());
+  program.drafter_ops = 0;
+  program.draft_logits = kNone;
+  // Nobody reads what is kept.
+  std::erase_if(program.ops,
+                [](const Op& op) { return std::holds_alternative<KeepRows>(op.kind); });
+  // Values are numbered in the order of the ops that define them.
+  ValueId last = Program::kPositions;
+  for (const Op& op : program.ops) last = std::max(last, op.out);
+  program.values.resize(static_cast<size_t>(last) + 1);
+  // Its keys and values are the last states.
+  std::vector<bool> used(program.states.size(), false);
+  for (const Op& op : program.ops)
+    if (const StateId state = written_state(op.kind); state != kNone)
+      used[static_cast<size_t>(state)] = true;
+  while (!used.empty() && !used.back()) {
+    used.pop_back();
+    program.states.pop_back();
+  }
+  verify(program);
+  return program;
+}
+
 Program hidden_states(Program program) {
+  program = without_drafter(std::move(program));
   ValueId value = program.logits;
   for (size_t i = program.ops.size(); i > program.encoder_ops; --i) {
     const Op& op = program.ops[i - 1];

@@ -289,6 +289,15 @@ struct Softcap {
 struct SelectRows {
   ValueId x;
 };
+// x [T, width]: the step's rows are kept until the next step has kept its own. Has no output.
+struct KeepRows {
+  ValueId x;
+};
+// -> [T, width]: rows that the step before kept; which ones, the run says. Of a drafter alone.
+struct KeptRows {
+  int64_t width;
+};
+
 // How an expert's score becomes its weight among all. kSoftmaxOfChosen: of the scores of those
 // chosen alone.
 enum class Gating : uint8_t { kSoftmax, kSigmoid, kSoftmaxOfChosen };
@@ -332,7 +341,7 @@ struct Experts {
 using OpKind =
     std::variant<Embed, RmsNorm, LayerNorm, Linear, Slice, Rope, Attention, Gate, Activation, Add,
                  Scale, Softcap, SelectRows, Experts, KvWrite, CrossAttention, SsmConv, Concat,
-                 PositionScale, GatedDelta, SelectiveScan>;
+                 PositionScale, GatedDelta, SelectiveScan, KeepRows, KeptRows>;
 
 struct Op {
   OpKind kind;
@@ -357,11 +366,18 @@ struct Program {
   // source, the others in all other steps. Nothing but the source's states goes from one to the
   // other.
   size_t encoder_ops = 0;
+  // The last drafter_ops ops are a drafter (a model's own head for further tokens,
+  // arXiv:2404.19737): they run in draft steps. A row of theirs is made of a token and of what was
+  // kept (KeepRows) at the position before it, and guesses the token behind. Nothing but kept rows
+  // goes to them.
+  size_t drafter_ops = 0;
+  size_t drafter_begin() const { return ops.size() - drafter_ops; }
 
   // values[0] are the tokens [T], values[1] their positions [T].
   static constexpr ValueId kTokens = 0;
   static constexpr ValueId kPositions = 1;
-  ValueId logits = kNone;  // [R, output_width()]
+  ValueId logits = kNone;        // [R, output_width()]
+  ValueId draft_logits = kNone;  // the drafter's, [R, vocabulary]; kNone: there is no drafter
   // `logits` are not logits but what the output matrix would read: hidden states behind the final
   // norm (hidden_states()).
   bool ends_in_states = false;
@@ -412,14 +428,17 @@ std::vector<double> rope_frequencies(const Rope& rope, std::span<const float> fa
 bool settle_context(Program& program, int64_t context);
 
 // Checks the whole Program: every input defined before it is used (by an op of the encoder, for its
-// ops; else by one of the others), shapes as inferred, each state written by one op, logits
-// [R, vocabulary], of which 1 to all are tokens, or hidden states [R, width]. Throws Error naming
-// the op.
+// ops; of the drafter, for those; else by one of the others), shapes as inferred, each state
+// written by one op, logits [R, vocabulary], of which 1 to all are tokens, or hidden states [R,
+// width]. Throws Error naming the op.
 void verify(const Program& program);
 
 // The same forward pass without its output matrix: it ends in the rows that this would multiply.
 // Weights keep their ids. Throws Error where the logits are made in another way.
 Program hidden_states(Program program);
+
+// The same without its drafter. Weights keep their ids.
+Program without_drafter(Program program);
 
 // The Program as text, an op a line.
 std::string to_string(const Program& program);

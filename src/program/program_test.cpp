@@ -38,6 +38,55 @@ std::string message_of(const std::function<void()>& action) {
   return "no error";
 }
 
+// A model of two ops with a drafter; change() may spoil it before it is verified.
+Program drafting(const std::function<void(Program&)>& change = {}) {
+  const formats::Model model = tiny_model();
+  Builder b(model, "tiny");
+  const ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("embed.weight")});
+  b.op("kept", KeepRows{x});
+  const auto logits = [&](ValueId rows) {
+    return b.op("logits", Linear{b.op("rows", SelectRows{rows}), b.weight("embed.weight"), kNone});
+  };
+  const ValueId own = logits(x);
+  b.begin_drafter();
+  const ValueId token = b.op("embedding", Embed{b.tokens(), b.weight("embed.weight")});
+  const ValueId kv = b.linear("kv", b.op("kept", KeptRows{32}), "kv");
+  const ValueId a = b.op("attention", Attention{kv, kv, kv, b.kv_state(2, 8, 8), 2, 0, 1, 0});
+  const ValueId sum = b.op("sum", Add{token, b.op("both", Concat{a, a})});
+  b.op("kept", KeepRows{sum});
+  Program p = b.finish(own, 128, logits(sum));
+  if (change) {
+    change(p);
+    verify(p);
+  }
+  return p;
+}
+
+TEST(Drafter, StandsBehindTheModel) {
+  const Program p = drafting();
+  EXPECT_THAT(to_string(p), HasSubstr("  drafter:\n"));
+  EXPECT_EQ(p.drafter_ops, 9);
+  EXPECT_EQ(std::get<Embed>(p.ops[p.drafter_begin()].kind).ids, Program::kTokens);
+  const Program plain = without_drafter(p);
+  EXPECT_EQ(plain.ops.size(), 3) << "nothing is kept";
+  EXPECT_EQ(plain.kv_bytes_per_token(), 0);
+  EXPECT_EQ(to_string(without_drafter(plain)), to_string(plain));
+  EXPECT_TRUE(hidden_states(p).ends_in_states);
+  EXPECT_EQ(weight_bytes_per_token(p), weight_bytes_per_token(plain));
+}
+
+TEST(Drafter, SeesNothingButWhatWasKept) {
+  const auto wrong = [](const std::function<void(Program&)>& change) {
+    return message_of([&] { drafting(change); });
+  };
+  EXPECT_THAT(wrong([](Program& p) { p.drafter_ops -= 1; }), HasSubstr("before it is defined"));
+  EXPECT_THAT(wrong([](Program& p) { p.drafter_ops = 0; }), HasSubstr("outside the drafter"));
+  EXPECT_THAT(wrong([](Program& p) { p.drafter_ops = 99; }), HasSubstr("99 of a drafter"));
+  EXPECT_THAT(wrong([](Program& p) { p.draft_logits = p.logits; }), HasSubstr("drafter's logits"));
+  EXPECT_THAT(wrong([](Program& p) { p.draft_logits = kNone; }), HasSubstr("drafter's logits"));
+  EXPECT_THAT(wrong([](Program& p) { p.ops.erase(p.ops.begin() + 1); }), HasSubstr("no rows"));
+}
+
 TEST(Builder, InfersShapesAndPrints) {
   const formats::Model model = tiny_model();
   Builder b(model, "tiny");

@@ -92,8 +92,7 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
       if (!request_.messages.is_null()) {
         chat::ReaderOptions options;
         options.thinking_open = prompt_.thinking_open;
-        options.parse_tools = request_.tools.is_array() && !request_.tools.empty() &&
-                              request_.tool_use != ToolUse::kNone;
+        options.parse_tools = has_tools();
         options.tools = request_.tools;
         options.calls_are_held = request_.calls_may_grow && options.parse_tools &&
                                  (request_.strict_tools || request_.tool_use == ToolUse::kRequired);
@@ -133,47 +132,76 @@ class AnswerRun : public std::enable_shared_from_this<AnswerRun> {
     const bool chats = !request_.messages.is_null();
     const bool holds_calls = request_.tool_use == ToolUse::kRequired ||
                              (request_.tool_use == ToolUse::kAuto && request_.strict_tools);
+    const bool thinks = marks && request_.thinking.on.value_or(true);
+    if (chats && holds_calls && out.grammar)
+      refuse("a format for the answer and a tool that has to be called, or is strict: not both");
+    if (chats && thinks && (out.grammar || request_.thinking_budget >= 0))
+      out.thinking = begin_thinking(holds_calls || (has_tools() && !out.grammar));
     if (chats && holds_calls) {
-      if (out.grammar)
-        refuse("a format for the answer and a tool that has to be called, or is strict: not both");
       chat::ToolChoice choice;
       choice.required = request_.tool_use == ToolUse::kRequired;
       choice.name = request_.tool_name;
       // One function that is named is called once, as OpenAI's models do.
       choice.parallel = request_.parallel_tools && request_.tool_name.empty();
       using Thinks = chat::ToolChoice::Thinking;
-      choice.thinking = prompt_.thinking_open                          ? Thinks::kIsOpen
-                        : marks && request_.thinking.on.value_or(true) ? Thinks::kMayOpen
-                                                                       : Thinks::kNone;
+      choice.thinking = out.thinking            ? Thinks::kNone  // the grammar begins behind it
+                        : prompt_.thinking_open ? Thinks::kIsOpen
+                        : thinks                ? Thinks::kMayOpen
+                                                : Thinks::kNone;
       out.grammar = grammar_of_tools(model.format, request_.tools, choice);
-    } else if (chats && marks && (out.grammar || request_.thinking_budget >= 0) &&
-               request_.thinking.on.value_or(true)) {
-      // The text's grammar begins behind the thinking, and so that it is known where that is, the
-      // thinking begins at once.
-      if (!prompt_.thinking_open && may_begin_thinking()) {
-        const auto opening = model.model->tokenizer().encode(marks->open, false, true);
-        prompt_.tokens.insert(prompt_.tokens.end(), opening.begin(), opening.end());
-        prompt_.thinking_open = true;
-      }
-      const bool channels = model.format.calls.body == chat::CallBody::kChannels;
-      if (prompt_.thinking_open || channels) {
-        engine::Thinking thinking;
-        thinking.end = chat::thinking_end(model.format);
-        if (!channels) {
-          thinking.budget = request_.thinking_budget;
-          thinking.ending =
-              model.model->tokenizer().encode("\n" + thinking.end + "\n\n", false, true);
-        }
-        out.thinking = std::move(thinking);
-      }
+    } else if (chats && out.grammar && !out.thinking && has_channels()) {
+      add_to_prompt(kFinalChannel);
     }
     out.prompt = prompt_.tokens;
     return out;
   }
 
-  // Where the person says that it is to think, or the template asks whether it is.
+  bool has_tools() const {
+    return request_.tools.is_array() && !request_.tools.empty() &&
+           request_.tool_use != ToolUse::kNone;
+  }
+
+  // Harmony's header of what a person reads.
+  static constexpr std::string_view kFinalChannel = "<|channel|>final<|message|>";
+
+  bool has_channels() const {
+    return request_.model->format.calls.body == chat::CallBody::kChannels;
+  }
+  std::vector<int32_t> encoded(std::string_view markers) const {
+    return request_.model->model->tokenizer().encode(markers, false, true);
+  }
+  void add_to_prompt(std::string_view markers) {
+    const auto tokens = encoded(markers);
+    prompt_.tokens.insert(prompt_.tokens.end(), tokens.begin(), tokens.end());
+  }
+
+  // Thinking that a grammar has to begin behind, or that has a budget, begins at once, so that it
+  // is known where it ends. None where the model is not told to think and may or may not.
+  std::optional<engine::Thinking> begin_thinking(bool calls_may_follow) {
+    const chat::Format& format = request_.model->format;
+    if (!prompt_.thinking_open && may_begin_thinking()) {
+      add_to_prompt(format.thinking->open);
+      prompt_.thinking_open = true;
+    }
+    if (!prompt_.thinking_open) return std::nullopt;
+    engine::Thinking thinking;
+    thinking.end = chat::thinking_end(format);
+    thinking.budget = request_.thinking_budget;
+    if (has_channels()) {
+      thinking.ending = encoded(thinking.end);
+      std::string next = "<|start|>assistant";  // and a channel, or who is called
+      if (!calls_may_follow) next += kFinalChannel;
+      thinking.after = encoded(next);
+    } else {
+      thinking.ending = encoded("\n" + thinking.end + "\n\n");
+    }
+    return thinking;
+  }
+
+  // Where the person says that it is to think, or the template asks whether it is; in channels
+  // models think by themselves.
   bool may_begin_thinking() const {
-    if (request_.model->format.calls.body == chat::CallBody::kChannels) return false;
+    if (has_channels()) return true;
     if (request_.thinking.on.value_or(false) || request_.thinking_budget > 0) return true;
     chat::ThinkingChoice on;
     on.on = true;

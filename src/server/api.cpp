@@ -439,15 +439,20 @@ ordered_json timings_of(const engine::Completion& c) {
   const auto rate = [](double count, double seconds) { return seconds > 0 ? count / seconds : 0; };
   const int computed = c.prompt_tokens - c.cached_tokens;
   const auto answered = static_cast<double>(c.tokens.size());
-  return {{"cache_n", c.cached_tokens},
-          {"prompt_n", computed},
-          {"prompt_ms", c.prompt_seconds * 1e3},
-          {"prompt_per_token_ms", rate(c.prompt_seconds * 1e3, computed)},
-          {"prompt_per_second", rate(computed, c.prompt_seconds)},
-          {"predicted_n", c.tokens.size()},
-          {"predicted_ms", c.decode_seconds * 1e3},
-          {"predicted_per_token_ms", rate(c.decode_seconds * 1e3, answered)},
-          {"predicted_per_second", rate(c.decoded_tokens, c.decode_seconds)}};
+  ordered_json timings{{"cache_n", c.cached_tokens},
+                       {"prompt_n", computed},
+                       {"prompt_ms", c.prompt_seconds * 1e3},
+                       {"prompt_per_token_ms", rate(c.prompt_seconds * 1e3, computed)},
+                       {"prompt_per_second", rate(computed, c.prompt_seconds)},
+                       {"predicted_n", c.tokens.size()},
+                       {"predicted_ms", c.decode_seconds * 1e3},
+                       {"predicted_per_token_ms", rate(c.decode_seconds * 1e3, answered)},
+                       {"predicted_per_second", rate(c.decoded_tokens, c.decode_seconds)}};
+  if (c.drafted_tokens > 0) {
+    timings["draft_n"] = c.drafted_tokens;
+    timings["draft_n_accepted"] = c.accepted_tokens;
+  }
+  return timings;
 }
 
 ordered_json usage_of(const std::vector<Choice>& choices) {

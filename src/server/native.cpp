@@ -165,7 +165,8 @@ void native_props(Service& service, const HttpRequest& http, const std::shared_p
                     {"build_info", "outboard-" OUTBOARD_VERSION},
                     {"device", status.device},
                     {"state", status.state},
-                    {"total_slots", service.options().parallel}};
+                    {"total_slots", service.options().parallel},
+                    {"speculation", engine::name_of(service.options().speculation)}};
   const auto asked = http.parameter("model");
   const auto given = service.given();
   if (asked || !given.empty()) {
@@ -224,6 +225,10 @@ void native_metrics(Service& service, const HttpRequest&, const std::shared_ptr<
   metric("prompt_seconds_total", "counter", "Time of prompts.", c.prompt_seconds);
   metric("tokens_predicted_total", "counter", "Tokens of answers.", answered);
   metric("tokens_predicted_seconds_total", "counter", "Time of answers.", c.answer_seconds);
+  metric("draft_tokens_total", "counter", "Tokens that were guessed.",
+         static_cast<double>(c.drafted_tokens));
+  metric("draft_tokens_accepted_total", "counter", "Guesses that were right.",
+         static_cast<double>(c.accepted_tokens));
   metric("prompt_tokens_seconds", "gauge", "Prompt tokens a second.",
          rate(prompt, c.prompt_seconds));
   metric("predicted_tokens_seconds", "gauge", "Tokens a second of one answer.",

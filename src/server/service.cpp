@@ -604,6 +604,8 @@ void Service::State::end(const Job& job, engine::Completion&& completion) {
       static_cast<uint64_t>(completion.prompt_tokens - completion.cached_tokens);
   counters.cached_tokens += static_cast<uint64_t>(completion.cached_tokens);
   counters.answer_tokens += completion.tokens.size();
+  counters.drafted_tokens += static_cast<uint64_t>(completion.drafted_tokens);
+  counters.accepted_tokens += static_cast<uint64_t>(completion.accepted_tokens);
   counters.prompt_seconds += completion.prompt_seconds;
   counters.answer_seconds += completion.decode_seconds;
   if (completion.error) {

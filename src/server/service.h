@@ -89,6 +89,8 @@ struct Counters {
   uint64_t prompt_tokens = 0;  // computed
   uint64_t cached_tokens = 0;
   uint64_t answer_tokens = 0;
+  uint64_t drafted_tokens = 0;   // guesses (engine/speculation.h)
+  uint64_t accepted_tokens = 0;  // those that were right
   double prompt_seconds = 0;
   double answer_seconds = 0;
   uint64_t failures = 0;

@@ -12,7 +12,7 @@ quietly() { "$@" >"$log" 2>&1 || { cat "$log" >&2; echo "arm64: failed: $*" >&2;
 if [[ ! -f $root/build/arm64/build.ninja ]]; then
   echo "Configuring (arm64) ..." >&2
   quietly cmake -S "$root" -B "$root/build/arm64" -G Ninja -DCMAKE_BUILD_TYPE=Release \
-    -DOUTBOARD_CLI=OFF --toolchain "$here/toolchain.cmake"
+    -DOUTBOARD_CLI=OFF -DOUTBOARD_HUB=OFF --toolchain "$here/toolchain.cmake"
 fi
 echo "Building (arm64) ..." >&2
 targets=("$@")

@@ -242,7 +242,7 @@ TEST_P(EverySlotDevice, StepsThatBreakTheRulesAreRefused) {
   }
   const StepRun two[] = {Runner::run_of(tokens, 0, 3, pages, 4),
                          Runner::run_of(tokens, 0, 3, others, 4)};
-  EXPECT_THAT(message({two, {}}), ::testing::HasSubstr("two runs have slot 4"));
+  EXPECT_THAT(message({two, {}}), ::testing::HasSubstr("slot 4 is wanted twice"));
   const SlotCopy copy{0, kSlots};
   Step copies{{two, 1}, {}};
   copies.slot_copies = {&copy, 1};

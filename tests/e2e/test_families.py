@@ -22,11 +22,12 @@ class Asked:
     def __init__(self, device):
         self.device, self.process = device, None
 
-    def logits(self, path, context, step, tokens):
+    def logits(self, path, context, step, tokens, drafter=False):
+        """drafter: of the head for further tokens, a row less."""
         if self.process is None or self.process.poll() is not None:
             self.process = subprocess.Popen([os.environ["TEXT_LOGITS"], self.device], stdin=subprocess.PIPE,
                                             stdout=subprocess.PIPE)
-        self.process.stdin.write(f"{path} {context} {step} | {' '.join(map(str, tokens))}\n".encode())
+        self.process.stdin.write(f"{path} {context} {step} {'drafter' if drafter else '|'} {' '.join(map(str, tokens))}\n".encode())
         self.process.stdin.flush()
         head = self.process.stdout.read(8)
         assert len(head) == 8, f"text_logits ended: {self.process.wait()}"
@@ -120,3 +121,25 @@ def test_card(name, card, made):
     at_most(want, got, CARD_LIMIT, "card")
     tokens, want = tokens[:12], want[:12]
     at_most(want, card.logits(path, families.CONTEXT, 1, tokens), CARD_LIMIT, "card, a token at a time")
+
+
+@pytest.mark.parametrize("name", families.DRAFTERS)
+def test_drafter(name, cpu, card, folder):
+    """What the head for further tokens says, behind steps of several tokens and of one; and the model's own
+    text is what it is without the head."""
+    path = folder / f"{name}.gguf"
+    families.DRAFTERS[name](path)
+    model = forward.Model(path)
+    tokens = np.random.default_rng(5).integers(3, 250, families.CARD_LENGTH)
+    want = forward.qwen35_drafter(model, tokens)
+    for device, limit in (cpu, CPU_LIMIT), (card, CARD_LIMIT):
+        for step in 64, 7, 1:
+            few = 12 if step == 1 else len(tokens)
+            got = device.logits(path, families.CONTEXT, step, tokens[:few], drafter=True)
+            assert len(got) == few - 1
+            at_most(want[: few - 1], got, limit, f"{device.device}, in steps of {step}")
+    at_most(forward.logits(model, tokens), cpu.logits(path, families.CONTEXT, 64, tokens), CPU_LIMIT, "the model")
+    plain, drafted = (run_json("run", path, "-p", PROMPT, "--raw", "--temp", 0, "-n", 64, "--speculate", how)
+                      for how in ("off", "mtp"))
+    assert drafted["tokens"] == plain["tokens"]
+    assert drafted["drafted_tokens"] > 0 and plain["drafted_tokens"] == 0

@@ -2,11 +2,14 @@
 //
 //   text_logits DEVICE < requests > answers
 //
-// A request is a line: a model file, the context of the session, how many tokens to a step, a bar,
-// ids. Its answer: two int32, rows and columns, and so many float32; or -1, a number of bytes, and
-// the message of what went wrong.
+// A request is a line: a model file, the context of the session, how many tokens to a step, a bar
+// (or "drafter": its logits, each of a token and the row before it), ids. Its answer: two int32,
+// rows and columns, and so many float32; or -1, a number of bytes, and the message of what went
+// wrong.
+#include <algorithm>
 #include <iostream>
 #include <iterator>
+#include <numeric>
 #include <span>
 #include <sstream>
 #include <string>
@@ -25,6 +28,36 @@ struct Logits {
   std::vector<float> values;
 };
 
+// Every step's rows go through the drafter, each with the token behind it.
+Logits draft(devices::Device& device, const engine::Model& model, int step,
+             std::span<const int32_t> tokens) {
+  constexpr int kPageTokens = 32;
+  devices::CompileOptions options;
+  options.max_tokens = options.max_rows = step;
+  options.page_tokens = kPageTokens;
+  options.pages = static_cast<int>(tokens.size()) / kPageTokens + 1;
+  options.slots = 1;
+  std::vector<int32_t> pages(static_cast<size_t>(options.pages));
+  std::iota(pages.begin(), pages.end(), 0);
+  const auto executable = device.compile(model.program(), model.shared_file(), options);
+  Logits logits;
+  for (size_t first = 0; first + 1 < tokens.size(); first += static_cast<size_t>(step)) {
+    const size_t count = std::min(static_cast<size_t>(step), tokens.size() - first - 1);
+    devices::Run run{tokens.subspan(first, count), static_cast<int>(first), pages};
+    run.slot = 0;
+    devices::Step steps{{&run, 1}, {}};
+    executable->wait(executable->submit(steps));
+    run.tokens = tokens.subspan(first + 1, count);
+    run.logits = devices::Run::Logits::kAll;
+    steps.draft = true;
+    const auto rows = executable->wait(executable->submit(steps)).logits;
+    logits.values.insert(logits.values.end(), rows.begin(), rows.end());
+  }
+  logits.rows = static_cast<int32_t>(tokens.size()) - 1;
+  logits.columns = static_cast<int32_t>(logits.values.size()) / logits.rows;
+  return logits;
+}
+
 Logits answer(devices::Device& device, const std::string& request) {
   std::istringstream in(request);
   std::string path, bar;
@@ -33,7 +66,9 @@ Logits answer(devices::Device& device, const std::string& request) {
   in >> path >> options.context >> options.max_step_tokens >> bar;
   options.max_rows = options.max_step_tokens;
   const std::vector<int32_t> tokens{std::istream_iterator<int32_t>(in), {}};
-  engine::Session session(engine::Model::load(path), device, options);
+  const auto model = engine::Model::load(path);
+  if (bar == "drafter") return draft(device, *model, options.max_step_tokens, tokens);
+  engine::Session session(model, device, options);
   Logits logits;
   session.evaluate(tokens, [&](size_t, std::span<const float> rows) {
     logits.values.insert(logits.values.end(), rows.begin(), rows.end());

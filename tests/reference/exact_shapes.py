@@ -168,8 +168,9 @@ def mistral_small_24b(out, layers):
 
 
 def qwen(out, layers, name, arch, width, heads, kv_heads, key_heads, value_heads, hidden=0, experts=None, tied=False):
-    """Qwen 3.5 and 3.6: of four layers the last has attention."""
-    f = File(out, arch, name, layers, width, 248320, 262144)
+    """Qwen 3.5 and 3.6: of four layers the last has attention; one more is the head for further tokens."""
+    f = File(out, arch, name, layers + 1, width, 248320, 262144)
+    f.keys(nextn_predict_layers=1)
     f.keys("attention.", head_count=heads, head_count_kv=kv_heads, key_length=256, value_length=256,
            layer_norm_rms_epsilon=1e-6)
     f.keys("rope.", freq_base=1e7, dimension_count=64, dimension_sections=[11, 11, 10, 0])
@@ -188,7 +189,11 @@ def qwen(out, layers, name, arch, width, heads, kv_heads, key_heads, value_heads
     for layer in range(f.layers):
         p = f"blk.{layer}."
         f.norms(layer, "attn_norm", "post_attention_norm")
-        if layer % 4 == 3:
+        if layer == layers:
+            f.matrix(p + "nextn.eh_proj.weight", Q4_0, width, 2 * width)
+            for part in ("enorm", "hnorm", "shared_head_norm"):
+                f.vector(f"{p}nextn.{part}.weight", width)
+        if layer % 4 == 3 or layer == layers:
             f.matrix(p + "attn_q.weight", Q4_0, 2 * heads * 256, width)
             for part in "kv":
                 f.matrix(f"{p}attn_{part}.weight", Q4_0, kv_heads * 256, width)

@@ -196,16 +196,33 @@ def family(arch, width, matters=(), **variants):
         for name, arguments in variants.items():
             name = name.replace("_", "-")
 
-            def make(out, name=name, arguments=arguments):
-                file = File(out, name, arch, width)
-                write(file, **arguments)
-                file.close()
-
-            FAMILIES[name] = make
+            FAMILIES[name] = maker(name, arch, width, write, arguments)
             MATTERS[name] = dict(matters)
         return write
 
     return register
+
+
+def maker(name, arch, width, write, arguments):
+    def make(out):
+        file = File(out, name, arch, width)
+        write(file, **arguments)
+        file.close()
+
+    return make
+
+
+DRAFTERS = {}  # as FAMILIES: files with a head for further tokens, which llama.cpp was not asked about
+
+
+def drafter(f, layer, add_layer):
+    """The head for further tokens is one more layer; what goes into it and comes out is its own."""
+    f.key("nextn_predict_layers", 1)
+    p = f"blk.{layer}.nextn."
+    add_layer()
+    f.matrix(p + "eh_proj", f.width, 2 * f.width)
+    for part in ("enorm", "hnorm", "shared_head_norm"):
+        f.vector(f"{p}{part}.weight", f.width)
 
 
 @family("gpt-oss", 64, {"attention.sliding_window": 48, "rope.scaling.factor": 4.0, "expert_used_count": 2,
@@ -717,9 +734,9 @@ def gated_attention(f, layer, heads, kv_heads, dim):
 
 
 @family("qwen35", 64, {"rope.freq_base": 100.0}, qwen35={})
-def qwen35(f):
+def qwen35(f, drafts=0):
     layers = 5
-    f.keys(block_count=layers, feed_forward_length=104, full_attention_interval=3)
+    f.keys(block_count=layers + drafts, feed_forward_length=104, full_attention_interval=3)
     f.heads(4, 2, 32)
     f.rms(1e-6)
     f.rope(1e4, 8)
@@ -733,6 +750,12 @@ def qwen35(f):
         else:
             gated_attention(f, layer, 4, 2, 32)
         f.feed_forward(layer, 104)
+    if drafts:
+        f.norms(layers, "attn_norm", "post_attention_norm")
+        drafter(f, layers, lambda: (gated_attention(f, layers, 4, 2, 32), f.feed_forward(layers, 104)))
+
+
+DRAFTERS["qwen35-mtp"] = maker("qwen35", "qwen35", 64, qwen35, {"drafts": 1})
 
 
 def shared_mixture(f, layer, count, hidden, shared):
@@ -742,15 +765,15 @@ def shared_mixture(f, layer, count, hidden, shared):
 
 
 @family("qwen35moe", 64, {"expert_used_count": 3}, qwen35moe={})
-def qwen35moe(f):
+def qwen35moe(f, drafts=0):
     layers, count, hidden, shared = 4, 6, 24, 40
-    f.keys(block_count=layers, expert_count=count, expert_used_count=2, expert_feed_forward_length=hidden,
+    f.keys(block_count=layers + drafts, expert_count=count, expert_used_count=2, expert_feed_forward_length=hidden,
            expert_shared_feed_forward_length=shared)
     f.heads(2, 1, 32)
     f.rms(1e-6)
     f.rope(1e4, 16)
     f.key("rope.dimension_sections", [3, 3, 2, 0])
-    f.key("attention.recurrent_layers", [True, False, True, True])
+    f.key("attention.recurrent_layers", [True, False, True, True] + drafts * [False])
     recurrence(f, 64, 16, 4, 4)
     f.ends()
     for layer in range(layers):
@@ -760,6 +783,13 @@ def qwen35moe(f):
         else:
             gated_attention(f, layer, 2, 1, 32)
         shared_mixture(f, layer, count, hidden, shared)
+    if drafts:
+        f.norms(layers, "attn_norm", "post_attention_norm")
+        drafter(f, layers, lambda: (gated_attention(f, layers, 2, 1, 32),
+                                    shared_mixture(f, layers, count, hidden, shared)))
+
+
+DRAFTERS["qwen35moe-mtp"] = maker("qwen35moe", "qwen35moe", 64, qwen35moe, {"drafts": 1})
 
 
 @family("qwen3next", 64, {"expert_used_count": 3}, qwen3next=dict(form="ba"), qwen3next_one=dict(form="one"))

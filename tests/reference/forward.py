@@ -734,27 +734,46 @@ def gated_attention(m, x, p, s, layer, frequency):
     return m.linear(a.reshape(n, -1) * sigmoid(gate.reshape(n, -1)), p + "attn_output")
 
 
+def qwen35_layer(m, x, s, layer, recurrent):
+    p = f"blk.{layer}."
+    h = rms(m, x, p + "attn_norm", s.eps)
+    if recurrent:
+        x = x + delta_rule(m, h, p, s, m.arch == "qwen3next")
+    else:
+        x = x + gated_attention(m, h, p, s, layer, frequencies(s.rotary, s.base))
+    h = rms(m, x, p + "post_attention_norm", s.eps)
+    if p + "ffn_gate_inp.weight" in m:
+        gate = sigmoid(h @ m[p + "ffn_gate_inp_shexp.weight"])[:, None]
+        return x + softmax_experts(m, h, p, s.used, True) + gate * feed_forward(m, h, p, kind="_shexp")
+    return x + feed_forward(m, h, p)
+
+
+def qwen35_rows(m, tokens):
+    s = Sizes(m)
+    every = m.key("full_attention_interval", 4)
+    layers = s.layers - m.key("nextn_predict_layers", 0)
+    recurrent = m.key("attention.recurrent_layers", [(layer + 1) % every != 0 for layer in range(layers)])
+    x = m["token_embd.weight"][tokens]
+    for layer in range(layers):
+        x = qwen35_layer(m, x, s, layer, recurrent[layer])
+    return rms(m, x, "output_norm", s.eps)
+
+
 def qwen35(m, tokens):
     """transformers' Qwen3-Next, and Qwen 3.5 and its mixtures."""
+    return head(m, qwen35_rows(m, tokens))
+
+
+def qwen35_drafter(m, tokens):
+    """Row t guesses token t + 2, from token t + 1 and the model's row t: the multi-token prediction of
+    DeepSeek-V3's paper (arXiv:2412.19437, 2.2), with the order of vLLM's qwen3_5_mtp.py."""
     s = Sizes(m)
-    frequency = frequencies(s.rotary, s.base)
-    every = m.key("full_attention_interval", 4)
-    recurrent = m.key("attention.recurrent_layers", [(layer + 1) % every != 0 for layer in range(s.layers)])
-    x = m["token_embd.weight"][tokens]
-    for layer in range(s.layers):
-        p = f"blk.{layer}."
-        h = rms(m, x, p + "attn_norm", s.eps)
-        if recurrent[layer]:
-            x = x + delta_rule(m, h, p, s, m.arch == "qwen3next")
-        else:
-            x = x + gated_attention(m, h, p, s, layer, frequency)
-        h = rms(m, x, p + "post_attention_norm", s.eps)
-        if p + "ffn_gate_inp.weight" in m:
-            gate = sigmoid(h @ m[p + "ffn_gate_inp_shexp.weight"])[:, None]
-            x = x + softmax_experts(m, h, p, s.used, True) + gate * feed_forward(m, h, p, kind="_shexp")
-        else:
-            x = x + feed_forward(m, h, p)
-    return head(m, rms(m, x, "output_norm", s.eps))
+    layer = s.layers - 1
+    p = f"blk.{layer}.nextn."
+    token = rms(m, m["token_embd.weight"][tokens[1:]], p + "enorm", s.eps)
+    row = rms(m, qwen35_rows(m, tokens)[:-1], p + "hnorm", s.eps)
+    x = m.linear(np.concatenate([token, row], axis=-1), p + "eh_proj")
+    return head(m, rms(m, qwen35_layer(m, x, s, layer, False), p + "shared_head_norm", s.eps))
 
 
 def scan(m, x, p, eps):

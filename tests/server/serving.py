@@ -114,7 +114,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def serve(*arguments, env=None, end=signal.SIGINT, wait=60, status=0):
+def serve(*arguments, env=None, end=signal.SIGINT, wait=180, status=0):
     process = subprocess.Popen([OUTBOARD, "serve", *map(str, arguments), "--port", "0"], stderr=subprocess.PIPE,
                                stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, text=True, env={**os.environ, **(env or {})})
     lines = []
@@ -152,7 +152,7 @@ def serve(*arguments, env=None, end=signal.SIGINT, wait=60, status=0):
     assert code == status, (code, "".join(lines))
 
 
-def wait_until(condition, seconds=20):
+def wait_until(condition, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come about"

@@ -71,7 +71,7 @@ def on_card(model, firmware, folder, rules, *more):
     path = folder / "faults.json"
     path.write_text(json.dumps(rules))
     with served(folder, "tinygpu", "--faults", path) as card:
-        with serve(model, "--device", card.device, "--firmware-dir", firmware, "--ctx", 512, *more, wait=120) as server:
+        with serve(model, "--device", card.device, "--firmware-dir", firmware, "--ctx", 512, *more) as server:
             yield server
 
 
@@ -80,7 +80,7 @@ def boot_requests(model, firmware, tmp_path_factory):
     """Requests of the link up to a server that waits: the last doorbell, since none rings on the way to rest."""
     folder = tmp_path_factory.mktemp("boot")
     with served(folder, "tinygpu", "--trace", folder / "trace") as card:
-        with serve(model, "--device", card.device, "--firmware-dir", firmware, "--ctx", 512, wait=120) as server:
+        with serve(model, "--device", card.device, "--firmware-dir", firmware, "--ctx", 512) as server:
             wait_until(lambda: server.json("/api/ps")["models"])
         report(card)
     requests = (folder / "trace").read_text().splitlines()
@@ -92,7 +92,7 @@ def test_a_hang(model, firmware, tmp_path, want, boot_requests):
     path = tmp_path / "faults.json"
     path.write_text(json.dumps([{"what": "mec.queue-hang", "request": boot_requests, "count": 1}]))
     with served(tmp_path, "tinygpu", "--faults", path) as card:
-        with serve(model, "--device", card.device, "--firmware-dir", firmware, "--ctx", 512, wait=120) as server:
+        with serve(model, "--device", card.device, "--firmware-dir", firmware, "--ctx", 512) as server:
             for _ in range(3):
                 assert together(server) == want
             assert server.json("/health")["status"] == "ok"
@@ -144,5 +144,5 @@ def test_the_link_is_cut_while_a_model_is_brought_to_the_card(model, firmware, t
     rules = [{"what": "link.drop", "request": boot_requests - before, "count": 1}]
     with on_card(model, firmware, tmp_path, rules) as server:
         wait_until(lambda: "the device failed" in server.log())
-        wait_until(lambda: said(server, 0) == want[0], 60)
+        wait_until(lambda: said(server, 0) == want[0])
         assert server.json("/health")["status"] == "ok"

@@ -375,6 +375,53 @@ def test_a_grammar_begins_behind_the_thinking(server):
     assert "thinking" in ollama["message"] or ollama["done_reason"] == "length"
 
 
+@pytest.mark.parametrize("choice", ["required", "auto"])
+def test_thinking_before_calls_has_its_budget(server, choice):
+    """Also where calls are held to their format; the call comes behind the thinking."""
+    body = {"model": "hermes", "messages": [{"role": "user", "content": "Weather in Rome?"}], "temperature": 1.0, "seed": 2, "max_tokens": 400,
+            "tools": [WEATHER] if choice == "required" else [{**WEATHER, "function": {**WEATHER["function"], "strict": True}}],
+            "tool_choice": choice, "parallel_tool_calls": False, "thinking_budget": 9}
+    said = server.json(CHAT, {**body, "max_tokens": 400 if choice == "required" else 40})
+    message = said["choices"][0]["message"]
+    assert message["reasoning_content"] and 0 < said["usage"]["completion_tokens_details"]["reasoning_tokens"] <= 36  # bytes of noise, counted as characters
+    if choice == "required":
+        (call,) = message["tool_calls"]
+        assert "city" in json.loads(call["function"]["arguments"])
+    else:
+        assert message["content"] or message["tool_calls"]
+    claude = {"model": "hermes", "max_tokens": 400, "messages": body["messages"], "thinking": {"type": "enabled", "budget_tokens": 9},
+              "tools": [{"name": "weather", "input_schema": WEATHER["function"]["parameters"]}],
+              "tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
+    blocks = server.json("/v1/messages", claude)["content"]
+    assert [block["type"] for block in blocks] == ["thinking", "tool_use"]
+
+
+HARMONY = """{% for m in messages %}<|start|>{{ m.role }}{% if m.role == 'assistant' %}<|channel|>final{% endif %}<|message|>{{ m.content }}<|end|>
+{%- endfor %}{% if tools %}<|start|>developer<|message|>{{ tools | tojson }}<|end|>{% endif %}{% if add_generation_prompt %}<|start|>assistant{% endif %}"""
+
+
+def test_channels(tmp_path):
+    """Harmony: the thinking has a budget, and a form begins behind it, in the channel that people read; with tools, the call does."""
+    import jsonschema
+    with serve(small_model(tmp_path / "harmony.gguf", HARMONY), "--device", "cpu", "--ctx", 2048) as server:
+        body = {"model": "harmony", "messages": [{"role": "user", "content": "Who?"}], "temperature": 1.0, "seed": 1, "max_tokens": 500,
+                "thinking_budget": 10}
+        message = server.json(CHAT, {**body, "response_format": {"type": "json_schema", "json_schema": {"name": "p", "schema": SCHEMA}}})[
+            "choices"][0]["message"]
+        assert message["reasoning_content"]
+        jsonschema.validate(json.loads(message["content"]), SCHEMA)
+        (call,) = server.json(CHAT, {**body, "tools": [WEATHER], "tool_choice": "required", "parallel_tool_calls": False})[
+            "choices"][0]["message"]["tool_calls"]
+        assert "city" in json.loads(call["function"]["arguments"])
+        plain = server.json(CHAT, {**body, "max_tokens": 60})["choices"][0]["message"]
+        assert plain["reasoning_content"] and plain["content"] and "<|" not in plain["content"]
+        off = {**body, "reasoning_effort": "none", "response_format": {"type": "json_schema", "json_schema": {"name": "p", "schema": SCHEMA}}}
+        off.pop("thinking_budget")
+        message = server.json(CHAT, off)["choices"][0]["message"]
+        jsonschema.validate(json.loads(message["content"]), SCHEMA)
+        assert not message.get("reasoning_content")
+
+
 def test_count_tokens_counts_all(server):
     messages = [{"role": "user", "content": "Say hi."}]
     plain = server.json("/v1/messages/count_tokens?beta=true", {"model": "hermes", "messages": messages})["input_tokens"]

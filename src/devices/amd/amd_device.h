@@ -32,7 +32,9 @@ class AmdDevice : public Device {
   // Error naming the stage.
   AmdDevice(std::unique_ptr<link::Link> link, AmdOptions options);
 
+  static constexpr int kLookahead = 8;
   std::string description() const override;
+  int lookahead() const override { return kLookahead; }
   uint64_t room(const formats::Model* model) const override;
   std::unique_ptr<Executable> compile(program::Program program,
                                       std::shared_ptr<const formats::Model> model,

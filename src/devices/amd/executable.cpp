@@ -22,6 +22,7 @@ constexpr uint64_t kSlotCopies = 128;
 std::string name_of(const gpu::StreamShape& shape) {
   return fmt::format("stream: {} {} tokens, {} rows of logits",
                      shape.encode   ? "encode"
+                     : shape.draft  ? "draft"
                      : shape.decode ? "decode"
                                     : "prompt",
                      shape.tokens, shape.rows);
@@ -139,6 +140,16 @@ void AmdExecutable::set_up() {
   if (program_.encoder_ops > 0)
     for (const int tokens : {layout_.max_tokens, gpu::kMatvecRows})
       shapes.push_back({tokens, 0, false, true});
+  if (program_.drafter_ops > 0) {
+    const auto kept = static_cast<uint64_t>(layout_.max_tokens) * round_up(program_.width, 4);
+    c.kept = DeviceBuffer(card, kept * 4, "kept rows");
+    m.kept = value(c.kept.address());
+    for (size_t i = shapes.size(); i > 0; --i)
+      if (!shapes[i - 1].encode) {
+        shapes.push_back(shapes[i - 1]);
+        shapes.back().draft = true;
+      }
+  }
   for (const gpu::StreamShape& shape : shapes)
     arena = std::max(arena, gpu::arena_bytes(program_, shape, *c.weights, m));
   c.arena = DeviceBuffer(card, arena, "activations");
@@ -151,7 +162,11 @@ void AmdExecutable::set_up() {
 
 size_t AmdExecutable::page_bytes() const { return on_card_->memory.page_bytes; }
 
-std::string AmdExecutable::page_layout() const { return fmt::format("amd {}", page_bytes()); }
+size_t AmdExecutable::slot_bytes() const { return on_card_->memory.slot_bytes; }
+
+std::string AmdExecutable::page_layout() const {
+  return fmt::format("amd {} {}", page_bytes(), slot_bytes());
+}
 
 void AmdExecutable::read_page(int32_t page, std::span<std::byte> bytes) {
   device_.card().download(on_card_->kv.buffer(), static_cast<uint64_t>(page) * page_bytes(), bytes);
@@ -159,6 +174,16 @@ void AmdExecutable::read_page(int32_t page, std::span<std::byte> bytes) {
 
 void AmdExecutable::write_page(int32_t page, std::span<const std::byte> bytes) {
   device_.card().upload(on_card_->kv.buffer(), static_cast<uint64_t>(page) * page_bytes(), bytes);
+}
+
+void AmdExecutable::read_slot(int32_t slot, std::span<std::byte> bytes) {
+  device_.card().download(on_card_->slots.buffer(), static_cast<uint64_t>(slot) * slot_bytes(),
+                          bytes);
+}
+
+void AmdExecutable::write_slot(int32_t slot, std::span<const std::byte> bytes) {
+  device_.card().upload(on_card_->slots.buffer(), static_cast<uint64_t>(slot) * slot_bytes(),
+                        bytes);
 }
 
 // Where each slot's copies are listed does not change.
@@ -184,7 +209,7 @@ void AmdExecutable::upload_copy_arguments() {
 MemoryUse AmdExecutable::memory() const {
   if (on_card_ == nullptr) return {};  // lost in a reset
   const OnCard& c = *on_card_;
-  uint64_t buffers = c.control.bytes() + c.logits.bytes() + c.arena.bytes();
+  uint64_t buffers = c.control.bytes() + c.logits.bytes() + c.arena.bytes() + c.kept.bytes();
   for (const auto& [shape, stream] : c.streams) buffers += stream->bytes();
   return {c.kv.bytes() + c.slots.bytes(), buffers};
 }
@@ -238,8 +263,9 @@ std::vector<uint32_t> AmdExecutable::copy_packets(int slot, const Step& step) co
 // There is room for one step's: who asks for a mask waits for the token before it anyway.
 void AmdExecutable::write_masks(const Step& step) {
   int masks = 0;
-  for (const Run& run : step.runs) {
-    if (run.sampling == nullptr || run.sampling->mask.empty()) continue;
+  // In the order in which write_record() numbers them.
+  const auto write = [&](const Sampling& sampling) {
+    if (sampling.mask.empty()) return;
     if (masks == 0) {
       const Pending& before = pending_[masked_ % kSlots];
       if (masked_ != 0 && before.ticket == masked_) wait_for(before);
@@ -247,11 +273,15 @@ void AmdExecutable::write_masks(const Step& step) {
     }
     if (masks == most_masks_) fail("step: more than {} runs with a mask", most_masks_);
     // What the mask says nothing of may not be chosen.
-    const auto mask = run.sampling->mask;
+    const auto mask = sampling.mask;
     const size_t count = std::min(mask.size(), mask_.size());
     std::ranges::fill(std::ranges::copy(mask.first(count), mask_.begin()).out, mask_.end(), 0U);
     const size_t bytes = mask_.size() * 4;
     on_card_->masks.write(static_cast<uint64_t>(masks++) * bytes, std::as_bytes(std::span(mask_)));
+  };
+  for (const Run& run : step.runs) {
+    if (run.sampling != nullptr) write(*run.sampling);
+    std::ranges::for_each(run.row_sampling, write);
   }
 }
 
@@ -289,6 +319,7 @@ Ticket AmdExecutable::submit(const Step& step) {
     pending = {ticket, 0, static_cast<int>(step.runs.size()), exact.rows, false, {}, {}};
     pending.shape = gpu::bucket_of(exact);
     for (const Run& run : step.runs) {
+      pending.choices += static_cast<int>(run.row_sampling.size());
       pending.best.push_back(run.best);
       pending.wants_logits |=
           run.logits != Run::Logits::kNone && run.sampling == nullptr && run.best == 0;
@@ -343,9 +374,9 @@ StepResult AmdExecutable::wait(Ticket ticket) {
   return guarded([&]() -> StepResult {
     wait_for(pending);
     const auto slot = ticket % kSlots;
-    const auto runs = static_cast<size_t>(pending.runs);
+    const auto choices = static_cast<size_t>(pending.choices);
     on_card_->results.read(slot * static_cast<uint64_t>(max_runs_) * 4,
-                           std::as_writable_bytes(std::span(chosen_).first(runs)));
+                           std::as_writable_bytes(std::span(chosen_).first(choices)));
     std::span<const float> logits;
     if (pending.wants_logits) {
       const auto width = static_cast<size_t>(program_.output_width());
@@ -360,7 +391,7 @@ StepResult AmdExecutable::wait(Ticket ticket) {
                       logits_.begin() + static_cast<ptrdiff_t>(r * width));
       logits = std::span(logits_).first(rows * width);
     }
-    return {logits, {chosen_.data(), runs}, read_best(pending, slot)};
+    return {logits, {chosen_.data(), choices}, read_best(pending, slot)};
   });
 }
 

@@ -28,14 +28,18 @@ class AmdExecutable : public Executable {
   const CompileOptions& options() const override { return options_; }
   MemoryUse memory() const override;
   size_t page_bytes() const override;
+  size_t slot_bytes() const override;
   std::string page_layout() const override;
   void read_page(int32_t page, std::span<std::byte> bytes) override;
   void write_page(int32_t page, std::span<const std::byte> bytes) override;
-  int lookahead() const override { return kLookahead; }
+  void read_slot(int32_t slot, std::span<std::byte> bytes) override;
+  void write_slot(int32_t slot, std::span<const std::byte> bytes) override;
+  int lookahead() const override { return device_.lookahead(); }
 
  private:
-  static constexpr int kLookahead = 8;
-  static constexpr int kSlots = 16;  // records that can be under way; more than kLookahead
+  // Records that can be under way.
+  static constexpr int kSlots = 16;
+  static_assert(kSlots > AmdDevice::kLookahead);
 
   // What belongs to a boot of the card, and is made anew after a reset.
   struct OnCard {
@@ -48,6 +52,7 @@ class AmdExecutable : public Executable {
     DeviceBuffer control;  // the step's record, what was chosen, flags
     DeviceBuffer logits;
     DeviceBuffer kv;
+    DeviceBuffer kept;  // rows, where the Program drafts
     DeviceBuffer slots;
     DeviceBuffer arena;
     gpu::StreamMemory memory;
@@ -57,7 +62,7 @@ class AmdExecutable : public Executable {
   struct Pending {
     Ticket ticket = 0;
     driver::Fence fence = 0;
-    int runs = 0;
+    int choices = 0;  // of tokens
     int rows = 0;
     bool wants_logits = false;
     std::vector<int> best;  // candidates of the runs that want some; else 0

@@ -54,8 +54,9 @@ CpuExecutable::CpuExecutable(program::Program program, std::shared_ptr<const for
       arena_(plan_.arena_bytes),
       scratch_bytes_(scratch_bytes(program_, kernels)),
       floats_(program_.weights.size()),
-      sampler_(program_.tokens),
-      chosen_(static_cast<size_t>(options.max_tokens), -1) {
+      sampler_(program_.tokens) {
+  if (program_.drafter_ops > 0)
+    kept_.resize(static_cast<size_t>(options.max_tokens) * static_cast<size_t>(program_.width));
   scratch_ = AlignedBuffer(scratch_bytes_ * static_cast<size_t>(team.size()));
   build_phases();
   next_ = std::vector<std::atomic<int>>(phases_.size());
@@ -82,8 +83,9 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
     for (const devices::SlotCopy& copy : step.slot_copies)
       slots_.copy(copy.from, copy.to, thread, team_.size());
     if (copies) team_.barrier();
-    const size_t begin = state_.encode ? 0 : encoder_phases_;
-    const size_t end = state_.encode ? encoder_phases_ : phases_.size();
+    const size_t drafter = phases_.size() - drafter_phases_;
+    const size_t begin = state_.encode ? 0 : state_.draft ? drafter : encoder_phases_;
+    const size_t end = state_.encode ? encoder_phases_ : state_.draft ? phases_.size() : drafter;
     for (size_t i = begin; i < end; ++i) {
       phases_[i](thread, next_[i]);
       team_.barrier();
@@ -94,29 +96,34 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
   };
   if (state_.tokens > 0 || copies) team_.run(body);
 
-  runs_ = step.runs.size();
-  int row = 0;
-  for (size_t i = 0; i < runs_; ++i) {
-    const devices::Run& run = step.runs[i];
-    if (run.logits == devices::Run::Logits::kAll) row += static_cast<int>(run.tokens.size());
-    if (run.logits == devices::Run::Logits::kLast) ++row;
-    chosen_[i] =
-        run.sampling == nullptr ? -1 : sampler_.choose(*run.sampling, to_choose_from(row - 1));
-  }
+  choose(step);
   find_best(step);
   // Rows are padded to the alignment; the result is dense.
-  if (const int64_t width = program_.output_width(); stride(program_.logits) != width)
+  if (const int64_t width = program_.output_width(); stride(logits()) != width)
     for (int r = 1; r < state_.rows; ++r)
-      std::copy_n(value(program_.logits, r), width, value(program_.logits, 0) + r * width);
+      std::copy_n(value(logits(), r), width, value(logits(), 0) + r * width);
   return ++submitted_;
+}
+
+void CpuExecutable::choose(const devices::Step& step) {
+  chosen_.assign(step.runs.size(), -1);
+  int row = 0;
+  for (size_t i = 0; i < step.runs.size(); ++i) {
+    const devices::Run& run = step.runs[i];
+    row += rows_of(run);
+    if (run.sampling != nullptr)
+      chosen_[i] = sampler_.choose(*run.sampling, to_choose_from(row - 1));
+    const int first = row - rows_of(run);
+    for (size_t r = 0; r < run.row_sampling.size(); ++r)
+      chosen_.push_back(
+          sampler_.choose(run.row_sampling[r], to_choose_from(first + static_cast<int>(r))));
+  }
 }
 
 devices::StepResult CpuExecutable::wait(devices::Ticket ticket) {
   if (ticket != submitted_) fail("wait: step {} is not the last one submitted", ticket);
   const auto width = static_cast<size_t>(program_.output_width());
-  return {{value(program_.logits, 0), static_cast<size_t>(state_.rows) * width},
-          {chosen_.data(), runs_},
-          best_};
+  return {{value(logits(), 0), static_cast<size_t>(state_.rows) * width}, chosen_, best_};
 }
 
 // What a phase came to lies there until the next one.
@@ -201,9 +208,12 @@ void CpuExecutable::build_phases() {
     }
     std::vector<int>& ops = phase_ops_.emplace_back();
     for (const Item& item : plan.items)
-      if (item.kind == Item::kOp) ops.push_back(item.op);
+      if (item.kind == Item::kOp &&
+          program_.ops[static_cast<size_t>(item.op)].out != program::kNone)
+        ops.push_back(item.op);
   }
   encoder_phases_ = plan_.encoder_phases;
+  drafter_phases_ = plan_.drafter_phases;
   std::vector<RowTask> first;
   first.reserve(rope_tables_.size());
   for (const auto& table : rope_tables_) first.push_back(rope_table_task(*table));
@@ -212,6 +222,12 @@ void CpuExecutable::build_phases() {
     phases_.insert(phases_.begin(), row_phase(first, true));
     phase_ops_.emplace(phase_ops_.begin());
     ++encoder_phases_;
+  }
+  if (drafter_phases_ > 0) {
+    const auto begin = static_cast<ptrdiff_t>(phases_.size() - drafter_phases_);
+    phases_.insert(phases_.begin() + begin, row_phase(first, true));
+    phase_ops_.emplace(phase_ops_.begin() + begin);
+    ++drafter_phases_;
   }
   phases_.insert(phases_.begin() + static_cast<ptrdiff_t>(encoder_phases_),
                  row_phase(std::move(first), true));

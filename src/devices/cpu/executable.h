@@ -32,14 +32,21 @@ class CpuExecutable final : public devices::Executable {
   const devices::CompileOptions& options() const override { return options_; }
   devices::MemoryUse memory() const override;
   size_t page_bytes() const override { return kv_.page(0).size(); }
+  size_t slot_bytes() const override { return slots_.slot_bytes(); }
   std::string page_layout() const override {
-    return fmt::format("cpu {} {}", kv_.floats() ? "f32" : "f16", page_bytes());
+    return fmt::format("cpu {} {} {}", kv_.floats() ? "f32" : "f16", page_bytes(), slot_bytes());
   }
   void read_page(int32_t page, std::span<std::byte> bytes) override {
     std::ranges::copy(kv_.page(page), bytes.begin());
   }
   void write_page(int32_t page, std::span<const std::byte> bytes) override {
     std::ranges::copy(bytes, kv_.page(page).begin());
+  }
+  void read_slot(int32_t slot, std::span<std::byte> bytes) override {
+    std::ranges::copy(slots_.slot(slot), bytes.begin());
+  }
+  void write_slot(int32_t slot, std::span<const std::byte> bytes) override {
+    std::ranges::copy(bytes, slots_.slot(slot).begin());
   }
 
  private:
@@ -70,10 +77,13 @@ class CpuExecutable final : public devices::Executable {
   int64_t width(program::ValueId id) const {
     return program_.values[static_cast<size_t>(id)].shape[1].size;
   }
+  // Those of the step's kind.
+  program::ValueId logits() const { return state_.draft ? program_.draft_logits : program_.logits; }
   // A row of logits without the padding.
   std::span<float> to_choose_from(int row) const {
-    return {value(program_.logits, row), static_cast<size_t>(program_.tokens)};
+    return {value(logits(), row), static_cast<size_t>(program_.tokens)};
   }
+  float* kept(int row) { return kept_.data() + static_cast<int64_t>(row) * program_.width; }
   const std::vector<int32_t>& ids(program::ValueId id) const {
     return id == program::Program::kPositions ? state_.positions : state_.ids;
   }
@@ -82,6 +92,7 @@ class CpuExecutable final : public devices::Executable {
   const float* floats(program::WeightId id);
 
   void build_phases();
+  void choose(const devices::Step& step);
   void find_best(const devices::Step& step);
   void look_at(const std::vector<int>& ops);
   Phase row_phase(std::vector<RowTask> tasks, bool token_rows);
@@ -137,13 +148,14 @@ class CpuExecutable final : public devices::Executable {
   std::vector<Phase> phases_;
   std::vector<std::vector<int>> phase_ops_;  // by phase: those that have a result
   size_t encoder_phases_ = 0;                // the first ones
+  size_t drafter_phases_ = 0;                // the last ones
+  std::vector<float> kept_;                  // [max_tokens, width], where there is a drafter
   std::vector<std::atomic<int>> next_;       // one a phase
   devices::Sampler sampler_;
-  std::vector<int32_t> chosen_;
+  std::vector<int32_t> chosen_;  // as StepResult::tokens
   std::vector<devices::Candidate> best_;
   std::vector<BestRow> best_rows_;
   devices::Ticket submitted_ = 0;
-  size_t runs_ = 0;
 };
 
 }  // namespace outboard::devices::cpu

@@ -86,14 +86,16 @@ class Planner {
     }
   }
 
+  bool is_logits(ValueId id) const { return id == program_.logits || id == program_.draft_logits; }
+
   bool can_accumulate(ValueId residual, ValueId branch, int add) const {
     const int linear = defined_by_[index(branch)];
     if (linear < 0 ||
         !std::holds_alternative<program::Linear>(program_.ops[static_cast<size_t>(linear)].kind) ||
         heads_of(program_, linear) > 1)
       return false;
-    if (used_by_[index(branch)].size() != 1 || branch == program_.logits) return false;
-    if (residual == program_.logits || residual == branch) return false;
+    if (used_by_[index(branch)].size() != 1 || is_logits(branch)) return false;
+    if (is_logits(residual) || residual == branch) return false;
     const int defined = defined_by_[index(residual)];
     if (defined < 0 || defined > linear) return false;
     if (std::holds_alternative<program::Slice>(program_.ops[static_cast<size_t>(defined)].kind) ||
@@ -105,9 +107,9 @@ class Planner {
   }
 
   PhasePlan& phase(PhasePlan::Kind kind) {
-    if (plan_.phases.size() == plan_.encoder_phases || plan_.phases.back().kind != kind ||
-        kind == PhasePlan::kAttention || kind == PhasePlan::kExperts ||
-        kind == PhasePlan::kSequence)
+    if (plan_.phases.size() == plan_.encoder_phases || plan_.phases.size() == drafter_begin_ ||
+        plan_.phases.back().kind != kind || kind == PhasePlan::kAttention ||
+        kind == PhasePlan::kExperts || kind == PhasePlan::kSequence)
       plan_.phases.push_back({kind, {}});
     return plan_.phases.back();
   }
@@ -120,6 +122,7 @@ class Planner {
     op_phase_.assign(program_.ops.size(), -1);
     for (size_t i = 0; i < program_.ops.size(); ++i) {
       if (i == program_.encoder_ops) plan_.encoder_phases = plan_.phases.size();
+      if (i == program_.drafter_begin()) drafter_begin_ = plan_.phases.size();
       if (plan_.fused[i]) {
         op_phase_[i] = static_cast<int>(plan_.phases.size()) - 1;
         continue;
@@ -138,6 +141,8 @@ class Planner {
         phase(PhasePlan::kAttention).items.push_back({Item::kOp, op_index});
       } else if (std::holds_alternative<program::Experts>(op.kind)) {
         phase(PhasePlan::kExperts).items.push_back({Item::kOp, op_index});
+      } else if (std::holds_alternative<program::KeepRows>(op.kind)) {
+        phase(PhasePlan::kTokenRows).items.push_back({Item::kOp, op_index});
       } else if (program::is_sequential(op.kind)) {
         phase(PhasePlan::kSequence).items.push_back({Item::kOp, op_index});
       } else {
@@ -145,6 +150,7 @@ class Planner {
       }
       op_phase_[i] = static_cast<int>(plan_.phases.size()) - 1;
     }
+    if (program_.drafter_ops > 0) plan_.drafter_phases = plan_.phases.size() - drafter_begin_;
   }
 
   void add_linear(int op_index) {
@@ -189,8 +195,7 @@ class Planner {
       Piece& storage = storages_[static_cast<size_t>(storage_of_[v])];
       touch(storage, op_phase_[static_cast<size_t>(defined_by_[v])]);
       for (const int user : used_by_[v]) touch(storage, op_phase_[static_cast<size_t>(user)]);
-      if (static_cast<ValueId>(v) == program_.logits)
-        touch(storage, static_cast<int>(plan_.phases.size()));
+      if (is_logits(static_cast<ValueId>(v))) touch(storage, static_cast<int>(plan_.phases.size()));
     }
   }
 
@@ -244,6 +249,7 @@ class Planner {
   std::vector<ValueId> alias_;             // the value whose memory it shares
   std::vector<ValueId> sliced_;
   std::vector<int> op_phase_;
+  size_t drafter_begin_ = ~size_t{0};                   // phase
   using PackedKey = std::tuple<ValueId, Packing, int>;  // and the heads it is packed by
   std::map<PackedKey, int> packed_phase_;
   std::vector<int> storage_of_;

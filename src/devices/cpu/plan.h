@@ -49,6 +49,7 @@ struct Plan {
   std::vector<bool> fused;        // one an op: done by another op, nothing to run
   size_t arena_bytes = 0;
   size_t encoder_phases = 0;  // the first ones, which are the encoder's
+  size_t drafter_phases = 0;  // the last ones
 
   const PackedPlace& packed_place(program::ValueId value, Packing packing, int heads) const;
 };

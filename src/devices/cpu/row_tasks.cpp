@@ -126,6 +126,16 @@ CpuExecutable::RowTask CpuExecutable::op_task(const program::Op& op) {
               std::copy_n(value(o.x, state_.row_token[static_cast<size_t>(row)]), width(out),
                           value(out, row));
           };
+        } else if constexpr (std::is_same_v<Kind, program::KeepRows>) {
+          return [this, o](int begin, int end) {
+            for (int row = begin; row < end; ++row)
+              std::copy_n(value(o.x, row), width(o.x), kept(row));
+          };
+        } else if constexpr (std::is_same_v<Kind, program::KeptRows>) {
+          return [this, out](int begin, int end) {
+            for (int row = begin; row < end; ++row)
+              std::copy_n(kept(state_.kept[static_cast<size_t>(row)]), width(out), value(out, row));
+          };
         } else {
           fail("[{}] is no row op", program::name_of(program::OpKind{o}));
         }

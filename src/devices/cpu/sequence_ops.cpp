@@ -82,11 +82,23 @@ CpuExecutable::Phase CpuExecutable::conv_phase(const program::SsmConv& op, Value
         if (op.function != program::Function::kIdentity)
           kernels_.unary(unary_of(op.function), y + begin, end - begin, y + begin);
       }
-      // Oldest first: in a short run what is kept moves up.
-      for (int64_t i = 0; i < before; ++i) {
-        const float* x = input(run.tokens - before + i);
-        std::copy(x + begin, x + end, kept + i * channels + begin);
+      // What is to be kept behind the first `tokens`. Oldest first: in a short run it moves up.
+      const auto keep = [&](int64_t tokens, int32_t slot) {
+        float* to = slots_.state(op.state, slot);
+        for (int64_t i = 0; i < before; ++i) {
+          const float* x = input(tokens - before + i);
+          std::copy(x + begin, x + end, to + i * channels + begin);
+        }
+      };
+      if (run.row_slots == nullptr) {
+        keep(run.tokens, run.slot);
+        continue;
       }
+      // The run's own slot last: the others are made of it.
+      for (int t = 0; t < run.tokens; ++t)
+        if (run.row_slots[t] != run.slot) keep(t + 1, run.row_slots[t]);
+      for (int t = 0; t < run.tokens; ++t)
+        if (run.row_slots[t] == run.slot) keep(t + 1, run.slot);
     }
   };
 }
@@ -104,10 +116,30 @@ CpuExecutable::Phase CpuExecutable::state_phase(program::SlotStateId id, int hea
       const auto head = static_cast<int>(item % per_run / pieces);
       const int64_t column = item % pieces * kPieceColumns;
       const int64_t count = std::min(kPieceColumns, columns - column);
-      float* state = slots_.state(id, run.slot) + head * head_floats + column;
-      if (run.first_position == 0)
-        for (int64_t r = 0; r < head_floats; r += columns) std::fill_n(state + r, count, 0.0F);
-      body(run, head, state, column, count);
+      const auto state_of = [&](int32_t slot) {
+        return slots_.state(id, slot) + head * head_floats + column;
+      };
+      float* state = state_of(run.slot);
+      const bool is_split = run.row_slots != nullptr;
+      // With a slot a token, from one to the next.
+      for (int t = 0; t < (is_split ? run.tokens : 1); ++t) {
+        SequenceRun part = run;
+        const float* before = state;
+        if (is_split) {
+          part.first_token += t;
+          part.tokens = 1;
+          state = state_of(run.row_slots[t]);
+        }
+        const bool begins = t == 0 && run.first_position == 0;
+        for (int64_t r = 0; r < head_floats; r += columns) {
+          if (begins) {
+            std::fill_n(state + r, count, 0.0F);
+          } else if (state != before) {
+            std::copy_n(before + r, count, state + r);
+          }
+        }
+        body(part, head, state, column, count);
+      }
     }
   };
 }

@@ -23,4 +23,8 @@ void Slots::copy(int32_t from, int32_t to, int part, int parts) const {
               memory + to * slot_floats_ + begin);
 }
 
+std::span<std::byte> Slots::slot(int32_t slot) const {
+  return {memory_.data() + static_cast<size_t>(slot) * slot_bytes(), slot_bytes()};
+}
+
 }  // namespace outboard::devices::cpu

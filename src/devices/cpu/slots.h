@@ -1,7 +1,9 @@
 // What a Program keeps of each sequence as a whole.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "program/program.h"
@@ -20,6 +22,9 @@ class Slots {
   }
   // Part `part` of `parts` of a slot.
   void copy(int32_t from, int32_t to, int part, int parts) const;
+  // All of a slot.
+  std::span<std::byte> slot(int32_t slot) const;
+  size_t slot_bytes() const { return static_cast<size_t>(slot_floats_) * sizeof(float); }
   size_t bytes() const { return memory_.size(); }
 
  private:

@@ -19,6 +19,7 @@ StepState::StepState(int max_tokens, int max_rows) {
   positions.resize(t);
   page.resize(t);
   slot.resize(t);
+  kept.resize(t);
   runs.reserve(t);
   tiles.reserve(t);
   source_tiles.reserve(t);
@@ -28,13 +29,15 @@ StepState::StepState(int max_tokens, int max_rows) {
 void StepState::load(const devices::Step& step, int page_tokens, bool has_sources) {
   tokens = rows = 0;
   encode = step.encode;
+  draft = step.draft;
   runs.clear();
   tiles.clear();
   source_tiles.clear();
   for (const devices::Run& run : step.runs) {
     const int count = static_cast<int>(run.tokens.size());
-    if (has_sources && !encode) add_source(run);
-    runs.push_back({tokens, count, run.first_position, run.slot});
+    if (has_sources && !encode && !draft) add_source(run);
+    runs.push_back({tokens, count, run.first_position, run.slot,
+                    run.row_slots.empty() ? nullptr : run.row_slots.data()});
     const int wanted = rows_of(run);
     for (int i = 0; i < wanted; ++i)
       row_token[static_cast<size_t>(rows++)] = tokens + count - wanted + i;
@@ -48,6 +51,7 @@ void StepState::load(const devices::Step& step, int page_tokens, bool has_source
       positions[t] = run.first_position + i;
       page[t] = run.pages[static_cast<size_t>(positions[t] / page_tokens)];
       slot[t] = positions[t] % page_tokens;
+      kept[t] = run.kept + i;
     }
   }
 }

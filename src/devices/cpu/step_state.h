@@ -23,6 +23,7 @@ struct SequenceRun {
   int tokens;
   int first_position;
   int32_t slot;
+  const int32_t* row_slots;  // one a token, or null
 };
 
 struct StepState {
@@ -33,6 +34,7 @@ struct StepState {
   void load(const devices::Step& step, int page_tokens, bool has_sources);
 
   bool encode = false;
+  bool draft = false;
   int tokens = 0;                           // T
   int rows = 0;                             // R
   std::vector<int32_t> ids;                 // [T]
@@ -40,6 +42,7 @@ struct StepState {
   std::vector<int32_t> page;                // [T] the page that the token's keys go to
   std::vector<int32_t> slot;                // [T] its place in that page
   std::vector<int32_t> row_token;           // [R] the token of each row of logits
+  std::vector<int32_t> kept;                // [T] in draft steps: the row that was kept for it
   std::vector<SequenceRun> runs;            // one a run
   std::vector<AttentionTile> tiles;         // of each run over its own positions
   std::vector<AttentionTile> source_tiles;  // of runs with one source over its positions

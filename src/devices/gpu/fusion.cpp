@@ -79,6 +79,7 @@ const Standing Lowerer::kStanding[] = {
     {kKind<SsmConv>,        &Lowerer::lower_standing<SsmConv>,        false},
     {kKind<GatedDelta>,     &Lowerer::lower_standing<GatedDelta>,     false},
     {kKind<SelectiveScan>,  &Lowerer::lower_standing<SelectiveScan>,  false},
+    {kKind<KeepRows>,       &Lowerer::lower_standing<KeepRows>,       false},
 };
 
 // clang-format on

@@ -243,12 +243,21 @@ class Lowerer {
   int new_storage(uint64_t bytes);
   Range range(int storage);
   View new_view(int rows, int width);
-  // The logits have a place of their own.
+  // The logits have a place of their own, and so has what is kept for the next step.
   static constexpr int kLogits = -1;
+  static constexpr int kKept = -2;
+  bool is_logits(ValueId id) const { return id == program_.logits || id == program_.draft_logits; }
+  bool is_kept(ValueId id) const;
   Range logits_range() const;
+  Range kept_range() const;
+  int kept_stride() const {
+    return static_cast<int>(round_up(static_cast<uint64_t>(program_.width), 4));
+  }
   View output_view(ValueId id);
   Range range_of(const View& view) {
-    return view.storage == kLogits ? logits_range() : range(view.storage);
+    return view.storage == kLogits ? logits_range()
+           : view.storage == kKept ? kept_range()
+                                   : range(view.storage);
   }
   uint64_t read(const View& view);
   uint64_t write(const View& view);
@@ -325,6 +334,8 @@ class Lowerer {
   View make(const program::Experts&, ValueId id) { return missing(id); }
   View make(const program::KvWrite&, ValueId id) { return missing(id); }
   View make(const program::CrossAttention&, ValueId id) { return prepare_rows(id); }
+  View make(const program::KeepRows&, ValueId id) { return missing(id); }
+  View make(const program::KeptRows& kept, ValueId id);
   View make(const program::SsmConv&, ValueId id) { return missing(id); }
   View make(const program::GatedDelta&, ValueId id) { return missing(id); }
   View make(const program::SelectiveScan&, ValueId id) { return missing(id); }
@@ -406,6 +417,8 @@ class Lowerer {
   void lower(const program::SsmConv& op, ValueId out);
   void lower(const program::GatedDelta& op, ValueId out);
   void lower(const program::SelectiveScan& op, ValueId out);
+  // Its rows are made where they are kept.
+  void lower(const program::KeepRows& op, ValueId) { materialize(op.x); }
   uint32_t runs() const;  // of the stream, at most
   kernels::RecurrenceArgs recurrence(const HeadsOut& target, const View& view,
                                      program::SlotStateId state, int heads, int rows);

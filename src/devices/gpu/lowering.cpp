@@ -38,7 +38,7 @@ Recorder Lowerer::record() {
 
 const Op* Lowerer::only_user(ValueId id) const {
   const auto& users = users_[index(id)];
-  return users.size() == 1 && id != program_.logits ? &program_.ops[index(users[0])] : nullptr;
+  return users.size() == 1 && !is_logits(id) ? &program_.ops[index(users[0])] : nullptr;
 }
 
 void Lowerer::run() {
@@ -49,15 +49,18 @@ void Lowerer::run() {
   halves_.clear();
   launch_ = 0;
   begin();
-  const size_t end = shape_.encode ? program_.encoder_ops : program_.ops.size();
-  for (size_t i = shape_.encode ? 0 : program_.encoder_ops; i < end; ++i) {
+  const size_t drafter = program_.drafter_begin();
+  const size_t end = shape_.encode  ? program_.encoder_ops
+                     : shape_.draft ? program_.ops.size()
+                                    : drafter;
+  for (size_t i = shape_.encode ? 0 : shape_.draft ? drafter : program_.encoder_ops; i < end; ++i) {
     op_ = static_cast<int>(i);
     const Op& op = program_.ops[i];
     if (op.out != kNone && shape_.rows == 0 && has_rows(op.out)) continue;
     if (done_[i]) continue;
     if (const Standing* row = standing(op)) {
       (this->*row->lower)(op.kind, op.out);
-    } else if (op.out == program_.logits) {
+    } else if (is_logits(op.out)) {
       materialize(op.out);
     }
   }
@@ -87,8 +90,20 @@ Range Lowerer::logits_range() const {
                                              static_cast<uint64_t>(memory_.sample.stride)};
 }
 
+Range Lowerer::kept_range() const {
+  const auto rows = static_cast<uint64_t>(memory_.begin.layout.max_tokens);
+  return {memory_.kept, 4 * rows * static_cast<uint64_t>(kept_stride())};
+}
+
+bool Lowerer::is_kept(ValueId id) const {
+  return std::ranges::any_of(users_[index(id)], [&](int user) {
+    return std::holds_alternative<program::KeepRows>(program_.ops[index(user)].kind);
+  });
+}
+
 View Lowerer::output_view(ValueId id) {
-  if (id == program_.logits) return {kLogits, 0, memory_.sample.stride, width_of(id)};
+  if (is_logits(id)) return {kLogits, 0, memory_.sample.stride, width_of(id)};
+  if (is_kept(id)) return {kKept, 0, kept_stride(), width_of(id)};
   return new_view(rows_of(id), width_of(id));
 }
 
@@ -113,6 +128,7 @@ void Lowerer::begin() {
   kernels::BeginArgs args = memory_.begin;
   args.tokens = shape_.tokens;
   args.rows = shape_.rows;
+  args.drafts = shape_.draft ? 1 : 0;
   accesses_.writes.push_back(record_range());
   launch("begin", args, {1, 1, 1});
 }

@@ -26,6 +26,7 @@ struct StreamShape {
   int rows = 1;         // R, of logits; 0: none are wanted
   bool decode = false;  // every run has one token
   bool encode = false;  // of sources: the Program's encoder runs
+  bool draft = false;   // the Program's drafter runs
 
   friend bool operator==(const StreamShape&, const StreamShape&) = default;
 };
@@ -55,6 +56,7 @@ struct StreamMemory {
   uint64_t slots = 0;                 // [slot][slot state], float32
   uint64_t slot_bytes = 0;            // a multiple of 16
   std::vector<uint64_t> slot_states;  // offsets into a slot, bytes
+  uint64_t kept = 0;                  // [max_tokens] rows of the Program's width, where it drafts
   int context = 0;                    // positions of the longest sequence
   int compute_units = 0;  // that the card has: work is cut into parts that keep them busy
   uint64_t arena = 0;     // values that live within a step

@@ -11,7 +11,7 @@ void Lowerer::lower(const program::Linear& linear, ValueId out) {
   Products products{.all = {product(&linear, out)}};
   const Product first = products.all[0];
   // Others that multiply the same rows go along.
-  for (size_t i = index(op_) + 1; i < program_.ops.size() && products.all.size() < 3; ++i) {
+  for (size_t i = index(op_) + 1; i < program_.ops.size() && products.all.size() < kernels::kMaxParts; ++i) {
     const auto* other = std::get_if<program::Linear>(&program_.ops[i].kind);
     if (other == nullptr || other->x != linear.x || done_[i] ||
         program_.weights[index(other->weight)].shape.size() == 3)

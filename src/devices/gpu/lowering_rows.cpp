@@ -89,6 +89,22 @@ View Lowerer::make(const program::Slice& slice, ValueId id) {
   return view;
 }
 
+View Lowerer::make(const program::KeptRows&, ValueId id) {
+  const View out = output_view(id);
+  kernels::ElementwiseArgs args{};
+  args.step = step();
+  args.kind = kernels::RowsKind::kGather;
+  args.width = out.width;
+  args.x = pointer<const float>(read({kKept, 0, kept_stride(), out.width}));
+  args.x_stride = kept_stride();
+  args.y = pointer<const float>(memory_.begin.record.address +
+                                static_cast<uint64_t>(memory_.begin.layout.kept));
+  args.out = pointer<float>(write(out));
+  args.out_stride = out.stride;
+  launch("elementwise", args, {static_cast<uint32_t>(shape_.tokens), 1, 1});
+  return out;
+}
+
 std::pair<View, int> Lowerer::heads_of(ValueId id, int head_dim) {
   const auto* slice = op_of<program::Slice>(id);
   if (slice == nullptr || views_[index(id)]) return {materialize(id), head_dim};

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <numeric>
 
 #include "devices/step_check.h"
 #include "support/error.h"
@@ -38,7 +39,7 @@ int power_of_two(int n) { return static_cast<int>(std::bit_ceil(static_cast<unsi
 }  // namespace
 
 int token_bucket(int tokens) {
-  return tokens <= kMatvecRows ? kMatvecRows : std::max(16, power_of_two(tokens));
+  return tokens <= kMatvecRows ? power_of_two(tokens) : std::max(16, power_of_two(tokens));
 }
 
 int row_bucket(int rows) {
@@ -48,7 +49,7 @@ int row_bucket(int rows) {
 StreamShape bucket_of(const StreamShape& exact) {
   StreamShape shape = exact;
   shape.decode = exact.decode && !exact.encode && exact.tokens <= kMatvecRows;
-  shape.tokens = shape.decode ? power_of_two(exact.tokens) : token_bucket(exact.tokens);
+  shape.tokens = token_bucket(exact.tokens);
   if (exact.rows > 0) shape.rows = row_bucket(exact.rows);
   return shape;
 }
@@ -72,7 +73,7 @@ kernels::StepLayout step_layout(const CompileOptions& options, const program::Pr
   l.positions = take(int64_t{4} * l.max_tokens);
   l.token_run = take(int64_t{4} * l.max_tokens);
   l.row_token = take(int64_t{4} * l.max_rows);
-  l.run_row = take(int64_t{4} * max_runs);
+  l.choice_row = take(int64_t{4} * max_runs);
   l.best = take(int64_t{4} * max_runs);
   l.pages = take(int64_t{4} * max_runs * pages_per_run);
   l.has_sources = program.encoder_ops > 0 ? 1 : 0;
@@ -81,8 +82,11 @@ kernels::StepLayout step_layout(const CompileOptions& options, const program::Pr
     l.source_tokens = take(int64_t{4} * max_runs);
     l.source_pages = take(int64_t{4} * max_runs * pages_per_run);
   }
-  if (!program.slot_states.empty())
+  if (!program.slot_states.empty()) {
     l.slot_runs = take(static_cast<int64_t>(sizeof(kernels::SlotRun)) * max_runs);
+    l.token_slot = take(int64_t{4} * l.max_tokens);
+  }
+  if (program.drafter_ops > 0) l.kept = take(int64_t{4} * l.max_tokens);
   l.sampling = take(static_cast<int64_t>(sizeof(kernels::RunSampling)) * max_runs);
   // Each page and slot can be copied to once.
   l.max_copies = options.pages;
@@ -96,7 +100,7 @@ int32_t slot_copies_at(const kernels::StepLayout& layout) {
 }
 
 StreamShape shape_of(const Step& step) {
-  StreamShape shape{0, 0, true, step.encode};
+  StreamShape shape{0, 0, true, step.encode, step.draft};
   for (const Run& run : step.runs) {
     if (run.tokens.size() > 1) shape.decode = false;
     shape.tokens += static_cast<int>(run.tokens.size());
@@ -127,7 +131,19 @@ size_t write_record(const Step& step, int slot, const kernels::StepLayout& layou
   auto used = static_cast<size_t>(layout.sampling);
   size_t source_run = 0;
   int32_t masks = 0;
-  kernels::StepHeader header{0, 0, static_cast<int32_t>(step.runs.size()), slot};
+  kernels::StepHeader header{0, 0, static_cast<int32_t>(step.runs.size()), slot, 0, {}};
+  header.choices = header.runs;
+  const auto choose = [&](size_t choice, int row, const Sampling& how) {
+    ints(layout.choice_row)[choice] = row;
+    ints(layout.best)[choice] = 0;
+    write_sampling(how, sampling[choice]);
+    if (!how.mask.empty()) sampling[choice].mask = masks++;
+    // What was not filled in of `recent` is not sent.
+    used = std::max(used, static_cast<size_t>(layout.sampling) +
+                              choice * sizeof(kernels::RunSampling) +
+                              offsetof(kernels::RunSampling, recent) +
+                              static_cast<size_t>(sampling[choice].recent_count) * 4);
+  };
   for (size_t r = 0; r < step.runs.size(); ++r) {
     const Run& run = step.runs[r];
     const int count = static_cast<int>(run.tokens.size());
@@ -146,25 +162,34 @@ size_t write_record(const Step& step, int slot, const kernels::StepLayout& layou
       ints(layout.source_run)[r] = static_cast<int32_t>(source_run);
       ints(layout.source_tokens)[r] = tokens;
     }
-    if (layout.slot_runs != 0 && !step.encode) {
+    if (layout.slot_runs != 0 && !step.encode && !step.draft) {
       const kernels::SlotRun slot_run{run.slot, header.tokens, count, 0};
       std::memcpy(record.data() + layout.slot_runs + r * sizeof(slot_run), &slot_run,
                   sizeof(slot_run));
+      int32_t* slots = ints(layout.token_slot) + header.tokens;
+      if (run.row_slots.empty()) {
+        std::fill_n(slots, count - 1, -1);
+        slots[count - 1] = run.slot;
+      } else {
+        std::ranges::copy(run.row_slots, slots);
+      }
     }
+    if (step.draft)
+      std::iota(ints(layout.kept) + header.tokens, ints(layout.kept) + header.tokens + count,
+                run.kept);
     const int wanted = rows_of(run);
     for (int i = 0; i < wanted; ++i)
       row_token[header.rows + i] = header.tokens + count - wanted + i;
     header.tokens += count;
     header.rows += wanted;
-    ints(layout.run_row)[r] = run.sampling != nullptr || run.best > 0 ? header.rows - 1 : -1;
+    ints(layout.choice_row)[r] = run.best > 0 ? header.rows - 1 : -1;
     ints(layout.best)[r] = run.best;
-    if (run.sampling != nullptr) {
-      write_sampling(*run.sampling, sampling[r]);
-      if (!run.sampling->mask.empty()) sampling[r].mask = masks++;
-      // What was not filled in of `recent` is not sent.
-      used = static_cast<size_t>(layout.sampling) + r * sizeof(kernels::RunSampling) +
-             offsetof(kernels::RunSampling, recent) +
-             static_cast<size_t>(sampling[r].recent_count) * 4;
+    if (run.sampling != nullptr) choose(r, header.rows - 1, *run.sampling);
+    for (size_t row = 0; row < run.row_sampling.size(); ++row) {
+      if (header.choices == layout.max_runs)
+        fail("step: more than {} tokens to choose", layout.max_runs);
+      choose(static_cast<size_t>(header.choices++), header.rows - wanted + static_cast<int>(row),
+             run.row_sampling[row]);
     }
   }
   const auto write_copies = [&](int32_t offset, const auto& copies) {

@@ -10,8 +10,7 @@
 
 namespace outboard::devices::gpu {
 
-// What streams are recorded for: powers of two. Prompts of few tokens share the stream of
-// kMatvecRows; above, matrices want at least 16 rows.
+// What streams are recorded for: powers of two. Above kMatvecRows matrices want at least 16 rows.
 int token_bucket(int tokens);
 int row_bucket(int rows);
 StreamShape bucket_of(const StreamShape& exact);

@@ -112,16 +112,16 @@ TEST(Matmul, PartsOfDifferentTypesWithBiasResidualAndSoftcap) {
   constexpr int kM = 32;
   const HalfRows x = make_rows(runner, kM, kWidth, random);
   MatmulArgs args = make_args(x);
-  args.part_count = 3;
+  args.part_count = 4;
   args.softcap = 900;
   std::vector<TestMatrix> matrices;
   std::vector<std::span<float>> outs;
   std::vector<std::vector<float>> before;
   std::vector<std::span<float>> biases;
-  const TensorType types[] = {TensorType::Q4_K, TensorType::F16, TensorType::Q6_K};
-  const int rows[] = {150, 40, 129};
+  const TensorType types[] = {TensorType::Q4_K, TensorType::F16, TensorType::Q6_K, TensorType::F32};
+  const int rows[] = {150, 40, 129, 48};
   std::normal_distribution<float> normal(0, 100);
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 4; ++i) {
     matrices.push_back(make_matrix(runner, types[i], rows[i], kWidth, random));
     biases.push_back(runner.allocate<float>(static_cast<size_t>(rows[i])));
     for (float& v : biases[i]) v = normal(random);
@@ -135,7 +135,7 @@ TEST(Matmul, PartsOfDifferentTypesWithBiasResidualAndSoftcap) {
     args.parts[i].accumulate = i == 0 ? 0 : 1;
   }
   runner.run("matmul", args, {matmul_workgroups(args), 1, 1});
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < 4; ++i) {
     for (int t = 0; t < kM; ++t) {
       for (int r = 0; r < rows[i]; ++r) {
         const auto at = static_cast<size_t>(t * rows[i] + r);

@@ -330,8 +330,10 @@ TEST(Matvec, PartsOfDifferentTypesWithBiasResidualAndSoftcap) {
     args.step = input.step;
     args.input = input.input;
     args.softcap = 300;
-    const std::pair<TensorType, int> parts[] = {
-        {TensorType::Q4_K, 33}, {TensorType::Q8_0, 9}, {TensorType::Q6_K, 40}};
+    const std::pair<TensorType, int> parts[] = {{TensorType::Q4_K, 33},
+                                                {TensorType::Q8_0, 9},
+                                                {TensorType::Q6_K, 40},
+                                                {TensorType::F32, 12}};
     const Products p = make_parts(runner, args, batch, kWidth, parts, random);
     args.parts[0].bias = KernelRunner::const_ptr(p.biases[0]);
     args.parts[1].accumulate = 1;
@@ -340,12 +342,13 @@ TEST(Matvec, PartsOfDifferentTypesWithBiasResidualAndSoftcap) {
     ASSERT_TRUE(takes({kernel, batch}, args));
     runner.run(kernel, args, {plan_matvec(args), 1, 1});
     const std::vector<ExpectedRow> x = input.expected();
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < 4; ++i) {
       for (int b = 0; b < batch; ++b) {
         for (int r = 0; r < parts[i].second; ++r) {
           const auto at = static_cast<size_t>(b * parts[i].second + r);
           const Expected e = product(p.matrices[i], r, x[b].value, x[b].bound);
-          double v = e.value + (i != 1 ? p.biases[i][r] : 0) + (i != 0 ? p.before[i][at] : 0);
+          double v = e.value + (i % 2 == 0 ? p.biases[i][r] : 0) +
+                     (i == 1 || i == 2 ? p.before[i][at] : 0);
           v = 300 * std::tanh(v / 300);
           ASSERT_NEAR(p.outs[i][at], v, e.bound + 1e-4) << "part " << i << ", row " << r;
         }

@@ -32,9 +32,9 @@ class Runs {
     masks_ = runner.allocate<uint32_t>(index(runs * mask_words_));
     alive = runner.allocate<uint32_t>(1);
     std::ranges::fill(record_, uint8_t{0});
-    record().header() = {runs, runs, runs, kSlot};
+    record().header() = {runs, runs, runs, kSlot, runs, {}};
     for (int i = 0; i < runs; ++i) {
-      record().run_row()[index(i)] = i;
+      record().choice_row()[index(i)] = i;
       sampling(i).mask = -1;
     }
     reset();
@@ -275,7 +275,7 @@ TEST(SampleKernel, RunsEndAtTheirStops) {
     runs.row(i)[index(10 + i)] = 1;
     runs.sampling(i).repeat_penalty = 1;
   }
-  runs.record().run_row()[2] = -1;
+  runs.record().choice_row()[2] = -1;
   runs.sampling(0).stop_count = 2;
   runs.sampling(0).stops[0] = 99;
   runs.sampling(0).stops[1] = 10;
@@ -314,7 +314,7 @@ TEST(SampleKernel, ThereMayBeNothingToChoose) {
       }
       runs.sampling(1).temperature = 1;
       runs.record().best()[2] = 3;
-      runs.record().run_row()[3] = -1;
+      runs.record().choice_row()[3] = -1;
       runs.run();
       const bool fine = value == -INFINITY;
       SCOPED_TRACE(testing::Message() << value << " at " << place);
@@ -328,11 +328,34 @@ TEST(SampleKernel, ThereMayBeNothingToChoose) {
       // Steps that were queued behind it need not run: of the runs here, the third goes on.
       EXPECT_EQ(std::vector<int>(runs.ended.begin(), runs.ended.end()),
                 (fine ? std::vector<int>{0, 0, 0, 0} : std::vector<int>{1, 1, 0, 0}));
-      runs.record().run_row()[2] = -1;
+      runs.record().choice_row()[2] = -1;
       runs.reset();
       runs.run();
       EXPECT_EQ(runs.alive[0], fine ? 1U : 0U);
     }
+}
+
+// Choices from rows before a run's last end nothing.
+TEST(SampleKernel, FurtherChoicesOfARun) {
+  Runs runs(3, 500);
+  runs.record().header().runs = 1;
+  for (int i = 0; i < 3; ++i) {
+    std::ranges::fill(runs.row(i), 0.0F);
+    runs.row(i)[index(100 + i)] = 1;
+    runs.sampling(i).repeat_penalty = 1;
+    runs.sampling(i).stop_count = 1;
+    runs.sampling(i).stops[0] = 101 + 2 * (i % 2);
+  }
+  // The run's own choice is the last row's.
+  runs.record().choice_row()[0] = 2;
+  runs.record().choice_row()[1] = 0;
+  runs.record().choice_row()[2] = 1;
+  runs.run();
+  EXPECT_EQ(runs.result(0), 102);
+  EXPECT_EQ(runs.result(1), 100);
+  EXPECT_EQ(runs.result(2), 101) << "a stop";
+  EXPECT_EQ(runs.ended[2], 0);
+  EXPECT_EQ(runs.alive[0], 1U);
 }
 
 TEST(SampleKernel, AllMinusInfinityIsNothingToChoose) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <random>
+#include <ranges>
 
 #include "tests/devices/kernels/test_step.h"
 
@@ -12,6 +13,11 @@ namespace outboard::devices::gpu::kernels {
 namespace {
 
 constexpr int kWidth = 301, kStride = 304, kT = 16, kRuns = 4, kSlots = 6;
+
+struct SlotOfToken {
+  int token = -1;
+  int slot = -1;
+};
 
 class SsmConv : public testing::TestWithParam<int> {
  protected:
@@ -31,19 +37,21 @@ class SsmConv : public testing::TestWithParam<int> {
     for (float& v : made) v = normal(random);
     return made;
   }
-  // Runs of so many tokens, whose first has that position, one behind the other.
+  // Runs of so many tokens, whose first has that position, one behind the other. Behind a token,
+  // what its run has come to goes to a further slot.
   void run(const std::vector<SlotRun>& runs, const std::vector<int>& first_positions,
-           bool with_bias) {
+           bool with_bias, SlotOfToken also = {}) {
     TestRecord r(record, layout);
     std::ranges::fill(r.positions(), -1);
+    r.put_slot_runs(runs);
+    if (also.token >= 0) r.token_slot()[index(also.token)] = also.slot;
     int tokens = 0;
     for (size_t i = 0; i < runs.size(); ++i) {
-      r.slot_runs()[i] = runs[i];
       for (int t = 0; t < runs[i].tokens; ++t)
         r.positions()[index(runs[i].first + t)] = first_positions[i] + t;
       tokens += runs[i].tokens;
     }
-    r.header() = {tokens, 0, static_cast<int>(runs.size()), 0};
+    r.header() = {tokens, 0, static_cast<int>(runs.size()), 0, 0, {}};
     SsmConvArgs a{};
     a.step = {KernelRunner::const_ptr(record), layout};
     a.x = KernelRunner::const_ptr(x);
@@ -83,10 +91,12 @@ class SsmConv : public testing::TestWithParam<int> {
           }
           if (with_bias) sum /= 1 + std::exp(-sum);
           ASSERT_NEAR(out[index(row * kStride + c)], sum, 0x1p-20 * size) << row << " " << c;
+          const int last = t + 1 == runs[i].tokens ? runs[i].slot : -1;
+          for (const int slot : {last, row == also.token ? also.slot : -1})
+            for (int k = 0; slot >= 0 && k < taps - 1; ++k)
+              after[index(slot * kSlotFloats + k * kWidth + c)] =
+                  seen[seen.size() - index(taps - 1 - k)];
         }
-        for (int k = 0; k < taps - 1; ++k)
-          after[index(runs[i].slot * kSlotFloats + k * kWidth + c)] =
-              seen[seen.size() - index(taps - 1 - k)];
       }
     }
     // What is kept are inputs, bit for bit, and other slots are left alone.
@@ -113,7 +123,14 @@ TEST_P(SsmConv, RunsFromTheirSlots) {
   run({{5, 0, 9, 0}, {0, 9, 2, 0}, {3, 11, 1, 0}, {1, 12, 1, 0}}, {0, 40, 7, 0}, true);
 }
 
+TEST_P(SsmConv, KeepsWhatItCameToOnTheWay) {
+  run({{5, 0, 9, 0}, {0, 9, 5, 0}}, {0, 40}, true, {.token = 10, .slot = 2});
+}
+
 TEST_P(SsmConv, WithoutBias) { run({{2, 0, 16, 0}}, {3}, false); }
+
+// What the second of kMixedRuns has come to behind this token goes to a slot that no run has.
+constexpr SlotOfToken kOnTheWay = {.token = 7, .slot = 1};
 
 // Heads, rows and columns of a state.
 struct StateShape {
@@ -141,14 +158,15 @@ class Recurrence : public testing::TestWithParam<StateShape> {
                          const std::vector<int>& first_positions) {
     TestRecord r(record, layout);
     std::ranges::fill(r.positions(), -1);
+    r.put_slot_runs(runs);
+    r.token_slot()[index(kOnTheWay.token)] = kOnTheWay.slot;
     int tokens = 0;
     for (size_t i = 0; i < runs.size(); ++i) {
-      r.slot_runs()[i] = runs[i];
       for (int t = 0; t < runs[i].tokens; ++t)
         r.positions()[index(runs[i].first + t)] = first_positions[i] + t;
       tokens += runs[i].tokens;
     }
-    r.header() = {tokens, 0, static_cast<int>(runs.size()), 0};
+    r.header() = {tokens, 0, static_cast<int>(runs.size()), 0, 0, {}};
     RecurrenceArgs a{};
     a.step = {KernelRunner::const_ptr(record), layout};
     a.out = KernelRunner::ptr(out);
@@ -171,7 +189,10 @@ class Recurrence : public testing::TestWithParam<StateShape> {
     int tokens = 0;
     for (size_t i = 0; i < runs.size(); ++i)
       for (int head = 0; head < shape.heads; ++head) {
-        const size_t at = index(runs[i].slot * slot_floats + head * shape.rows * shape.columns);
+        const auto at_slot = [&](int slot) {
+          return index(slot * slot_floats + head * shape.rows * shape.columns);
+        };
+        const size_t at = at_slot(runs[i].slot);
         std::vector<double> state(index(shape.rows * shape.columns), 0.0);
         if (first_positions[i] > 0)
           for (size_t e = 0; e < state.size(); ++e) state[e] = before[at + e];
@@ -181,6 +202,10 @@ class Recurrence : public testing::TestWithParam<StateShape> {
             ASSERT_NEAR(out[index((runs[i].first + t) * out_stride + head * shape.columns + c)],
                         row[index(c)], 3e-5 * (1 + std::abs(row[index(c)])))
                 << "run " << i << " token " << t << " head " << head << " column " << c;
+          if (runs[i].first + t == kOnTheWay.token)
+            std::ranges::copy(
+                state | std::views::transform([](double v) { return static_cast<float>(v); }),
+                after.begin() + static_cast<ptrdiff_t>(at_slot(kOnTheWay.slot)));
         }
         for (size_t e = 0; e < state.size(); ++e) after[at + e] = static_cast<float>(state[e]);
         if (head == 0) tokens += runs[i].tokens;

@@ -9,7 +9,7 @@
 namespace outboard::devices::gpu::kernels {
 namespace {
 
-constexpr int kSlots = 4, kSlot = 1, kMaxTokens = 300, kT = 280, kRuns = 3;
+constexpr int kSlots = 4, kSlot = 1, kMaxTokens = 300, kT = 280, kRuns = 4;
 
 class Begin : public testing::Test {
  protected:
@@ -19,7 +19,8 @@ class Begin : public testing::Test {
                             .runs = kRuns,
                             .pages_per_run = 260,
                             .sources = true,
-                            .slots = true})),
+                            .slots = true,
+                            .kept = true})),
         records(runner.allocate<uint8_t>(index(kSlots * layout.bytes))),
         vram(runner.allocate<uint8_t>(index(layout.bytes))),
         chosen(runner.allocate<int32_t>(kSlots * kRuns)),
@@ -30,7 +31,7 @@ class Begin : public testing::Test {
     slot[0] = kSlot;
     std::ranges::fill(ended, 1);
     for (int i = 0; i < kSlots * kRuns; ++i) chosen[index(i)] = 1000 + i;
-    from.header() = {3, 2, 2, -1};
+    from.header() = {3, 2, 2, -1, 3, {}};
     const int ids[] = {42, 43, -2};
     const int positions[] = {7, 8, 100};
     const int runs[] = {0, 0, 1};
@@ -39,10 +40,17 @@ class Begin : public testing::Test {
     std::copy_n(runs, 3, from.token_run().begin());
     from.row_token()[0] = 1;
     from.row_token()[1] = 2;
+    for (size_t t = 0; t < 3; ++t) {
+      from.token_slot()[t] = static_cast<int>(5 - t);
+      from.kept()[t] = static_cast<int>(11 + t);
+    }
+    from.choice_row()[2] = 5;
+    from.best()[2] = 0;
+    from.sampling()[2] = {};
     for (int run = 0; run < 2; ++run) {
       RunSampling& s = from.sampling()[index(run)];
       s = {};
-      from.run_row()[index(run)] = run;
+      from.choice_row()[index(run)] = run;
       from.best()[index(run)] = 0;
       from.source_run()[index(run)] = 1 - run;
       from.source_tokens()[index(run)] = 50 + run;
@@ -57,6 +65,7 @@ class Begin : public testing::Test {
     }
   }
   void run() {
+    std::ranges::fill(to.kept(), -5);
     BeginArgs a{};
     a.slot = KernelRunner::const_ptr(slot);
     a.records = KernelRunner::const_ptr(records);
@@ -67,9 +76,11 @@ class Begin : public testing::Test {
     a.slots = kSlots;
     a.tokens = kT;
     a.rows = 5;
+    a.drafts = drafts ? 1 : 0;
     runner.run("begin", a, {1, 1, 1});
   }
 
+  bool drafts = true;
   KernelRunner runner;
   StepLayout layout;
   std::span<uint8_t> records, vram;
@@ -84,9 +95,14 @@ TEST_F(Begin, CopiesTheStepAndFillsUpTheRest) {
   EXPECT_EQ(to.header().rows, 2);
   EXPECT_EQ(to.header().runs, 2);
   EXPECT_EQ(to.header().slot, kSlot);
+  EXPECT_EQ(to.header().choices, 3);
   for (size_t t = 0; t < kT; ++t) {
     EXPECT_EQ(to.positions()[t], t < 3 ? from.positions()[t] : -1);
     EXPECT_EQ(to.token_run()[t], t < 3 ? from.token_run()[t] : 0);
+    EXPECT_EQ(to.kept()[t], t < 3 ? from.kept()[t] : 0);
+    if (t < 3) {
+      EXPECT_EQ(to.token_slot()[t], from.token_slot()[t]);
+    }
     if (t >= 3) {
       EXPECT_EQ(to.ids()[t], 0);
     }
@@ -96,8 +112,8 @@ TEST_F(Begin, CopiesTheStepAndFillsUpTheRest) {
   const int rows[] = {1, 2, 0, 0, 0};
   EXPECT_TRUE(std::ranges::equal(to.row_token(), rows));
   for (int run = 0; run < 2; ++run) EXPECT_TRUE(std::ranges::equal(to.pages(run), from.pages(run)));
-  EXPECT_THAT(to.run_row(), testing::ElementsAre(0, 1, -1)) << "there are two runs";
-  EXPECT_THAT(to.best(), testing::ElementsAre(0, 0, 0));
+  EXPECT_THAT(to.choice_row(), testing::ElementsAre(0, 1, 5, -1)) << "there are three choices";
+  EXPECT_THAT(to.best(), testing::ElementsAre(0, 0, 0, 0));
   for (size_t run = 0; run < 2; ++run) {
     EXPECT_EQ(to.source_run()[run], from.source_run()[run]);
     EXPECT_EQ(to.source_tokens()[run], from.source_tokens()[run]);
@@ -109,6 +125,12 @@ TEST_F(Begin, CopiesTheStepAndFillsUpTheRest) {
   }
   EXPECT_EQ(to.sampling()[1].temperature, 0.5F);
   EXPECT_EQ(to.sampling()[1].stops[kMaxStops - 1], 77);
+}
+
+TEST_F(Begin, OutsideDraftStepsNoRowsAreKept) {
+  drafts = false;
+  run();
+  EXPECT_THAT(to.kept().first(3), testing::Each(0));
 }
 
 TEST_F(Begin, PutsChosenTokensInTheirPlace) {

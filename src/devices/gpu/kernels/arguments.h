@@ -80,10 +80,13 @@ struct StepHeader {
   int32_t rows;    // of logits, at most R
   int32_t runs;
   int32_t slot;  // of the ring of records; also of `chosen`
+  // Of tokens: each run's from its last row, then those from rows before it, at most max_runs.
+  int32_t choices;
+  int32_t reserved[3];
 };
 // A run, for kernels that go through its tokens in order.
 struct SlotRun {
-  int32_t slot;
+  int32_t slot;   // that it begins from
   int32_t first;  // token
   int32_t tokens;
   int32_t reserved;
@@ -93,15 +96,16 @@ struct StepLayout {
   int32_t positions;  // int32 [max_tokens], -1: padding
   int32_t token_run;  // int32 [max_tokens]
   int32_t row_token;  // int32 [max_rows]: the token whose row it is
-  int32_t run_row;  // int32 [max_runs]: the row of logits that it chooses from, -1: chooses nothing
-  int32_t best;     // int32 [max_runs]: so many of the best tokens are wanted; 0: sampling
-  int32_t pages;    // int32 [max_runs, pages_per_run]: KV pages of each run, from position 0
+  // Of each choice: the row of logits that it is made from, -1: nothing is chosen.
+  int32_t choice_row;  // int32 [max_runs]
+  int32_t best;        // int32 [max_runs]: so many of the best tokens are wanted; 0: sampling
+  int32_t pages;       // int32 [max_runs, pages_per_run]: KV pages of each run, from position 0
   // Of Programs with an encoder (encode steps: of each run itself); neighbours that share a source
   // have the number of the first of them.
   int32_t source_run;     // int32 [max_runs]
   int32_t source_tokens;  // int32 [max_runs]
   int32_t source_pages;   // int32 [max_runs, pages_per_run]
-  int32_t sampling;       // RunSampling [max_runs], of runs that choose by sampling
+  int32_t sampling;       // RunSampling [max_runs], of choices by sampling
   // int32 [max_copies, 2], from and to; behind them those of slots; read by `copy_pages` alone.
   int32_t copies;
   int32_t bytes;  // of the whole record
@@ -113,6 +117,11 @@ struct StepLayout {
   int32_t max_copies;
   int32_t has_sources;  // 1: of a Program with an encoder
   int32_t slot_runs;    // SlotRun [max_runs], of Programs with slot states; 0: there are none
+  // Of these, int32 [max_tokens]: the slot that gets what its run has come to behind this token;
+  // -1: none.
+  int32_t token_slot;
+  // Of Programs with a drafter, int32 [max_tokens]: the row that was kept for this token. Else 0.
+  int32_t kept;
 };
 // The record in VRAM.
 struct Step {
@@ -194,7 +203,7 @@ struct BeginArgs {
   int32_t slots;
   int32_t tokens;  // T: ids from the step's own number to here become 0, positions -1, run 0
   int32_t rows;    // R, likewise: row_token 0
-  int32_t reserved;
+  int32_t drafts;  // 1: a draft step's
 };
 
 // --- embed: rows of tables. Workgroups: T. ---
@@ -222,10 +231,12 @@ struct Part {
   int32_t expert_rows;
   int32_t expert_first;
 };
+// As many as a delta net's projections: what goes through the convolution, gate, rates.
+constexpr int kMaxParts = 4;
 struct MatvecArgs {
   Step step;
   Input input;
-  Part parts[3];
+  Part parts[kMaxParts];
   int32_t part_count;
   // 1: part_count is 2, of equal rows and one type; out (part 0's) = function(row 0) * row 1.
   int32_t gated;
@@ -234,7 +245,7 @@ struct MatvecArgs {
   // Set by plan_matvec(). A wave takes so many pairs of rows, all of one part; those of part i are
   // for waves from first_wave[i] on.
   int32_t pairs_a_wave;
-  int32_t first_wave[3];
+  int32_t first_wave[kMaxParts];
 };
 
 // --- prepare: rows for `matmul`, and norms that no matrix follows. Workgroups: rows. ---
@@ -255,7 +266,7 @@ struct MatmulArgs {
   Ptr<const float> factor;   // [M]
   int32_t half_stride;
   int32_t m;
-  Part parts[3];
+  Part parts[kMaxParts];
   int32_t part_count;
   float softcap;
 };

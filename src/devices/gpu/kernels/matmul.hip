@@ -112,10 +112,10 @@ DEVICE void multiply(const Matrix& matrix, const Work& w, Tile& tile, float8 (&s
 template <bool experts>
 DEVICE void matmul(const MatmulArgs& a, Tile& tile, int row_tile, Work w, int first_out,
                    float factor) {
-  const int second = matmul_tiles_of(a.parts[0]);
-  const int third = second + matmul_tiles_of(a.parts[1]);
-  const int number = row_tile < second ? 0 : row_tile < third ? 1 : 2;
-  row_tile -= number == 0 ? 0 : number == 1 ? second : third;
+  int number = 0;
+  for (int tiles; number + 1 < a.part_count && row_tile >= (tiles = matmul_tiles_of(a.parts[number]));
+       ++number)
+    row_tile -= tiles;
   const Part& part = a.parts[number];
   w.first_row = row_tile * kMatmulRows + wave() * kFragment;
   w.base_row = w.base_row * part.expert_rows + part.expert_first;

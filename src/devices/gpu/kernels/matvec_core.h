@@ -212,7 +212,7 @@ DEVICE Share share_of(const MatvecArgs& a) {
   const int number = workgroup_x() * kWaves + wave();
   // Comparisons by their sign, which stay in scalar registers.
   const auto reaches = [&](int first) { return static_cast<uint32_t>(first - 1 - number) >> 31; };
-  const int part = reaches(a.first_wave[1]) + reaches(a.first_wave[2]);
+  const int part = reaches(a.first_wave[1]) + reaches(a.first_wave[2]) + reaches(a.first_wave[3]);
   const int from = (number - a.first_wave[part]) * a.pairs_a_wave;
   return {part, from, __builtin_elementwise_min(from + a.pairs_a_wave, matvec_pairs(a, part))};
 }

@@ -136,7 +136,8 @@ constexpr int32_t matmul_tiles_of(const Part& part) {
 }
 // Parts from part_count on have no rows.
 constexpr int32_t matmul_row_tiles(const MatmulArgs& a) {
-  return matmul_tiles_of(a.parts[0]) + matmul_tiles_of(a.parts[1]) + matmul_tiles_of(a.parts[2]);
+  return matmul_tiles_of(a.parts[0]) + matmul_tiles_of(a.parts[1]) + matmul_tiles_of(a.parts[2]) +
+         matmul_tiles_of(a.parts[3]);
 }
 constexpr int32_t matmul_tokens(int32_t row_tiles, int32_t m) {
   int32_t tokens = kMatmulTokens;

@@ -88,7 +88,7 @@ uint32_t plan_matvec(MatvecArgs& args) {
   for (int i = 0; i < parts; ++i) pairs += matvec_pairs(args, i);
   args.pairs_a_wave = matvec_pairs_a_wave(pairs, args.input.width);
   int32_t waves = 0;
-  for (int i = 0; i < 3; ++i) {
+  for (int i = 0; i < kMaxParts; ++i) {
     args.first_wave[i] = i < parts ? waves : std::numeric_limits<int32_t>::max();
     if (i < parts) waves += (matvec_pairs(args, i) + args.pairs_a_wave - 1) / args.pairs_a_wave;
   }

@@ -129,7 +129,7 @@ DEVICE void end_run(const SampleArgs& a, Ptr<const int> rows, int runs, int run)
 
 }  // namespace
 
-// See SampleArgs.
+// See SampleArgs. A choice each; the first ones are the runs' own.
 KERNEL void sample(SampleArgs a) {
   LDS SelectLds s;
   const int run = workgroup_x();
@@ -137,9 +137,9 @@ KERNEL void sample(SampleArgs a) {
   const auto ints = [&](int offset) {
     return reinterpret_cast<Ptr<const int>>(a.step.record + offset);
   };
-  const int slot = reinterpret_cast<Ptr<const StepHeader>>(a.step.record)->slot;
-  const int at = slot * layout.max_runs + run;
-  const Ptr<const int> rows = ints(layout.run_row);
+  const Ptr<const StepHeader> header = reinterpret_cast<Ptr<const StepHeader>>(a.step.record);
+  const int at = header->slot * layout.max_runs + run;
+  const Ptr<const int> rows = ints(layout.choice_row);
   const Ptr<const RunSampling> sampling =
       reinterpret_cast<Ptr<const RunSampling>>(a.step.record + layout.sampling) + run;
   int token = -1;
@@ -162,10 +162,10 @@ KERNEL void sample(SampleArgs a) {
   if (thread() != 0) return;
   a.chosen[at] = token;
   __hip_atomic_store(&a.results[at], token, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_SYSTEM);
-  if (token == -1) return;
+  if (token == -1 || run >= header->runs) return;
   if (token == kNotFinite || is_stop(sampling, token) ||
       __hip_atomic_load(&a.ended[run], __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT) != 0)
-    end_run(a, rows, layout.max_runs, run);
+    end_run(a, rows, header->runs, run);
 }
 
 }  // namespace outboard::devices::gpu::kernels

@@ -22,7 +22,12 @@ KERNEL void ssm_conv(SsmConvArgs a) {
   const int count = r->tokens;
   const bool begins =
       reinterpret_cast<Ptr<const int>>(record + a.step.layout.positions)[first] == 0;
-  const Ptr<float> kept = a.states + static_cast<uint64_t>(r->slot) * a.slot_stride + channel;
+  const auto kept_in = [&](int slot) {
+    return a.states + static_cast<uint64_t>(slot) * a.slot_stride + channel;
+  };
+  const Ptr<const float> kept = kept_in(r->slot);
+  const Ptr<const int> token_slot =
+      reinterpret_cast<Ptr<const int>>(record + a.step.layout.token_slot);
 
   // The window's last place is the token's own; places before its taps have weight 0.
   float weight[kMaxTaps], window[kMaxTaps];
@@ -43,10 +48,13 @@ KERNEL void ssm_conv(SsmConvArgs a) {
 #pragma unroll
     for (int i = 0; i < kMaxTaps; ++i) sum += weight[i] * window[i];
     a.out[row * a.out_stride + channel] = apply(a.function, sum);
-  }
+    const int slot = token_slot[row];
+    if (slot < 0) continue;
+    const Ptr<float> to = kept_in(slot);
 #pragma unroll
-  for (int i = 0; i < kMaxTaps; ++i)
-    if (i > unused) kept[static_cast<int64_t>(i - unused - 1) * a.width] = window[i];
+    for (int i = 0; i < kMaxTaps; ++i)
+      if (i > unused) to[static_cast<int64_t>(i - unused - 1) * a.width] = window[i];
+  }
 }
 
 // --- recurrences ---
@@ -84,10 +92,12 @@ struct HeadState {
     for (int i = 0; i < kRows; ++i)
       s[i] = !begins && has(a, i) ? at[(first_row + i) * a.columns + column] : 0;
   }
+  // Row by row from a scalar address: the places of all rows in registers would be too many.
   DEVICE void store(const RecurrenceArgs& a, Ptr<float> at) const {
+    at += first_row * a.columns;
 #pragma unroll
-    for (int i = 0; i < kRows; ++i)
-      if (has(a, i)) at[(first_row + i) * a.columns + column] = s[i];
+    for (int i = 0; i < kRows; ++i, at += a.columns)
+      if (has(a, i)) at[column] = s[i];
   }
 };
 
@@ -115,7 +125,9 @@ DEVICE float over_columns(const RecurrenceArgs& a, StateLds LDS& lds, float mine
 struct RunOf {
   int first, count;
   bool begins;
-  Ptr<float> state;
+  Ptr<float> states;          // the head's, of slot 0
+  Ptr<const int> token_slot;  // from the first token on
+  int slot;
 };
 
 // The run of this workgroup, or one of no tokens; rows of no token become 0 on the way.
@@ -131,9 +143,15 @@ DEVICE RunOf run_of(const RecurrenceArgs& a) {
       reinterpret_cast<Ptr<const SlotRun>>(record + a.step.layout.slot_runs) + run;
   const bool begins =
       reinterpret_cast<Ptr<const int>>(record + a.step.layout.positions)[r->first] == 0;
-  const Ptr<float> state = a.states + static_cast<uint64_t>(r->slot) * a.slot_stride +
-                           static_cast<uint64_t>(head) * static_cast<uint64_t>(a.rows * a.columns);
-  return {r->first, r->tokens, begins, state};
+  const Ptr<float> states =
+      a.states + static_cast<uint64_t>(head) * static_cast<uint64_t>(a.rows * a.columns);
+  const Ptr<const int> token_slot =
+      reinterpret_cast<Ptr<const int>>(record + a.step.layout.token_slot) + r->first;
+  return {r->first, r->tokens, begins, states, token_slot, r->slot};
+}
+
+DEVICE Ptr<float> state_in(const RecurrenceArgs& a, const RunOf& run, int slot) {
+  return run.states + static_cast<uint64_t>(slot) * a.slot_stride;
 }
 
 DEVICE float softplus(float x) { return x > 20 ? x : log(1 + exp(x)); }
@@ -172,7 +190,7 @@ DEVICE void gated_delta(const GatedDeltaArgs& a, StateLds LDS& lds) {
   const int key_head =
       a.neighbours != 0 ? head / (a.state.heads / a.key_heads) : head % a.key_heads;
   HeadState<kRows> state(a.state);
-  state.load(a.state, run.state, run.begins);
+  state.load(a.state, state_in(a.state, run, run.slot), run.begins);
   const float decay_rate = a.a[head], dt = a.dt[head];
   const float root = reciprocal_root(static_cast<float>(a.state.rows));
   for (int t = 0; t < run.count; ++t) {
@@ -220,9 +238,10 @@ DEVICE void gated_delta(const GatedDeltaArgs& a, StateLds LDS& lds) {
     out = over_shares(a.state, lds, out, state.column);
     put(a.state, lds, root * q_length * out, state.column, state.share, static_cast<int>(row),
         head);
+    if (const int slot = run.token_slot[t]; slot >= 0)
+      state.store(a.state, state_in(a.state, run, slot));
     barrier();  // all have read what the next token overwrites
   }
-  state.store(a.state, run.state);
 }
 
 template <int kRows>
@@ -232,7 +251,7 @@ DEVICE void selective_scan(const SelectiveScanArgs& a, StateLds LDS& lds) {
   const int head = workgroup_x();
   const int group = head / (a.state.heads / a.groups);
   HeadState<kRows> state(a.state);
-  state.load(a.state, run.state, run.begins);
+  state.load(a.state, state_in(a.state, run, run.slot), run.begins);
   const float decay_rate = a.a[head], dt_bias = a.dt_bias[head], skip = a.skip[head];
   for (int t = 0; t < run.count; ++t) {
     const int64_t row = run.first + t;
@@ -252,9 +271,10 @@ DEVICE void selective_scan(const SelectiveScanArgs& a, StateLds LDS& lds) {
     }
     out = over_shares(a.state, lds, out, state.column);
     put(a.state, lds, out + skip * x, state.column, state.share, static_cast<int>(row), head);
+    if (const int slot = run.token_slot[t]; slot >= 0)
+      state.store(a.state, state_in(a.state, run, slot));
     barrier();  // all have read what the next token overwrites
   }
-  state.store(a.state, run.state);
 }
 
 // See GatedDeltaArgs and SelectiveScanArgs; by the rows of a share.

@@ -31,12 +31,14 @@ KERNEL void begin(BeginArgs a) {
   const int tokens = header->tokens;
   const int rows = header->rows;
   const int runs = header->runs;
+  const int choices = header->choices;
   if (thread() == 0) {
     const Ptr<StepHeader> out = reinterpret_cast<Ptr<StepHeader>>(a.record);
     out->tokens = tokens;
     out->rows = rows;
     out->runs = runs;
     out->slot = slot;
+    out->choices = choices;
   }
   const StepLayout& l = a.layout;
   for (int t = thread(); t < a.tokens; t += kThreads) {
@@ -60,13 +62,19 @@ KERNEL void begin(BeginArgs a) {
     copy(l.source_tokens, runs);
     copy(l.source_pages, runs * l.pages_per_run);
   }
-  if (l.slot_runs != 0) copy(l.slot_runs, runs * static_cast<int>(sizeof(SlotRun) / sizeof(int)));
-  for (int run = thread(); run < l.max_runs; run += kThreads) {
-    at<int>(a.record, l.run_row)[run] = run < runs ? at<int>(from, l.run_row)[run] : -1;
-    at<int>(a.record, l.best)[run] = run < runs ? at<int>(from, l.best)[run] : 0;
+  if (l.slot_runs != 0) {
+    copy(l.slot_runs, runs * static_cast<int>(sizeof(SlotRun) / sizeof(int)));
+    copy(l.token_slot, tokens);
   }
-  for (int run = wave(); run < runs; run += kThreads / 32) {
-    if (at<int>(from, l.run_row)[run] < 0 || at<int>(from, l.best)[run] > 0) continue;
+  if (l.kept != 0)
+    for (int t = thread(); t < a.tokens; t += kThreads)
+      at<int>(a.record, l.kept)[t] = a.drafts != 0 && t < tokens ? at<int>(from, l.kept)[t] : 0;
+  for (int i = thread(); i < l.max_runs; i += kThreads) {
+    at<int>(a.record, l.choice_row)[i] = i < choices ? at<int>(from, l.choice_row)[i] : -1;
+    at<int>(a.record, l.best)[i] = i < choices ? at<int>(from, l.best)[i] : 0;
+  }
+  for (int run = wave(); run < choices; run += kThreads / 32) {
+    if (at<int>(from, l.choice_row)[run] < 0 || at<int>(from, l.best)[run] > 0) continue;
     const Ptr<RunSampling> out = at<RunSampling>(a.record, l.sampling) + run;
     const Ptr<const RunSampling> in = at<RunSampling>(from, l.sampling) + run;
     constexpr int kFixed = static_cast<int>(__builtin_offsetof(RunSampling, recent) / 4);
