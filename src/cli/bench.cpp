@@ -8,12 +8,13 @@
 #include <span>
 #include <utility>
 
+#include "cli/bench_steps.h"
 #include "cli/bench_translate.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/recording.h"
 #include "cli/sim.h"
-#include "machine/sim_device.h"
+#include "machine/launch_watch.h"
 #include "program/cost.h"
 #include "simulator/cost/card_work.h"
 #include "support/bandwidth.h"
@@ -34,6 +35,8 @@ struct BenchOptions {
   int repetitions = 3;
   bool json = false;
   bool counters = false;
+  std::vector<int> depths, batches;    // of single steps
+  int layers = 0;                      // that the model stands for there; 0: as many as it has
   std::vector<cost::LinkModel> links;  // to show the cost of
 };
 
@@ -142,6 +145,7 @@ void count(const BenchOptions& options, const engine::SessionOptions& speculatio
   counted.start = cost::difference(card, {}, before_upload, 0, 0);
   counted.upload = cost::difference(card, before_upload, snapshot(), 0, 0);
   const cost::CardWork& upload = counted.upload;
+  machine::LaunchWatch watch(*device);
   const auto file_bytes = static_cast<double>(model->file().tensor_bytes());
   text += fmt::format(
       "upload: {} over the link, {:.3f} times the file's tensors; {:.2f} messages a MiB; modelled "
@@ -168,7 +172,8 @@ void count(const BenchOptions& options, const engine::SessionOptions& speculatio
   if (options.prompt > 0) {
     const auto before = snapshot();
     session.generate(request(options.prompt, 1));
-    const cost::CardWork work = cost::difference(card, before, snapshot(), options.prompt, 1);
+    cost::CardWork work = cost::difference(card, before, snapshot(), options.prompt, 1);
+    work.launches = watch.take();
     counted.prompt = work;
     text += to_text(fmt::format("prompt {}", options.prompt), work, weights);
     json["prompt"] = to_json(work, weights);
@@ -176,9 +181,11 @@ void count(const BenchOptions& options, const engine::SessionOptions& speculatio
   if (options.decode > 0) {
     session.generate(request(1, 1));  // streams are recorded
     const auto before = snapshot();
+    watch.take();
     const engine::Completion c = session.generate(request(1, options.decode));
-    const cost::CardWork work =
+    cost::CardWork work =
         cost::difference(card, before, snapshot(), options.decode, options.decode);
+    work.launches = watch.take();
     counted.decode = work;
     const auto wanted = static_cast<uint64_t>(options.decode) *
                         (weights + program::state_bytes_read(program, options.decode / 2));
@@ -223,6 +230,16 @@ void bench(BenchOptions options) {
       throw Error("bench: --link is for models that answer, not for those that translate",
                   "--counters shows what a translation costs on the card.");
     return bench_translation(loaded, {options.repetitions, options.counters, options.json});
+  }
+  if (!options.depths.empty() || !options.batches.empty()) {
+    if (!options.counters)
+      throw Error("bench: --depth and --batch are for --counters",
+                  "Use them with --device sim --counters.");
+    const auto or_one = [](std::vector<int> list, int one) {
+      return list.empty() ? std::vector{one} : list;
+    };
+    return bench_steps(loaded, {options.prompt, or_one(options.depths, 0),
+                                or_one(options.batches, 1), options.layers, options.json});
   }
   engine::SessionOptions session;
   apply(options.speculation, model_options.ignore_unknown, engine::Speculation::kOff, session);
@@ -333,6 +350,21 @@ void add_bench(CLI::App& app) {
       ->capture_default_str();
   command->add_flag("--counters", options->counters,
                     "--device sim: what a token costs, and a time modelled from it");
+  command
+      ->add_option("--depth", options->depths,
+                   "--counters: single steps behind so many positions, as 0,512,2048")
+      ->delimiter(',')
+      ->check(CLI::Range(0, 1 << 20));
+  command
+      ->add_option("--batch", options->batches,
+                   "--counters: single steps of so many sequences, as 1,4,8")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 64));
+  command
+      ->add_option("--layers", options->layers,
+                   "--depth, --batch: the launches of the model's layers stand for those of so "
+                   "many; 0: of as many as it has")
+      ->check(CLI::Range(0, 1000));
   command->add_flag("--json", options->json, "the result as JSON");
   command->footer("Example: outboard bench smollm2 -p 512 -n 128 -t 2");
   command->callback([options] { recorded(options->model, [&] { bench(*options); }); });

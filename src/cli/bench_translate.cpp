@@ -6,7 +6,7 @@
 
 #include "cli/options.h"
 #include "engine/translator.h"
-#include "machine/sim_device.h"
+#include "machine/launch_watch.h"
 #include "program/cost.h"
 #include "simulator/cost/card_work.h"
 #include "support/error.h"
@@ -89,12 +89,14 @@ void count(const LoadedModel& loaded, bool as_json) {
   translate_all(translator, lines);  // streams are recorded
   const engine::Translator::Work before_work = translator.work();
   const auto before = snapshot();
+  machine::LaunchWatch watch(*device);
   translate_all(translator, lines);
   const engine::Translator::Work& after_work = translator.work();
   const auto searches = static_cast<int>(after_work.searches - before_work.searches);
   const auto encodes = static_cast<int>(after_work.encodes - before_work.encodes);
-  const cost::CardWork work = cost::difference(*device->card().options().model, before, snapshot(),
-                                               searches + encodes, searches + encodes);
+  cost::CardWork work = cost::difference(*device->card().options().model, before, snapshot(),
+                                         searches + encodes, searches + encodes);
+  work.launches = watch.take();
   const program::Program& program = loaded.model()->program();
   const auto wanted = static_cast<uint64_t>(searches) * program::weight_bytes_per_token(program);
   if (as_json) {

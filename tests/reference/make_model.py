@@ -1,10 +1,10 @@
 """Writes GGUF files with random weights: small ones of every family for the tests, and the exact
 shapes of large models.
 
-    make_model.py FAMILY OUT.gguf [--type F32|F16|Q8_0|Q4_0|Q4_K_M] [--seed N] [--like GGUF]
+    make_model.py FAMILY OUT.gguf [--type F32|F16|Q8_0|Q4_0|Q4_K_M] [--seed N] [--like GGUF] [--layers N]
     make_model.py --list
 
-Weights are scaled so that activations keep their size and the text varies. --like takes the
+--layers keeps so many, of types that stand for all of them. Weights are scaled so that activations keep their size and the text varies. --like takes the
 tokenizer of another model file (large vocabularies); small models get a byte-level one of their own.
 """
 import argparse
@@ -104,8 +104,9 @@ def type_in_mix(name, layers):
     return more if layer < layers // 8 or layer >= 7 * layers // 8 or (layer - layers // 8) % 3 == 2 else less
 
 
-def make(family, out, kind="F32", seed=1, like=None):
-    arch, layers, width, heads, kv_heads, dim, hidden, vocabulary, context = SHAPES[family]
+def make(family, out, kind="F32", seed=1, like=None, keep=None):
+    arch, all_layers, width, heads, kv_heads, dim, hidden, vocabulary, context = SHAPES[family]
+    layers = keep or all_layers
     random = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(out, arch, use_temp_file=True)
     writer.add_name(f"random {family}")
@@ -123,7 +124,10 @@ def make(family, out, kind="F32", seed=1, like=None):
         rows, columns = int(np.prod(shape[:-1])), shape[-1]
         scale = columns**-0.5 if scale is None else scale
         if quantized is None:
-            use = type_in_mix(name, layers)
+            parts = name.split(".")
+            if parts[0] == "blk":  # the one that it stands for
+                parts[1] = str(int(parts[1]) * all_layers // layers)
+            use = type_in_mix(".".join(parts), all_layers)
             writer.add_tensor(name, random_blocks(use, rows, columns, scale, random), raw_dtype=use)
             return
         use = quantized if columns % gguf.GGML_QUANT_SIZES[quantized][0] == 0 else gguf.GGMLQuantizationType.F32
@@ -219,9 +223,10 @@ if __name__ == "__main__":
     parser.add_argument("--type", default="F32")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--like")
+    parser.add_argument("--layers", type=int)
     parser.add_argument("--list", action="store_true")
     options = parser.parse_args()
     if options.list or not options.out:
         print("\n".join(SHAPES))
     else:
-        make(options.family, options.out, options.type, options.seed, options.like)
+        make(options.family, options.out, options.type, options.seed, options.like, options.layers)

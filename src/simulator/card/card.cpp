@@ -351,6 +351,11 @@ CardCounters Card::counters() const {
   return result;
 }
 
+void Card::observe_launches(std::function<void(const compute::LaunchProfile&)> on_launch) {
+  const Board::Guard guard(state_->board);
+  state_->board.compute->observe(std::move(on_launch));
+}
+
 std::vector<CardEvent> Card::events() const { return state_->board.events.all(); }
 
 std::vector<compute::Violation> Card::violations() const {

@@ -107,6 +107,8 @@ class Card {
   bool settle(double seconds = 30);
 
   CardCounters counters() const;
+  // As compute::ComputeUnits::observe. REQUIRES: settled.
+  void observe_launches(std::function<void(const compute::LaunchProfile&)> on_launch);
   std::vector<CardEvent> events() const;
   std::vector<compute::Violation> violations() const;
   uint64_t violation_count() const;

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cstring>
+#include <utility>
 
 #include "hardware/amd/navi31/gc.h"
 #include "hardware/amd/navi31/interrupts.h"
@@ -462,12 +463,14 @@ void Mec::apply(const CacheActions& actions) {
 void Mec::work_complete() {
   if (compute::MemoryOrder* order = board_.compute->order()) order->barrier();
   released_ = false;
+  waited_ = true;
 }
 
 Mec::Outcome Mec::run_dispatch(Queue& queue, compute::Dispatch& dispatch) {
   dispatch.name = fmt::format("program at {:#x}", dispatch.program);
   dispatch.vmid = queue.vmid;
   dispatch.id = board_.compute->counters().dispatches;
+  dispatch.waited = std::exchange(waited_, false);
   static_cast<ShaderMemory&>(*board_.shader_memory).set_vmid(queue.vmid);
   const uint64_t generation = generation_;
   const std::string where = place(queue);

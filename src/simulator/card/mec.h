@@ -119,6 +119,7 @@ class Mec {
   uint64_t generation_ = 0;           // counts resets
   bool reset_wanted_ = false;
   std::set<uint32_t> dead_;  // queues, by me, pipe, queue (Mood::kQueueReset)
+  bool waited_ = true;       // no dispatch since all before were through
   bool released_ = false;    // an end-of-pipe fence was written that nobody waited for yet
 };
 

@@ -7,10 +7,10 @@ namespace {
 constexpr uint64_t kWays = 16;
 }  // namespace
 
-CacheModel::Level::Level(uint64_t bytes, uint64_t way_count)
+CacheModel::Sets::Sets(uint64_t bytes, uint64_t way_count)
     : sets(bytes / kLineBytes / way_count), ways(way_count), lines(sets * ways) {}
 
-bool CacheModel::Level::touch(uint64_t line, bool write, bool* evicted_dirty) {
+bool CacheModel::Sets::touch(uint64_t line, bool write, bool* evicted_dirty) {
   uint64_t* set = &lines[line % sets * ways];
   const uint64_t wanted = line << 1;
   uint64_t way = 0;
@@ -28,17 +28,18 @@ bool CacheModel::Level::touch(uint64_t line, bool write, bool* evicted_dirty) {
   return hit;
 }
 
-void CacheModel::Level::clear() { std::fill(lines.begin(), lines.end(), 0); }
+void CacheModel::Sets::clear() { std::fill(lines.begin(), lines.end(), 0); }
 
 CacheModel::CacheModel(uint64_t second_level_bytes, uint64_t infinity_cache_bytes)
     : gl2_(second_level_bytes, kWays), infinity_(infinity_cache_bytes, kWays) {}
 
-void CacheModel::access(uint64_t entry, Counters& c) {
+Level CacheModel::access(uint64_t entry, Counters& c) {
   const uint64_t line = entry >> 2;
   const bool write = (entry & 1) != 0;
   const bool system = (entry & 2) != 0;
   ++(write ? c.gl2_writes : c.gl2_reads);
-  if (system) return;  // past GL2, over the link: counted in bytes where it happens
+  if (system) return Level::kSystem;  // over the link: counted in bytes where it happens
+  Level reached = Level::kSecond;
   bool dirty = false;
   if (!gl2_.touch(line, write, &dirty)) {
     // A written line is allocated without reading it: writes carry byte masks.
@@ -46,7 +47,9 @@ void CacheModel::access(uint64_t entry, Counters& c) {
       ++c.gl2_read_misses;
       c.gl2_miss_bytes += kLineBytes;
       bool pushed = false;
-      if (!infinity_.touch(line, false, &pushed)) c.vram_read_bytes += kLineBytes;
+      const bool hit = infinity_.touch(line, false, &pushed);
+      reached = hit ? Level::kInfinity : Level::kVram;
+      if (!hit) c.vram_read_bytes += kLineBytes;
       if (pushed) c.vram_write_bytes += kLineBytes;
     }
     if (dirty) {
@@ -54,6 +57,7 @@ void CacheModel::access(uint64_t entry, Counters& c) {
       c.vram_write_bytes += kLineBytes;
     }
   }
+  return reached;
 }
 
 void CacheModel::write_back(Counters& c) {

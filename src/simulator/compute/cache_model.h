@@ -9,6 +9,9 @@
 
 namespace outboard::simulator::compute {
 
+// The level that had what was asked for.
+enum class Level : uint8_t { kFirst, kSecond, kInfinity, kVram, kSystem };
+
 // Set-associative, least recently used line leaves. 16 ways (RDNA whitepaper).
 class CacheModel {
  public:
@@ -16,7 +19,8 @@ class CacheModel {
 
   CacheModel(uint64_t second_level_bytes, uint64_t infinity_cache_bytes);
   // One line as a workgroup's log has it (worker.h, LineLog): line << 2 | system << 1 | write.
-  void access(uint64_t entry, Counters& counters);
+  // The level that answers it.
+  Level access(uint64_t entry, Counters& counters);
   // GL2 after ACQUIRE_MEM: written-back lines cost a write each, invalidated ones are forgotten.
   void write_back(Counters& counters);
   void invalidate();
@@ -24,8 +28,8 @@ class CacheModel {
   void forget(uint64_t address, uint64_t bytes);
 
  private:
-  struct Level {
-    Level(uint64_t bytes, uint64_t ways);
+  struct Sets {
+    Sets(uint64_t bytes, uint64_t ways);
     // True on a hit. On a miss the line is brought in; `evicted_dirty` tells whether a written line
     // had to leave.
     bool touch(uint64_t line, bool write, bool* evicted_dirty);
@@ -37,8 +41,8 @@ class CacheModel {
     std::vector<uint64_t> lines;
   };
 
-  Level gl2_;
-  Level infinity_;
+  Sets gl2_;
+  Sets infinity_;
 };
 
 }  // namespace outboard::simulator::compute

@@ -11,6 +11,7 @@
 #include "simulator/compute/dispatch.h"
 #include "simulator/compute/memory_order.h"
 #include "simulator/compute/strict.h"
+#include "simulator/compute/timeline.h"
 #include "simulator/compute/workgroup.h"
 #include "support/error.h"
 #include "support/thread_team.h"
@@ -118,11 +119,14 @@ struct ComputeUnits::State {
   struct Finished {
     std::vector<uint64_t> lines;
     std::vector<Violation> violations;
+    std::unique_ptr<Timeline> timeline;
   };
   std::mutex finished_mutex;
   std::map<uint64_t, Finished> finished;
   uint64_t next_to_leave = 0;
   bool leaving = false;
+  std::function<void(const LaunchProfile&)> on_launch;
+  std::vector<GroupProfile> profiles;  // of workgroups that have left
 
   // Workgroups of a dispatch make the same mistake at the same place; one report will do.
   std::set<std::pair<std::string, uint64_t>> kept;
@@ -133,6 +137,7 @@ struct ComputeUnits::State {
   uint32_t take_slot();
   void give_slot(uint32_t slot);
   void finish(Workgroup& workgroup);
+  void tell_launch(const Counters& before, uint64_t threads);
 };
 
 uint32_t ComputeUnits::State::take_slot() {
@@ -160,7 +165,8 @@ void ComputeUnits::State::keep(const Violation& violation) {
 }
 
 void ComputeUnits::State::finish(Workgroup& workgroup) {
-  Finished mine{std::move(workgroup.lines.entries()), std::move(workgroup.violations)};
+  Finished mine{std::move(workgroup.lines.entries()), std::move(workgroup.violations),
+                std::move(workgroup.timeline)};
   workgroup.lines.entries().clear();
   workgroup.violations.clear();
   std::unique_lock lock(finished_mutex);
@@ -177,9 +183,15 @@ void ComputeUnits::State::finish(Workgroup& workgroup) {
     ++next_to_leave;
     lock.unlock();
     Counters seen;
+    std::vector<Level> levels;
+    if (leaves.timeline) levels.reserve(leaves.lines.size());
     if (caches) {
-      for (const uint64_t entry : leaves.lines) caches->access(entry, seen);
+      for (const uint64_t entry : leaves.lines) {
+        const Level level = caches->access(entry, seen);
+        if (leaves.timeline) levels.push_back(level);
+      }
     }
+    if (leaves.timeline) profiles.push_back(leaves.timeline->profile(levels));
     lock.lock();
     counters += seen;
     for (const Violation& violation : leaves.violations) keep(violation);
@@ -200,6 +212,22 @@ void ComputeUnits::State::check_launch() {
       "{} or more",
       sgprs, dispatch->pgm_rsrc2, kLeastSgprs);
   keep(v);
+}
+
+void ComputeUnits::State::tell_launch(const Counters& before, uint64_t threads) {
+  LaunchProfile profile;
+  profile.program = dispatch->program;
+  profile.workgroups = total;
+  const uint64_t lanes = dispatch->wave32 ? 32 : 64;
+  profile.waves = static_cast<uint32_t>((threads + lanes - 1) / lanes);
+  profile.vgprs = allocated_vgprs(*dispatch);
+  profile.lds_bytes = allocated_lds(*dispatch);
+  profile.wave32 = dispatch->wave32;
+  profile.waited = dispatch->waited;
+  profile.counters = counters;
+  profile.counters -= before;
+  profile.groups = std::move(profiles);
+  on_launch(profile);
 }
 
 void ComputeUnits::State::work(Worker& worker) {
@@ -257,6 +285,7 @@ Result ComputeUnits::run(const Dispatch& given) {
   s.total = uint64_t{dispatch.workgroups[0]} * dispatch.workgroups[1] * dispatch.workgroups[2];
   const uint64_t threads = uint64_t{dispatch.workgroup_size[0]} * dispatch.workgroup_size[1] *
                            dispatch.workgroup_size[2];
+  const Counters before = s.counters;
   ++s.counters.dispatches;
   if (s.total == 0 || threads == 0) return {};
   s.check_launch();
@@ -271,6 +300,7 @@ Result ComputeUnits::run(const Dispatch& given) {
   s.next = 0;
   s.next_to_leave = 0;
   s.finished.clear();
+  s.profiles.clear();
   s.slots.clear();
   s.shared.stopping = false;
   s.code.begin_dispatch();
@@ -289,6 +319,7 @@ Result ComputeUnits::run(const Dispatch& given) {
   }
   if (first != nullptr) return first->result;
   if (s.shared.stopping) return {Stop::kHang, dispatch.name + ": cancelled", 0};
+  if (s.on_launch && s.caches) s.tell_launch(before, threads);
   return {};
 }
 
@@ -296,6 +327,11 @@ void ComputeUnits::invalidate_instructions() { state_->code.invalidate(); }
 
 void ComputeUnits::invalidate_translations() {
   for (auto& worker : state_->workers) worker->tlb.flush();
+}
+
+void ComputeUnits::observe(std::function<void(const LaunchProfile&)> on_launch) {
+  state_->on_launch = std::move(on_launch);
+  state_->shared.timed = state_->on_launch && state_->caches;
 }
 
 void ComputeUnits::cancel() { state_->shared.stopping = true; }

@@ -10,6 +10,7 @@
 
 #include "hardware/amd/navi31/chip.h"
 #include "simulator/compute/memory.h"
+#include "simulator/compute/timing.h"
 
 namespace outboard::simulator::compute {
 
@@ -30,8 +31,9 @@ struct Dispatch {
   // SH_MEM_BASES: where FLAT addresses mean LDS and scratch; 4 GiB each.
   uint64_t shared_base = uint64_t{1} << 48, private_base = uint64_t{2} << 48;
   uint32_t vmid = 0;
-  uint64_t id = 0;   // counts dispatches; names this one in reports
-  std::string name;  // kernel, when known; else "program at 0x..."
+  uint64_t id = 0;      // counts dispatches; names this one in reports
+  bool waited = false;  // for all that came before
+  std::string name;     // kernel, when known; else "program at 0x..."
 };
 
 // SGPRs that a wave finds filled: user data and workgroup ids (COMPUTE_PGM_RSRC2: USER_SGPR,
@@ -79,6 +81,33 @@ struct Violation {
   std::string text() const;  // all of it in one paragraph
 };
 
+// What a workgroup does between two barriers, were it alone on the card. Bytes of vector and scalar
+// loads and of stores.
+struct Segment {
+  OfCases seconds{};        // of its longest wave: what it issues, and what it waits for
+  double issue_clocks = 0;  // of a SIMD, all waves together
+  double lds_clocks = 0;    // of the LDS
+  double second_level_bytes = 0, infinity_bytes = 0, vram_bytes = 0;  // asked of each level
+};
+struct GroupProfile {
+  std::vector<Segment> segments;
+  uint64_t longest_wave = 0;  // instructions, as clocks of issue
+  // Waits that really waited, in the likely case, by the level that the last answer came from:
+  // first level or LDS, GL2, Infinity Cache, VRAM, system memory.
+  std::array<uint64_t, 5> waits{};
+};
+// A launch that has ended.
+struct LaunchProfile {
+  uint64_t program = 0;
+  uint64_t workgroups = 0;
+  uint32_t waves = 0;  // a workgroup
+  uint32_t vgprs = 0, lds_bytes = 0;
+  bool wave32 = true;
+  bool waited = false;  // for the launches before
+  Counters counters;
+  std::vector<GroupProfile> groups;
+};
+
 enum class Stop : uint8_t { kDone, kMemoryViolation, kIllegalInstruction, kHang, kTrap };
 
 struct Result {
@@ -116,6 +145,9 @@ class ComputeUnits {
   // TLB invalidate).
   void invalidate_instructions();
   void invalidate_translations();
+  // Called after each dispatch, by the thread that ran it; null: nobody asks how long it would
+  // take. Needs the cache model. REQUIRES: nothing runs.
+  void observe(std::function<void(const LaunchProfile&)> on_launch);
   // Stops a running dispatch from another thread (queue reset).
   void cancel();
 

@@ -11,6 +11,7 @@
 
 #include "simulator/compute/code.h"
 #include "simulator/compute/dispatch.h"
+#include "simulator/compute/timeline.h"
 #include "simulator/compute/wave.h"
 
 namespace outboard::simulator::compute {
@@ -66,6 +67,7 @@ class LineLog {
   // After buffer_gl0_inv.
   void invalidate() { tags_.fill(0); }
   std::vector<uint64_t>& entries() { return entries_; }
+  size_t size() const { return entries_.size(); }
   void clear() {
     tags_.fill(0);
     entries_.clear();
@@ -93,8 +95,9 @@ struct Workgroup {
   LineLog lines;
   std::vector<Violation> violations;
   uint64_t violation_count = 0;
-  Counters counters;               // LDS and memory counts; instruction counts are the waves'
-  std::unique_ptr<Strict> strict;  // null: not strict
+  Counters counters;                   // LDS and memory counts; instruction counts are the waves'
+  std::unique_ptr<Strict> strict;      // null: not strict
+  std::unique_ptr<Timeline> timeline;  // null: nobody asks
   bool done = false;
 };
 
@@ -104,6 +107,7 @@ struct Shared {
   CodeCache* code = nullptr;
   const Options* options = nullptr;
   MemoryOrder* order = nullptr;
+  bool timed = false;                 // workgroups keep timelines
   std::atomic<bool> stopping{false};  // a wave stopped, or the dispatch was cancelled
 };
 

@@ -6,6 +6,7 @@
 #include <span>
 
 #include "simulator/compute/strict.h"
+#include "simulator/compute/timeline.h"
 #include "support/error.h"
 
 namespace outboard::simulator::compute {
@@ -16,11 +17,6 @@ constexpr uint32_t kGarbage = 0xdeadbeef;
 constexpr int kGarbageByte = 0xdb;
 
 uint32_t bits(uint32_t word, int low, int width) { return word >> low & ((1U << width) - 1); }
-
-int vgprs_of(const Dispatch& d) {
-  // GRANULATED_WORKITEM_VGPR_COUNT: registers in units of 8 (wave32) or 4 (wave64), less one.
-  return static_cast<int>(bits(d.pgm_rsrc1, 0, 6) + 1) * (d.wave32 ? 8 : 4);
-}
 
 Mode mode_of(const Dispatch& d) {
   Mode mode;
@@ -106,8 +102,8 @@ bool are_all_active(std::span<Wave* const> waves) {
 }
 
 // The inner loop: everything that the simulator does happens in op.run.
-template <bool kStrict>
-void run_group(const Group& group, Strict* strict) {
+template <bool kStrict, bool kTimed>
+void run_group(const Group& group, Strict* strict, Timeline* timeline) {
   const std::span waves = std::span(group.member).first(group.size);
   std::array<uint64_t, static_cast<size_t>(Class::kCount)> counts{};
   const Op* next = waves[0]->next;
@@ -115,7 +111,8 @@ void run_group(const Group& group, Strict* strict) {
   uint64_t unsaid = 0;  // instructions that Wave::executed lacks
   bool together = true;
   bool all_active = are_all_active(waves);
-  uint64_t lanes = 0;  // that Wave::valu_lanes lacks
+  uint64_t lanes = 0;   // that Wave::valu_lanes lacks
+  uint64_t clocks = 0;  // that the timeline lacks
   while (together && next != group.meeting) {
     const Op& op = *next;
     next += op.dwords;
@@ -129,9 +126,14 @@ void run_group(const Group& group, Strict* strict) {
           wave->valu_lanes += static_cast<uint64_t>(std::popcount(wave->exec64()));
       }
     }
+    bool timed = false;
+    if constexpr (kTimed) {
+      clocks += Timeline::clocks_of(op.type);
+      timed = Timeline::concerns(op.type);
+    }
     if constexpr (!kStrict) {
-      if (op.flow == Flow::kNothing) continue;
-      if (op.flow == Flow::kOn) {
+      if (!timed && op.flow == Flow::kNothing) continue;
+      if (!timed && op.flow == Flow::kOn) {
         const Handler run = op.run;
         for (Wave* wave : waves) run(*wave, op);
         if (!op.keeps_exec) all_active = are_all_active(waves);
@@ -142,7 +144,9 @@ void run_group(const Group& group, Strict* strict) {
       wave->next = next;
       wave->executed += unsaid;
       if constexpr (kStrict) strict->before(*wave, op);
+      if (timed) timeline->before(*wave);
       op.run(*wave, op);
+      if (timed) timeline->after(*wave, op, clocks);
       if constexpr (kStrict) strict->after(*wave, op);
     }
     next = waves[0]->next;
@@ -158,18 +162,19 @@ void run_group(const Group& group, Strict* strict) {
       wave->executed += unsaid;
     }
     wave->valu_lanes += lanes;
+    if constexpr (kTimed) timeline->passed(*wave, clocks);
     for (size_t i = 0; i < counts.size(); ++i) wave->counts[i] += counts[i];
   }
 }
 
 // All waves, until they wait, end or have used up their slices.
-template <bool kStrict>
-void run_waves(Workgroup& workgroup, Strict* strict) {
+template <bool kStrict, bool kTimed>
+void run_waves(Workgroup& workgroup) {
   const std::span<Wave> all = workgroup.waves;
   for (size_t first = 0; first < all.size(); first += kTogether) {
     const std::span waves = all.subspan(first, std::min(kTogether, all.size() - first));
     for (Group group = gather(waves); group.size != 0; group = gather(waves))
-      run_group<kStrict>(group, strict);
+      run_group<kStrict, kTimed>(group, workgroup.strict.get(), workgroup.timeline.get());
   }
 }
 
@@ -200,6 +205,15 @@ void add_counts(Workgroup& workgroup) {
 
 }  // namespace
 
+uint32_t allocated_vgprs(const Dispatch& d) {
+  // GRANULATED_WORKITEM_VGPR_COUNT: registers in units of 8 (wave32) or 4 (wave64), less one.
+  return (bits(d.pgm_rsrc1, 0, 6) + 1) * (d.wave32 ? 8 : 4);
+}
+
+uint32_t allocated_lds(const Dispatch& d) {
+  return bits(d.pgm_rsrc2, 15, 9) * 512;  // LDS_SIZE counts 128 dwords (rsrc2, bits 23:15)
+}
+
 void begin_workgroup(Workgroup& workgroup, const Dispatch& d, uint32_t index, uint32_t slot) {
   workgroup.dispatch = &d;
   workgroup.index = index;
@@ -216,10 +230,9 @@ void begin_workgroup(Workgroup& workgroup, const Dispatch& d, uint32_t index, ui
   const uint32_t lanes = d.wave32 ? 32 : 64;
   const uint32_t threads = d.workgroup_size[0] * d.workgroup_size[1] * d.workgroup_size[2];
   const uint32_t waves = (threads + lanes - 1) / lanes;
-  const int vgprs = vgprs_of(d);
+  const auto vgprs = static_cast<int>(allocated_vgprs(d));
   const size_t banks = d.wave32 ? 1 : 2;
-  // LDS_SIZE counts 128 dwords (rsrc2, bits 23:15).
-  workgroup.lds.resize(size_t{bits(d.pgm_rsrc2, 15, 9)} * 512);
+  workgroup.lds.resize(allocated_lds(d));
   // Old contents are as good as any: only a strict card, which tells who reads them, takes the time
   // to put the same there each time.
   const bool strict = workgroup.worker->shared->options->strict;
@@ -250,6 +263,7 @@ void begin_workgroup(Workgroup& workgroup, const Dispatch& d, uint32_t index, ui
     if (!workgroup.strict) workgroup.strict = std::make_unique<Strict>(workgroup);
     workgroup.strict->begin();
   }
+  if (workgroup.worker->shared->timed) workgroup.timeline = std::make_unique<Timeline>(waves);
   for (Wave& wave : workgroup.waves) wave.jump(d.program);
 }
 
@@ -259,10 +273,10 @@ void run_workgroup(Workgroup& workgroup, uint64_t slice) {
   while (!used_up && !workgroup.worker->shared->stopping.load(std::memory_order_relaxed)) {
     size_t running = 0, at_barrier = 0;
     for (Wave& wave : workgroup.waves) wave.slice_end = wave.executed + slice;
-    if (workgroup.strict) {
-      run_waves<true>(workgroup, workgroup.strict.get());
+    if (workgroup.timeline) {
+      workgroup.strict ? run_waves<true, true>(workgroup) : run_waves<false, true>(workgroup);
     } else {
-      run_waves<false>(workgroup, nullptr);
+      workgroup.strict ? run_waves<true, false>(workgroup) : run_waves<false, false>(workgroup);
     }
     for (Wave& wave : workgroup.waves) {
       if (wave.status == WaveStatus::kRunning) {

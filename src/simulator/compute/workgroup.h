@@ -5,6 +5,10 @@
 
 namespace outboard::simulator::compute {
 
+// What each wave and workgroup is given: vector registers of a lane, bytes of LDS.
+uint32_t allocated_vgprs(const Dispatch& dispatch);
+uint32_t allocated_lds(const Dispatch& dispatch);
+
 // Initial state of registers: LLVM's AMDGPU usage guide, "Initial Kernel Execution State" and
 // "compute_pgm_rsrc1/2". Reuses the memory of a workgroup that ended.
 void begin_workgroup(Workgroup& workgroup, const Dispatch& dispatch, uint32_t index, uint32_t slot);

@@ -9,11 +9,6 @@
 namespace outboard::simulator::cost {
 namespace {
 
-constexpr double kSimdsOfUnit = 2;
-constexpr double kWmmaClocks = 32;
-constexpr double kTranscendentalClocks = 4;
-constexpr double kGapSeconds = 4e-6;
-
 double real(uint64_t n) { return static_cast<double>(n); }
 
 uint64_t other_instructions(const compute::Counters& c) {
@@ -52,14 +47,11 @@ double link_seconds(const CardWork& work, const LinkModel& link) {
 }
 
 ModelledTime model_time(const CardWork& work, const LinkModel& link) {
-  const compute::Counters& c = work.compute;
   ModelledTime t;
-  t.memory = real(c.gl2_miss_bytes) / work.card->vram_bytes_per_second;
-  const double clocks = real(c.instructions() - c.wmma - c.transcendental) +
-                        real(c.wmma) * kWmmaClocks +
-                        real(c.transcendental) * kTranscendentalClocks + real(c.lds_bank_conflicts);
-  t.issue = clocks / (work.card->compute_units() * kSimdsOfUnit * work.card->clock);
-  t.gaps = real(c.dispatches) * kGapSeconds;
+  for (const compute::Case of : {compute::kBest, compute::kLikely, compute::kWorst})
+    t.card[of] = seconds_of(work.launches, of);
+  for (const LaunchKind& kind : work.launches)
+    t.gaps += kind.stands_for * kind.sum.gap[compute::kLikely];
   t.link = link_seconds(work, link);
   return t;
 }
@@ -67,6 +59,8 @@ ModelledTime model_time(const CardWork& work, const LinkModel& link) {
 nlohmann::ordered_json to_json(const CardWork& w, uint64_t wanted_bytes) {
   const compute::Counters& c = w.compute;
   const ModelledTime t = model_time(w);
+  nlohmann::ordered_json launches = nlohmann::ordered_json::array();
+  for (const LaunchKind& kind : w.launches) launches.push_back(to_json(kind));
   return {{"tokens", w.tokens},
           {"round_trips", w.round_trips},
           {"one_way_messages", w.one_way},
@@ -88,12 +82,16 @@ nlohmann::ordered_json to_json(const CardWork& w, uint64_t wanted_bytes) {
           {"vram_bytes_read", c.vram_read_bytes},
           {"wanted_bytes", wanted_bytes},
           {"modelled_seconds",
-           {{"total", t.total()},
-            {"memory", t.memory},
-            {"issue", t.issue},
+           {{"best", t.total(compute::kBest)},
+            {"likely", t.total()},
+            {"worst", t.total(compute::kWorst)},
             {"dispatch_gaps", t.gaps},
             {"link", t.link}}},
-          {"modelled_tokens_per_second", w.tokens / t.total()}};
+          {"modelled_tokens_per_second",
+           {{"best", w.tokens / t.total(compute::kBest)},
+            {"likely", w.tokens / t.total()},
+            {"worst", w.tokens / t.total(compute::kWorst)}}},
+          {"launches", std::move(launches)}};
 }
 
 std::string to_text(const std::string& name, const CardWork& w, uint64_t wanted_bytes,
@@ -120,12 +118,11 @@ std::string to_text(const std::string& name, const CardWork& w, uint64_t wanted_
       real(c.gl2_miss_bytes) / wanted, format_bytes(static_cast<uint64_t>(wanted / n)),
       real(c.vram_read_bytes) / wanted);
   out += fmt::format(
-      "  modelled      {:.1f} {}s/s; {:.3f} ms: memory {:.3f} or issue {:.3f}, gaps {:.3f}, "
-      "link "
-      "{:.3f}\n",
-      n / t.total(), unit, t.total() / n * 1e3, t.memory / n * 1e3, t.issue / n * 1e3,
-      t.gaps / n * 1e3, t.link / n * 1e3);
-  return out;
+      "  modelled      {:.1f} {}s/s ({:.1f} to {:.1f}); {:.3f} ms: launches {:.3f} with their gaps "
+      "of {:.3f}, link {:.3f}\n",
+      n / t.total(), unit, n / t.total(compute::kWorst), n / t.total(compute::kBest),
+      t.total() / n * 1e3, t.card[compute::kLikely] / n * 1e3, t.gaps / n * 1e3, t.link / n * 1e3);
+  return out + to_text(w.launches, std::max(1, w.steps));
 }
 
 }  // namespace outboard::simulator::cost

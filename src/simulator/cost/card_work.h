@@ -7,6 +7,7 @@
 
 #include "program/program.h"
 #include "simulator/card/card.h"
+#include "simulator/cost/launch_times.h"
 #include "simulator/cost/link_model.h"
 
 namespace outboard::simulator::cost {
@@ -22,21 +23,19 @@ struct CardWork {
   uint64_t dma_read_bytes = 0, dma_write_bytes = 0;  // by the card in system memory
   uint64_t dma_bytes() const { return dma_read_bytes + dma_write_bytes; }
   compute::Counters compute;
+  std::vector<LaunchKind> launches;  // what they are modelled to take; empty: nobody looked
 };
 CardWork difference(const card::CardModel& card, const card::CardCounters& before,
                     const card::CardCounters& after, int tokens, int steps);
 
-// Modelled seconds. Nothing of it was measured on a card. Sources: simulator/card/card_model.cpp
-// (bandwidth, compute units, game clock: of an XTX 960 GB/s, 96, 2.3 GHz); the RDNA3 guide (two
-// SIMDs a compute unit, one wave32 instruction a clock; WMMA 16x16x16 with 512 float16 operations a
-// clock and compute unit, transcendentals at a quarter of the rate). The gap between dependent
-// dispatches and the cost of a message are assumptions on the safe side.
+// Modelled seconds, one launch after the other. Nothing of it was measured on a card. Sources:
+// launch_times.h and simulator/compute/timing.h; what a message costs is an assumption on the safe
+// side.
 struct ModelledTime {
-  double memory = 0;  // bytes past GL2 over the bandwidth of VRAM
-  double issue = 0;   // instructions over what all SIMDs issue
-  double gaps = 0;    // between dependent dispatches
-  double link = 0;    // messages and DMA
-  double total() const { return std::max(memory, issue) + gaps + link; }
+  compute::OfCases card{};  // launches, with the gaps between them
+  double gaps = 0;          // of them, likely
+  double link = 0;          // messages and DMA
+  double total(compute::Case of = compute::kLikely) const { return card[of] + link; }
 };
 ModelledTime model_time(const CardWork& work, const LinkModel& link = link_model("tb4"));
 // Of which on the link: messages, what crosses it, and a round trip a step. Whatever passes at the
