@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "cli/chat.h"
 #include "cli/commands.h"
 #include "cli/line_editor.h"
 #include "cli/options.h"
@@ -28,16 +29,6 @@ constexpr const char* kHelp =
     "/exit             leave (so does Ctrl-D)\n"
     "\"\"\"               begin and end a message of several lines\n"
     "Ctrl-C stops an answer, or clears the line; twice in a row it leaves.\n";
-
-struct ChatOptions {
-  ModelOptions model;
-  SamplingOptions sampling;
-  SpeculationOptions speculation;
-  GrammarOptions grammar;
-  std::string system;
-  bool trust_markers = false;
-  bool no_history = false;
-};
 
 // An error that the conversation outlives.
 void report(const Error& e) {
@@ -268,10 +259,17 @@ class Chat {
 
 }  // namespace
 
+void chat(ChatOptions options) {
+  if (options.model.model.empty()) options.model.model = only_model("chat");
+  Chat(std::move(options)).loop();
+}
+
 void add_chat(CLI::App& app) {
   auto options = std::make_shared<ChatOptions>();
   CLI::App* command = app.add_subcommand("chat", "Talk with a model");
   add_model_options(*command, options->model);
+  command->get_option("MODEL")->required(false)->description(
+      "model file, Hugging Face folder or pulled name; without it the only pulled one");
   add_record_option(*command, options->model);
   command->add_option("--system", options->system, "system message");
   command->add_flag("--no-history", options->no_history,
@@ -281,7 +279,7 @@ void add_chat(CLI::App& app) {
   add_speculation_options(*command, options->speculation);
   add_grammar_options(*command, options->grammar);
   command->footer("Example: outboard chat smollm2 --system \"Answer in one sentence.\"");
-  command->callback([options] { recorded(options->model, [&] { Chat(*options).loop(); }); });
+  command->callback([options] { recorded(options->model, [&] { chat(*options); }); });
 }
 
 }  // namespace outboard::cli

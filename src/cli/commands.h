@@ -9,9 +9,13 @@ namespace outboard::cli {
 void add_run(CLI::App& app);
 void add_chat(CLI::App& app);
 void add_serve(CLI::App& app);
+void add_ps(CLI::App& app);
 void add_translate(CLI::App& app);
 void add_pull(CLI::App& app);
 void add_list(CLI::App& app);
+void add_show(CLI::App& app);
+void add_cp(CLI::App& app);
+void add_rm(CLI::App& app);
 void add_inspect(CLI::App& app);
 void add_tokenize(CLI::App& app);
 void add_perplexity(CLI::App& app);

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/model_output.h"
 #include "cli/options.h"
 #include "engine/engine.h"
 #include "hub/hub.h"
@@ -143,17 +144,10 @@ void print_json(const formats::Model& model, const std::optional<program::Progra
   print(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
 }
 
-void print_text(const formats::Model& model, const std::optional<program::Program>& program,
-                const std::string& why, const std::vector<std::string>& unknown) {
-  std::string out = fmt::format("{}\n\nMetadata\n", model.path.string());
-  for (const auto& [key, value] : model.metadata.entries())
-    out += fmt::format("  {:<44} {}\n", key, preview(value));
-  out += fmt::format("\nTensors ({}, {})\n", model.tensors().size(),
-                     format_bytes(model.tensor_bytes()));
-  for (const formats::Tensor& tensor : model.tensors())
-    out += fmt::format("  {:<36} {:<8} {:>10}  [{}]\n", tensor.name,
-                       formats::type_info(tensor.type).name, format_bytes(tensor.data.size()),
-                       fmt::join(tensor.shape, ", "));
+// What it needs and where it fits.
+std::string summary(const formats::Model& model, const std::optional<program::Program>& program,
+                    const std::string& why, const std::vector<std::string>& unknown) {
+  std::string out;
   if (program) {
     out += fmt::format("\n{:.1f} million parameters; a token reads {} of weights\n",
                        static_cast<double>(program::parameters(*program)) / 1e6,
@@ -173,10 +167,55 @@ void print_text(const formats::Model& model, const std::optional<program::Progra
   if (!unknown.empty())
     out += fmt::format("\nThe model asks for what Outboard does not know:\n  {}\n",
                        fmt::join(unknown, "\n  "));
-  print(out);
+  return out;
+}
+
+void print_text(const formats::Model& model, const std::optional<program::Program>& program,
+                const std::string& why, const std::vector<std::string>& unknown) {
+  std::string out = fmt::format("{}\n\nMetadata\n", model.path.string());
+  for (const auto& [key, value] : model.metadata.entries())
+    out += fmt::format("  {:<44} {}\n", key, preview(value));
+  out += fmt::format("\nTensors ({}, {})\n", model.tensors().size(),
+                     format_bytes(model.tensor_bytes()));
+  for (const formats::Tensor& tensor : model.tensors())
+    out += fmt::format("  {:<36} {:<8} {:>10}  [{}]\n", tensor.name,
+                       formats::type_info(tensor.type).name, format_bytes(tensor.data.size()),
+                       fmt::join(tensor.shape, ", "));
+  print(out + summary(model, program, why, unknown));
+}
+
+// The entries of the metadata that people ask for, in words.
+void show(const std::string& name) {
+  const formats::Model model = models::open_model(hub::find_model(name));
+  std::string why;
+  std::vector<std::string> unknown = model.unknown;
+  const std::optional<program::Program> program = try_build(model, why, unknown);
+  engine::add_unheard(model.metadata, unknown);
+  const formats::Metadata& metadata = model.metadata;
+  const std::string family = metadata.get_string("general.architecture", "unknown");
+  std::string out = fmt::format("{}\n\n", model.path.string());
+  const auto line = [&](std::string_view what, const std::string& value) {
+    if (!value.empty()) out += fmt::format("  {:<16} {}\n", what, value);
+  };
+  line("name", metadata.get_string("general.name", ""));
+  line("family", family);
+  line("type", type_of_model(model));
+  line("size", format_bytes(model.tensor_bytes()));
+  const auto number = [&](std::string_view what, const std::string& key) {
+    if (const int64_t value = metadata.get_int(family + "." + key, 0); value > 0)
+      line(what, fmt::format("{}", value));
+  };
+  number("context", "context_length");
+  number("layers", "block_count");
+  number("width", "embedding_length");
+  line("chat template", metadata.contains("tokenizer.chat_template") ? "yes" : "no: a base model");
+  line("licence", metadata.get_string("general.license", ""));
+  print(out + summary(model, program, why, unknown));
 }
 
 void inspect(const InspectOptions& options) {
+  if (options.json && options.program)
+    throw Error("inspect: --program has no meaning with --json", "Leave one of them out.");
   const formats::Model model = models::open_model(hub::find_model(options.model));
   if (options.program) return print(program::to_string(models::build_program(model)));
   std::string why;
@@ -188,6 +227,15 @@ void inspect(const InspectOptions& options) {
 }
 
 }  // namespace
+
+void add_show(CLI::App& app) {
+  auto name = std::make_shared<std::string>();
+  CLI::App* command = app.add_subcommand("show", "Say in short what a model is and where it fits");
+  command->add_option("MODEL", *name, "model file, folder or pulled name")->required();
+  command->footer(
+      "`outboard inspect` has all metadata and tensors.\nExample: outboard show smollm2");
+  command->callback([name] { show(*name); });
+}
 
 void add_inspect(CLI::App& app) {
   auto options = std::make_shared<InspectOptions>();

@@ -1,37 +1,108 @@
 // outboard list: models on this machine.
 #include <fmt/format.h>
-#include <algorithm>
 
+#include <algorithm>
+#include <chrono>
+#include <ctime>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "cli/commands.h"
+#include "cli/model_output.h"
 #include "cli/options.h"
 #include "hub/hub.h"
+#include "models/models.h"
 #include "support/notice.h"
 #include "support/progress.h"
 
 namespace outboard::cli {
 namespace {
 
+// What a model's file says.
+struct Described {
+  std::string family = "?";
+  std::string type;
+  uint64_t parameters = 0;
+};
+
+Described describe(const std::filesystem::path& path) {
+  Described out;
+  try {
+    const formats::Model model = models::open_model(path);
+    out.family = model.metadata.get_string("general.architecture", "?");
+    out.type = type_of_model(model);
+    for (const formats::Tensor& tensor : model.tensors())
+      out.parameters += static_cast<uint64_t>(tensor.elements());
+  } catch (const Error&) {  // whoever uses it is told what is wrong
+    out.family = "damaged";
+  }
+  return out;
+}
+
+// "135M", "1.2B".
+std::string short_number(uint64_t count) {
+  if (count == 0) return "";
+  const auto number = static_cast<double>(count);
+  constexpr double kMillion = 1e6, kBillion = 1e9;
+  if (number < kBillion) return fmt::format("{:.0f}M", number / kMillion);
+  return fmt::format("{:.1f}B", number / kBillion);
+}
+
+std::string date(std::filesystem::file_time_type time) {
+  // Between the two clocks, which no function of C++20 is on every machine for.
+  using System = std::chrono::system_clock;
+  const auto system = System::now() + std::chrono::duration_cast<System::duration>(
+                                          time - std::filesystem::file_time_type::clock::now());
+  const std::time_t seconds = System::to_time_t(system);
+  std::tm local{};
+  ::localtime_r(&seconds, &local);
+  std::string text(32, '\0');
+  text.resize(std::strftime(text.data(), text.size(), "%Y-%m-%d", &local));
+  return text;
+}
+
 void list(bool json) {
   const std::vector<hub::Installed> models = hub::installed();
   if (json) {
     nlohmann::ordered_json out = nlohmann::ordered_json::array();
-    for (const hub::Installed& m : models)
-      out.push_back(
-          {{"name", m.name}, {"path", m.path.string()}, {"bytes", m.bytes}, {"from", m.from}});
+    for (const hub::Installed& m : models) {
+      const Described about = describe(m.path);
+      out.push_back({{"name", m.name},
+                     {"path", m.path.string()},
+                     {"bytes", m.bytes},
+                     {"from", m.from},
+                     {"family", about.family},
+                     {"parameters", about.parameters},
+                     {"type", about.type},
+                     {"date", date(m.since)},
+                     {"last_use", m.used ? date(*m.used) : ""}});
+    }
     return print(out.dump(2) + "\n");
   }
   if (models.empty()) {
     notice("No models yet. `outboard pull smollm2` gets one of 98 MB.\n");
     return;
   }
-  size_t width = 0;
-  for (const hub::Installed& m : models) width = std::max(width, m.name.size());
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "FAMILY", "PARAMETERS", "TYPE", "SIZE", "DATE", "LAST USE"}};
+  for (const hub::Installed& m : models) {
+    const Described about = describe(m.path);
+    rows.push_back({m.name, about.family, short_number(about.parameters), about.type,
+                    format_bytes(m.bytes), date(m.since), m.used ? date(*m.used) : "never"});
+  }
+  std::vector<size_t> widths(rows.front().size());
+  for (const auto& row : rows)
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   std::string out;
-  for (const hub::Installed& m : models)
-    out +=
-        fmt::format("{:<{}}  {:>9}  {}\n", m.name, width, format_bytes(m.bytes), m.path.string());
+  for (const auto& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      const bool is_number = i == 2 || i == 4;
+      line += is_number ? fmt::format("{:>{}}  ", row[i], widths[i])
+                        : fmt::format("{:<{}}  ", row[i], widths[i]);
+    }
+    out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+  }
   print(out);
 }
 
@@ -40,7 +111,8 @@ void list(bool json) {
 void add_list(CLI::App& app) {
   auto json = std::make_shared<bool>(false);
   CLI::App* command = app.add_subcommand("list", "Show the models on this machine");
-  command->add_flag("--json", *json, "as JSON");
+  command->alias("ls");
+  command->add_flag("--json", *json, "as JSON, with paths and where they came from");
   command->footer("Example: outboard list --json");
   command->callback([json] { list(*json); });
 }

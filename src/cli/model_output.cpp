@@ -2,6 +2,8 @@
 
 #include <fmt/ranges.h>
 
+#include <algorithm>
+#include <map>
 #include <vector>
 
 #include "cli/options.h"
@@ -31,7 +33,18 @@ void check_output(const std::string& path, bool force) {
 
 void stop_if_interrupted(std::string_view command) {
   if (InterruptGuard::flag())
-    throw Error(fmt::format("{}: stopped", command), "Nothing was written.");
+    throw Interrupted(fmt::format("{}: stopped by Ctrl-C", command), "Nothing was written.");
+}
+
+std::string type_of_model(const formats::Model& model) {
+  const int64_t type = model.metadata.get_int("general.file_type", -1);
+  for (const formats::MixInfo& info : formats::mixes())
+    if (static_cast<int64_t>(info.mix) == type) return std::string(info.name);
+  std::map<std::string_view, size_t> bytes;
+  for (const formats::Tensor& tensor : model.tensors())
+    bytes[formats::type_info(tensor.type).name] += tensor.data.size();
+  const auto most = std::ranges::max_element(bytes, {}, [](const auto& b) { return b.second; });
+  return most == bytes.end() ? "" : std::string(most->first);
 }
 
 std::string types_help() {

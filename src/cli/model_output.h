@@ -1,4 +1,4 @@
-// What commands that write a model share: its type by name, and the file it goes to.
+// What commands that write or show models share: types by name, and the file one goes to.
 #pragma once
 
 #include <string>
@@ -16,6 +16,8 @@ formats::Mix mix_of(std::string_view command, const std::string& type);
 void check_output(const std::string& path, bool force);
 // Throws Error after Ctrl-C (InterruptGuard), so that no half file is left behind.
 void stop_if_interrupted(std::string_view command);
+// The mix that the file says it is, else the type of most of its bytes: "Q4_K_M".
+std::string type_of_model(const formats::Model& model);
 // The types, a line each, for a command's help.
 std::string types_help();
 

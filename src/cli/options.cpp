@@ -1,6 +1,7 @@
 #include "cli/options.h"
 
 #include <fcntl.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <array>
@@ -16,10 +17,12 @@
 #include "hub/firmware.h"
 #include "hub/hub.h"
 #include "machine/sim_device.h"
+#include "simulator/card/card_model.h"
 #include "support/error.h"
 #include "support/files_in_use.h"
 #include "support/mapped_file.h"
 #include "support/notice.h"
+#include "support/terminal.h"
 #include "support/thread_team.h"
 
 namespace outboard::cli {
@@ -85,16 +88,36 @@ void tell_of_context(const ModelOptions& options, const engine::Session& session
                      session.context(), model.program().context_length, model.program().name));
 }
 
+namespace {
+
+void refuse_meaningless(const ModelOptions& options) {
+  const bool simulated = simulator::card::simulated_card(options.device) != nullptr;
+  const auto refuse = [&](std::string_view option, std::string_view where) {
+    throw Error(fmt::format("{} has no meaning with --device {}", option, options.device),
+                fmt::format("It is for {}.", where));
+  };
+  if (options.open.strict && !simulated) refuse("--strict", "the simulated card: --device sim");
+  if (options.open.take && !options.device.starts_with("pci:"))
+    refuse("--take", "a card in this machine: --device pci:0000:03:00.0");
+  if (!options.open.firmware.empty() && (simulated || options.device == "cpu"))
+    refuse("--firmware-dir", "a real card");
+}
+
+}  // namespace
+
 LoadedModel::LoadedModel(const ModelOptions& options) : strict_(options.open.strict) {
+  refuse_meaningless(options);
   machine::OpenOptions open = options.open;
   if (open.firmware.empty()) open.firmware = firmware_folders();
   open.on_notice = tell;
-  if (isatty(STDERR_FILENO) == 1)
+  if (may_redraw())
     open.on_stage = [](std::string_view stage) { notice("\r\033[Kcard: {}", stage); };
   engine::LoadOptions load;
   load.ignore_unknown = options.ignore_unknown;
   load.on_notice = tell;
-  model_ = engine::Model::load(hub::find_model(options.model), load);
+  const std::filesystem::path path = hub::find_model(options.model);
+  model_ = engine::Model::load(path, load);
+  hub::note_use(path);
   // Last, so that a wrong file is told of before a card is booted for it.
   opened_ = machine::open_device(options.device, open);
   if (open.on_stage) notice("\r\033[K");
@@ -298,8 +321,19 @@ std::string read_whole(const std::string& path) { return read(path, false); }
 
 void print(std::string_view text) {
   MappedFile::check_all();  // what is shown may come from one
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0)
-    throw system_error("write", "standard output");
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0)
+    return;
+  if (errno == EPIPE) throw ReaderHasGone();
+  throw system_error("write", "standard output");
+}
+
+std::string only_model(std::string_view command) {
+  std::vector<std::string> names;
+  for (const hub::Installed& model : hub::installed()) names.push_back(model.name);
+  if (names.size() == 1) return names.front();
+  throw Error(fmt::format("{}: which model?", command),
+              names.empty() ? "None has been pulled yet. `outboard pull` lists what there is."
+                            : fmt::format("Pulled models: {}.", fmt::join(names, ", ")));
 }
 
 double per_second(int count, double seconds) { return seconds > 0 ? count / seconds : 0; }

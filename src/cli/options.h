@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <exception>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -11,6 +12,7 @@
 
 #include "engine/engine.h"
 #include "machine/open.h"
+#include "support/error.h"
 
 namespace outboard::cli {
 
@@ -108,8 +110,26 @@ std::string read_text(const std::string& path);
 // The same for a file that the command may write as well.
 std::string read_whole(const std::string& path);
 
-// Writes to standard output; throws Error when that fails (a full disk, a closed pipe).
+// Nobody reads standard output any more (| head): thrown by print(), it ends the program as the
+// signal for that would, after what is open is closed in order.
+class ReaderHasGone : public std::exception {
+ public:
+  const char* what() const noexcept override { return "nobody reads standard output any more"; }
+};
+// Ctrl-C ended the work.
+class Interrupted : public Error {
+ public:
+  using Error::Error;
+};
+inline constexpr int kInterrupted = 130;  // status, 128 + SIGINT, as shells have it
+
+// Writes to standard output; throws Error when that fails (a full disk, a stream that was closed
+// before the program began), ReaderHasGone when it is a pipe without a reader.
 void print(std::string_view text);
+
+// The only model that was pulled, for a command that was given none. Throws Error that begins with
+// the command and lists those that there are.
+std::string only_model(std::string_view command);
 
 // "prompt 12 tokens, 345.6 tokens/s; answer 64 tokens, 78.9 tokens/s".
 std::string speed_line(const engine::Completion& completion);

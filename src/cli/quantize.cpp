@@ -28,14 +28,17 @@ void quantize(const QuantizeOptions& options) {
   judge_unknown(model, options.ignore_unknown);
   formats::QuantizeOptions how;
   how.threads = options.threads;
-  Progress bar(options.type, model.tensor_bytes());
-  const InterruptGuard guard;
-  how.progress = [&](uint64_t done, uint64_t total) {
-    stop_if_interrupted("quantize");
-    bar.set_total(total);
-    bar.update(done);
-  };
-  const uint64_t bytes = formats::quantize_model(model, options.out, mix, how);
+  uint64_t bytes = 0;
+  {
+    Progress bar(options.type, model.tensor_bytes());
+    const InterruptGuard guard;
+    how.progress = [&](uint64_t done, uint64_t total) {
+      stop_if_interrupted("quantize");
+      bar.set_total(total);
+      bar.update(done);
+    };
+    bytes = formats::quantize_model(model, options.out, mix, how);
+  }
   notice("{}: {} (tensors were {})\n", options.out, format_bytes(bytes),
          format_bytes(model.tensor_bytes()));
 }

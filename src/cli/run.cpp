@@ -1,8 +1,11 @@
 // outboard run: one answer.
+#include <unistd.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "cli/chat.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/recording.h"
@@ -14,13 +17,12 @@
 namespace outboard::cli {
 namespace {
 
-constexpr int kInterrupted = 130;  // 128 + SIGINT, as shells have it
-
 struct RunOptions {
   ModelOptions model;
   SamplingOptions sampling;
   SpeculationOptions speculation;
   GrammarOptions grammar;
+  std::vector<std::string> texts;
   std::string prompt;
   std::string file;
   std::string system;
@@ -67,14 +69,46 @@ void print_cost(const simulator::cost::CardWork& work) {
       static_cast<double>(work.compute.instructions()) / tokens / 1e6);
 }
 
-void run(const RunOptions& options) {
-  if (options.prompt.empty() && options.file.empty())
-    throw Error("run: no prompt", "Give one with -p TEXT, or -f FILE (- for standard input).");
+// What is asked: of the command line, of a file, or what a pipe brings. None: there is a person at
+// a terminal instead.
+std::optional<std::string> prompt_of(const RunOptions& options) {
   std::string prompt = options.prompt;
-  if (!options.file.empty()) {
-    const std::string text = read_text(options.file);
+  for (const std::string& text : options.texts) prompt += (prompt.empty() ? "" : " ") + text;
+  if (!options.prompt.empty() && !options.texts.empty())
+    throw Error("run: a prompt twice: with -p, and behind MODEL", "Give one of them.");
+  std::string file = options.file;
+  if (prompt.empty() && file.empty()) {
+    const bool asks_person = isatty(STDIN_FILENO) == 1;
+    if (asks_person && isatty(STDOUT_FILENO) == 1 && !options.json && !options.raw)
+      return std::nullopt;
+    if (!asks_person) file = "-";
+  }
+  if (!file.empty()) {
+    const std::string text = read_text(file);
     prompt = prompt.empty() ? text : prompt + "\n\n" + text;
   }
+  if (prompt.empty())
+    throw Error("run: no prompt",
+                "Write it behind MODEL, or give -p TEXT, -f FILE (- for "
+                "standard input), or a pipe.");
+  return prompt;
+}
+
+void talk(const RunOptions& options) {
+  ChatOptions chat_options;
+  chat_options.model = options.model;
+  chat_options.sampling = options.sampling;
+  chat_options.speculation = options.speculation;
+  chat_options.grammar = options.grammar;
+  chat_options.system = options.system;
+  chat_options.trust_markers = options.trust_markers;
+  chat(std::move(chat_options));
+}
+
+void run(const RunOptions& options) {
+  const std::optional<std::string> asked = prompt_of(options);
+  if (!asked) return talk(options);
+  const std::string& prompt = *asked;
   engine::Request request;
   request.grammar = read_grammar(options.grammar);  // its mistakes are told before a model is read
   const bool has_grammar = request.grammar != nullptr;
@@ -139,7 +173,8 @@ void run(const RunOptions& options) {
         "outboard: the context of {} tokens is full, the answer ends here. Use a larger --ctx "
         "(this model can take {}).\n",
         session.context(), model->program().context_length);
-  notice("[{}: {}]\n", loaded.device().description(), speed_line(c));
+  if (options.stats || isatty(STDERR_FILENO) == 1)
+    notice("[{}: {}]\n", loaded.device().description(), speed_line(c));
   if (simulated != nullptr) {
     simulated->card().settle();
     const int tokens = c.prompt_tokens - c.cached_tokens + c.decoded_tokens;
@@ -152,9 +187,13 @@ void run(const RunOptions& options) {
 
 void add_run(CLI::App& app) {
   auto options = std::make_shared<RunOptions>();
-  CLI::App* command = app.add_subcommand("run", "Answer one prompt");
+  CLI::App* command = app.add_subcommand("run", "Answer one prompt, or talk on a terminal");
   add_model_options(*command, options->model);
   add_record_option(*command, options->model);
+  command->add_option(
+      "TEXT", options->texts,
+      "the prompt; without it and -p and -f what a pipe brings, and on a terminal a "
+      "conversation");
   command->add_option("-p,--prompt", options->prompt, "the prompt");
   command->add_option("-f,--file", options->file,
                       "read the prompt from a file; - for standard input");
@@ -162,13 +201,14 @@ void add_run(CLI::App& app) {
   command->add_flag("--raw", options->raw, "no chat template: continue the text as it is");
   add_trust_option(*command, options->trust_markers);
   command->add_flag("--stats", options->stats,
-                    "--device sim: the boot's stages, and what a token cost");
+                    "the line about speed, where standard error is no terminal, too; --device sim: "
+                    "the boot's stages, and what a token cost");
   command->add_flag("--json", options->json,
                     "print text, token ids, finish reason, counts, timings");
   add_sampling_options(*command, options->sampling);
   add_speculation_options(*command, options->speculation);
   add_grammar_options(*command, options->grammar);
-  command->footer("Example: outboard run smollm2 -p \"Name three rivers.\" --temp 0 -n 64");
+  command->footer("Example: outboard run smollm2 \"Name three rivers.\" --temp 0 -n 64");
   command->callback([options] { recorded(options->model, [&] { run(*options); }); });
 }
 

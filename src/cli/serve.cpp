@@ -11,6 +11,7 @@
 #include "cli/options.h"
 #include "server/server.h"
 #include "support/notice.h"
+#include "support/terminal.h"
 
 namespace outboard::cli {
 namespace {
@@ -49,7 +50,6 @@ class Terminal {
   std::string shown_;
 };
 
-constexpr int kInterrupted = 130;  // as shells have it: 128 + SIGINT
 volatile std::sig_atomic_t interrupts = 0;
 void count_interrupt(int) {
   interrupts = interrupts + 1;
@@ -110,7 +110,7 @@ void read_keys(const std::string& file, std::vector<std::string>& keys) {
 }
 
 void serve(ServeOptions options) {
-  const bool live = isatty(STDERR_FILENO) == 1;
+  const bool live = may_redraw();
   Terminal terminal(live);
   server::ServiceOptions& service = options.server.service;
   service.device = options.model.device;

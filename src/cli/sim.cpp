@@ -38,7 +38,8 @@ void add_sim_firmware(CLI::App& sim) {
   command->add_flag("--force", *force, "replace other files of those names");
   command->footer(
       "True headers, made-up contents, for other clients of `outboard sim serve`;\n"
-      "`--device sim` has them built in. No use on a real card: see `outboard pull firmware`.");
+      "`--device sim` has them built in. No use on a real card: see `outboard pull firmware`.\n"
+      "Example: outboard sim firmware images");
   command->callback([folder, moods, force] {
     std::filesystem::create_directories(*folder);
     const auto images = simulator::card::firmware_images(simulator::card::Moods::parse(*moods));
@@ -62,8 +63,9 @@ void add_sim_moods(CLI::App& sim) {
       "moods", "Lists how the simulated card can behave where nobody knows what the real one does");
   command->add_flag("--json", *json, "as JSON");
   command->footer(
-      "Each is the worst that references and public reports allow.\n"
-      "Example: outboard sim serve --tcp 127.0.0.1:6667 --mood doorbell.late,gl2.stale");
+      "Each is the worst that references and public reports allow. `outboard sim serve --mood "
+      "doorbell.late,gl2.stale` takes them.\n"
+      "Example: outboard sim moods --json");
   command->callback([json] {
     nlohmann::ordered_json out;
     for (const simulator::card::MoodInfo& info : simulator::card::mood_list()) {

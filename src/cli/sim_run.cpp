@@ -290,6 +290,7 @@ void add_sim_run(CLI::App& sim) {
   command->add_option("--limit", options->limit,
                       "Stop after this many instructions of a wave (default: never)");
   command->add_flag("--json", options->json, "Counters and broken rules as JSON");
+  command->footer("Example: outboard sim run add.co --grid 4 --arg in:a.bin --arg out:b.bin:1024");
   command->callback([options] { run(*options); });
 }
 
@@ -298,6 +299,7 @@ void add_sim_disasm(CLI::App& sim) {
   CLI::App* command = sim.add_subcommand("disasm", "Disassembles the kernels of a code object");
   command->add_option("FILE", options->file, "Code object for gfx1100")->required();
   command->add_option("--kernel", options->kernel, "Only this one");
+  command->footer("Example: outboard sim disasm add.co");
   command->callback([options] {
     const MappedFile file(options->file);
     const hardware::amd::CodeObject object =

@@ -1,4 +1,5 @@
 // outboard sim serve: the simulated card behind a socket.
+#include <bit>
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -18,6 +19,8 @@
 
 namespace outboard::cli {
 namespace {
+
+constexpr uint64_t kSmallest = uint64_t{256} << 20U;  // of BAR 0 and of memory
 
 struct ServeOptions {
   std::string socket;
@@ -172,8 +175,20 @@ void serve(const ServeOptions& options) {
   }
   StopOnSignal signals;
   simulator::card::CardOptions card_options(simulator::card::card_model(options.card));
-  if (!options.bar.empty()) card_options.bar0_bytes = parse_bytes(options.bar);
-  if (!options.vram.empty()) card_options.vram_bytes = parse_bytes(options.vram);
+  const simulator::card::CardModel& model = *card_options.model;
+  if (!options.bar.empty()) {
+    card_options.bar0_bytes = parse_bytes(options.bar);
+    if (!std::has_single_bit(card_options.bar0_bytes) || card_options.bar0_bytes < kSmallest ||
+        card_options.bar0_bytes > model.bar0_bytes)
+      throw Error(fmt::format("--bar {}: no size of BAR 0 that this card offers", options.bar),
+                  fmt::format("A power of two from 256M to {}G.", model.bar0_bytes >> 30U));
+  }
+  if (!options.vram.empty()) {
+    card_options.vram_bytes = parse_bytes(options.vram);
+    if (card_options.vram_bytes < kSmallest || card_options.vram_bytes > model.vram_bytes)
+      throw Error(fmt::format("--vram {}: the card has no such memory", options.vram),
+                  fmt::format("From 256M to {}G.", model.vram_bytes >> 30U));
+  }
   card_options.seed = options.seed;
   card_options.threads = static_cast<unsigned>(options.threads);
   card_options.strict = options.strict == "on";
@@ -259,6 +274,7 @@ void add_sim_serve(CLI::App& sim) {
   add_threads_option(*command, options->threads);
   command->add_flag("--once", options->once, "End when the first client has gone");
   command->add_flag("--json", options->json, "What was counted, as JSON on standard output");
+  command->footer("Example: outboard sim serve --tcp 127.0.0.1:6667");
   command->callback([options] { serve(*options); });
 }
 

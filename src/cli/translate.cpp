@@ -173,8 +173,8 @@ void translate(TranslateOptions options) {
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (InterruptGuard::flag() && !(open.empty() && input.ended()))
-    throw Error(fmt::format("translate: stopped after {} lines", lines),
-                fmt::format("{}; the rest of the input was not translated.", output.keep()));
+    throw Interrupted(fmt::format("translate: stopped after {} lines", lines),
+                      fmt::format("{}; the rest of the input was not translated.", output.keep()));
   output.finish();
   notice("[{}: {} lines, {:.1f} lines/s, {:.1f} tokens/s]\n", loaded.device().description(), lines,
          per_second(static_cast<int>(lines), seconds),

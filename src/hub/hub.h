@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,11 +25,26 @@ std::filesystem::path find_model(const std::string& model);
 struct Installed {
   std::string name;
   std::filesystem::path path;
-  uint64_t bytes;
+  uint64_t bytes;    // of all parts
   std::string from;  // where it was pulled from; empty: not known
+  std::filesystem::file_time_type since;
+  std::optional<std::filesystem::file_time_type> used;  // last, see note_use()
 };
 // Pulled models by name.
 std::vector<Installed> installed();
+// One of them, by its name with or without ".gguf". Throws Error that begins with the command, with
+// the nearest name that there is.
+Installed installed_model(std::string_view command, const std::string& name);
+
+// Notes that a model of the store is used now. Nothing for other files, or where it can't be
+// written: nobody must suffer from it.
+void note_use(const std::filesystem::path& model);
+
+// Removes a pulled model: all of its parts and what was noted of it. Throws Error.
+void remove_model(const Installed& model);
+// Gives a pulled model a second name. The bytes are shared where the file system can, so that it
+// takes no room. Throws Error when the name is taken or none for a file.
+void copy_model(const Installed& model, const std::string& name);
 
 // Gets a model and returns its path in the model folder: WHAT is a name from the catalog
 // ("smollm2", "gemma3-270m"; "firmware" gets the card's images and returns their folder), a

@@ -17,11 +17,11 @@ namespace outboard::hub {
 
 namespace fs = std::filesystem;
 
-namespace {
-
 fs::path note_beside(const fs::path& file) {
   return file.parent_path() / ("." + file.filename().string() + ".origin");
 }
+
+namespace {
 
 // The file as it was when the note was written.
 nlohmann::json state_of(const fs::path& file) {

@@ -16,6 +16,9 @@ std::string shown_address(const std::string& address);
 // What is kept of a whole address, to know it again: its SHA-256.
 std::string hash_of_address(const std::string& address);
 
+// The note's own file.
+std::filesystem::path note_beside(const std::filesystem::path& file);
+
 // Notes that the file, which is whole, came from there. Two addresses with different queries are
 // two; what is kept of them is shown_address() and a SHA-256. Throws Error when it can't be
 // written.

@@ -222,8 +222,7 @@ std::string address_of(std::string url) {
 std::vector<CatalogEntry> catalog() {
   std::vector<CatalogEntry> all;
   for (const Entry& entry : entries()) all.push_back({entry.name, entry.description});
-  all.push_back(
-      {"opus-mt-en-fr", "or any opus-mt-SOURCE-TARGET of Helsinki-NLP: translates, 150 MB"});
+  all.push_back({"opus-mt-en-fr", "or another opus-mt-SOURCE-TARGET: translates, 150 MB"});
   all.push_back({kFirmware, "what an RX 7900 XTX boots with, from linux-firmware"});
   return all;
 }

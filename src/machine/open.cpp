@@ -24,14 +24,19 @@ amd::AmdOptions amd_options(const OpenOptions& options) {
     if (say) say(stage);
   };
   // A card that was put to rest in order has passed since it was switched on: it boots warm.
-  out.self_test = [say = options.on_stage](amd::AmdDevice& device) {
+  // Its uploads are part of it: no bars of their own.
+  const auto is_testing = std::make_shared<bool>(false);
+  out.self_test = [say = options.on_stage, is_testing](amd::AmdDevice& device) {
     if (say) say("self-test");
+    *is_testing = true;
     self_test(device);
+    *is_testing = false;
   };
   out.upload.on_notice = options.on_notice;
-  out.upload.on_progress = [bar = std::shared_ptr<Progress>(), recording = options.recording](
-                               uint64_t done, uint64_t total) mutable {
+  out.upload.on_progress = [bar = std::shared_ptr<Progress>(), recording = options.recording,
+                            is_testing](uint64_t done, uint64_t total) mutable {
     if (recording) recording->leave_out_contents(done < total);
+    if (*is_testing) return;
     if (!bar) bar = std::make_shared<Progress>("upload", total);
     bar->update(done);
     if (done == total) bar.reset();

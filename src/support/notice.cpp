@@ -7,7 +7,17 @@
 
 namespace outboard {
 
+namespace {
+bool is_quiet = false;
+}  // namespace
+
+void be_quiet() { is_quiet = true; }
+
 void notice_text(std::string_view text) {
+  if (!is_quiet) complain(text);
+}
+
+void complain(std::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::fflush(stderr);
   std::clearerr(stderr);

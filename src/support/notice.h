@@ -17,6 +17,13 @@ void notice(fmt::format_string<Args...> format, Args&&... args) {
   notice_text(fmt::format(format, std::forward<Args>(args)...));
 }
 
+// From now on notices are not written: the person wants the result and nothing beside it. Errors
+// still are, by complain().
+void be_quiet();
+
+// What ends the program, on standard error.
+void complain(std::string_view text);
+
 // To be called first: a standard stream that was closed before the program began gets a place
 // where reading and writing fail (standard error: where all vanishes), or else the first file that
 // is opened would take its number, and messages would be written into it.

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
 namespace outboard {
 
-// Shows "label  42%  41.2 MB / 98.4 MB  12.3 MB/s  5 s left" on stderr, rewritten in place, when
-// stderr is a terminal; prints nothing otherwise. One thread at a time.
+// Shows "label  42%  41.2 MB / 98.4 MB  12.3 MB/s  5 s left" on stderr, rewritten in place and
+// never longer than the terminal is wide, where that may be (may_redraw()); prints nothing
+// otherwise. One thread at a time.
 class Progress {
  public:
   // total: units of work in all, 0 when unknown. unit: "B" counts bytes (shown as KB, MB, GB);
@@ -35,6 +37,15 @@ class Progress {
   std::chrono::steady_clock::time_point start_;
   std::chrono::steady_clock::time_point drawn_;
 };
+
+struct ProgressState {
+  std::string label, unit;
+  uint64_t done, total;  // total 0: unknown
+  uint64_t rate;         // a second
+  bool tells_time;       // what is left of it
+};
+// The line, shorter than the columns: what says least is left out, then the name is cut.
+std::string progress_line(const ProgressState& state, size_t columns);
 
 // "98.4 MB": bytes in powers of 1000, three or four digits.
 std::string format_bytes(uint64_t bytes);

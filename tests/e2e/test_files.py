@@ -255,7 +255,7 @@ def test_interrupted_work_leaves_an_older_output(work):
     wait_for(lambda: any(p.stat().st_size for p in work.glob("out.txt.part*")))
     child.send_signal(signal.SIGINT)
     error = child.communicate(timeout=60)[1].decode()
-    assert child.returncode == 1 and "stopped after" in error and out.read_text() == "old"
+    assert child.returncode == 130 and "stopped after" in error and out.read_text() == "old"
     kept = next(work.glob("out.txt.part*"))
     assert str(kept) in error and kept.read_text().endswith("\n")
 
