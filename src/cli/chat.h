@@ -13,7 +13,6 @@ struct ChatOptions {
   SpeculationOptions speculation;
   GrammarOptions grammar;
   std::string system;
-  std::string on_full = "slide";  // or "stop"
   bool trust_markers = false;
   bool no_history = false;
 };

@@ -95,11 +95,11 @@ struct Timeline::Replay {
       at.emplace_back(time, level);
     }
     // The time when no more than `left` are under way; level: of the last that came, where it is
-    // later than `now`.
-    double wait(uint8_t left, double now, Level* level) const {
-      if (left == kAny || at.size() <= left) return now;
+    // later than `from`.
+    double wait(uint8_t left, double from, Level* level) const {
+      if (left == kAny || at.size() <= left) return from;
       const auto& last = at[at.size() - left - 1];
-      if (last.first <= now) return now;
+      if (last.first <= from) return from;
       *level = last.second;
       return last.first;
     }
