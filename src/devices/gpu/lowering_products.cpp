@@ -1,5 +1,6 @@
 // Matrix products, with what comes before and after them.
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "devices/gpu/lowerer.h"
@@ -22,6 +23,12 @@ void Lowerer::lower(const program::Linear& linear, ValueId out) {
     products.all.push_back(p);
     done_[i] = true;
   }
+  // Workgroups begin in order: those with the most to read first, so that none of them is left over
+  // when all others are done.
+  std::ranges::stable_sort(products.all, std::greater(), [&](const Product& p) {
+    const program::Weight& weight = program_.weights[index(p.linear->weight)];
+    return formats::storage_bytes(weight.type, weight.shape.back());
+  });
   const int rows = rows_of(out);
   if (rows <= kMatvecRows)
     matvec(std::move(products), rows);

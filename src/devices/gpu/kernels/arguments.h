@@ -242,9 +242,10 @@ struct MatvecArgs {
   int32_t gated;
   Function function;
   float softcap;  // 0: none; out = softcap * tanh(out / softcap)
-  // Set by plan_matvec(). A wave takes so many pairs of rows, all of one part; those of part i are
-  // for waves from first_wave[i] on.
-  int32_t pairs_a_wave;
+  // Set by plan_matvec(). A wave takes so many pairs of rows of one part, fewer where these are
+  // longer than others; those of part i are for waves from first_wave[i] on.
+  int32_t pairs_a_wave[kMaxParts];
+  int32_t most_pairs_a_wave;
   int32_t first_wave[kMaxParts];
 };
 

@@ -213,8 +213,9 @@ DEVICE Share share_of(const MatvecArgs& a) {
   // Comparisons by their sign, which stay in scalar registers.
   const auto reaches = [&](int first) { return static_cast<uint32_t>(first - 1 - number) >> 31; };
   const int part = reaches(a.first_wave[1]) + reaches(a.first_wave[2]) + reaches(a.first_wave[3]);
-  const int from = (number - a.first_wave[part]) * a.pairs_a_wave;
-  return {part, from, __builtin_elementwise_min(from + a.pairs_a_wave, matvec_pairs(a, part))};
+  const int pairs = a.pairs_a_wave[part];
+  const int from = (number - a.first_wave[part]) * pairs;
+  return {part, from, __builtin_elementwise_min(from + pairs, matvec_pairs(a, part))};
 }
 
 // Two rows of a part that a wave multiplies at a time: neighbours, or the same row of both parts of
@@ -353,7 +354,7 @@ DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
   if constexpr (plain) return;
   // The input rows come to LDS in pieces, for all waves at once and again for each pair, unless
   // they fit.
-  const int turns = whole ? 1 : all.pairs_a_wave;
+  const int turns = whole ? 1 : all.most_pairs_a_wave;
   for (int turn = 0; turn < turns; ++turn) {
     Share now = share;
     if (!whole) {

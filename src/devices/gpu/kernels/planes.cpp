@@ -1,5 +1,6 @@
 #include "devices/gpu/kernels/planes.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "devices/gpu/kernels/plane_layout.h"
@@ -86,11 +87,26 @@ uint32_t plan_matvec(MatvecArgs& args) {
   const int parts = args.gated != 0 ? 1 : args.part_count;
   int32_t pairs = 0;
   for (int i = 0; i < parts; ++i) pairs += matvec_pairs(args, i);
-  args.pairs_a_wave = matvec_pairs_a_wave(pairs, args.input.width);
+  const int32_t usual = matvec_pairs_a_wave(pairs, args.input.width);
+  // The parts' rows have as many units each; what a unit takes differs. A wave of the longest rows
+  // would otherwise be at work when all others are done.
+  const auto unit = [&](int part) {
+    const auto type = static_cast<TensorType>(args.parts[part].matrix.type);
+    const UnitBytes bytes = bytes_of(type);
+    return std::max(1, 8 * (bytes.codes + bytes.high + bytes.scales) + bytes.super_scales);
+  };
+  int main = 0;
+  for (int i = 1; i < parts; ++i)
+    if (matvec_pairs(args, i) > matvec_pairs(args, main)) main = i;
   int32_t waves = 0;
+  args.most_pairs_a_wave = 0;
   for (int i = 0; i < kMaxParts; ++i) {
     args.first_wave[i] = i < parts ? waves : std::numeric_limits<int32_t>::max();
-    if (i < parts) waves += (matvec_pairs(args, i) + args.pairs_a_wave - 1) / args.pairs_a_wave;
+    args.pairs_a_wave[i] = usual;
+    if (i >= parts) continue;
+    args.pairs_a_wave[i] = std::clamp(usual * unit(main) / unit(i), 1, usual);
+    args.most_pairs_a_wave = std::max(args.most_pairs_a_wave, args.pairs_a_wave[i]);
+    waves += (matvec_pairs(args, i) + args.pairs_a_wave[i] - 1) / args.pairs_a_wave[i];
   }
   return static_cast<uint32_t>((waves + kWaves - 1) / kWaves);
 }
