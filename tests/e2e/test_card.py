@@ -59,7 +59,7 @@ def test_sisters(card, name, units, gib, folder):
     path = folder / "llama-small.gguf"
     make_model.make("llama-small", path, "Q8_0")
     arguments = ("run", path, "-p", "the rain in the other on", "--raw", "--temp", 0, "-n", 16)
-    result = run(*arguments, "--device", f"sim:{card}", "--strict")
+    result = run(*arguments, "--device", f"sim:{card}", "--strict", "--stats")
     assert f"simulated {name}, {units} CUs, {gib} GiB" in result.err, result.err
     assert "strict: 0 rules broken" in result.err, result.err
     assert result.out == run(*arguments, "--device", "cpu").out
