@@ -1,6 +1,5 @@
 // Matrix products, with what comes before and after them.
 #include <algorithm>
-#include <functional>
 #include <utility>
 
 #include "devices/gpu/lowerer.h"
@@ -25,10 +24,15 @@ void Lowerer::lower(const program::Linear& linear, ValueId out) {
   }
   // Workgroups begin in order: those with the most to read first, so that none of them is left over
   // when all others are done.
-  std::ranges::stable_sort(products.all, std::greater(), [&](const Product& p) {
-    const program::Weight& weight = program_.weights[index(p.linear->weight)];
-    return formats::storage_bytes(weight.type, weight.shape.back());
-  });
+  const auto is_heavier = [&](const Product& a, const Product& b) {
+    const auto row_bytes = [&](const Product& p) {
+      const program::Weight& weight = program_.weights[index(p.linear->weight)];
+      return formats::storage_bytes(weight.type, weight.shape.back());
+    };
+    return row_bytes(a) > row_bytes(b);
+  };
+  for (auto each = products.all.begin(); each != products.all.end(); ++each)
+    std::rotate(std::upper_bound(products.all.begin(), each, *each, is_heavier), each, each + 1);
   const int rows = rows_of(out);
   if (rows <= kMatvecRows)
     matvec(std::move(products), rows);
