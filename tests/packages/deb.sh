@@ -18,7 +18,8 @@ for wanted in usr/bin/outboard usr/share/man/man1/outboard-run.1 usr/share/bash-
   grep -q "$wanted" "$work/contents" || { echo "$wanted is missing in the package" >&2; exit 1; }
 done
 mirror=$(awk '/^deb /{print $2; exit} /^URIs:/{print $2; exit}' /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true)
-debootstrap --variant=minbase bookworm "$work/root" "${mirror:-http://deb.debian.org/debian}" >"$work/log" || { tail "$work/log"; exit 1; }
+[[ -n $mirror ]] || { echo "this machine's apt lists name no mirror to take Debian 12 from" >&2; exit 1; }
+debootstrap --variant=minbase bookworm "$work/root" "$mirror" >"$work/log" || { tail "$work/log"; exit 1; }
 cp /etc/apt/apt.conf.d/*proxy* "$work/root/etc/apt/apt.conf.d/" 2>/dev/null || true
 cp "$package" "$model" "$work/root/tmp/"
 mount -t proc proc "$work/root/proc" || true
