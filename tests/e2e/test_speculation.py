@@ -11,7 +11,7 @@ import make_model
 import train_hybrid
 from support import ROOT, run, run_json
 
-# By hand with 2000 (OUTBOARD_SPECULATED_TOKENS), and then of models with real weights, too.
+# At most. By hand with 2000 (OUTBOARD_SPECULATED_TOKENS), and then of models with real weights, too.
 TOKENS = int(os.environ.get("OUTBOARD_SPECULATED_TOKENS", 250))
 
 
@@ -49,12 +49,13 @@ def test_copies_on_the_simulated_card(hybrid):
     assert right >= 5 and share > 0.8
 
 
-def check_equal(model, how):
-    prompt = ("-p", "the rain in the other on", "--raw", "-n", TOKENS, "--ctx", TOKENS + 64)
+def check_equal(model, how, text="the rain in the other on"):
+    prompt = ("-p", text, "--raw", "-n", TOKENS, "--ctx", TOKENS + 64)
     for temperature in 0, 0.8:
         plain, guessed = (run_json("run", model, *prompt, "--temp", temperature, "--seed", 3, "--speculate", each)
                           for each in ("off", how))
         assert guessed["tokens"] == plain["tokens"]
+        assert len(plain["tokens"]) > 5
         if temperature == 0:
             print(f"{model}: {len(plain['tokens'])} tokens, {guessed['accepted_tokens']} of "
                   f"{guessed['drafted_tokens']} guesses right")
@@ -68,7 +69,7 @@ def test_texts_are_equal(name, how, hybrid, tmp_path):
         path = tmp_path / f"{name}.gguf"
         {**families.FAMILIES, **families.DRAFTERS}[name](path)
     if name == "hybrid" or TOKENS <= families.CONTEXT - 64:
-        check_equal(path, how)
+        check_equal(path, how, "KFMBAPCD>" if name == "hybrid" else "the rain in the other on")
 
 
 @pytest.mark.skipif(TOKENS < 2000, reason="takes minutes")
