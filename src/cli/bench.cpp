@@ -249,8 +249,8 @@ void bench(BenchOptions options) {
     fail("bench: {} + {} tokens do not fit the model's context of {}", options.prompt,
          options.decode, program.context_length);
   Progress bar("bench", static_cast<uint64_t>(options.repetitions) * 2 + 2, "runs");
-  measure(loaded, session, std::clamp(options.prompt, 1, 64), 2,
-          0);  // brings the weights into memory
+  // Brings the weights into memory.
+  measure(loaded, session, std::clamp(options.prompt, 1, 64), 2, 0);
   bar.update(1);
   Row prompt{fmt::format("prompt {}", options.prompt), {}};
   Row decode{fmt::format("decode {}", options.decode), {}};

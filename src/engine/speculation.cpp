@@ -214,7 +214,6 @@ void DraftLength::drafted(size_t tokens, double seconds) {
 void DraftLength::compared(size_t guesses, size_t right) {
   constexpr int kMemory = 12;
   for (size_t n = 0; n < std::min(guesses, right + 1); ++n) {
-    if (n == kMaxDraft) break;
     seen_[n] = std::min(seen_[n] + 1, kMemory);
     right_[n] += ((n < right ? 1.0 : 0.0) - right_[n]) / std::max(2, seen_[n]);
   }

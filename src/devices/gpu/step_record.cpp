@@ -38,19 +38,13 @@ int power_of_two(int n) { return static_cast<int>(std::bit_ceil(static_cast<unsi
 
 }  // namespace
 
-int token_bucket(int tokens) {
-  return tokens <= kMatvecRows ? power_of_two(tokens) : std::max(16, power_of_two(tokens));
-}
-
-int row_bucket(int rows) {
-  return rows <= kMatvecRows ? power_of_two(rows) : std::max(16, power_of_two(rows));
-}
+int bucket(int n) { return n <= kMatvecRows ? power_of_two(n) : std::max(16, power_of_two(n)); }
 
 StreamShape bucket_of(const StreamShape& exact) {
   StreamShape shape = exact;
   shape.decode = exact.decode && !exact.encode && exact.tokens <= kMatvecRows;
-  shape.tokens = token_bucket(exact.tokens);
-  if (exact.rows > 0) shape.rows = row_bucket(exact.rows);
+  shape.tokens = bucket(exact.tokens);
+  if (exact.rows > 0) shape.rows = bucket(exact.rows);
   return shape;
 }
 
@@ -59,8 +53,8 @@ kernels::StepLayout step_layout(const CompileOptions& options, const program::Pr
   kernels::StepLayout l{};
   l.max_runs = max_runs;
   // `begin` fills up to what the streams were recorded for.
-  l.max_tokens = token_bucket(options.max_tokens);
-  l.max_rows = row_bucket(options.max_rows);
+  l.max_tokens = bucket(options.max_tokens);
+  l.max_rows = bucket(options.max_rows);
   l.pages_per_run = pages_per_run;
   l.page_tokens = options.page_tokens;
   int32_t at = sizeof(kernels::StepHeader);

@@ -10,9 +10,9 @@
 
 namespace outboard::devices::gpu {
 
-// What streams are recorded for: powers of two. Above kMatvecRows matrices want at least 16 rows.
-int token_bucket(int tokens);
-int row_bucket(int rows);
+// So many tokens, or rows of logits, a stream is recorded for that has to take n: powers of two.
+// Above kMatvecRows matrices want at least 16 rows.
+int bucket(int n);
 StreamShape bucket_of(const StreamShape& exact);
 
 kernels::StepLayout step_layout(const CompileOptions& options, const program::Program& program,

@@ -95,16 +95,16 @@ uint32_t plan_matvec(MatvecArgs& args) {
     const UnitBytes bytes = bytes_of(type);
     return std::max(1, 8 * (bytes.codes + bytes.high + bytes.scales) + bytes.super_scales);
   };
-  int main = 0;
+  int widest = 0;
   for (int i = 1; i < parts; ++i)
-    if (matvec_pairs(args, i) > matvec_pairs(args, main)) main = i;
+    if (matvec_pairs(args, i) > matvec_pairs(args, widest)) widest = i;
   int32_t waves = 0;
   args.most_pairs_a_wave = 0;
   for (int i = 0; i < kMaxParts; ++i) {
     args.first_wave[i] = i < parts ? waves : std::numeric_limits<int32_t>::max();
     args.pairs_a_wave[i] = usual;
     if (i >= parts) continue;
-    args.pairs_a_wave[i] = std::clamp(usual * unit(main) / unit(i), 1, usual);
+    args.pairs_a_wave[i] = std::clamp(usual * unit(widest) / unit(i), 1, usual);
     args.most_pairs_a_wave = std::max(args.most_pairs_a_wave, args.pairs_a_wave[i]);
     waves += (matvec_pairs(args, i) + args.pairs_a_wave[i] - 1) / args.pairs_a_wave[i];
   }
