@@ -103,9 +103,16 @@ def test_over_the_socket(tmp_path):
     assert there["tokens"] == run_json(*arguments, "--device", "sim")["tokens"]
     assert there["tokens"] == run_json(*arguments, "--device", "cpu")["tokens"]
     assert not [event for event in counted.get("events", []) if event["kind"] in ("driver error", "not simulated")]
+
+    def doorbells(tokens):
+        # Where the simulated card is late, on a busy machine, the driver rings again: more, never less.
+        counts = []
+        for _ in range(3):
+            with served(tmp_path, "tinygpu") as server:
+                run_json(*arguments[:-1], tokens, "--device", server.device, "--firmware-dir", tmp_path / "firmware")
+                counts.append(report(server)["link"]["doorbells"])
+        return min(counts)
+
     # One message starts eight tokens, here too: the prompt, four eights, and what the upload and the
     # self-test took.
-    with served(tmp_path, "tinygpu") as server:
-        run_json(*arguments[:-1], 1, "--device", server.device, "--firmware-dir", tmp_path / "firmware")
-        less = report(server)
-    assert counted["link"]["doorbells"] - less["link"]["doorbells"] <= 4 + 1  # and a stream's upload
+    assert doorbells(33) - doorbells(1) <= 4 + 1  # and a stream's upload
