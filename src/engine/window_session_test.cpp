@@ -34,6 +34,7 @@ class WindowSessionTest : public ::testing::TestWithParam<std::pair<const char*,
     if (loaded == nullptr) loaded = Model::load(TinyFile(GetParam().first).path());
     model_ = loaded;
   }
+  static void TearDownTestSuite() { models_.clear(); }
   void TearDown() override {
     if (card_ == nullptr) return;
     EXPECT_THAT(card_->shut_down(), ::testing::IsEmpty());
