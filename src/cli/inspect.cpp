@@ -75,12 +75,12 @@ std::string preview(const formats::MetadataValue& value) {
 }
 
 // Memory by context length: what a sequence keeps. Powers of two up to what the model can take.
-std::vector<std::pair<int64_t, size_t>> memory_table(const program::Program& program) {
-  std::vector<std::pair<int64_t, size_t>> table;
+std::vector<std::pair<int64_t, uint64_t>> memory_table(const program::Program& program) {
+  std::vector<std::pair<int64_t, uint64_t>> table;
   for (int64_t context = 1024; context < program.context_length; context *= 4)
-    table.emplace_back(context, program::kv_bytes(program, context) + program.slot_bytes());
+    table.emplace_back(context, engine::kv_bytes(program, context) + program.slot_bytes());
   table.emplace_back(program.context_length,
-                     program::kv_bytes(program, program.context_length) + program.slot_bytes());
+                     engine::kv_bytes(program, program.context_length) + program.slot_bytes());
   return table;
 }
 

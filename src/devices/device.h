@@ -84,10 +84,13 @@ struct Run {
   // Tokens are chosen from each row before the last, too; needs kAll and `sampling`, and is for all
   // of them or empty. What these look back on holds no chosen_before().
   std::span<const Sampling> row_sampling = {};
+  // As `pages`, of window pages, where CompileOptions has some; not in draft steps. What lies
+  // before the first token's window is not looked at.
+  std::span<const int32_t> window_pages = {};
 };
 
-// Copies a whole KV page, all layers, before the step's tokens are computed. The copies of one step
-// happen in any order: no page is written by one and read or written by another.
+// Copies a whole KV page, all layers of its kind, before the step's tokens are computed. The copies
+// of one step happen in any order: no page is written by one and read or written by another.
 struct PageCopy {
   int32_t from;
   int32_t to;
@@ -111,6 +114,7 @@ struct Step {
   // pages, and wants no logits.
   bool encode = false;
   std::span<const SlotCopy> slot_copies = {};
+  std::span<const PageCopy> window_copies = {};  // of window pages
   // The runs go through the Program's drafter. Token t of a run stands behind the position that it
   // is given: first_position is that of the first kept row.
   bool draft = false;
@@ -138,10 +142,17 @@ class DeviceReset : public Error {
   using Error::Error;
 };
 
+// KV pages are of two kinds. A full page holds the keys and values of all layers, of so many
+// positions. Where there are window pages, they hold those of the layers that look back over a
+// window alone (KvState::window), and full pages those of the others: then of a long text few
+// window pages are needed at a time, those of its last positions.
+enum class PageKind : uint8_t { kFull, kWindow };
+
 struct CompileOptions {
   int max_tokens = 512;  // tokens a step
   int max_rows = 64;     // rows of logits a step
-  int pages = 0;         // KV pages in all
+  int pages = 0;         // full KV pages in all
+  int window_pages = 0;  // window pages in all; 0: there are none, all layers are in full pages
   int page_tokens = 32;  // positions a page
   int slots = 0;         // for Programs with slot states: slots in all
   // Finding where numbers go wrong, on the CPU alone (others leave it): called in submit() with
@@ -169,13 +180,13 @@ class Executable {
   virtual StepResult wait(Ticket ticket) = 0;
   virtual const CompileOptions& options() const = 0;
   virtual MemoryUse memory() const = 0;
-  // A KV page's bytes, to be kept elsewhere, and a slot's (0: the Program has none). Those of
+  // A KV page's bytes, to be kept elsewhere, and a slot's (0: there are none). Those of
   // executables whose page_layout() is the same can be exchanged. REQUIRES: no step is under way.
-  virtual size_t page_bytes() const = 0;
+  virtual size_t page_bytes(PageKind kind) const = 0;
   virtual size_t slot_bytes() const = 0;
   virtual std::string page_layout() const = 0;
-  virtual void read_page(int32_t page, std::span<std::byte> bytes) = 0;
-  virtual void write_page(int32_t page, std::span<const std::byte> bytes) = 0;
+  virtual void read_page(PageKind kind, int32_t page, std::span<std::byte> bytes) = 0;
+  virtual void write_page(PageKind kind, int32_t page, std::span<const std::byte> bytes) = 0;
   virtual void read_slot(int32_t slot, std::span<std::byte> bytes) = 0;
   virtual void write_slot(int32_t slot, std::span<const std::byte> bytes) = 0;
   // Steps that are best queued before the first is waited for.

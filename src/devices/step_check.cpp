@@ -18,6 +18,18 @@ bool hold(std::span<const int32_t> pages, int tokens, const CompileOptions& opti
   return tokens >= 1 && (tokens - 1) / options.page_tokens < static_cast<int>(pages.size());
 }
 
+// Those from the window of the first token on.
+void check_window_pages(const Run& run, const CompileOptions& options, int window) {
+  const int end = run.first_position + static_cast<int>(run.tokens.size());
+  if (!hold(run.window_pages, end, options))
+    fail("step: a run up to position {} with {} window pages", end - 1, run.window_pages.size());
+  const int first = std::max(0, run.first_position - window + 1) / options.page_tokens;
+  for (int i = first; i <= (end - 1) / options.page_tokens; ++i)
+    if (const int32_t page = run.window_pages[static_cast<size_t>(i)];
+        page < 0 || page >= options.window_pages)
+      fail("step: window page {} of {}", page, options.window_pages);
+}
+
 void check_run(const Run& run, const Step& step, const CompileOptions& options,
                const program::Program& program, int lookahead) {
   const bool encode = step.encode;
@@ -26,6 +38,8 @@ void check_run(const Run& run, const Step& step, const CompileOptions& options,
     fail("step: a run of {} tokens at position {} with {} pages", count, run.first_position,
          run.pages.size());
   check_pages(run.pages, run.first_position + count, options);
+  if (options.window_pages > 0 && !step.draft)
+    check_window_pages(run, options, program.kv_window());
   for (const int32_t id : run.tokens)
     if (id < (lookahead > 1 ? chosen_before(lookahead) : 0) || id >= program.vocabulary)
       fail("step: token {} outside the vocabulary of {}", id, program.vocabulary);
@@ -98,6 +112,9 @@ void check_step(const Step& step, const CompileOptions& options, const program::
   for (const PageCopy& copy : step.copies)
     if (std::min(copy.from, copy.to) < 0 || std::max(copy.from, copy.to) >= options.pages)
       fail("step: copies page {} to {} of {}", copy.from, copy.to, options.pages);
+  for (const PageCopy& copy : step.window_copies)
+    if (std::min(copy.from, copy.to) < 0 || std::max(copy.from, copy.to) >= options.window_pages)
+      fail("step: copies window page {} to {} of {}", copy.from, copy.to, options.window_pages);
   for (const SlotCopy& copy : step.slot_copies)
     if (std::min(copy.from, copy.to) < 0 || std::max(copy.from, copy.to) >= options.slots)
       fail("step: copies slot {} to {} of {}", copy.from, copy.to, options.slots);

@@ -227,7 +227,13 @@ struct Completion {
 // model was trained for; some of the room is left for all else. room 0, unknown: 8192 positions at
 // most. 0: not even a short one.
 // slots: that are kept beside them, where the model has some.
+// Of layers that look back over a window only so many positions are kept as one sequence and what
+// is kept for later ones take (SessionOptions::window_positions).
 int fitting_context(const program::Program& program, uint64_t room, int slots = 1);
+
+// Bytes of keys and values that a session of one sequence of so many positions keeps, in half
+// precision.
+uint64_t kv_bytes(const program::Program& program, int64_t context);
 
 struct SessionOptions {
   int context = 0;        // positions a sequence; 0: as many as fit (fitting_context())
@@ -239,6 +245,10 @@ struct SessionOptions {
   // fewer the youngest sequences give theirs up when the room is needed, and are computed again
   // later. At least one context.
   int cache_positions = 0;
+  // Of layers that look back over a window: positions that are kept beyond those that sequences at
+  // work see. From texts that are finished one can go on where the window before is still there.
+  // -1: of eight windows, at least 8192. Where that is not less than all, all are kept.
+  int window_positions = -1;
   // Where beginnings of texts are kept between programs, and after the device lost them (see
   // page_store.h); empty: nowhere.
   std::filesystem::path cache_folder;

@@ -272,10 +272,10 @@ TEST_F(SlotPoolTest, ASnapshotIsPlaced) {
   EXPECT_EQ(lease.slot(), -1);
   pool_.reserve(lease, 8);
   pool_.commit(lease, sequence(0, 8));
-  EXPECT_EQ(pool_.snapshot_tokens(sequence(0, 9), 8), 0U);
+  EXPECT_EQ(pool_.known_tokens(sequence(0, 9), 8), 0U);
   EXPECT_GE(pool_.place_snapshot(lease), 4);  // none of a sequence
   EXPECT_EQ(pool_.place_snapshot(lease), -1);
-  EXPECT_EQ(pool_.snapshot_tokens(sequence(0, 9), 8), 8U);
+  EXPECT_EQ(pool_.known_tokens(sequence(0, 9), 8), 8U);
   EXPECT_TRUE(pool_.take_slot_copies().empty());
   pool_.end(lease);
   EXPECT_EQ(pool_.begin(a, sequence(0, 9), 8, copies_), 8);
@@ -292,12 +292,71 @@ TEST_F(SlotPoolTest, OnlyWaysToSnapshotsAreVisited) {
   pool_.end(b);
   std::vector<std::pair<int32_t, bool>> seen;
   pool_.visit({}, [&](const PageStore::Key& before, std::span<const int32_t> tokens, int32_t,
-                      int32_t snapshot) {
+                      int32_t, int32_t snapshot) {
     seen.emplace_back(tokens[0], snapshot >= 0);
     return before;
   });
   for (const auto& [token, has_snapshot] : seen) EXPECT_TRUE(token >= 100 || has_snapshot) << token;
   EXPECT_TRUE(std::ranges::any_of(seen, [](const auto& node) { return node.second; }));
+}
+
+// Pages of 4, a window of 8: a sequence sees two or three pages.
+class WindowPoolTest : public ::testing::Test {
+ protected:
+  int run(PagePool::Lease& lease, const std::vector<int32_t>& tokens) {
+    const int known = pool_.begin(lease, tokens, tokens.size() - 1, copies_);
+    for (size_t done = static_cast<size_t>(known); done < tokens.size();) {  // by four
+      const size_t count = std::min<size_t>(4, tokens.size() - done);
+      pool_.reserve(lease, done + count);
+      pool_.commit(lease, std::span(tokens).subspan(done, count));
+      done += count;
+    }
+    return known;
+  }
+
+  PagePool pool_{32, 4, true, 0, 0, {8, 8}};
+  std::vector<devices::PageCopy> copies_;
+};
+
+TEST_F(WindowPoolTest, WhatTheNextTokenDoesNotSeeIsGivenBack) {
+  PagePool::Lease a;
+  run(a, sequence(0, 41));
+  ASSERT_EQ(a.pages().size(), 11U);
+  ASSERT_EQ(a.window_pages().size(), 11U);
+  for (size_t i = 0; i < 11; ++i) {
+    EXPECT_GE(a.pages()[i], 0);
+    EXPECT_EQ(a.window_pages()[i] >= 0, i >= 8) << i;  // token 41 sees positions 34 to 41
+  }
+}
+
+TEST_F(WindowPoolTest, ABeginningIsOfUseWhereItsWindowIsThere) {
+  PagePool::Lease a, b, c, d;
+  run(a, sequence(0, 41));  // of eight window pages the last are still in the tree
+  pool_.end(a);
+  EXPECT_EQ(run(b, sequence(0, 13)), 0);  // 0 to 12 have gone
+  pool_.end(b);
+  EXPECT_EQ(run(c, sequence(0, 44)), 41);  // pages 9 to 11 have stayed
+  EXPECT_EQ(pool_.take_window_copies().size(), 1U);
+  EXPECT_EQ(copies_.size(), 1U);
+  pool_.end(c);
+  // What was computed again has its window again, in the same pages of the tree.
+  EXPECT_EQ(pool_.known_tokens(sequence(0, 13), 12), 12U);
+  EXPECT_EQ(run(d, sequence(0, 13)), 12);
+}
+
+TEST_F(WindowPoolTest, AllArePutBackInTheEnd) {
+  for (int i = 0; i < 20; ++i) {
+    PagePool::Lease a, b;
+    run(a, sequence(i * 7, 30));
+    run(b, sequence(i * 7, 10));
+    std::set<int32_t> seen;  // no page twice, but for those that both see
+    for (const PagePool::Lease* lease : {&a, &b})
+      for (const int32_t page : lease->window_pages())
+        if (page >= 0) seen.insert(page);
+    EXPECT_GE(seen.size(), 3U);
+    pool_.end(a);
+    pool_.end(b);
+  }
 }
 
 TEST_F(SlotPoolTest, APageThatGoesTakesItsSnapshotAlong) {

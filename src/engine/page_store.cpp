@@ -71,12 +71,16 @@ PageStore::Key PageStore::next(const Key& before, std::span<const int32_t> token
   return sha256(all);
 }
 
-PageStore::Key PageStore::snapshot_at(const Key& page) {
+PageStore::Key PageStore::beside(const Key& page, std::string_view what) {
   std::vector<std::byte> all(page.begin(), page.end());
-  const auto kind = std::as_bytes(std::span(std::string_view("snapshot")));
+  const auto kind = std::as_bytes(std::span(what));
   all.insert(all.end(), kind.begin(), kind.end());
   return sha256(all);
 }
+
+PageStore::Key PageStore::snapshot_at(const Key& page) { return beside(page, "snapshot"); }
+
+PageStore::Key PageStore::window_at(const Key& page) { return beside(page, "window"); }
 
 std::string PageStore::name_of(const Key& key) { return to_hex(key) + std::string(kSuffix); }
 

@@ -32,6 +32,8 @@ class PageStore {
   static Key next(const Key& before, std::span<const int32_t> tokens);
   // Of the snapshot at the end of the page with that key.
   static Key snapshot_at(const Key& page);
+  // Of the window page beside it.
+  static Key window_at(const Key& page);
 
   bool has(const Key& key) const { return files_.contains(name_of(key)); }
   // False where it is not there, or not what was written: then the file goes.
@@ -44,6 +46,7 @@ class PageStore {
   size_t damaged() const { return damaged_; }
 
  private:
+  static Key beside(const Key& page, std::string_view what);
   struct File {
     uint64_t bytes;
     std::filesystem::file_time_type used;

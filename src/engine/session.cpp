@@ -213,7 +213,37 @@ int pages_for(const SessionOptions& options) {
                                 one * options.max_sequences));
 }
 
+// Window pages: for the windows of all sequences and of a text that is evaluated or comes from
+// disk, what they compute in a step with those that are queued behind it, and what is kept. 0: full
+// pages hold all, for no layer has a window or that would be no more.
+int window_pages_for(const program::Program& program, const SessionOptions& options) {
+  constexpr int64_t kKeptWindows = 8, kLeastKept = 8192, kParts = 2;  // pages begun at both ends
+  const int64_t window = program.kv_window();
+  if (window == 0) return 0;
+  const auto pages = [](int64_t positions) { return (positions + kPageTokens - 1) / kPageTokens; };
+  const int64_t kept = options.window_positions >= 0 ? int64_t{options.window_positions}
+                                                     : std::max(kKeptWindows * window, kLeastKept);
+  const int64_t wanted = (options.max_sequences + 1) * (pages(window) + kParts) +
+                         pages(options.max_step_tokens) + options.max_sequences + pages(kept);
+  return wanted < pages_for(options) ? static_cast<int>(wanted) : 0;
+}
+
+// Bytes of the window pages of one sequence of so many positions; 0: full pages hold all.
+uint64_t window_bytes(const program::Program& program, int64_t context) {
+  SessionOptions options;
+  options.context = options.cache_positions = static_cast<int>(context);
+  return static_cast<uint64_t>(window_pages_for(program, options)) * kPageTokens *
+         program.window_bytes_per_token();
+}
+
 }  // namespace
+
+uint64_t kv_bytes(const program::Program& program, int64_t context) {
+  uint64_t a_position = program.kv_bytes_per_token();
+  const uint64_t windows = window_bytes(program, context);
+  if (windows > 0) a_position -= program.window_bytes_per_token();
+  return a_position * static_cast<uint64_t>(context) + windows;
+}
 
 int fitting_context(const program::Program& program, uint64_t room, int slots) {
   const int64_t trained = program.context_length;
@@ -225,7 +255,15 @@ int fitting_context(const program::Program& program, uint64_t room, int slots) {
       std::max(kLeast, room / kShare) + program.slot_bytes() * static_cast<uint64_t>(slots);
   if (room <= left) return 0;
   const uint64_t a_position = std::max<uint64_t>(1, program.kv_bytes_per_token());
-  const uint64_t positions = (room - left) / a_position / kPageTokens * kPageTokens;
+  uint64_t positions = (room - left) / a_position;
+  // Of more positions than windows are kept of, the others take their part alone.
+  if (const uint64_t windows = window_bytes(program, trained); windows > 0) {
+    const uint64_t others = a_position - program.window_bytes_per_token();
+    if (room - left > windows)
+      positions = std::max(positions, others == 0 ? static_cast<uint64_t>(trained)
+                                                  : (room - left - windows) / others);
+  }
+  positions = positions / kPageTokens * kPageTokens;
   constexpr int64_t kShortest = 256;
   const auto fits =
       static_cast<int64_t>(std::min<uint64_t>(positions, static_cast<uint64_t>(trained)));
@@ -258,6 +296,7 @@ struct Session::State {
     compile.max_tokens = options.max_step_tokens;
     compile.max_rows = options.max_rows;
     compile.pages = pages_for(options);
+    compile.window_pages = window_pages_for(model->program(), options);
     compile.page_tokens = kPageTokens;
     const uint64_t room = device.room(&model->file());
     compile.slots = all_slots(model->program(), options, room);
@@ -292,8 +331,12 @@ struct Session::State {
   }
 
   PagePool make_pool() const {
-    return {pages_for(options), kPageTokens, options.prefix_cache,
-            sequence_slots(model->program(), options), options.snapshots};
+    return {pages_for(options),
+            kPageTokens,
+            options.prefix_cache,
+            sequence_slots(model->program(), options),
+            options.snapshots,
+            {model->program().kv_window(), window_pages_for(model->program(), options)}};
   }
   void cancel_requested();
   void admit();
@@ -318,8 +361,16 @@ struct Session::State {
   size_t next_snapshot(const Sequence& sequence) const;
   void keep_snapshots();
   size_t steps_ahead() const;
-  void copy_in_order(std::span<const devices::PageCopy>& pages,
-                     std::span<const devices::SlotCopy>& slots);
+  struct Copies {
+    std::span<const devices::PageCopy> pages, window_pages;
+    std::span<const devices::SlotCopy> slots;
+    void add_to(devices::Step& step) const {
+      step.copies = pages;
+      step.window_copies = window_pages;
+      step.slot_copies = slots;
+    }
+  };
+  Copies copies_in_order();
   void copy_now();
   void submit(size_t steps);
   void take_results(const devices::StepResult& result);
@@ -361,7 +412,7 @@ struct Session::State {
   std::vector<Queued> queued;
   std::vector<devices::Run> runs;
   std::vector<Sequence*> in_step;
-  std::vector<devices::PageCopy> copies;
+  std::vector<devices::PageCopy> copies, window_copies;
   std::vector<devices::SlotCopy> slot_copies;
   std::optional<PageStore> store;
   int failures = 0;  // of the device, since the last step that went well
@@ -518,28 +569,31 @@ void Session::State::keep_snapshots() {
   }
 }
 
-// Makes copies that depend on others before them, until the rest can go with a step.
-void Session::State::copy_in_order(std::span<const devices::PageCopy>& pages,
-                                   std::span<const devices::SlotCopy>& slots) {
+// Makes copies that depend on others before them, until the rest can go with a step: these.
+Session::State::Copies Session::State::copies_in_order() {
+  window_copies = pool.take_window_copies();
+  slot_copies = pool.take_slot_copies();
+  Copies left{copies, window_copies, slot_copies};
+  const auto take_first = [](auto& from) {
+    const auto first = from.first(independent_copies(from));
+    from = from.subspan(first.size());
+    return first;
+  };
   for (;;) {
-    const size_t first_pages = independent_copies(pages);
-    const size_t first_slots = independent_copies(slots);
-    if (first_pages == pages.size() && first_slots == slots.size()) return;
-    devices::Step step{{}, pages.first(first_pages)};
-    step.slot_copies = slots.first(first_slots);
+    Copies rest = left;
+    const Copies now{take_first(rest.pages), take_first(rest.window_pages), take_first(rest.slots)};
+    if (rest.pages.empty() && rest.window_pages.empty() && rest.slots.empty()) return left;
+    devices::Step step;
+    now.add_to(step);
     executable->wait(executable->submit(step));
-    pages = pages.subspan(first_pages);
-    slots = slots.subspan(first_slots);
+    left = rest;
   }
 }
 
 // Queues the planned step, and behind it steps that feed on the tokens that it and its followers
 // choose.
 void Session::State::submit(size_t steps) {
-  std::span<const devices::PageCopy> step_copies = copies;
-  slot_copies = pool.take_slot_copies();
-  std::span<const devices::SlotCopy> step_slot_copies = slot_copies;
-  copy_in_order(step_copies, step_slot_copies);
+  const Copies first_copies = copies_in_order();
   static constexpr std::array<int32_t, 1> kChosenBefore{devices::chosen_before(1)};
   for (Sequence* sequence : in_step)
     pool.reserve(sequence->lease, sequence->computed + sequence->in_step + steps - 1);
@@ -553,6 +607,7 @@ void Session::State::submit(size_t steps) {
       Sequence& sequence = *in_step[i];
       devices::Run& run = step.runs[i];
       run.pages = sequence.lease.pages();
+      run.window_pages = sequence.lease.window_pages();
       if (ahead > 0) {
         run.tokens = kChosenBefore;
         run.first_position += static_cast<int>(ahead);
@@ -580,10 +635,7 @@ void Session::State::submit(size_t steps) {
     }
     const bool more = ahead + 1 < steps;
     devices::Step queued_step{step.runs, {}, more};
-    if (ahead == 0) {
-      queued_step.copies = step_copies;
-      queued_step.slot_copies = step_slot_copies;
-    }
+    if (ahead == 0) first_copies.add_to(queued_step);
     step.ticket = executable->submit(queued_step);
   }
   copies.clear();
@@ -765,11 +817,12 @@ void Session::State::evaluate(std::span<const int32_t> tokens,
   std::vector<devices::PageCopy> none;
   pool.begin(lease, {}, 0, none);
   copy_now();
-  pool.reserve(lease, tokens.size());
   for (size_t first = 0; first < tokens.size(); first += chunk) {
     const auto part = tokens.subspan(first, std::min(chunk, tokens.size() - first));
+    pool.reserve(lease, first + part.size());
     devices::Run run{part, static_cast<int>(first), lease.pages(), devices::Run::Logits::kAll,
                      nullptr};
+    run.window_pages = lease.window_pages();
     run.slot = lease.slot();
     const devices::StepResult result = executable->wait(executable->submit({{&run, 1}, {}}));
     MappedFile::check_all();
@@ -781,6 +834,7 @@ void Session::State::evaluate(std::span<const int32_t> tokens,
         throw not_finite(*model, device.description(), broken).error;
       }
     rows(first, result.logits);
+    pool.pass(lease, first + part.size());
   }
   pool.end(lease);
 }
@@ -824,20 +878,15 @@ void Session::State::admit() {
 // Copies that were to go with the next step, now: what they are made from, or to, is read or
 // written.
 void Session::State::copy_now() {
-  slot_copies = pool.take_slot_copies();
-  std::span<const devices::PageCopy> pages = copies;
-  std::span<const devices::SlotCopy> slots = slot_copies;
-  copy_in_order(pages, slots);
-  if (!pages.empty() || !slots.empty()) {
-    devices::Step step{{}, pages};
-    step.slot_copies = slots;
+  devices::Step step;
+  copies_in_order().add_to(step);
+  if (!step.copies.empty() || !step.window_copies.empty() || !step.slot_copies.empty())
     executable->wait(executable->submit(step));
-  }
   copies.clear();
 }
 
-// What lies on disk of this text goes into the tree: its pages, and where the model has slots the
-// last snapshot with the pages that lead to it.
+// What lies on disk of this text goes into the tree: its pages, of the layers with windows those of
+// the last, and where the model has slots the last snapshot with the pages that lead to it.
 void Session::State::restore(std::span<const int32_t> prompt) {
   if (!store) return;
   constexpr size_t kPage = kPageTokens;
@@ -849,16 +898,18 @@ void Session::State::restore(std::span<const int32_t> prompt) {
   PagePool::Lease lease;
   size_t there = pool.hold(lease, prompt, limit) / kPage;  // pages, in the tree or on disk
   pool.end(lease);
-  const bool has_pages = executable->page_bytes() > 0;
+  const bool has_pages = executable->page_bytes(devices::PageKind::kFull) > 0;
   while (there + 1 < keys.size() && (!has_pages || store->has(keys[there + 1]))) ++there;
   const bool has_slots = executable->slot_bytes() > 0;
-  const size_t better = has_slots ? pool.snapshot_tokens(prompt, limit) / kPage : 0;
+  const bool has_windows = executable->page_bytes(devices::PageKind::kWindow) > 0;
+  const size_t better = pool.known_tokens(prompt, limit) / kPage;
   for (bool restored = false; !restored && there > better; --there) {
     const PageStore::Key snapshot = PageStore::snapshot_at(keys[there]);
     if (has_slots && !store->has(snapshot)) continue;
+    if (has_windows && !store->has(PageStore::window_at(keys[there]))) continue;
     pool.hold(lease, prompt, there * kPage);
     const bool has_all = restore_pages(lease, prompt, keys, there);
-    restored = !has_slots || (has_all && restore_snapshot(lease, snapshot));
+    restored = has_slots ? has_all && restore_snapshot(lease, snapshot) : has_all || !has_windows;
     pool.end(lease);
   }
 }
@@ -866,8 +917,17 @@ void Session::State::restore(std::span<const int32_t> prompt) {
 // Pages from disk, until so many are held; false where one can't be had.
 bool Session::State::restore_pages(PagePool::Lease& lease, std::span<const int32_t> prompt,
                                    std::span<const PageStore::Key> keys, size_t pages) {
+  using Kind = devices::PageKind;
   constexpr size_t kPage = kPageTokens;
-  std::vector<std::byte> bytes(executable->page_bytes());
+  std::vector<std::byte> bytes(executable->page_bytes(Kind::kFull));
+  std::vector<std::byte> window_bytes(executable->page_bytes(Kind::kWindow));
+  const size_t first_in_window = window_bytes.empty() ? pages : pool.first_in_window(pages * kPage);
+  for (size_t i = first_in_window; i < lease.pages().size(); ++i) {
+    if (lease.window_pages()[i] >= 0) continue;
+    if (!store->load(PageStore::window_at(keys[i + 1]), window_bytes)) return false;
+    copy_now();
+    executable->write_page(Kind::kWindow, pool.place_window_page(lease, i), window_bytes);
+  }
   while (lease.pages().size() < pages) {
     const size_t held = lease.pages().size();
     if (!pool.can_reserve(lease, (held + 1) * kPage) ||
@@ -875,7 +935,15 @@ bool Session::State::restore_pages(PagePool::Lease& lease, std::span<const int32
       return false;
     copy_now();
     pool.reserve(lease, (held + 1) * kPage);
-    if (!bytes.empty()) executable->write_page(lease.pages().back(), bytes);
+    if (!bytes.empty()) executable->write_page(Kind::kFull, lease.pages().back(), bytes);
+    if (!window_bytes.empty()) {
+      if (held < first_in_window)
+        pool.leave_window_page(lease);
+      else if (store->load(PageStore::window_at(keys[held + 1]), window_bytes))
+        executable->write_page(Kind::kWindow, lease.window_pages().back(), window_bytes);
+      else
+        return false;
+    }
     pool.commit(lease, prompt.subspan(held * kPage, kPage));
   }
   return true;
@@ -905,17 +973,23 @@ void Session::save_cache(const std::function<bool()>& stop) {
     s.start_again();
     return;
   }
-  s.pool.visit(
-      s.store->beginning(), [&](const PageStore::Key& before, std::span<const int32_t> tokens,
-                                int32_t page, int32_t snapshot) {
-        const PageStore::Key key = PageStore::next(before, tokens);
-        save(key, s.executable->page_bytes(),
-             [&](std::span<std::byte> bytes) { s.executable->read_page(page, bytes); });
-        if (snapshot >= 0)
-          save(PageStore::snapshot_at(key), s.executable->slot_bytes(),
-               [&](std::span<std::byte> bytes) { s.executable->read_slot(snapshot, bytes); });
-        return key;
-      });
+  using Kind = devices::PageKind;
+  s.pool.visit(s.store->beginning(), [&](const PageStore::Key& before,
+                                         std::span<const int32_t> tokens, int32_t page,
+                                         int32_t window_page, int32_t snapshot) {
+    const PageStore::Key key = PageStore::next(before, tokens);
+    save(key, s.executable->page_bytes(Kind::kFull),
+         [&](std::span<std::byte> bytes) { s.executable->read_page(Kind::kFull, page, bytes); });
+    if (window_page >= 0)
+      save(PageStore::window_at(key), s.executable->page_bytes(Kind::kWindow),
+           [&](std::span<std::byte> bytes) {
+             s.executable->read_page(Kind::kWindow, window_page, bytes);
+           });
+    if (snapshot >= 0)
+      save(PageStore::snapshot_at(key), s.executable->slot_bytes(),
+           [&](std::span<std::byte> bytes) { s.executable->read_slot(snapshot, bytes); });
+    return key;
+  });
 }
 
 // Pages for so many positions of it, where need be from the youngest that this step has not taken

@@ -87,6 +87,7 @@ Program Builder::finish(ValueId logits, int64_t context_length, ValueId draft_lo
   // The first op is an embedding; its width is the width of the residual stream.
   program_.width =
       program_.values.at(static_cast<size_t>(program_.ops.front().out)).shape.back().size;
+  find_windows(program_);
   verify(program_);
   return std::move(program_);
 }

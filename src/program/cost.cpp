@@ -39,10 +39,6 @@ size_t weight_bytes_per_token(const Program& program) {
   return sum;
 }
 
-size_t kv_bytes(const Program& program, int64_t context) {
-  return program.kv_bytes_per_token() * static_cast<size_t>(context);
-}
-
 size_t state_bytes_read(const Program& program, int64_t context) {
   size_t sum = 0;
   for (size_t i = program.encoder_ops; i < program.drafter_begin(); ++i)

@@ -15,9 +15,6 @@ int64_t parameters(const Program& program);
 // tables, the chosen experts only.
 size_t weight_bytes_per_token(const Program& program);
 
-// Bytes of keys and values for `context` positions, in half precision.
-size_t kv_bytes(const Program& program, int64_t context);
-
 // Bytes of states that a token at position `context` reads: keys and values (layers with a sliding
 // window read no more than that), and slot states whole.
 size_t state_bytes_read(const Program& program, int64_t context);

@@ -25,9 +25,10 @@ std::string to_string(const Program& program) {
       program.context_length);
   for (size_t i = 0; i < program.states.size(); ++i) {
     const KvState& s = program.states[i];
-    text += fmt::format("  kv {}: {} heads, keys {}, values {}{}{}\n", i, s.kv_heads, s.key_dim,
+    text += fmt::format("  kv {}: {} heads, keys {}, values {}{}{}{}\n", i, s.kv_heads, s.key_dim,
                         s.value_dim, s.values_in_keys ? " in keys" : "",
-                        s.source ? ", of the source" : "");
+                        s.source ? ", of the source" : "",
+                        s.window > 0 ? fmt::format(", window {}", s.window) : "");
   }
   for (size_t i = 0; i < program.slot_states.size(); ++i)
     text += fmt::format("  slot {}: {} values\n", i, program.slot_states[i].size);

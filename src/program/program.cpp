@@ -17,6 +17,19 @@ size_t Program::kv_bytes_per_token() const {
   return *std::ranges::max_element(halves) * 2;
 }
 
+size_t Program::window_bytes_per_token() const {
+  size_t elements = 0;
+  for (const KvState& s : states)
+    if (s.window > 0) elements += static_cast<size_t>(s.elements());
+  return elements * 2;
+}
+
+int Program::kv_window() const {
+  int window = 0;
+  for (const KvState& s : states) window = std::max(window, s.window);
+  return window;
+}
+
 size_t Program::slot_bytes() const {
   size_t bytes = 0;
   for (const SlotState& s : slot_states) bytes += static_cast<size_t>(s.size) * sizeof(float);
@@ -70,6 +83,21 @@ std::vector<double> rope_frequencies(const Rope& rope, std::span<const float> fa
     frequencies[i] = own / rope.scale * (1 - kept) + own * kept;
   }
   return frequencies;
+}
+
+void find_windows(Program& program) {
+  std::vector<bool> read_whole(program.states.size(), false);
+  for (KvState& state : program.states) state.window = 0;
+  for (size_t i = 0; i < program.ops.size(); ++i) {
+    const auto* attention = std::get_if<Attention>(&program.ops[i].kind);
+    if (attention == nullptr) continue;
+    const auto id = static_cast<size_t>(attention->state);
+    KvState& state = program.states[id];
+    // A drafter goes over positions again that the other ops have left behind.
+    if (attention->window == 0 || state.source || i >= program.drafter_begin())
+      read_whole[id] = true;
+    state.window = read_whole[id] ? 0 : std::max(state.window, attention->window);
+  }
 }
 
 bool settle_context(Program& program, int64_t context) {

@@ -63,6 +63,9 @@ struct KvState {
   // A value is the first value_dim elements of its key, and takes no room of its own: the latent of
   // multi-head latent attention, arXiv:2405.04434, 2.1.
   bool values_in_keys = false;
+  // No op reads further back than this many positions, its own included (find_windows()); 0: some
+  // op reads all of them.
+  int window = 0;
 
   // Elements that a position takes.
   int elements() const { return kv_heads * (key_dim + (values_in_keys ? 0 : value_dim)); }
@@ -387,6 +390,10 @@ struct Program {
   // Bytes of keys and values for one position, all layers, in half precision: of a sequence or of a
   // source, whichever is more.
   size_t kv_bytes_per_token() const;
+  // Of these, those that states with a window take.
+  size_t window_bytes_per_token() const;
+  // The longest window of a state; 0: no state has one.
+  int kv_window() const;
   // Bytes of a sequence's slot; 0 where the Program has no slot states.
   size_t slot_bytes() const;
 };
@@ -426,6 +433,9 @@ std::vector<double> rope_frequencies(const Rope& rope, std::span<const float> fa
 // Chooses what depends on how long a sequence may become: LongRoPE's factors. Returns whether those
 // of long contexts were chosen, with which keys are others.
 bool settle_context(Program& program, int64_t context);
+
+// Sets KvState::window of every state by what reads it.
+void find_windows(Program& program);
 
 // Checks the whole Program: every input defined before it is used (by an op of the encoder, for its
 // ops; of the drafter, for those; else by one of the others), shapes as inferred, each state

@@ -16,8 +16,10 @@ namespace {
 using hardware::amd::append;
 
 constexpr uint64_t kAlignment = 256;
-// Where the arguments for copying slots lie behind those for pages.
+// Where the arguments for copying window pages and slots lie behind those for full pages.
+constexpr uint64_t kWindowCopies = 64;
 constexpr uint64_t kSlotCopies = 128;
+static_assert(sizeof(gpu::kernels::CopyPagesArgs) <= kWindowCopies);
 
 std::string name_of(const gpu::StreamShape& shape) {
   return fmt::format("stream: {} {} tokens, {} rows of logits",
@@ -104,19 +106,23 @@ void AmdExecutable::set_up() {
   c.logits = DeviceBuffer(card, rows * row_bytes, "logits");
   m.sample.logits.address = value(c.logits.address());
 
-  // A page holds the states of a sequence, or those of a source.
+  // A full page holds the states of a sequence, or those of a source.
   const auto page_tokens = static_cast<uint64_t>(options_.page_tokens);
+  auto& full = m.pages[static_cast<size_t>(PageKind::kFull)];
+  auto& windows = m.pages[static_cast<size_t>(PageKind::kWindow)];
   std::array<uint64_t, 2> used{};
   for (const program::KvState& state : program_.states) {
-    uint64_t& at = used[state.source ? 1 : 0];
+    const bool is_window = state.window > 0 && options_.window_pages > 0;
+    uint64_t& at = is_window ? windows.bytes : used[state.source ? 1 : 0];
     const uint64_t heads = static_cast<uint64_t>(state.kv_heads) * page_tokens * 2;
     const uint64_t keys = at;
     at += round_up(heads * static_cast<uint64_t>(state.key_dim), kAlignment);
-    m.states.push_back({keys, state.values_in_keys ? keys : at});
+    m.states.push_back(
+        {is_window ? PageKind::kWindow : PageKind::kFull, keys, state.values_in_keys ? keys : at});
     if (!state.values_in_keys)
       at += round_up(heads * static_cast<uint64_t>(state.value_dim), kAlignment);
   }
-  m.page_bytes = std::max(used[0], used[1]);
+  full.bytes = std::max(used[0], used[1]);
   for (const program::SlotState& state : program_.slot_states) {
     m.slot_states.push_back(m.slot_bytes);
     m.slot_bytes += round_up(static_cast<uint64_t>(state.size) * 4, kAlignment);
@@ -128,8 +134,15 @@ void AmdExecutable::set_up() {
   m.compute_units = static_cast<int>(card.facts().compute_units);
   m.context = static_cast<int>(std::min<int64_t>(
       program_.context_length, int64_t{layout_.pages_per_run} * options_.page_tokens));
-  c.kv = DeviceBuffer(card, static_cast<uint64_t>(options_.pages) * m.page_bytes, "KV cache");
-  m.kv = value(c.kv.address());
+  const auto place_pages = [&](PageKind kind, int count, const char* what) {
+    auto& pages = m.pages[static_cast<size_t>(kind)];
+    if (count == 0 || pages.bytes == 0) return;
+    DeviceBuffer& buffer = c.kv[static_cast<size_t>(kind)];
+    buffer = DeviceBuffer(card, static_cast<uint64_t>(count) * pages.bytes, what);
+    pages.memory = value(buffer.address());
+  };
+  place_pages(PageKind::kFull, options_.pages, "KV cache");
+  place_pages(PageKind::kWindow, options_.window_pages, "KV cache of windows");
 
   // The largest shapes need the largest arena.
   uint64_t arena = 0;
@@ -160,20 +173,25 @@ void AmdExecutable::set_up() {
   stream(gpu::bucket_of({1, 1, true}));
 }
 
-size_t AmdExecutable::page_bytes() const { return on_card_->memory.page_bytes; }
+size_t AmdExecutable::page_bytes(PageKind kind) const {
+  return on_card_->memory.pages[static_cast<size_t>(kind)].bytes;
+}
 
 size_t AmdExecutable::slot_bytes() const { return on_card_->memory.slot_bytes; }
 
 std::string AmdExecutable::page_layout() const {
-  return fmt::format("amd {} {}", page_bytes(), slot_bytes());
+  return fmt::format("amd {} {} {}", page_bytes(PageKind::kFull), page_bytes(PageKind::kWindow),
+                     slot_bytes());
 }
 
-void AmdExecutable::read_page(int32_t page, std::span<std::byte> bytes) {
-  device_.card().download(on_card_->kv.buffer(), static_cast<uint64_t>(page) * page_bytes(), bytes);
+void AmdExecutable::read_page(PageKind kind, int32_t page, std::span<std::byte> bytes) {
+  device_.card().download(on_card_->kv[static_cast<size_t>(kind)].buffer(),
+                          static_cast<uint64_t>(page) * page_bytes(kind), bytes);
 }
 
-void AmdExecutable::write_page(int32_t page, std::span<const std::byte> bytes) {
-  device_.card().upload(on_card_->kv.buffer(), static_cast<uint64_t>(page) * page_bytes(), bytes);
+void AmdExecutable::write_page(PageKind kind, int32_t page, std::span<const std::byte> bytes) {
+  device_.card().upload(on_card_->kv[static_cast<size_t>(kind)].buffer(),
+                        static_cast<uint64_t>(page) * page_bytes(kind), bytes);
 }
 
 void AmdExecutable::read_slot(int32_t slot, std::span<std::byte> bytes) {
@@ -199,9 +217,10 @@ void AmdExecutable::upload_copy_arguments() {
       args.page_bytes = piece_bytes;
       std::memcpy(bytes.data() + slot * kAlignment + at, &args, sizeof(args));
     };
-    put(0, layout_.copies, value(c.kv.address()), c.memory.page_bytes);
-    if (c.memory.slots != 0)
-      put(kSlotCopies, gpu::slot_copies_at(layout_), c.memory.slots, c.memory.slot_bytes);
+    const auto& [full, windows] = c.memory.pages;
+    put(0, layout_.copies, full.memory, full.bytes);
+    put(kWindowCopies, gpu::window_copies_at(layout_), windows.memory, windows.bytes);
+    put(kSlotCopies, gpu::slot_copies_at(layout_, options_), c.memory.slots, c.memory.slot_bytes);
   }
   device_.card().upload(c.copies.buffer(), 0, bytes);
 }
@@ -211,7 +230,7 @@ MemoryUse AmdExecutable::memory() const {
   const OnCard& c = *on_card_;
   uint64_t buffers = c.control.bytes() + c.logits.bytes() + c.arena.bytes() + c.kept.bytes();
   for (const auto& [shape, stream] : c.streams) buffers += stream->bytes();
-  return {c.kv.bytes() + c.slots.bytes(), buffers};
+  return {c.kv[0].bytes() + c.kv[1].bytes() + c.slots.bytes(), buffers};
 }
 
 const Stream& AmdExecutable::stream(const gpu::StreamShape& shape) {
@@ -254,7 +273,9 @@ std::vector<uint32_t> AmdExecutable::copy_packets(int slot, const Step& step) co
                         c.copies.address() + static_cast<uint64_t>(slot) * kAlignment + at,
                         {chunks, static_cast<uint32_t>(copies), 1})));
   };
-  copy(0, c.memory.page_bytes, step.copies.size());
+  const auto& [full, windows] = c.memory.pages;
+  copy(0, full.bytes, step.copies.size());
+  copy(kWindowCopies, windows.bytes, step.window_copies.size());
   copy(kSlotCopies, c.memory.slot_bytes, step.slot_copies.size());
   append(packets, hw::pm4::barrier());
   return packets;
@@ -308,6 +329,8 @@ Ticket AmdExecutable::submit(const Step& step) {
   if (step.runs.size() > static_cast<size_t>(max_runs_)) fail("step: more than {} runs", max_runs_);
   if (step.copies.size() > static_cast<size_t>(options_.pages))
     fail("step: {} copies of {} pages", step.copies.size(), options_.pages);
+  if (step.window_copies.size() > static_cast<size_t>(options_.window_pages))
+    fail("step: {} copies of {} window pages", step.window_copies.size(), options_.window_pages);
   if (step.slot_copies.size() > static_cast<size_t>(options_.slots))
     fail("step: {} copies of {} slots", step.slot_copies.size(), options_.slots);
   const gpu::StreamShape exact = gpu::shape_of(step);
@@ -327,7 +350,7 @@ Ticket AmdExecutable::submit(const Step& step) {
 
     write_masks(step);
     const auto slot = static_cast<int>(ticket % kSlots);
-    const size_t used = gpu::write_record(step, slot, layout_, record_);
+    const size_t used = gpu::write_record(step, slot, layout_, options_, record_);
     const OnCard& c = *on_card_;
     const uint64_t place = static_cast<uint64_t>(slot) * static_cast<uint64_t>(layout_.bytes);
     c.records.write(place, std::span(record_).first(used));
@@ -336,13 +359,14 @@ Ticket AmdExecutable::submit(const Step& step) {
       if (bytes > 0) c.records.write(place + at, std::span(record_).subspan(at, bytes));
     };
     write_copies(layout_.copies, step.copies.size_bytes());
-    write_copies(gpu::slot_copies_at(layout_), step.slot_copies.size_bytes());
+    write_copies(gpu::window_copies_at(layout_), step.window_copies.size_bytes());
+    write_copies(gpu::slot_copies_at(layout_, options_), step.slot_copies.size_bytes());
     std::ranges::fill(chosen_, -1);  // until it is known otherwise
     c.results.write(static_cast<uint64_t>(slot) * chosen_.size() * 4,
                     std::as_bytes(std::span(chosen_)));
 
     std::vector<uint32_t> packets = hw::pm4::barrier();
-    if (!step.copies.empty() || !step.slot_copies.empty())
+    if (!step.copies.empty() || !step.window_copies.empty() || !step.slot_copies.empty())
       append(packets, copy_packets(slot, step));
     if (exact.tokens > 0) append(packets, step_packets(step, pending.shape, slot));
     pending.fence = queued_ = card.compute().enqueue(packets);

@@ -27,11 +27,11 @@ class AmdExecutable : public Executable {
   StepResult wait(Ticket ticket) override;
   const CompileOptions& options() const override { return options_; }
   MemoryUse memory() const override;
-  size_t page_bytes() const override;
+  size_t page_bytes(PageKind kind) const override;
   size_t slot_bytes() const override;
   std::string page_layout() const override;
-  void read_page(int32_t page, std::span<std::byte> bytes) override;
-  void write_page(int32_t page, std::span<const std::byte> bytes) override;
+  void read_page(PageKind kind, int32_t page, std::span<std::byte> bytes) override;
+  void write_page(PageKind kind, int32_t page, std::span<const std::byte> bytes) override;
   void read_slot(int32_t slot, std::span<std::byte> bytes) override;
   void write_slot(int32_t slot, std::span<const std::byte> bytes) override;
   int lookahead() const override { return device_.lookahead(); }
@@ -51,8 +51,8 @@ class AmdExecutable : public Executable {
     DeviceBuffer copies;   // [kSlots], arguments of copy_pages
     DeviceBuffer control;  // the step's record, what was chosen, flags
     DeviceBuffer logits;
-    DeviceBuffer kv;
-    DeviceBuffer kept;  // rows, where the Program drafts
+    std::array<DeviceBuffer, 2> kv;  // by PageKind
+    DeviceBuffer kept;               // rows, where the Program drafts
     DeviceBuffer slots;
     DeviceBuffer arena;
     gpu::StreamMemory memory;

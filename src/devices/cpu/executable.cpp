@@ -49,7 +49,7 @@ CpuExecutable::CpuExecutable(program::Program program, std::shared_ptr<const for
       plan_(make_plan(program_, kernels, options.max_tokens, options.max_rows)),
       state_(options.max_tokens, options.max_rows),
       // Translation keeps few positions, and a search over beams feels their rounding.
-      kv_(program_.states, options.pages, options.page_tokens, program_.encoder_ops > 0),
+      kv_(program_.states, options, program_.encoder_ops > 0),
       slots_(program_.slot_states, options.slots),
       arena_(plan_.arena_bytes),
       scratch_bytes_(scratch_bytes(program_, kernels)),
@@ -75,11 +75,14 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
   state_.load(step, options_.page_tokens, program_.encoder_ops > 0);
   for (std::atomic<int>& next : next_) next.store(0, std::memory_order_relaxed);
 
-  const bool copies = !step.copies.empty() || !step.slot_copies.empty();
+  const bool copies =
+      !step.copies.empty() || !step.window_copies.empty() || !step.slot_copies.empty();
   const std::function<void(int)> body = [&](int thread) {
     // Each thread does its share of every page and slot.
     for (const devices::PageCopy& copy : step.copies)
-      kv_.copy_page(copy.from, copy.to, thread, team_.size());
+      kv_.copy_page(devices::PageKind::kFull, copy, thread, team_.size());
+    for (const devices::PageCopy& copy : step.window_copies)
+      kv_.copy_page(devices::PageKind::kWindow, copy, thread, team_.size());
     for (const devices::SlotCopy& copy : step.slot_copies)
       slots_.copy(copy.from, copy.to, thread, team_.size());
     if (copies) team_.barrier();
@@ -339,7 +342,7 @@ CpuExecutable::AttentionPart CpuExecutable::attention_part(const program::Op& op
   part.run.key_dim = state.key_dim;
   part.run.value_dim = state.value_dim;
   part.run.float_kv = kv_.floats();
-  part.run.key_page_stride = part.run.value_page_stride = kv_.page_stride();
+  part.run.key_page_stride = part.run.value_page_stride = kv_.page_stride(part.state);
   part.run.value_row = kv_.value_row(part.state);
   part.run.page_tokens = kv_.page_tokens();
   return part;
@@ -348,7 +351,8 @@ CpuExecutable::AttentionPart CpuExecutable::attention_part(const program::Op& op
 CpuExecutable::Phase CpuExecutable::attention_phase(const AttentionPart& part) {
   const int kv_heads = program_.states[static_cast<size_t>(part.state)].kv_heads;
   const int group = part.heads / kv_heads;
-  return [this, part, group, kv_heads](int thread, std::atomic<int>& next) {
+  const bool is_window = kv_.kind(part.state) == devices::PageKind::kWindow;
+  return [this, part, group, kv_heads, is_window](int thread, std::atomic<int>& next) {
     const std::vector<AttentionTile>& all_tiles = part.cross ? state_.source_tiles : state_.tiles;
     const int tiles = static_cast<int>(all_tiles.size());
     // One item takes all query heads of a KV head, which share its keys; where that gives too few
@@ -374,7 +378,7 @@ CpuExecutable::Phase CpuExecutable::attention_phase(const AttentionPart& part) {
       run.context = tile.context;
       run.keys = kv_.keys(part.state, kv_head);
       run.values = kv_.values(part.state, kv_head);
-      run.pages = tile.pages;
+      run.pages = is_window ? tile.window_pages : tile.pages;
       kernels_.attention(run, scratch);
     }
   };

@@ -31,16 +31,18 @@ class CpuExecutable final : public devices::Executable {
   devices::StepResult wait(devices::Ticket ticket) override;
   const devices::CompileOptions& options() const override { return options_; }
   devices::MemoryUse memory() const override;
-  size_t page_bytes() const override { return kv_.page(0).size(); }
+  size_t page_bytes(devices::PageKind kind) const override { return kv_.page(kind, 0).size(); }
   size_t slot_bytes() const override { return slots_.slot_bytes(); }
   std::string page_layout() const override {
-    return fmt::format("cpu {} {} {}", kv_.floats() ? "f32" : "f16", page_bytes(), slot_bytes());
+    return fmt::format("cpu {} {} {} {}", kv_.floats() ? "f32" : "f16",
+                       page_bytes(devices::PageKind::kFull), page_bytes(devices::PageKind::kWindow),
+                       slot_bytes());
   }
-  void read_page(int32_t page, std::span<std::byte> bytes) override {
-    std::ranges::copy(kv_.page(page), bytes.begin());
+  void read_page(devices::PageKind kind, int32_t page, std::span<std::byte> bytes) override {
+    std::ranges::copy(kv_.page(kind, page), bytes.begin());
   }
-  void write_page(int32_t page, std::span<const std::byte> bytes) override {
-    std::ranges::copy(bytes, kv_.page(page).begin());
+  void write_page(devices::PageKind kind, int32_t page, std::span<const std::byte> bytes) override {
+    std::ranges::copy(bytes, kv_.page(kind, page).begin());
   }
   void read_slot(int32_t slot, std::span<std::byte> bytes) override {
     std::ranges::copy(slots_.slot(slot), bytes.begin());

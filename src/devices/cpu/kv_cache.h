@@ -1,10 +1,12 @@
-// Keys and values of all layers in pages.
+// Keys and values of all layers in pages of both kinds.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "devices/device.h"
 #include "program/program.h"
 #include "support/aligned_buffer.h"
 
@@ -15,7 +17,8 @@ namespace outboard::devices::cpu {
 class KvCache {
  public:
   // Throws Error when the machine has less memory than the pages need.
-  KvCache(const std::vector<program::KvState>& states, int pages, int page_tokens, bool floats);
+  KvCache(const std::vector<program::KvState>& states, const devices::CompileOptions& options,
+          bool floats);
 
   // Of page 0.
   std::byte* keys(int state, int kv_head) const;
@@ -27,32 +30,40 @@ class KvCache {
   }
   bool floats() const { return element_bytes_ == sizeof(float); }  // float32, else f16
   size_t element_bytes() const { return element_bytes_; }
-  int64_t page_stride() const { return page_elements_; }  // in elements, from page to page
+  // The kind of page that the state is in, and the elements from one of them to the next.
+  devices::PageKind kind(int state) const { return layers_[static_cast<size_t>(state)].kind; }
+  int64_t page_stride(int state) const { return pages(kind(state)).elements; }
   int page_tokens() const { return page_tokens_; }
 
   // Part `part` of `parts` of a page.
-  void copy_page(int32_t from, int32_t to, int part, int parts) const;
-  size_t bytes() const { return memory_.size(); }
+  void copy_page(devices::PageKind kind, devices::PageCopy copy, int part, int parts) const;
+  size_t bytes() const { return pages_[0].memory.size() + pages_[1].memory.size(); }
   // All of a page.
-  std::span<std::byte> page(int32_t page) const {
-    return {at(page * page_elements_), static_cast<size_t>(page_elements_) * element_bytes_};
+  std::span<std::byte> page(devices::PageKind kind, int32_t page) const {
+    return {at(kind, page * pages(kind).elements),
+            static_cast<size_t>(pages(kind).elements) * element_bytes_};
   }
 
  private:
   struct Layer {
     program::KvState state;
+    devices::PageKind kind;
     int64_t keys;  // offsets into a page in elements
     int64_t values;
   };
-  std::byte* at(int64_t element) const {
-    return memory_.data() + static_cast<size_t>(element) * element_bytes_;
+  struct Pages {
+    int64_t elements = 0;  // of one
+    AlignedBuffer memory;
+  };
+  const Pages& pages(devices::PageKind kind) const { return pages_[static_cast<size_t>(kind)]; }
+  std::byte* at(devices::PageKind kind, int64_t element) const {
+    return pages(kind).memory.data() + static_cast<size_t>(element) * element_bytes_;
   }
 
   int page_tokens_;
   size_t element_bytes_;
-  int64_t page_elements_ = 0;
   std::vector<Layer> layers_;
-  AlignedBuffer memory_;
+  std::array<Pages, 2> pages_;  // by kind
 };
 
 }  // namespace outboard::devices::cpu

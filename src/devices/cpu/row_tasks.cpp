@@ -275,9 +275,11 @@ CpuExecutable::RowTask CpuExecutable::kv_write_task(ValueId k, ValueId v, progra
       kernels_.to_half(x, n, reinterpret_cast<uint16_t*>(at));
     }
   };
-  return [this, k, v, id, state, keep](int begin, int end) {
+  const bool is_window = kv_.kind(id) == devices::PageKind::kWindow;
+  return [this, k, v, id, state, keep, is_window](int begin, int end) {
     for (int row = begin; row < end; ++row) {
-      const int64_t page = state_.page[static_cast<size_t>(row)] * kv_.page_stride();
+      const std::vector<int32_t>& pages = is_window ? state_.window_page : state_.page;
+      const int64_t page = pages[static_cast<size_t>(row)] * kv_.page_stride(id);
       const int64_t slot = state_.slot[static_cast<size_t>(row)];
       const auto bytes = [&](int64_t elements) {
         return static_cast<size_t>(elements) * kv_.element_bytes();

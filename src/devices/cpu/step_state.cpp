@@ -18,6 +18,7 @@ StepState::StepState(int max_tokens, int max_rows) {
   ids.resize(t);
   positions.resize(t);
   page.resize(t);
+  window_page.resize(t);
   slot.resize(t);
   kept.resize(t);
   runs.reserve(t);
@@ -44,12 +45,15 @@ void StepState::load(const devices::Step& step, int page_tokens, bool has_source
 
     for (int begin = 0; begin < count; begin += kTileTokens)
       tiles.push_back({tokens + begin, std::min(kTileTokens, count - begin),
-                       run.first_position + begin, run.pages.data(), count});
+                       run.first_position + begin, run.pages.data(), run.window_pages.data(),
+                       count});
     for (int i = 0; i < count; ++i, ++tokens) {
       const auto t = static_cast<size_t>(tokens);
       ids[t] = run.tokens[static_cast<size_t>(i)];
       positions[t] = run.first_position + i;
       page[t] = run.pages[static_cast<size_t>(positions[t] / page_tokens)];
+      if (!run.window_pages.empty())
+        window_page[t] = run.window_pages[static_cast<size_t>(positions[t] / page_tokens)];
       slot[t] = positions[t] % page_tokens;
       kept[t] = run.kept + i;
     }
@@ -62,7 +66,8 @@ void StepState::add_source(const devices::Run& run) {
   for (int begin = 0; begin < count;) {
     if (begin > 0 || source_tiles.empty() || source_tiles.back().pages != run.source_pages.data() ||
         source_tiles.back().tokens == kTileTokens)
-      source_tiles.push_back({tokens + begin, 0, 0, run.source_pages.data(), run.source_tokens});
+      source_tiles.push_back(
+          {tokens + begin, 0, 0, run.source_pages.data(), nullptr, run.source_tokens});
     AttentionTile& tile = source_tiles.back();
     const int added = std::min(kTileTokens - tile.tokens, count - begin);
     tile.tokens += added;

@@ -14,6 +14,7 @@ struct AttentionTile {
   int tokens;
   int first_position;  // of the first token
   const int32_t* pages;
+  const int32_t* window_pages;
   int context;  // positions there are, for queries that see all
 };
 
@@ -39,8 +40,9 @@ struct StepState {
   int rows = 0;                             // R
   std::vector<int32_t> ids;                 // [T]
   std::vector<int32_t> positions;           // [T]
-  std::vector<int32_t> page;                // [T] the page that the token's keys go to
-  std::vector<int32_t> slot;                // [T] its place in that page
+  std::vector<int32_t> page;                // [T] the full page that the token's keys go to
+  std::vector<int32_t> window_page;         // [T] the window page, where there are some
+  std::vector<int32_t> slot;                // [T] its place in those pages
   std::vector<int32_t> row_token;           // [R] the token of each row of logits
   std::vector<int32_t> kept;                // [T] in draft steps: the row that was kept for it
   std::vector<SequenceRun> runs;            // one a run

@@ -401,7 +401,8 @@ class Lowerer {
   int splits_for(int kv_heads) const;
   // Of the cache, only a state's own pages change; they are named by their first byte.
   Range cache_range(program::StateId id) const {
-    return {memory_.kv + memory_.states[index(id)].keys, 1};
+    const StreamMemory::State& state = memory_.states[index(id)];
+    return {memory_.pages_of(state).memory + state.keys, 1};
   }
   kernels::AttentionArgs attention_args(program::StateId id) const;
   void put_keys(kernels::AttentionArgs& args, const AttentionInput& in);

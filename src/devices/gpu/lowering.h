@@ -11,10 +11,12 @@
 // by another kernel gets one of its own, so every Program runs, if not as fast.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
 #include "devices/amd/stream.h"
+#include "devices/device.h"
 #include "devices/gpu/kernels/arguments.h"
 #include "program/program.h"
 
@@ -47,12 +49,17 @@ class WeightAddresses {
 struct StreamMemory {
   kernels::BeginArgs begin;    // tokens and rows are filled in
   kernels::SampleArgs sample;  // step is filled in
-  uint64_t kv = 0;             // KV pages, [page][state]
-  uint64_t page_bytes = 0;
+  struct Pages {
+    uint64_t memory = 0;  // [page][state]
+    uint64_t bytes = 0;   // of one
+  };
+  std::array<Pages, 2> pages;  // by PageKind
   struct State {
+    PageKind kind = PageKind::kFull;
     uint64_t keys = 0, values = 0;  // offsets into a page, bytes
   };
   std::vector<State> states;
+  const Pages& pages_of(const State& state) const { return pages[static_cast<size_t>(state.kind)]; }
   uint64_t slots = 0;                 // [slot][slot state], float32
   uint64_t slot_bytes = 0;            // a multiple of 16
   std::vector<uint64_t> slot_states;  // offsets into a slot, bytes

@@ -17,9 +17,12 @@ kernels::AttentionArgs Lowerer::attention_args(program::StateId id) const {
   const program::KvState& state = program_.states[index(id)];
   const StreamMemory::State& place = memory_.states[index(id)];
   kernels::AttentionArgs args{};
-  args.cache.keys = pointer<uint16_t>(memory_.kv + place.keys);
-  args.cache.values = pointer<uint16_t>(memory_.kv + place.values);
-  args.cache.page_stride = memory_.page_bytes / 2;
+  const StreamMemory::Pages& pages = memory_.pages_of(place);
+  const kernels::StepLayout& layout = memory_.begin.layout;
+  args.cache.keys = pointer<uint16_t>(pages.memory + place.keys);
+  args.cache.values = pointer<uint16_t>(pages.memory + place.values);
+  args.cache.page_stride = pages.bytes / 2;
+  args.pages = place.kind == PageKind::kWindow ? layout.window_pages : layout.pages;
   args.kv_heads = state.kv_heads;
   args.key_dim = state.key_dim;
   args.value_dim = state.value_dim;

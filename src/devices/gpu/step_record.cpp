@@ -70,6 +70,7 @@ kernels::StepLayout step_layout(const CompileOptions& options, const program::Pr
   l.choice_row = take(int64_t{4} * max_runs);
   l.best = take(int64_t{4} * max_runs);
   l.pages = take(int64_t{4} * max_runs * pages_per_run);
+  if (options.window_pages > 0) l.window_pages = take(int64_t{4} * max_runs * pages_per_run);
   l.has_sources = program.encoder_ops > 0 ? 1 : 0;
   if (l.has_sources != 0) {
     l.source_run = take(int64_t{4} * max_runs);
@@ -84,13 +85,17 @@ kernels::StepLayout step_layout(const CompileOptions& options, const program::Pr
   l.sampling = take(static_cast<int64_t>(sizeof(kernels::RunSampling)) * max_runs);
   // Each page and slot can be copied to once.
   l.max_copies = options.pages;
-  l.copies = take(int64_t{8} * (l.max_copies + options.slots));
+  l.copies = take(int64_t{8} * (l.max_copies + options.window_pages + options.slots));
   l.bytes = take(0);
   return l;
 }
 
-int32_t slot_copies_at(const kernels::StepLayout& layout) {
+int32_t window_copies_at(const kernels::StepLayout& layout) {
   return layout.copies + 8 * layout.max_copies;
+}
+
+int32_t slot_copies_at(const kernels::StepLayout& layout, const CompileOptions& options) {
+  return window_copies_at(layout) + 8 * options.window_pages;
 }
 
 StreamShape shape_of(const Step& step) {
@@ -104,7 +109,7 @@ StreamShape shape_of(const Step& step) {
 }
 
 size_t write_record(const Step& step, int slot, const kernels::StepLayout& layout,
-                    std::span<std::byte> record) {
+                    const CompileOptions& options, std::span<std::byte> record) {
   const auto ints = [&](int32_t offset) {
     return reinterpret_cast<int32_t*>(record.data() + offset);
   };
@@ -148,6 +153,8 @@ size_t write_record(const Step& step, int slot, const kernels::StepLayout& layou
       token_run[header.tokens + i] = static_cast<int32_t>(r);
     }
     write_pages(layout.pages, r, run.pages, run.first_position + count);
+    if (layout.window_pages != 0 && !step.draft)
+      write_pages(layout.window_pages, r, run.window_pages, run.first_position + count);
     if (layout.has_sources != 0) {
       const auto source = step.encode ? run.pages : run.source_pages;
       const int tokens = step.encode ? count : run.source_tokens;
@@ -193,7 +200,8 @@ size_t write_record(const Step& step, int slot, const kernels::StepLayout& layou
     }
   };
   write_copies(layout.copies, step.copies);
-  write_copies(slot_copies_at(layout), step.slot_copies);
+  write_copies(window_copies_at(layout), step.window_copies);
+  write_copies(slot_copies_at(layout, options), step.slot_copies);
   std::memcpy(record.data(), &header, sizeof(header));
   return used;
 }

@@ -99,14 +99,18 @@ struct StepLayout {
   // Of each choice: the row of logits that it is made from, -1: nothing is chosen.
   int32_t choice_row;  // int32 [max_runs]
   int32_t best;        // int32 [max_runs]: so many of the best tokens are wanted; 0: sampling
-  int32_t pages;       // int32 [max_runs, pages_per_run]: KV pages of each run, from position 0
+  // int32 [max_runs, pages_per_run]: KV pages of each run, from position 0; full ones, and window
+  // pages (0: there are none)
+  int32_t pages;
+  int32_t window_pages;
   // Of Programs with an encoder (encode steps: of each run itself); neighbours that share a source
   // have the number of the first of them.
   int32_t source_run;     // int32 [max_runs]
   int32_t source_tokens;  // int32 [max_runs]
   int32_t source_pages;   // int32 [max_runs, pages_per_run]
   int32_t sampling;       // RunSampling [max_runs], of choices by sampling
-  // int32 [max_copies, 2], from and to; behind them those of slots; read by `copy_pages` alone.
+  // int32 [max_copies, 2], from and to; behind them those of window pages, then of slots; read by
+  // `copy_pages` alone.
   int32_t copies;
   int32_t bytes;  // of the whole record
   int32_t max_runs;
@@ -428,7 +432,7 @@ struct AttentionArgs {
   Norm v_norm;             // over each head: kRms or kNone
   // 1: a value is the beginning of its key, `values` are the keys, and nothing is written to them.
   int32_t values_in_keys;
-  int32_t reserved;
+  int32_t pages;  // where the run's own pages stand in the record
 };
 // attention_decode: every token is its run's last, runs have one token each. Does q's and k's norm
 // and rope, writes k and v of the new position, attends. Workgroups: (splits, kv_heads, T). Split s

@@ -15,8 +15,8 @@ DEVICE int position_of(const Step& step, int token) {
 DEVICE int run_of(const Step& step, int token) {
   return in_record<int>(step, step.layout.token_run)[token];
 }
-DEVICE Ptr<const int> pages_of(const Step& step, int run) {
-  return in_record<int>(step, step.layout.pages) + run * step.layout.pages_per_run;
+DEVICE Ptr<const int> pages_of(const AttentionArgs& a, int run) {
+  return in_record<int>(a.step, a.pages) + run * a.step.layout.pages_per_run;
 }
 // The run whose source a run shares, and that source.
 DEVICE int source_run_of(const Step& step, int run) {
@@ -36,7 +36,7 @@ DEVICE uint16_t to_half(float x) { return bits_as<uint16_t>(static_cast<half>(x)
 
 // One KV head of a token, by one wave.
 DEVICE void store_kv(const AttentionArgs& a, int token, int position, int kv_head) {
-  const Ptr<const int> pages = pages_of(a.step, run_of(a.step, token));
+  const Ptr<const int> pages = pages_of(a, run_of(a.step, token));
   const Ptr<uint16_t> key = a.cache.keys + row_in_cache(a, pages, kv_head, position, a.key_dim);
   norm_and_turn(a.k + token * a.k_stride + kv_head * a.key_dim, a.key_dim, position, a.k_norm,
                 a.k_rope, [&](int i, float x) { key[i] = to_half(x); });
@@ -143,7 +143,7 @@ DEVICE void prompt(const AttentionArgs& a, PromptLds& s, const PromptTokens& tok
   const int query = lane() & 15;
   const StepLayout& layout = a.step.layout;
   const Ptr<const int> pages =
-      in_record<int>(a.step, a.source != 0 ? layout.source_pages : layout.pages);
+      in_record<int>(a.step, a.source != 0 ? layout.source_pages : a.pages);
   int count = 1;
   for (int g = 0; g < kPromptTile; g += count) {  // those of one run at a time
     count = tokens.count_from(g);
@@ -224,7 +224,7 @@ KERNEL __attribute__((amdgpu_waves_per_eu(8))) void attention_decode(AttentionAr
     d.range.pages = source_pages_of(a.step, run);
   } else {
     first = first_position(a, d.position);
-    d.range.pages = pages_of(a.step, run);
+    d.range.pages = pages_of(a, run);
   }
   const int each = split_positions(end - first, a.splits.splits);
   d.range.begin = first + d.split * each;

@@ -57,6 +57,7 @@ KERNEL void begin(BeginArgs a) {
       at<int>(a.record, offset)[i] = at<int>(from, offset)[i];
   };
   copy(l.pages, runs * l.pages_per_run);
+  if (l.window_pages != 0) copy(l.window_pages, runs * l.pages_per_run);
   if (l.has_sources != 0) {
     copy(l.source_run, runs);
     copy(l.source_tokens, runs);
