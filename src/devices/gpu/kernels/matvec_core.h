@@ -404,6 +404,7 @@ class PlainRow {
     const bool has_norm = norm_.kind != NormKind::kNone;
 #pragma unroll
     for (int i = 0; i < chunks; ++i) {
+      if ((i * kWaves + wave()) * (32 * kChunk) >= width_) continue;
       if (has_norm) {
         squares += sum8(v_[i] * v_[i]);
         v_[i] *= weight_[i];

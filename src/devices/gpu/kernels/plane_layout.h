@@ -122,7 +122,7 @@ constexpr int32_t matvec_pairs_a_wave(int32_t pairs, int32_t columns, int32_t wo
   const auto all = static_cast<uint32_t>(kWaves * kComputeUnits * workgroups_a_unit);
   const auto turns = static_cast<int32_t>((static_cast<uint32_t>(pairs) + all - 1) / all);
   int32_t least = columns >= 4096 ? 1 : columns >= 2048 ? 2 : 4;
-  while (least > 1 && pairs < least * kWaves * kComputeUnits) least /= 2;
+  if (columns >= 2048 && pairs < 2 * kWaves * kComputeUnits) least = 1;
   return turns < least ? least : turns;
 }
 // Of a part; of a gate, where a pair is a row of each part, of the first.
