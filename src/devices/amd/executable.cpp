@@ -79,11 +79,14 @@ void AmdExecutable::set_up() {
   const uint64_t ended = chosen + round_up(kSlots * runs * 4, kAlignment);
   const uint64_t slot = ended + round_up(runs * 4, kAlignment);
   const uint64_t alive = slot + kAlignment;
-  c.control = DeviceBuffer(card, alive + kAlignment, "step state");
+  const uint64_t counters = alive + kAlignment;
+  const uint64_t counter_bytes = gpu::counter_bytes(program_);
+  c.control = DeviceBuffer(card, counters + round_up(counter_bytes, kAlignment), "step state");
   const GpuAddress base = c.control.address();
   c.slot_word = base + slot;
 
   gpu::StreamMemory& m = c.memory;
+  m.counters = value(base + counters);
   m.begin.slot.address = value(c.slot_word);
   m.begin.records.address = value(c.records.address());
   m.begin.record.address = value(base);
@@ -170,6 +173,7 @@ void AmdExecutable::set_up() {
   c.copies = DeviceBuffer(card, kSlots * kAlignment, "copy arguments");
   batch.finish();
   upload_copy_arguments();
+  card.upload(c.control.buffer(), counters, std::vector<std::byte>(counter_bytes));
   stream(gpu::bucket_of({1, 1, true}));
 }
 

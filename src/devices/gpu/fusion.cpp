@@ -31,8 +31,6 @@ const Fusion<InputOf> Lowerer::kInputs[] = {
     {kKind<LayerNorm>,        Part::kNorm,   kRows,          &Lowerer::layer_norm_spans_row, &Lowerer::take_norm},
     {kKind<SelectRows>,       Part::kRows,   kNorms,         kAlways,                &Lowerer::take_selection},
     {kKind<Add>,              Part::kSum,    kNorms | kRows, &Lowerer::has_terms,    &Lowerer::take_sum},
-    {kKind<Attention>,        Part::kSource, kNorms | kRows, &Lowerer::is_in_splits, &Lowerer::take_splits},
-    {kKind<CrossAttention>,   Part::kSource, kNorms | kRows, &Lowerer::is_in_splits, &Lowerer::take_splits},
     {kKind<Gate>,             Part::kSource, kNorms | kRows, &Lowerer::gates_each,   &Lowerer::take_gate},
     {kKind<Activation>,       Part::kSource, kNorms | kRows, kAlways,                &Lowerer::take_activation},
 };
@@ -114,15 +112,8 @@ kernels::Input Lowerer::input(ValueId id, bool keeps_rows) {
   if ((target.parts & bit(Part::kSource)) == 0) target.x_view = materialize(target.x);
 
   kernels::Input& in = target.in;
-  if (in.kind == kernels::InputKind::kSplits) {
-    const auto splits = std::ranges::find(splits_, target.x, &SplitsOf::value);
-    in.splits = splits->args;
-    in.splits.sums.address = read(splits->sums);
-    in.splits.stats.address = read(splits->stats);
-  } else {
-    in.x = pointer<const float>(read(target.x_view));
-    in.x_stride = target.x_view.stride;
-  }
+  in.x = pointer<const float>(read(target.x_view));
+  in.x_stride = target.x_view.stride;
   if (target.y_view) {
     in.y = pointer<const float>(read(*target.y_view));
     in.y_stride = target.y_view->stride;
@@ -209,12 +200,6 @@ void Lowerer::take_sum(InputOf& target) {
     views_[index(target.x)] = target.sum_view = new_view(rows_of(target.x), width_of(target.x));
   target.x = terms.residual;
 }
-
-bool Lowerer::is_in_splits(const InputOf& target) const {
-  return std::ranges::find(splits_, target.x, &SplitsOf::value) != splits_.end();
-}
-
-void Lowerer::take_splits(InputOf& target) { target.in.kind = kernels::InputKind::kSplits; }
 
 void Lowerer::take_gate(InputOf& target) {
   const auto& gate = *op_of<Gate>(target.x);

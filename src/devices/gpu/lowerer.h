@@ -100,13 +100,6 @@ struct Choice {
   int chosen, weights;
 };
 
-// An attention's output while it is in splits.
-struct SplitsOf {
-  ValueId value;
-  View sums, stats;
-  kernels::Splits args;
-};
-
 // A query or key: its rows before rope and head norm.
 struct Headed {
   ValueId x;
@@ -194,8 +187,6 @@ class Lowerer {
   std::optional<Terms> terms_of(ValueId id) const;
   bool has_terms(const InputOf& target) const;
   void take_sum(InputOf& target);
-  bool is_in_splits(const InputOf& target) const;
-  void take_splits(InputOf& target);
   void take_gate(InputOf& target);
   void take_activation(InputOf& target);
 
@@ -290,6 +281,8 @@ class Lowerer {
     accesses_ = {};
     ++launch_;
   }
+  // Zeros that a launch's workgroups count with which of them is the last; zeros again behind it.
+  kernels::Ptr<uint32_t> counters();
   void begin();
   void sample();
 
@@ -327,13 +320,12 @@ class Lowerer {
   View make(const program::SelectRows& select, ValueId id) {
     return elementwise(kernels::RowsKind::kSelect, select.x, kNone, 0, {}, id);
   }
-  // These are lowered where they stand: what is asked for here is there already, or is an
-  // attention's splits, which only matrix products read.
+  // These are lowered where they stand: what is asked for here is there already.
   View make(const program::Linear&, ValueId id) { return missing(id); }
-  View make(const program::Attention&, ValueId id) { return prepare_rows(id); }
+  View make(const program::Attention&, ValueId id) { return missing(id); }
   View make(const program::Experts&, ValueId id) { return missing(id); }
   View make(const program::KvWrite&, ValueId id) { return missing(id); }
-  View make(const program::CrossAttention&, ValueId id) { return prepare_rows(id); }
+  View make(const program::CrossAttention&, ValueId id) { return missing(id); }
   View make(const program::KeepRows&, ValueId id) { return missing(id); }
   View make(const program::KeptRows& kept, ValueId id);
   View make(const program::SsmConv&, ValueId id) { return missing(id); }
@@ -346,6 +338,7 @@ class Lowerer {
                    program::Function function, ValueId id);
   // `args` beyond what the rows themselves say.
   View elementwise(kernels::ElementwiseArgs args, ValueId x_id, ValueId y_id, ValueId id);
+  void launch_elementwise(const kernels::ElementwiseArgs& args, int rows);
   kernels::Rope rope_of(const program::Rope& rope) const;
 
   kernels::Norm rms(const program::RmsNorm& norm) const {
@@ -392,6 +385,7 @@ class Lowerer {
   // Output rows are slots; those of the input, too, unless `rows` says otherwise.
   void multiply_slots(const Half& in, std::optional<int> rows, const Slots& slots,
                       std::initializer_list<kernels::Part> parts);
+  void launch_expert_matvec(kernels::ExpertMatvecArgs args, int rows);
   void few_rows(const program::Experts& op, const Choice& choice, const Product& p, int tokens);
   // Rows sorted by expert, so that an expert's matrices are read for all of its tokens at once.
   void many_rows(const program::Experts& op, const Choice& choice, const Product& p, int tokens);
@@ -406,7 +400,7 @@ class Lowerer {
   }
   kernels::AttentionArgs attention_args(program::StateId id) const;
   void put_keys(kernels::AttentionArgs& args, const AttentionInput& in);
-  // Of decode steps: a launch that leaves its splits to whatever reads `out`.
+  // Of decode steps.
   void attend_in_splits(kernels::AttentionArgs args, ValueId out);
   void attend_in_tiles(kernels::AttentionArgs args, ValueId out);
   void lower(const program::Attention& op, ValueId out);
@@ -435,7 +429,6 @@ class Lowerer {
   std::vector<std::optional<View>> views_;  // values whose rows are there
   std::vector<bool> done_;                  // ops that another one took along
   std::vector<std::optional<View>> begun_;  // a Concat's rows of which the first half is there
-  std::vector<SplitsOf> splits_;
   std::vector<Half> halves_;
   std::vector<Piece> storages_;  // of the arena, alive from their first to their last launch
   int op_ = 0;

@@ -45,7 +45,6 @@ void Lowerer::run() {
   views_.assign(program_.values.size(), std::nullopt);
   done_.assign(program_.ops.size(), false);
   begun_.assign(program_.values.size(), std::nullopt);
-  splits_.clear();
   halves_.clear();
   launch_ = 0;
   begin();
@@ -124,6 +123,11 @@ kernels::Step Lowerer::step() {
   return {{memory_.begin.record.address}, memory_.begin.layout};
 }
 
+kernels::Ptr<uint32_t> Lowerer::counters() {
+  accesses_.writes.push_back({memory_.counters, counter_bytes(program_)});
+  return {memory_.counters};
+}
+
 void Lowerer::begin() {
   kernels::BeginArgs args = memory_.begin;
   args.tokens = shape_.tokens;
@@ -139,6 +143,13 @@ void Lowerer::sample() {
   accesses_.reads.push_back(logits_range());
   accesses_.writes.push_back(logits_range());
   launch("sample", args, {static_cast<uint32_t>(memory_.begin.layout.max_runs), 1, 1});
+}
+
+uint64_t counter_bytes(const Program& program) {
+  int heads = 1;
+  for (const program::KvState& state : program.states)
+    heads = std::max(heads, static_cast<int>(state.kv_heads));
+  return uint64_t{4} * kMatvecRows * static_cast<uint64_t>(heads);
 }
 
 uint64_t arena_bytes(const Program& program, const StreamShape& shape,

@@ -5,9 +5,9 @@
 // needs them (which goes along with what: the tables in fusion.cpp): a matrix product takes its
 // input's norm (and a residual addition before it) along, an attention its ropes and head norms. A
 // layer of Llama becomes five launches when decoding: norm + q, k, v; attention with rope and KV
-// write; its splits + output + residual; norm + gate, up
-// + activation; down + residual. A mixture of experts makes three of the last two: norm + router,
-// the choice + gate, up + activation, down + weighted sum + residual. Whatever is not taken along
+// write; output + residual; norm + gate, up
+// + activation; down + residual. A mixture of experts makes three of the last two: norm + router
+// + the choice; gate, up + activation; down + weighted sum + residual. Whatever is not taken along
 // by another kernel gets one of its own, so every Program runs, if not as fast.
 #pragma once
 
@@ -64,10 +64,15 @@ struct StreamMemory {
   uint64_t slot_bytes = 0;            // a multiple of 16
   std::vector<uint64_t> slot_states;  // offsets into a slot, bytes
   uint64_t kept = 0;                  // [max_tokens] rows of the Program's width, where it drafts
+  uint64_t counters = 0;              // counter_bytes(), zeros
   int context = 0;                    // positions of the longest sequence
   int compute_units = 0;  // that the card has: work is cut into parts that keep them busy
   uint64_t arena = 0;     // values that live within a step
 };
+
+// Bytes of what launches of steps of few tokens count their workgroups with: a number for each
+// token and KV head.
+uint64_t counter_bytes(const program::Program& program);
 
 // Bytes of the arena that lower() needs for a shape.
 uint64_t arena_bytes(const program::Program& program, const StreamShape& shape,

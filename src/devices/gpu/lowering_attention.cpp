@@ -7,10 +7,10 @@ namespace outboard::devices::gpu {
 
 int Lowerer::splits_for(int kv_heads) const {
   // Enough workgroups for the compute units, two each, while a split keeps 64 positions.
-  constexpr int kMostSplits = 32, kLeastPositions = 64;
+  constexpr int kLeastPositions = 64;
   const int wanted = (2 * memory_.compute_units + kv_heads - 1) / kv_heads;
   const int useful = (memory_.context + kLeastPositions - 1) / kLeastPositions;
-  return std::clamp(std::min(wanted, useful), 1, kMostSplits);
+  return std::clamp(std::min(wanted, useful), 1, kernels::kMaxSplits);
 }
 
 kernels::AttentionArgs Lowerer::attention_args(program::StateId id) const {
@@ -44,24 +44,19 @@ void Lowerer::put_keys(kernels::AttentionArgs& args, const AttentionInput& in) {
 }
 
 void Lowerer::attend_in_splits(kernels::AttentionArgs args, ValueId out) {
-  SplitsOf splits{out, {}, {}, {}};
-  splits.args.heads = args.heads;
-  splits.args.value_dim = args.value_dim;
-  splits.args.splits = splits_for(args.kv_heads);
-  splits.args.window = args.window;
-  splits.args.source = args.source;
-  splits.args.chunked = args.chunked;
-  splits.args.sinks = args.sinks;
-  const int parts = args.heads * splits.args.splits;
-  splits.sums = new_view(shape_.tokens, parts * args.value_dim);
-  splits.stats = new_view(shape_.tokens, parts * 2);
-  args.splits = splits.args;
-  args.splits.sums = pointer<float>(write(splits.sums));
-  args.splits.stats = pointer<float>(write(splits.stats));
+  kernels::Splits& splits = args.splits;
+  splits.splits = splits_for(args.kv_heads);
+  const int parts = args.heads * splits.splits;
+  splits.sums = pointer<float>(write(new_view(shape_.tokens, parts * args.value_dim)));
+  splits.stats = pointer<float>(write(new_view(shape_.tokens, parts * 2)));
+  splits.ended = counters();
+  const View view = output_view(out);
+  args.out = pointer<float>(write(view));
+  args.out_stride = view.stride;
   launch("attention_decode", args,
-         {static_cast<uint32_t>(splits.args.splits), static_cast<uint32_t>(args.kv_heads),
+         {static_cast<uint32_t>(splits.splits), static_cast<uint32_t>(args.kv_heads),
           static_cast<uint32_t>(shape_.tokens)});
-  splits_.push_back(splits);
+  views_[index(out)] = view;
 }
 
 void Lowerer::attend_in_tiles(kernels::AttentionArgs args, ValueId out) {

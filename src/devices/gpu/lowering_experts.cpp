@@ -44,7 +44,6 @@ kernels::Routing Lowerer::routing(const program::Experts& op, const Choice& choi
   r.group_used = op.group_used;
   r.selection_bias = weights_.vector(op.selection_bias);
   r.down_scale = weights_.vector(op.down_scale);
-  accesses_.scalar_reads.push_back(range_of(choice.logits));
   r.logits = pointer<const float>(range_of(choice.logits).address);
   r.logit_stride = choice.logits.stride;
   for (const int storage : {choice.chosen, choice.weights})
@@ -67,23 +66,31 @@ void Lowerer::lower(const program::Experts& op, ValueId out) {
             ? "experts whose rows are weighed before they go in (Llama 4): the card does not"
             : fmt::format("{} groups of experts: the card takes up to 32", op.group_count),
         "Use --device cpu for this model.");
-  Choice choice{new_view(tokens, router.rows), 0, 0};
+  const bool few = tokens <= kMatvecRows;
   kernels::ExpertMatvecArgs args{};
   args.matvec.input = input(op.routed == kNone ? op.x : op.routed);
   args.matvec.step = step();
-  args.matvec.part_count = 1;
-  args.matvec.parts[0] = expert_part(op.router, op.router_bias, 1, choice.logits);
-  launch("expert_matvec", args,
-         {kernels::plan_matvec(args.matvec), static_cast<uint32_t>(tokens), 1});
   const uint64_t bytes =
       uint64_t{4} * static_cast<uint64_t>(tokens) * static_cast<uint64_t>(op.used);
-  choice.chosen = new_storage(bytes);
-  choice.weights = new_storage(bytes);
+  const Choice choice{new_view(tokens, router.rows), new_storage(bytes), new_storage(bytes)};
+  args.matvec.part_count = 1;
+  args.matvec.parts[0] = expert_part(op.router, op.router_bias, 1, choice.logits);
+  if (few) {
+    args.routing = routing(op, choice);
+    args.ended = counters();
+  }
+  launch_expert_matvec(args, tokens);
   const Product p = product(nullptr, out);
-  if (tokens <= kMatvecRows)
+  if (few)
     few_rows(op, choice, p, tokens);
   else
     many_rows(op, choice, p, tokens);
+}
+
+void Lowerer::launch_expert_matvec(kernels::ExpertMatvecArgs args, int rows) {
+  const uint32_t workgroups = kernels::plan_matvec(args.matvec, 1, rows);
+  args.workgroups = static_cast<int>(workgroups);
+  launch(kernels::expert_matvec_kernel(args), args, {workgroups, static_cast<uint32_t>(rows), 1});
 }
 
 void Lowerer::few_rows(const program::Experts& op, const Choice& choice, const Product& p,
@@ -116,9 +123,9 @@ void Lowerer::few_rows(const program::Experts& op, const Choice& choice, const P
       args.matvec.part_count = 1;
       args.matvec.parts[0] = expert_part(op.gate, op.gate_bias, experts, gated);
     }
-    args.routing = routing(op, choice);
-    launch("expert_matvec", args,
-           {kernels::plan_matvec(args.matvec), static_cast<uint32_t>(pairs), 1});
+    args.chosen = read_scalars<const int32_t>(choice.chosen);
+    args.used = op.used;
+    launch_expert_matvec(args, pairs);
   }
   kernels::ExpertDownArgs args{};
   args.matrix = expert_matrix(op.down, experts);
@@ -189,6 +196,7 @@ void Lowerer::many_rows(const program::Experts& op, const Choice& choice, const 
   const Half half = prepare_half(op.x, tokens);
   {
     kernels::RouteArgs args{};
+    accesses_.scalar_reads.push_back(range_of(choice.logits));
     args.routing = routing(op, choice);
     args.tokens = tokens;
     launch("route", args, {static_cast<uint32_t>(tokens + 7) / 8, 1, 1});

@@ -77,7 +77,7 @@ void Lowerer::matvec(Products products, int rows) {
     args.parts[args.part_count++] = part(p, view);
     finish(p, view);
   }
-  launch(kernels::matvec_kernel(args, rows), args, {kernels::plan_matvec(args), 1, 1});
+  launch(kernels::matvec_kernel(args, rows), args, {kernels::plan_matvec(args, rows), 1, 1});
 }
 
 Half Lowerer::prepare_half(ValueId id, int rows) {
@@ -146,8 +146,7 @@ void Lowerer::lower_heads(const program::Linear& linear, ValueId out) {
     args.matvec.input.x_stride = x.stride;
     args.matvec.part_count = 1;
     args.matvec.parts[0] = expert_part(linear.weight, kNone, heads, flat);
-    launch("expert_matvec", args,
-           {kernels::plan_matvec(args.matvec), static_cast<uint32_t>(pairs), 1});
+    launch_expert_matvec(args, pairs);
   } else {
     multiply_heads(linear.weight, x, heads, pairs, flat);
   }
@@ -196,7 +195,7 @@ void Lowerer::multiply_heads(program::WeightId weight, const View& x, int heads,
   args.y_stride = 0;
   args.out = pointer<float>(write(out));
   args.out_stride = out.stride;
-  launch("elementwise", args, {static_cast<uint32_t>(pairs), 1, 1});
+  launch_elementwise(args, pairs);
 }
 
 }  // namespace outboard::devices::gpu

@@ -101,7 +101,7 @@ View Lowerer::make(const program::KeptRows&, ValueId id) {
                                 static_cast<uint64_t>(memory_.begin.layout.kept));
   args.out = pointer<float>(write(out));
   args.out_stride = out.stride;
-  launch("elementwise", args, {static_cast<uint32_t>(shape_.tokens), 1, 1});
+  launch_elementwise(args, shape_.tokens);
   return out;
 }
 
@@ -202,6 +202,11 @@ View Lowerer::elementwise(kernels::RowsKind kind, ValueId x_id, ValueId y_id, fl
   return elementwise(args, x_id, y_id, id);
 }
 
+void Lowerer::launch_elementwise(const kernels::ElementwiseArgs& args, int rows) {
+  launch("elementwise", args,
+         {kernels::elementwise_workgroups(args), static_cast<uint32_t>(rows), 1});
+}
+
 View Lowerer::elementwise(kernels::ElementwiseArgs args, ValueId x_id, ValueId y_id, ValueId id) {
   const View x = materialize(x_id);
   std::optional<View> y;
@@ -217,7 +222,7 @@ View Lowerer::elementwise(kernels::ElementwiseArgs args, ValueId x_id, ValueId y
   const View out = output_view(id);
   args.out = pointer<float>(write(out));
   args.out_stride = out.stride;
-  launch("elementwise", args, {static_cast<uint32_t>(rows_of(id)), 1, 1});
+  launch_elementwise(args, rows_of(id));
   return out;
 }
 

@@ -8,6 +8,8 @@
 #include <span>
 #include <utility>
 
+#include "hardware/amd/rdna3/occupancy.h"
+
 namespace outboard::simulator::cost {
 namespace {
 
@@ -20,7 +22,9 @@ using compute::kWorst;
 using compute::OfCases;
 using compute::Segment;
 
-constexpr double kSimdsOfUnit = 2;
+namespace rdna3 = hardware::amd::rdna3;
+
+constexpr double kSimdsOfUnit = rdna3::kSimdsOfUnit;
 constexpr std::array<Case, kCases> kEachCase = {kBest, kLikely, kWorst};
 // What workgroups share, in the order of Bound; latency is nobody's.
 constexpr size_t kShared = kBounds - 1;
@@ -163,20 +167,10 @@ Bound LaunchTime::greatest() const {
   return static_cast<Bound>(most);
 }
 
-int resident_groups(uint32_t vgprs, uint32_t lds_bytes, uint32_t waves, bool wave32) {
-  constexpr uint32_t kRegisters = 1536, kWavesOfSimd = 16, kLdsBytes = 64 << 10;
-  const uint32_t granule = wave32 ? 24 : 12;
-  const uint32_t registers = (std::max(vgprs, 1U) + granule - 1) / granule * granule;
-  const uint32_t of_simd = std::min(kWavesOfSimd, kRegisters / (wave32 ? 1 : 2) / registers);
-  const uint32_t by_waves = of_simd * static_cast<uint32_t>(kSimdsOfUnit) / std::max(waves, 1U);
-  const uint32_t by_lds = lds_bytes == 0 ? by_waves : kLdsBytes / lds_bytes;
-  return static_cast<int>(std::max(1U, std::min(by_waves, by_lds)));
-}
-
 LaunchTime time_of(const compute::LaunchProfile& launch, const card::CardModel& card) {
   LaunchTime t;
   t.resident = card.compute_units() *
-               resident_groups(launch.vgprs, launch.lds_bytes, launch.waves, launch.wave32);
+               rdna3::resident_groups(launch.vgprs, launch.lds_bytes, launch.waves, launch.wave32);
   t.rounds = real(launch.workgroups) / t.resident;
   Shared sum{};
   for (const compute::GroupProfile& group : launch.groups)

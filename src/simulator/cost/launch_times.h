@@ -40,12 +40,6 @@ struct LaunchTime {
   Bound greatest() const;  // in the likely case
 };
 
-// Workgroups of a kernel that a compute unit holds at once: registers (1,536 of 32 lanes a SIMD, in
-// pieces of 24), 16 waves a SIMD, 64 KiB of LDS. Sources: LLVM, AMDGPUBaseInfo.cpp
-// (getTotalNumVGPRs, getVGPRAllocGranule, getMaxWavesPerEU: gfx1100 has 1.5 times the registers of
-// its siblings); the RDNA 3 guide (LDS of a compute unit in CU mode).
-int resident_groups(uint32_t vgprs, uint32_t lds_bytes, uint32_t waves, bool wave32 = true);
-
 LaunchTime time_of(const compute::LaunchProfile& launch, const card::CardModel& card);
 
 // Launches of one kernel and shape.

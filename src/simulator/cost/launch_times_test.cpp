@@ -6,6 +6,8 @@
 #include <cmath>
 #include <string_view>
 
+#include "hardware/amd/rdna3/occupancy.h"
+
 namespace outboard::simulator::cost {
 namespace {
 
@@ -20,6 +22,7 @@ using compute::Segment;
 const card::CardModel& xtx() { return card::card_model("xtx"); }
 
 TEST(ResidentGroups, AsRegistersAndLdsAllow) {
+  using hardware::amd::rdna3::resident_groups;
   EXPECT_EQ(resident_groups(90, 33 << 10, 8), 1);
   EXPECT_EQ(resident_groups(90, 32 << 10, 8), 2);
   EXPECT_EQ(resident_groups(90, 9 << 10, 8), 4);

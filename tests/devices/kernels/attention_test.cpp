@@ -1,4 +1,5 @@
 // Attention kernels against norm, rope and softmax in double.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,54 +12,53 @@ namespace {
 using Case = AttentionCase;
 using Layer = AttentionLayer;
 
+// Where attention_decode keeps splits, and its rows.
+struct DecodeRows {
+  explicit DecodeRows(Layer& s, int splits) : stride(s.c.heads * s.c.value_dim + 4) {
+    const auto heads = index(s.tokens * s.c.heads * splits);
+    s.args.splits.sums = KernelRunner::ptr(s.runner.allocate<float>(heads * index(s.c.value_dim)));
+    s.args.splits.stats = KernelRunner::ptr(s.runner.allocate<float>(heads * 2));
+    ended = s.runner.allocate<uint32_t>(index(s.tokens * s.c.kv_heads));
+    std::ranges::fill(ended, 0U);
+    s.args.splits.ended = KernelRunner::ptr(ended);
+    s.args.splits.splits = splits;
+    out = s.fill(stride);
+    s.args.out = KernelRunner::ptr(out);
+    s.args.out_stride = stride;
+    s.runner.run("attention_decode", s.args,
+                 {static_cast<uint32_t>(splits), static_cast<uint32_t>(s.c.kv_heads),
+                  static_cast<uint32_t>(s.tokens)});
+  }
+  std::span<const float> row(int token) const {
+    return std::span(out).subspan(index(token * stride), index(stride - 4));
+  }
+
+  int stride;
+  std::span<uint32_t> ended;
+  std::span<float> out;
+};
+
 class AttentionDecode : public testing::TestWithParam<Case> {};
 
 TEST_P(AttentionDecode, AgreesWithDouble) {
   const Case& c = GetParam();
   Layer s(c);
-  const auto heads = index(s.tokens * c.heads * c.splits);
-  const auto sums = s.runner.allocate<float>(heads * index(c.value_dim));
-  const auto stats = s.runner.allocate<float>(heads * 2);
-  std::ranges::fill(stats, 0.0F);
-  s.args.splits.sums = KernelRunner::ptr(sums);
-  s.args.splits.stats = KernelRunner::ptr(stats);
-  s.args.splits.splits = c.splits;
-  s.runner.run("attention_decode", s.args,
-               {static_cast<uint32_t>(c.splits), static_cast<uint32_t>(c.kv_heads),
-                static_cast<uint32_t>(s.tokens)});
+  const DecodeRows rows(s, c.splits);
   if (c.sources.empty())
     ASSERT_NO_FATAL_FAILURE(s.check_cache());
   else
     ASSERT_TRUE(s.is_cache_unchanged());
+  // The next launch begins as this one did.
+  ASSERT_THAT(rows.ended, testing::Each(0U));
   for (int t = 0; t < s.tokens; ++t) {
-    const int position = s.record().positions()[index(t)];
-    int seen = position + 1 - c.first_seen(position);
-    if (!c.sources.empty()) seen = s.source_tokens(s.record().token_run()[index(t)]);
+    if (s.record().positions()[index(t)] < 0) {
+      ASSERT_THAT(rows.row(t), testing::Each(0.0F)) << "of no token";
+      continue;
+    }
     for (int head = 0; head < c.heads; ++head) {
-      double top = -INFINITY;
-      double sum = 0;
-      std::vector<double> out(index(c.value_dim));
-      for (int pass = 0; pass < 2; ++pass)
-        for (int split = 0; split < c.splits; ++split) {
-          const auto at = index((t * c.heads + head) * c.splits + split);
-          if (split * split_positions(seen, c.splits) >= seen || position < 0) {
-            ASSERT_EQ(stats[at * 2 + 1], 0) << "a split without positions was written";
-            continue;
-          }
-          const double maximum = stats[at * 2];
-          if (pass == 0) {
-            top = std::max(top, maximum);
-            continue;
-          }
-          sum += stats[at * 2 + 1] * std::exp(maximum - top);
-          for (size_t e = 0; e < out.size(); ++e)
-            out[e] += sums[at * out.size() + e] * std::exp(maximum - top);
-        }
-      if (position < 0) continue;
-      // As whoever puts splits together does.
-      if (c.sinks) sum += std::exp(s.sinks[index(head)] - top);
-      for (double& x : out) x /= sum;
-      ASSERT_NO_FATAL_FAILURE(s.expect_attention(t, head, out, 0));
+      const auto* row = &rows.row(t)[index(head * c.value_dim)];
+      ASSERT_NO_FATAL_FAILURE(
+          s.expect_attention(t, head, std::vector<double>(row, row + c.value_dim), 0));
     }
   }
 }
@@ -169,13 +169,7 @@ TEST(AttentionDecodeCost, ReadsKeysAndValuesOnce) {
                .splits = 12,
                .rotary = 128};
   Layer s(c);
-  const auto rows = index(c.heads * c.splits);
-  const auto sums = s.runner.allocate<float>(rows * index(c.value_dim));
-  const auto stats = s.runner.allocate<float>(rows * 2);
-  s.args.splits.sums = KernelRunner::ptr(sums);
-  s.args.splits.stats = KernelRunner::ptr(stats);
-  s.args.splits.splits = c.splits;
-  s.runner.run("attention_decode", s.args, {12, 8, 1});
+  const DecodeRows rows(s, c.splits);
   const auto& counters = s.runner.counters();
   const double positions = 4096;
   const double kv_bytes = positions * c.kv_heads * (c.key_dim + c.value_dim) * 2;
@@ -183,7 +177,7 @@ TEST(AttentionDecodeCost, ReadsKeysAndValuesOnce) {
   EXPECT_LT(static_cast<double>(counters.gl2_miss_bytes), 1.05 * kv_bytes);
   // 8 fused multiply-adds a lane are needed; the rest is addresses, softmax, and the workgroup's
   // beginning and end.
-  EXPECT_LT(static_cast<double>(counters.instructions()) / pairs, 22.8);
+  EXPECT_LT(static_cast<double>(counters.instructions()) / pairs, 25.4);
   EXPECT_LT(static_cast<double>(counters.lds_bank_conflicts) / pairs, 0.05);
 }
 

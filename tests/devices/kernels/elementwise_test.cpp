@@ -6,13 +6,14 @@
 #include <functional>
 #include <random>
 
+#include "devices/gpu/kernels/planes.h"
 #include "tests/devices/kernels/test_input.h"
 #include "tests/devices/kernels/test_step.h"
 
 namespace outboard::devices::gpu::kernels {
 namespace {
 
-constexpr int kRows = 3, kWidth = 301, kStride = 305;
+constexpr int kRows = 3, kWidth = 1204, kStride = 1208;
 constexpr int kPositions[kRows] = {0, 4095, 100000};
 
 class RowKernels : public testing::Test {
@@ -75,7 +76,7 @@ class Elementwise : public RowKernels {
     a.width = kWidth;
     a.out = KernelRunner::ptr(out);
     a.x_stride = a.out_stride = kStride;
-    runner.run("elementwise", a, {kRows, 1, 1});
+    runner.run("elementwise", a, {elementwise_workgroups(a), kRows, 1});
   }
   double at_x(size_t r, size_t i) { return x[r * kStride + i]; }
   double at_y(size_t r, size_t i) { return y[r * kStride + i]; }
@@ -153,7 +154,7 @@ TEST_F(Elementwise, SwigluOai) {
 }
 // Of runs of 41 elements in x the seven from the fifth on.
 TEST_F(Elementwise, Slice) {
-  const auto wide = runner.allocate<float>(kRows * 43 * 41);
+  const auto wide = runner.allocate<float>(kRows * kWidth / 7 * 41);
   for (size_t i = 0; i < wide.size(); ++i) wide[i] = static_cast<float>(i);
   ElementwiseArgs a{};
   a.kind = RowsKind::kSlice;
@@ -237,7 +238,7 @@ TEST_P(GroupNorm, RootMeanSquare) {
       },
       (group / 32.0 + 10) * 0x1p-24, 0);
 }
-INSTANTIATE_TEST_SUITE_P(Groups, GroupNorm, testing::Values(7, 43, 301));
+INSTANTIATE_TEST_SUITE_P(Groups, GroupNorm, testing::Values(7, 43, kWidth));
 
 }  // namespace
 }  // namespace outboard::devices::gpu::kernels

@@ -49,11 +49,6 @@ struct InputOptions {
   NormKind add_norm = NormKind::kNone;
   NormKind norm = NormKind::kNone;
   bool bias = false;
-  // kSplits; width is heads * value_dim
-  int heads = 1;
-  int splits = 1;
-  int window = 0;
-  std::vector<int> positions;  // of each token; 0 where there are none
 };
 
 class TestInput {
@@ -68,9 +63,7 @@ class TestInput {
     layout_ = make_layout(limits);
     const std::span<uint8_t> record = runner.allocate<uint8_t>(static_cast<size_t>(layout_.bytes));
     TestRecord view(record, layout_);
-    for (int t = 0; t < tokens_; ++t)
-      view.positions()[t] =
-          t < static_cast<int>(options.positions.size()) ? options.positions[t] : 0;
+    for (int t = 0; t < tokens_; ++t) view.positions()[t] = 0;
     for (int r = 0; r < rows; ++r) view.row_token()[r] = token_of(r);
     step = {KernelRunner::const_ptr(record), layout_};
 
@@ -87,9 +80,8 @@ class TestInput {
       input.y = KernelRunner::const_ptr(y_);
       input.y_stride = width + 1;
     }
-    if (options.kind != InputKind::kRows && options.kind != InputKind::kSplits)
+    if (options.kind != InputKind::kRows)
       for (float& v : x_) v = std::clamp(v, -30.0F, 30.0F);
-    if (options.kind == InputKind::kSplits) make_splits();
     if (options.add) {
       add_ = make_rows(width + 2, 2, 50);
       input.add = KernelRunner::const_ptr(add_);
@@ -125,13 +117,8 @@ class TestInput {
   ExpectedRow before_norm(int token) const {
     ExpectedRow row;
     for (int c = 0; c < width_; ++c) {
-      double v = 0;
+      double v = x_[static_cast<size_t>(token * input.x_stride + c)];
       double bound = 0;
-      if (options_.kind == InputKind::kSplits) {
-        v = split_value(token, c, bound);
-      } else {
-        v = x_[static_cast<size_t>(token * input.x_stride + c)];
-      }
       if (options_.kind == InputKind::kGated || options_.kind == InputKind::kActivated) {
         bound = std::abs(v) * 0x1p-20;
         v = apply_function(options_.function, v);
@@ -220,63 +207,6 @@ class TestInput {
     }
   }
 
-  // Partial results as attention_decode leaves them: nothing in splits without positions.
-  void make_splits() {
-    const int dim = width_ / options_.heads;
-    const auto pairs = static_cast<size_t>(tokens_ * options_.heads * options_.splits);
-    split_sums_ = runner_.allocate<float>(pairs * static_cast<size_t>(dim));
-    split_stats_ = runner_.allocate<float>(pairs * 2);
-    std::normal_distribution<float> normal(0, 1);
-    for (int t = 0; t < tokens_; ++t) {
-      for (int h = 0; h < options_.heads; ++h) {
-        for (int s = 0; s < used_splits(t); ++s) {
-          const auto at = static_cast<size_t>((t * options_.heads + h) * options_.splits + s);
-          split_stats_[at * 2] = normal(random_) * 10;
-          split_stats_[at * 2 + 1] = 1 + std::abs(normal(random_));
-          for (int i = 0; i < dim; ++i)
-            split_sums_[at * static_cast<size_t>(dim) + static_cast<size_t>(i)] = normal(random_);
-        }
-      }
-    }
-    input.splits.sums = KernelRunner::ptr(split_sums_);
-    input.splits.stats = KernelRunner::ptr(split_stats_);
-    input.splits.heads = options_.heads;
-    input.splits.value_dim = dim;
-    input.splits.splits = options_.splits;
-    input.splits.window = options_.window;
-  }
-  int used_splits(int token) const {
-    const int position = options_.positions[static_cast<size_t>(token)];
-    const int first = options_.window > 0 ? std::max(position - options_.window + 1, 0) : 0;
-    const int count = position - first + 1;
-    if (count <= 0) return 0;
-    const int each = split_positions(count, options_.splits);
-    return (count + each - 1) / each;
-  }
-  double split_value(int token, int column, double& bound) const {
-    const int dim = width_ / options_.heads;
-    const int first = (token * options_.heads + column / dim) * options_.splits;
-    const int used = used_splits(token);
-    if (used == 0) return 0;
-    double maximum = -1e30;
-    for (int s = 0; s < used; ++s)
-      maximum = std::max<double>(maximum, split_stats_[static_cast<size_t>(first + s) * 2]);
-    double sum = 0;
-    double size = 0;
-    double weights = 0;
-    for (int s = 0; s < used; ++s) {
-      const auto at = static_cast<size_t>(first + s);
-      const double factor = std::exp(split_stats_[at * 2] - maximum);
-      const double v =
-          split_sums_[at * static_cast<size_t>(dim) + static_cast<size_t>(column % dim)];
-      sum += factor * v;
-      size += factor * std::abs(v);
-      weights += factor * split_stats_[at * 2 + 1];
-    }
-    bound = size / weights * 0x1p-17;  // exponentials of differences up to 50
-    return sum / weights;
-  }
-
   KernelRunner& runner_;
   std::mt19937& random_;
   InputOptions options_;
@@ -285,7 +215,6 @@ class TestInput {
   int tokens_ = 0;
   StepLayout layout_;
   std::span<float> x_, y_, add_, sum_, normed_, add_weight_, add_bias_, weight_, bias_;
-  std::span<float> split_sums_, split_stats_;
 };
 
 }  // namespace outboard::devices::gpu::kernels

@@ -148,7 +148,6 @@ enum class InputKind : int32_t {
   kRows,       // x
   kGated,      // function(x) * y
   kActivated,  // function(x)
-  kSplits,     // the partial results of `attention_decode`, put together
 };
 // As program::Function.
 enum class Function : int32_t {
@@ -160,19 +159,6 @@ enum class Function : int32_t {
   kSwigluOai,
   kIdentity,
   kReluSquared
-};
-
-// Partial results of attention over a split of the context; see AttentionArgs.
-struct Splits {
-  Ptr<float> sums;         // [T, heads, splits, value_dim]: sum of exp(score - maximum) * value
-  Ptr<float> stats;        // [T, heads, splits, 2]: maximum, sum of exp(score - maximum)
-  Ptr<const float> sinks;  // as in AttentionArgs
-  int32_t heads = 0;
-  int32_t value_dim = 0;  // a multiple of 8
-  int32_t splits = 0;
-  int32_t window = 0;
-  int32_t source = 0;   // as in AttentionArgs
-  int32_t chunked = 0;  // as in AttentionArgs
 };
 
 // A row that a matrix is multiplied with: v = kind(x, y); if `add`: v = v + add_norm(add), which is
@@ -193,7 +179,6 @@ struct Input {
   int32_t reserved = 0;
   Norm add_norm;
   Norm norm;
-  Splits splits;
 };
 
 // --- begin: a step's record into VRAM. One workgroup. ---
@@ -222,6 +207,7 @@ struct EmbedArgs {
 
 // --- matvec_B, B = 1, 2, 4, 8 rows: out = matrix * input, for few rows. ---
 // matvec_1_plain: for the inputs that most models have, is_plain() in planes.h; begins sooner.
+// matvec_1_narrow: the same for rows of few columns, of which more workgroups are there at once.
 // Workgroups: plan_matvec() in planes.h. Parts lie one after the other: part 0's rows first; those
 // from part_count on have no rows.
 struct Part {
@@ -303,15 +289,20 @@ struct Routing {
   Ptr<const float> down_scale = {};      // [experts], or null: goes into the weights
 };
 
-// expert_matvec: matvec of one row at a time. Workgroups: (plan_matvec(), T * used). Row
-// t * used + i of the outputs is row t of the input times the matrices of the i-th of token t's
-// experts, which every workgroup chooses for itself; the first for each token also writes `chosen`
-// and `weights`. With 0 experts: row t of the output is row t of the input times the matrices.
-// With `heads`: row t of the output is row t of the input times the matrices of expert t % heads.
+// expert_matvec: matvec of one row at a time. Workgroups: (plan_matvec(), rows of output).
+// expert_matvec_narrow: the same for the inputs that matvec_1_narrow takes. With `chosen`: row
+// t * used + i of the outputs is row t of the input times the matrices of expert chosen[t, i].
+// Else row t is row t of the input times the matrices, with `heads` those of expert t % heads.
 struct ExpertMatvecArgs {
   MatvecArgs matvec;
+  Ptr<const int32_t> chosen;  // [T, used], or null
+  int32_t used;
+  int32_t heads;  // 0: none
+  // Where it has experts: part 0 is their router. Whichever workgroup is the last of a token makes
+  // the choice.
   Routing routing;
-  int32_t heads;
+  Ptr<uint32_t> ended;  // [T]: workgroups that are done; 0 before and behind the launch
+  int32_t workgroups;   // in x
   int32_t reserved;
 };
 
@@ -336,7 +327,8 @@ struct ExpertDownArgs {
 
 // For many tokens, pairs of a token and one of its experts are sorted by expert ("slots"), so that
 // `expert_matmul` multiplies all rows of an expert at once.
-// route: chosen and weights of all tokens. Workgroups: ceil(T / 8).
+// route: chosen and weights of all tokens, of which the router's launch made no choice. Workgroups:
+// ceil(T / 8).
 struct RouteArgs {
   Routing routing;
   int32_t tokens;
@@ -406,6 +398,15 @@ struct KvCache {
 };
 constexpr int kMaxKeyDim = 576;
 constexpr int kMaxValueDim = 512;
+// What `attention_decode` comes to over each split of the context, until the last of them is done.
+constexpr int kMaxSplits = 32;
+struct Splits {
+  Ptr<float> sums;      // [T, heads, splits, value_dim]: sum of exp(score - maximum) * value
+  Ptr<float> stats;     // [T, heads, splits, 2]: maximum, sum of exp(score - maximum)
+  Ptr<uint32_t> ended;  // [T, kv_heads]: splits that are done; 0 before and behind the launch
+  int32_t splits = 0;   // up to kMaxSplits
+  int32_t reserved = 0;
+};
 struct AttentionArgs {
   Step step;
   KvCache cache;
@@ -422,8 +423,8 @@ struct AttentionArgs {
   Norm k_norm;
   Rope q_rope;
   Rope k_rope;
-  Splits splits;   // attention_decode: where the partial results go
-  Ptr<float> out;  // attention_prompt: [T, out_stride]: [heads, value_dim]
+  Splits splits;   // of attention_decode
+  Ptr<float> out;  // [T, out_stride]: [heads, value_dim]
   int32_t out_stride;
   int32_t tokens;          // T
   int32_t source;          // 1: all positions of the run's source are seen, instead of its own
@@ -437,7 +438,8 @@ struct AttentionArgs {
 // attention_decode: every token is its run's last, runs have one token each. Does q's and k's norm
 // and rope, writes k and v of the new position, attends. Workgroups: (splits, kv_heads, T). Split s
 // of a token at position p takes positions [first + s * n, first + (s + 1) * n) of first..p, with
-// n = split_positions(p - first + 1, splits); splits without positions write nothing.
+// n = split_positions(p - first + 1, splits); splits without positions do nothing. Whichever
+// workgroup is the last of a token and KV head puts its splits together. Rows of no token become 0.
 // With `source`: writes no keys; neighbours with one source are taken together, which their first
 // does.
 // rope_kv: q is normed and turned in place, k and v go to the cache; with no heads, k and v alone.
@@ -543,7 +545,9 @@ struct CopyPagesArgs {
   uint64_t page_bytes;  // a multiple of 16
 };
 
-// --- elementwise: for what no other kernel takes along. Workgroups: T (or R). ---
+// --- elementwise: for what no other kernel takes along. Workgroups: (elementwise_workgroups(), T
+// (or R)). ---
+constexpr int32_t kElementwiseColumns = 4 * kThreads;
 // kScale: x * factor, times y[i / each] where there is a y (of one row). kGate: x[i / each] is the
 // gate. kSlice: of each run of x of x_each elements those from `begin` on, `each` of them. kConcat:
 // runs of x_each elements of x and of each - x_each of y in turns. kGather: row y[row] of x, y

@@ -60,12 +60,23 @@ DEVICE int padded(int dim, int step) { return (dim + 32 * step - 1) / (32 * step
 struct Decode {
   Range range;
   int split, token, position;
+  int used;  // splits that have positions
   int head, count;
   int next_token, next_head;  // from query to query
 
   DEVICE int token_of(int query) const { return token + query * next_token; }
   DEVICE int head_of(int query) const { return head + query * next_head; }
 };
+
+DEVICE float sink_of(const AttentionArgs& a, int head) {
+  return a.sinks != nullptr ? a.sinks[head] : kNoScore;
+}
+// What each sum of a query over all positions is to be multiplied with.
+DEVICE float share_of(float maximum, float sum, float sink) {
+  const float top = __builtin_fmaxf(maximum, sink);
+  const float factor = exp(maximum - top);
+  return factor * reciprocal(factor * sum + exp(sink - top));
+}
 
 template <int kQueries, int kAtOnce>
 DEVICE void decode_heads(const AttentionArgs& a, AttentionLds& s, const Decode& d) {
@@ -83,6 +94,13 @@ DEVICE void decode_heads(const AttentionArgs& a, AttentionLds& s, const Decode& 
   }
   attend<kQueries, kAtOnce>(a, s, d.range, [&](int g, int column, float sum) {
     if (g >= d.count) return;
+    // Read again: there are not the registers to hold them.
+    const AttentionArgs& a = arguments<AttentionArgs>();
+    if (d.used == 1) {
+      const float share = share_of(s.maximum[g], s.sum[g], sink_of(a, d.head_of(g)));
+      a.out[d.token_of(g) * a.out_stride + d.head_of(g) * a.value_dim + column] = sum * share;
+      return;
+    }
     const int at = (d.token_of(g) * a.heads + d.head_of(g)) * a.splits.splits + d.split;
     a.splits.sums[at * a.value_dim + column] = sum;
     if (column == 0) {
@@ -90,6 +108,37 @@ DEVICE void decode_heads(const AttentionArgs& a, AttentionLds& s, const Decode& 
       a.splits.stats[at * 2 + 1] = s.sum[g];
     }
   });
+}
+
+// Puts the splits of the queries together.
+DEVICE void merge_splits(const AttentionArgs& a, AttentionLds& s, const Decode& d) {
+  const auto first_split = [&](int query) {
+    return (d.token_of(query) * a.heads + d.head_of(query)) * a.splits.splits;
+  };
+  // A wave a query, a lane a split.
+  if (wave() < d.count) {
+    float2 stat = {kNoScore, 0};
+    if (lane() < d.used)
+      stat = reinterpret_cast<Ptr<const float2>>(a.splits.stats)[first_split(wave()) + lane()];
+    const float sink = sink_of(a, d.head_of(wave()));
+    const float top = __builtin_fmaxf(wave_max(stat.x), sink);
+    const float factor = exp(stat.x - top);
+    s.scores[0][wave()][lane()] = factor * reciprocal(wave_sum(factor * stat.y) + exp(sink - top));
+  }
+  barrier();
+  const int chunks = a.value_dim / 4;
+  for (int i = thread(); i < d.count * chunks; i += kThreads) {
+    const int query = static_cast<uint32_t>(i) / static_cast<uint32_t>(chunks);
+    const int chunk = i - query * chunks;
+    const Ptr<const float4> sums =
+        reinterpret_cast<Ptr<const float4>>(a.splits.sums) + first_split(query) * chunks + chunk;
+    const float* shares = s.scores[0][query];
+    float4 out = 0;
+#pragma unroll 8
+    for (int split = 0; split < d.used; ++split) out += shares[split] * sums[split * chunks];
+    const Ptr<float> to = a.out + d.token_of(query) * a.out_stride + d.head_of(query) * a.value_dim;
+    *reinterpret_cast<Ptr<float4>>(to + 4 * chunk) = out;
+  }
 }
 
 // The tile's tokens: a lane has that of query lane % 16, the first and last position it sees and
@@ -211,7 +260,14 @@ KERNEL __attribute__((amdgpu_waves_per_eu(8))) void attention_decode(AttentionAr
   d.range.kv_head = workgroup_y();
   d.token = workgroup_z();
   d.position = position_of(a.step, d.token);
-  if (d.position < 0) return;
+  const int group = a.heads / a.kv_heads;
+  if (d.position < 0) {
+    if (d.split > 0) return;
+    const int width = group * a.value_dim;
+    const Ptr<float> row = a.out + d.token * a.out_stride + d.range.kv_head * width;
+    for (int i = thread(); i < width; i += kThreads) row[i] = 0;
+    return;
+  }
   const bool source = a.source != 0;
   int run = run_of(a.step, d.token);
   int first = 0;
@@ -227,6 +283,7 @@ KERNEL __attribute__((amdgpu_waves_per_eu(8))) void attention_decode(AttentionAr
     d.range.pages = pages_of(a, run);
   }
   const int each = split_positions(end - first, a.splits.splits);
+  d.used = static_cast<uint32_t>(end - first + each - 1) / static_cast<uint32_t>(each);
   d.range.begin = first + d.split * each;
   d.range.end = __builtin_elementwise_min(d.range.begin + each, end);
   if (d.range.begin >= d.range.end) return;
@@ -235,16 +292,26 @@ KERNEL __attribute__((amdgpu_waves_per_eu(8))) void attention_decode(AttentionAr
   if (!source && a.k != nullptr && d.range.end == end && wave() == 7)
     store_kv(a, d.token, d.position, d.range.kv_head);
 
-  const int group = a.heads / a.kv_heads;
   const int tokens = source ? source_count(a, d.token) : 1;
   d.next_token = source ? 1 : 0;
   d.next_head = source ? 0 : 1;
   const int heads_at_once = source ? 1 : kMaxQueries;
-  for (int i = 0; i < group; i += heads_at_once) {
+  const auto take = [&](int i) __attribute__((always_inline)) {
     d.head = d.range.kv_head * group + i;
     d.count = source ? tokens : __builtin_elementwise_min(group - i, kMaxQueries);
     if (i > 0) barrier();
+  };
+  for (int i = 0; i < group; i += heads_at_once) {
+    take(i);
     decode_sized(a, s, d);
+  }
+  if (d.used == 1) return;
+  const AttentionArgs& again = arguments<AttentionArgs>();
+  const Ptr<uint32_t> ended = again.splits.ended + d.token * again.kv_heads + d.range.kv_head;
+  if (!is_last(ended, d.used, s.ended)) return;
+  for (int i = 0; i < group; i += heads_at_once) {
+    take(i);
+    merge_splits(again, s, d);
   }
 }
 

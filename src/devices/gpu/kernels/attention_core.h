@@ -12,13 +12,16 @@ namespace outboard::devices::gpu::kernels {
 constexpr int kMaxQueries = 8;  // one softmax a wave
 constexpr int kTile = 128;      // positions at a time
 constexpr float kNoScore = -1e30F;
+constexpr int kMerged = 2;  // queries whose sums are put together at a time
 
 // In LDS.
 struct alignas(16) AttentionLds {
-  float q[kMaxQueries][kMaxHeadDim];  // zero beyond key_dim
   union {
-    float scores[2][kMaxQueries][kTile];  // of this tile and the next
-    float4 partial[2 * kThreads + 4];     // a query's sums of each thread, at the end
+    struct {
+      float q[kMaxQueries][kMaxHeadDim];    // zero beyond key_dim
+      float scores[2][kMaxQueries][kTile];  // of this tile and the next
+    };
+    float4 partial[kMerged][2 * kThreads + 4];  // queries' sums of each thread, at the end
   };
   struct Row {
     uint64_t key, value;  // elements from the cache's beginnings
@@ -26,6 +29,7 @@ struct alignas(16) AttentionLds {
   float factor[kMaxQueries];
   float maximum[kMaxQueries], sum[kMaxQueries];
   int first[kMaxQueries], last[kMaxQueries];  // positions that each query sees; none: last < first
+  uint32_t ended;                             // splits that were done before this one
 };
 
 // Positions begin to end - 1 of one run, seen by queries that share a KV head.
@@ -207,24 +211,28 @@ DEVICE void attend(const AttentionArgs& a, AttentionLds& s, const Range& range, 
     }
   }
 
-  // The groups' sums, a query after the other. The second halves lie 64 bytes aside, so that
-  // reading falls on different banks.
-  for (int g = 0; g < kQueries; ++g) {
+  // The groups' sums, of some queries after the other. The second halves lie 64 bytes aside, so
+  // that reading falls on different banks.
+  constexpr int kTogether = kQueries < kMerged ? kQueries : kMerged;
+  for (int first = 0; first < kQueries; first += kTogether) {
     barrier();
 #pragma unroll
     for (int q = 0; q < kQueries; ++q)
-      if (q == g) {
-        s.partial[thread()] = float4{sums[q][0], sums[q][1], sums[q][2], sums[q][3]};
-        s.partial[kThreads + 4 + thread()] = float4{sums[q][4], sums[q][5], sums[q][6], sums[q][7]};
+      if (q >= first && q < first + kTogether) {
+        float4* to = s.partial[q % kTogether];
+        to[thread()] = float4{sums[q][0], sums[q][1], sums[q][2], sums[q][3]};
+        to[kThreads + 4 + thread()] = float4{sums[q][4], sums[q][5], sums[q][6], sums[q][7]};
       }
     barrier();
-    for (int column = thread(); column < a.value_dim; column += kThreads) {
-      const int plane = (column & 4) != 0 ? kThreads + 4 : 0;
+    for (int i = thread(); i < kTogether * a.value_dim; i += kThreads) {
+      const int among = static_cast<uint32_t>(i) / static_cast<uint32_t>(a.value_dim);
+      const int column = i - among * a.value_dim;
+      const float4* from = s.partial[among] + ((column & 4) != 0 ? kThreads + 4 : 0) + column / 8;
       float sum = 0;
-      for (int i = 0; i < groups; ++i)
-        sum +=
-            reinterpret_cast<const float*>(&s.partial[plane + i * chunks + column / 8])[column & 3];
-      store(g, column, sum);
+#pragma unroll 8
+      for (int group = 0; group < groups; ++group)
+        sum += reinterpret_cast<const float*>(&from[group * chunks])[column & 3];
+      store(first + among, column, sum);
     }
   }
 }

@@ -13,6 +13,8 @@
 #define KERNEL extern "C" __attribute__((global, amdgpu_flat_work_group_size(256, 256)))
 // Of each SIMD: two workgroups a compute unit, so at most 192 registers.
 #define EIGHT_WAVES __attribute__((amdgpu_waves_per_eu(8, 8)))
+// Four workgroups a compute unit, so at most 96.
+#define SIXTEEN_WAVES __attribute__((amdgpu_waves_per_eu(16, 16)))
 
 namespace outboard::devices::gpu::kernels {
 
@@ -37,11 +39,33 @@ DEVICE int workgroup_x() { return static_cast<int>(__builtin_amdgcn_workgroup_id
 DEVICE int workgroup_y() { return static_cast<int>(__builtin_amdgcn_workgroup_id_y()); }
 DEVICE int workgroup_z() { return static_cast<int>(__builtin_amdgcn_workgroup_id_z()); }
 
+// The kernel's arguments. The compiler is kept from seeing that they are the same each time: else
+// it would hold all of them in registers throughout, of which there are not enough.
+template <typename Args>
+DEVICE const Args& arguments() {
+  const auto* p = __builtin_amdgcn_kernarg_segment_ptr();
+  asm volatile("" : "+s"(p));
+  return *(const Args*)p;
+}
+
 // All waves of the workgroup; what was written to LDS before is seen after.
 DEVICE void barrier() {
   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");
   __builtin_amdgcn_s_barrier();
   __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "workgroup");
+}
+
+// Whether all other workgroups that count with `counter` are done, `all` with this one; what they
+// wrote is seen then. The counter is 0 before the first and behind the last. `told` is in LDS.
+DEVICE bool is_last(Ptr<uint32_t> counter, int all, uint32_t& told) {
+  __builtin_amdgcn_fence(__ATOMIC_RELEASE, "agent");
+  barrier();
+  const auto most = static_cast<uint32_t>(all - 1);
+  if (thread() == 0) told = __builtin_amdgcn_atomic_inc32(counter, most, __ATOMIC_RELAXED, "agent");
+  barrier();
+  if (told != most) return false;
+  __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "agent");
+  return true;
 }
 
 // a . b + c, products and sum in float32.

@@ -1,4 +1,4 @@
-// What no other kernel takes along. One row a workgroup.
+// What no other kernel takes along.
 #include "devices/gpu/kernels/device.h"
 #include "devices/gpu/kernels/functions.h"
 #include "devices/gpu/kernels/reduce.h"
@@ -45,7 +45,7 @@ DEVICE float one(const ElementwiseArgs& a, Ptr<const float> x, Ptr<const float> 
 
 // See ElementwiseArgs.
 KERNEL void elementwise(ElementwiseArgs a) {
-  const int row = workgroup_x();
+  const int row = workgroup_y();
   int from = row;
   if (a.kind == RowsKind::kSelect)
     from = reinterpret_cast<Ptr<const int>>(a.step.record + a.step.layout.row_token)[row];
@@ -59,7 +59,9 @@ KERNEL void elementwise(ElementwiseArgs a) {
   const Ptr<const float> x = a.x + static_cast<int64_t>(from) * a.x_stride;
   const Ptr<const float> y = a.y + static_cast<int64_t>(row) * a.y_stride;
   const Ptr<float> out = a.out + static_cast<int64_t>(row) * a.out_stride;
-  for (int i = thread(); i < a.width; i += kThreads) out[i] = one(a, x, y, i);
+  const int first = workgroup_x() * kElementwiseColumns;
+  const int end = __builtin_elementwise_min(first + kElementwiseColumns, a.width);
+  for (int i = first + thread(); i < end; i += kThreads) out[i] = one(a, x, y, i);
 }
 
 // See RopeArgs. A head a wave.

@@ -1,8 +1,10 @@
-// At build time: code objects in, one C++ file with their images and kernels out (kernels.h).
+// At build time: code objects in, one C++ file with their images and kernels out (kernels.h), and a
+// list of what each kernel takes (occupancy.h).
 //
-//   embed_kernels OUT.cpp A.co B.co ...
+//   embed_kernels OUT.cpp RESOURCES.txt A.co B.co ...
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -10,7 +12,10 @@
 #include <string>
 #include <vector>
 
+#include "devices/gpu/kernels/arguments.h"
+#include "devices/gpu/kernels/occupancy.h"
 #include "hardware/amd/code_object.h"
+#include "hardware/amd/rdna3/occupancy.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
 
@@ -25,7 +30,38 @@ constexpr size_t kFetchAhead = 256;
 constexpr uint32_t kLdsGranule = 512;
 constexpr uint32_t kLdsShift = 15;
 
-void run(const std::string& out, const std::vector<std::string>& files) {
+void write(const std::string& path, const std::string& text) {
+  std::ofstream stream(path);
+  stream << text;
+  if (!stream.flush()) outboard::fail("{}: could not be written", path);
+}
+
+// A line of the list. Throws Error where the kernel takes more than it may.
+std::string resources_of(const Kernel& k, const std::string& file) {
+  using outboard::devices::gpu::kernels::kOccupancy;
+  // Registers that spill to memory would make every launch need scratch memory, and be slow.
+  if (k.scratch_bytes > 0)
+    outboard::fail("{}: kernel {} spills {} bytes a lane", file, k.name, k.scratch_bytes);
+  // COMPUTE_PGM_RSRC1, GRANULATED_WORKITEM_VGPR_COUNT of wave32.
+  const uint32_t registers = ((k.pgm_rsrc1 & 0x3f) + 1) * 8;
+  const int fit = outboard::hardware::amd::rdna3::resident_groups(
+      registers, k.lds_bytes, outboard::devices::gpu::kernels::kThreads / 32);
+  const auto* row =
+      std::ranges::find(kOccupancy, k.name, &outboard::devices::gpu::kernels::Occupancy::kernel);
+  if (row == std::end(kOccupancy))
+    outboard::fail("{}: kernel {} has no row in occupancy.h", file, k.name);
+  if (fit < row->workgroups)
+    outboard::fail(
+        "{}: kernel {} takes {} registers a lane and {} bytes of LDS: {} workgroups fit into a "
+        "compute unit, occupancy.h says {}",
+        file, k.name, registers, k.lds_bytes, fit, row->workgroups);
+  return fmt::format("{:<22} {:>9} {:>9} {:>10}\n", k.name, registers, k.lds_bytes, fit);
+}
+
+void run(const std::string& out, const std::string& resources,
+         const std::vector<std::string>& files) {
+  std::string list =
+      fmt::format("{:<22} {:>9} {:>9} {:>10}\n", "kernel", "registers", "LDS bytes", "workgroups");
   std::vector<std::byte> image;
   std::string table;
   for (const std::string& name : files) {
@@ -36,9 +72,7 @@ void run(const std::string& out, const std::vector<std::string>& files) {
     image.insert(image.end(), code.image.begin(), code.image.end());
     image.resize(image.size() + kFetchAhead);
     for (const Kernel& k : code.kernels) {
-      // Registers that spill to memory would make every launch need scratch memory, and be slow.
-      if (k.scratch_bytes > 0)
-        outboard::fail("{}: kernel {} spills {} bytes a lane", name, k.name, k.scratch_bytes);
+      list += resources_of(k, name);
       const uint32_t lds = (k.lds_bytes + kLdsGranule - 1) / kLdsGranule << kLdsShift;
       table +=
           fmt::format("    {{\"{}\", {}, {}, {}, {:#x}, {:#x}, {:#x}}},\n", k.name, base + k.entry,
@@ -60,17 +94,16 @@ void run(const std::string& out, const std::vector<std::string>& files) {
           "std::span<const std::byte> image() { return std::as_bytes(std::span(kImage)); }\n"
           "std::span<const Kernel> all() { return kKernels; }\n\n"
           "}  // namespace outboard::devices::gpu::kernels\n";
-  std::ofstream stream(out);
-  stream << text;
-  if (!stream.flush()) outboard::fail("{}: could not be written", out);
+  write(out, text);
+  write(resources, list);
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
   try {
-    if (argc < 3) outboard::fail("use: embed_kernels OUT.cpp A.co ...");
-    run(argv[1], {argv + 2, argv + argc});
+    if (argc < 4) outboard::fail("use: embed_kernels OUT.cpp RESOURCES.txt A.co ...");
+    run(argv[1], argv[2], {argv + 3, argv + argc});
     return 0;
   } catch (const std::exception& e) {
     fmt::print(stderr, "embed_kernels: {}\n", e.what());

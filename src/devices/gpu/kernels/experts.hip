@@ -77,6 +77,30 @@ DEVICE int measure(const DownInput& input, DownTile& s) {
   return __builtin_elementwise_max(__builtin_amdgcn_readfirstlane(e), -100) - 13;
 }
 
+// Which row of the input a workgroup of expert_matvec multiplies, and with which expert.
+struct ExpertRow {
+  int out, token, expert;
+
+  DEVICE explicit ExpertRow(const ExpertMatvecArgs& a) : out(workgroup_y()), token(out), expert(0) {
+    if (a.chosen != nullptr) {
+      token = static_cast<uint32_t>(out) / static_cast<uint32_t>(a.used);
+      expert = a.chosen[out];
+    } else if (a.heads > 0) {
+      expert = static_cast<uint32_t>(out) % static_cast<uint32_t>(a.heads);
+    }
+  }
+  // Of a part: the rows before the expert's.
+  DEVICE int operator()(int part) const {
+    const Part& p = arguments<MatvecArgs>().parts[part];
+    return expert * p.expert_rows + p.expert_first;
+  }
+};
+
+DEVICE void make_choice(const ExpertMatvecArgs& a, int token, uint32_t& told) {
+  if (a.routing.experts == 0 || !is_last(a.ended + token, a.workgroups, told)) return;
+  if (wave() == 0) store_experts(a.routing, token);
+}
+
 DEVICE void put_tile(const ExpertSlotsArgs& a, int number, ExpertTile tile) {
   reinterpret_cast<Ptr<uint4>>(a.tiles)[number] = bits_as<uint4>(tile);
 }
@@ -86,24 +110,17 @@ DEVICE void put_tile(const ExpertSlotsArgs& a, int number, ExpertTile tile) {
 // See ExpertMatvecArgs. The matvec's arguments come first, where arguments() looks for them.
 KERNEL EIGHT_WAVES void expert_matvec(ExpertMatvecArgs a) {
   static LDS Tile<1> tile;
-  static LDS int chosen;
-  const uint32_t row = workgroup_y();
-  const bool routed = a.routing.experts > 0;
-  const uint32_t token = routed ? row / static_cast<uint32_t>(a.routing.used) : row;
-  if (wave() == 0) {
-    if (lane() == 0) chosen = a.heads > 0 ? row % static_cast<uint32_t>(a.heads) : 0;
-    if (routed) {
-      const int number = row - token * a.routing.used;
-      if (number == 0 && workgroup_x() == 0) store_experts(a.routing, token);
-      Choice(a.routing, token).each([&](int i, int expert, float) {
-        if (i == number && lane() == 0) chosen = expert;
-      });
-    }
-  }
-  matvec<1, false>(tile, token, row, [&](int part) {
-    const Part& p = arguments().parts[part];
-    return __builtin_amdgcn_readfirstlane(chosen) * p.expert_rows + p.expert_first;
-  });
+  static LDS uint32_t told;
+  const ExpertRow row(a);
+  matvec<1>(tile, row.token, row.out, row);
+  make_choice(a, row.token, told);
+}
+KERNEL SIXTEEN_WAVES void expert_matvec_narrow(ExpertMatvecArgs a) {
+  static LDS Tile<1, kNarrowUnits> tile;
+  static LDS uint32_t told;
+  const ExpertRow row(a);
+  matvec_plain(tile, row.token, row.out, row);
+  make_choice(a, row.token, told);
 }
 
 // See ExpertDownArgs.
@@ -140,8 +157,7 @@ KERNEL void expert_down(ExpertDownArgs a) {
         const int second = __builtin_elementwise_min(2 * index + 1, a.matrix.rows - 1);
         const Row row[2] = {row_of<type>(a.matrix, 2 * index, units),
                             row_of<type>(a.matrix, second, units)};
-        multiply<type>(
-            row, s.tile, [&](int u) { return s.source[u]; }, count, sum);
+        multiply<type>(row, s.tile, [&](int u) { return s.source[u]; }, count, sum);
       });
     }
     const float v = spread_sums<1>(sum) * factor;

@@ -121,45 +121,43 @@ DEVICE int step_int(const Step& step, int offset, int index) {
   return reinterpret_cast<Ptr<const int32_t>>(step.record + offset)[index];
 }
 
-// Partial results of attention, columns [column, column + 8) of the heads side by side; 0 beyond
-// the last head. value_dim is a multiple of 8.
-DEVICE float8 merged_splits(const Splits& s, int token, int position, int column) {
-  const int first = first_seen(s.window, s.chunked, position);
-  const int count = position - first + 1;
-  if (count <= 0) return 0;
-  const bool is_there = column < s.heads * s.value_dim;
-  const int at = is_there ? column : 0;
-  const int head = static_cast<uint32_t>(at) / static_cast<uint32_t>(s.value_dim);
-  const int within = at - head * s.value_dim;
-  const int each = split_positions(count, s.splits);
-  const int used = (count + each - 1) / each;
-  const int base = (token * s.heads + head) * s.splits;
-  const Ptr<const float2> stats = reinterpret_cast<Ptr<const float2>>(s.stats) + base;
-  float maximum = stats[0].x;
-  for (int i = 1; i < used; ++i) maximum = __builtin_fmaxf(maximum, stats[i].x);
-  float8 sum = 0;
-  float weights = 0;
-  if (s.sinks != nullptr) {
-    const float sink = s.sinks[head];
-    maximum = __builtin_fmaxf(maximum, sink);
-    weights = exp(sink - maximum);
-  }
-  for (int i = 0; i < used; ++i) {
-    const float2 stat = stats[i];
-    const float factor = exp(stat.x - maximum);
-    weights += factor * stat.y;
-    const Ptr<const float4> values =
-        reinterpret_cast<Ptr<const float4>>(s.sums + (base + i) * s.value_dim + within);
-    sum += factor * join(values[0], values[1]);
-  }
-  return sum * (is_there ? reciprocal(weights) : 0);
-}
-
 // What the waves of a workgroup tell each other. A slot is used again after a barrier that comes
 // after its reading.
 struct Scratch {
   float2 slot[3][kWaves];
 };
+
+// Over `waves` neighbouring waves that have a row together, of which each thread has gone over its
+// share.
+template <int waves>
+DEVICE void all_sum_max(float2 (&slot)[kWaves], float& sum, uint32_t& maximum) {
+  const auto add = [](float a, float b) { return a + b; };
+  const auto max = [](uint32_t a, uint32_t b) { return __builtin_elementwise_max(a, b); };
+  sum = wave_reduce(sum, add);
+  maximum = wave_reduce(maximum, max);
+  if constexpr (waves > 1) {
+    slot[wave()] = {sum, bits_as<float>(maximum)};
+    barrier();
+    // The other waves' in turn in the lanes.
+    const int first = waves == kWaves ? 0 : wave() & -waves;
+    const float2 told = slot[first + (lane() & (waves - 1))];
+    const auto over_waves = [](auto x, auto combine) {
+      x = combine(x, dpp<kQuadSwap1>(x));
+      if constexpr (waves > 2) x = combine(x, dpp<kQuadSwap2>(x));
+      if constexpr (waves > 4) x = combine(x, dpp<kRowXmask + 4>(x));
+      return x;
+    };
+    sum = over_waves(told.x, add);
+    maximum = over_waves(bits_as<uint32_t>(told.y), max);
+  }
+}
+
+// What rows whose magnitudes are up to `bound` are divided by to be float16: 2^(this).
+DEVICE int exponent_for(float bound) {
+  // The magnitude is below 2^e; 0, infinity and NaN give 0.
+  const int e = __builtin_amdgcn_frexp_expf(bound);
+  return __builtin_elementwise_max(__builtin_amdgcn_readfirstlane(e), -100) - 13;
+}
 
 // A row that `waves` waves of the workgroup make together; all of them call the same functions.
 // What a norm must know before it can begin takes passes over the row; v is worked out anew in each
@@ -168,21 +166,14 @@ template <int waves, bool plain = false>
 class InputRow {
  public:
   static constexpr int kRowColumns = 32 * waves * kChunk;  // a chunk for each thread
+  // Whether a thread that has one chunk only keeps it. A single wave's rows are wider.
+  static constexpr bool kKeeps = waves > 1;
 
   // `row` is the same in all lanes of a wave.
   DEVICE InputRow(const Input& in, const Step& step, int row, Scratch& scratch)
       : in_(in), scratch_(scratch), width_(in.width), token_(row), last_(zero()) {
     if (in.selected)
       token_ = __builtin_amdgcn_readfirstlane(step_int(step, step.layout.row_token, row));
-    if (merges()) {
-      position_ = __builtin_amdgcn_readfirstlane(step_int(step, step.layout.positions, token_));
-      if (in.splits.source != 0 && position_ >= 0) {
-        const int run =
-            __builtin_amdgcn_readfirstlane(step_int(step, step.layout.token_run, token_));
-        position_ =
-            __builtin_amdgcn_readfirstlane(step_int(step, step.layout.source_tokens, run)) - 1;
-      }
-    }
   }
 
   // Before anything else: the norms' moments and the exponent. When `stores`, v before its norm
@@ -204,7 +195,7 @@ class InputRow {
       moments_.mean = n * all_sum<2>(sum_over([&](int c) { return sum8(compute(c)); }));
     uint32_t largest = 0;
     uint32_t largest_bias = 0;
-    const bool sum_wanted = !plain && stores && in_.sum != nullptr;
+    const bool sum_wanted = stores && in_.sum != nullptr;
     float squares = sum_over([&](int c) {
       float8 v = compute(c);
       if (sum_wanted)
@@ -219,7 +210,7 @@ class InputRow {
               largest_bias, magnitude(Buffer(in_.norm.bias, width_).load(c)));
       }
       largest = __builtin_elementwise_max(largest, magnitude(v));
-      last_ = v;
+      if (kKeeps) last_ = v;
       return sum;
     });
     // Both at once: a barrier is what takes the time.
@@ -230,17 +221,15 @@ class InputRow {
       bound *= moments_.scale;
       if (biased(in_.norm)) bound += all_max<1>(largest_bias);
     }
-    // The magnitude is below 2^e; 0, infinity and NaN give 0.
-    const int e = __builtin_amdgcn_frexp_expf(bound);
-    exponent_ = __builtin_elementwise_max(__builtin_amdgcn_readfirstlane(e), -100) - 13;
+    exponent_ = exponent_for(bound);
   }
 
   // Calls f(column, normed v) for this thread's chunks with from <= column < to. These are
-  // multiples of 256, so that all lanes of a wave take part; 0 from width on. A thread that has one
-  // chunk only has kept it, and `from` is 0.
+  // multiples of 256, so that all lanes of a wave take part; 0 from width on. Where a thread has
+  // kept its chunk `from` is 0.
   template <typename F>
   DEVICE void each(int from, int to, F f) const {
-    if (width_ <= kRowColumns) {
+    if (kKeeps && width_ <= kRowColumns) {
       int base = own_base();
       if (base >= to) return;
       float8 v = finished(in_.norm, moments_, last_, base + lane() * kChunk);
@@ -259,7 +248,7 @@ class InputRow {
 
   // v after its norm, to where it is wanted.
   DEVICE void store(float8 normed, int column) const {
-    if (!plain && in_.normed != nullptr)
+    if (in_.normed != nullptr)
       Buffer(in_.normed + static_cast<int64_t>(token_) * in_.normed_stride, width_)
           .store(column, normed);
   }
@@ -274,13 +263,11 @@ class InputRow {
     float scale = 1;  // of v - mean
   };
 
-  using Buffer = RowBuffer<plain>;
+  using Buffer = RowBuffer<>;
 
-  // What a plain input hasn't.
-  DEVICE bool merges() const { return !plain && in_.kind == InputKind::kSplits; }
-  DEVICE bool adds() const { return !plain && in_.add != nullptr; }
-  DEVICE static bool centers(const Norm& norm) { return !plain && norm.kind == NormKind::kLayer; }
-  DEVICE static bool biased(const Norm& norm) { return !plain && norm.bias != nullptr; }
+  DEVICE bool adds() const { return in_.add != nullptr; }
+  DEVICE static bool centers(const Norm& norm) { return norm.kind == NormKind::kLayer; }
+  DEVICE static bool biased(const Norm& norm) { return norm.bias != nullptr; }
 
   DEVICE Buffer row(Ptr<const float> rows, int stride) const {
     return {rows + static_cast<int64_t>(token_) * stride, width_};
@@ -309,15 +296,10 @@ class InputRow {
 
   // kind(x, y) + add_norm(add), 0 from width on
   DEVICE float8 compute(int column) const {
-    float8 v;
-    if (merges()) {
-      v = merged_splits(in_.splits, token_, position_, column);
-    } else {
-      v = row(in_.x, in_.x_stride).load(column);
-      if (!plain && in_.kind == InputKind::kActivated) v = apply8(in_.function, v);
-      if (!plain && in_.kind == InputKind::kGated)
-        v = gated8(in_.function, v, row(in_.y, in_.y_stride).load(column));
-    }
+    float8 v = row(in_.x, in_.x_stride).load(column);
+    if (in_.kind == InputKind::kActivated) v = apply8(in_.function, v);
+    if (in_.kind == InputKind::kGated)
+      v = gated8(in_.function, v, row(in_.y, in_.y_stride).load(column));
     if (adds()) v += normalized(in_.add_norm, add_moments_, add_row().load(column), column);
     return v;
   }
@@ -334,7 +316,7 @@ class InputRow {
     return v;
   }
   DEVICE float8 weighted(const Norm& norm, float8 v, int column) const {
-    if (norm.kind != NormKind::kNone && (plain || norm.weight != nullptr))
+    if (norm.kind != NormKind::kNone && norm.weight != nullptr)
       v *= Buffer(norm.weight, width_).load(column);
     return v;
   }
@@ -345,32 +327,10 @@ class InputRow {
     return v;
   }
 
-  // Over the row's threads, of which each has gone over its chunks.
   template <int slot>
   DEVICE void all_sum_max(float& sum, uint32_t& maximum) const {
-    sum = wave_reduce(sum, kAdd);
-    maximum = wave_reduce(maximum, kMax);
-    if constexpr (waves > 1) {
-      scratch_.slot[slot][wave()] = {sum, bits_as<float>(maximum)};
-      barrier();
-      // The other waves' in turn in the lanes.
-      const float2 told = scratch_.slot[slot][(wave() - own_wave()) + (lane() & (waves - 1))];
-      sum = row_reduce(told.x, kAdd);
-      maximum = row_reduce(bits_as<uint32_t>(told.y), kMax);
-    }
+    kernels::all_sum_max<waves>(scratch_.slot[slot], sum, maximum);
   }
-  // Over `waves` neighbouring lanes.
-  template <typename T, typename F>
-  DEVICE static T row_reduce(T x, F combine) {
-    x = combine(x, dpp<kQuadSwap1>(x));
-    if constexpr (waves > 2) x = combine(x, dpp<kQuadSwap2>(x));
-    if constexpr (waves > 4) x = combine(x, dpp<kRowXmask + 4>(x));
-    return x;
-  }
-  static constexpr auto kAdd = [](float a, float b) { return a + b; };
-  static constexpr auto kMax = [](uint32_t a, uint32_t b) {
-    return __builtin_elementwise_max(a, b);
-  };
   template <int slot>
   DEVICE float all_sum(float x) const {
     uint32_t none = 0;
@@ -388,7 +348,6 @@ class InputRow {
   Scratch& scratch_;
   int width_;
   int token_;
-  int position_ = 0;  // the last that attention saw
   Moments add_moments_;
   Moments moments_;
   int exponent_ = 0;

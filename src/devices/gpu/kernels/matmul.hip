@@ -65,18 +65,25 @@ DEVICE void multiply(const Matrix& matrix, const Work& w, Tile& tile, float8 (&s
   const int own_unit = lane() / kFragment;
   // Lanes 0 to 15 take a unit of the wave's 16 rows, 16 to 31 the next. Rows and units beyond the
   // matrix repeat its last: nobody wants those rows, and activations are 0 there.
-  const UnitBytes bytes = unit_bytes(type);
+  constexpr UnitBytes bytes = unit_bytes(type);
   const uint32_t row = __builtin_elementwise_min(w.first_row + lane_row, matrix.rows - 1);
   const uint64_t stacked = row + static_cast<uint64_t>(w.base_row);
   const uint64_t first = stacked * units;
   const Row planes = {matrix.codes + first * bytes.codes, matrix.high + first * bytes.high,
                       matrix.scales + stacked * scale_bytes(bytes, units)};
   const bool wanted = w.first_row < matrix.rows;
+  const auto load_weights = [&](int u) __attribute__((always_inline)) {
+    const uint32_t unit = __builtin_elementwise_min(u + own_unit, units - 1);
+    return F(planes, unit, unit % kSuperUnits);
+  };
   half8 brought[kBrought];
   load_activations<experts>(w, 0, brought);
+  // What the next step multiplies is on its way while this one does; of whole floats there would be
+  // too many.
+  constexpr bool kAhead = bytes.codes <= 32;
+  F weights = load_weights(0);
   for (int u = 0; u < units; u += 2) {
-    const uint32_t unit = __builtin_elementwise_min(u + own_unit, units - 1);
-    const F weights(planes, unit, unit % kSuperUnits);
+    if (!kAhead && u > 0) weights = load_weights(u);
     barrier();
 #pragma unroll
     for (int i = 0; i < kBrought; ++i) {
@@ -90,6 +97,7 @@ DEVICE void multiply(const Matrix& matrix, const Work& w, Tile& tile, float8 (&s
       tile.weights[wave()][lane_row][swizzled(lane_row, 4 * own_unit + i)] = part[i];
     barrier();
     load_activations<experts>(w, (u + 2) * kUnit, brought);
+    if (kAhead) weights = load_weights(u + 2);
     if (!wanted) continue;
     half16 b[kStep / kFragment];
 #pragma unroll
@@ -149,7 +157,7 @@ DEVICE void matmul(const MatmulArgs& a, Tile& tile, int row_tile, Work w, int fi
 
 }  // namespace
 
-KERNEL void matmul(MatmulArgs a) {
+KERNEL EIGHT_WAVES void matmul(MatmulArgs a) {
   static LDS Tile tile;
   const int tile_tokens = matmul_tokens(matmul_row_tiles(a), a.m);
   // Workgroups with the same rows of the matrix come one after the other, so that all but the first
@@ -165,7 +173,7 @@ KERNEL void matmul(MatmulArgs a) {
   matmul<false>(a, tile, row_tile, w, first_token, factor);
 }
 
-KERNEL void expert_matmul(ExpertMatmulArgs a) {
+KERNEL EIGHT_WAVES void expert_matmul(ExpertMatmulArgs a) {
   static LDS Tile tile;
   // Tiles of one expert are neighbours, too.
   const int row_tile = static_cast<uint32_t>(workgroup_x()) / static_cast<uint32_t>(a.max_tiles);

@@ -4,9 +4,11 @@
 namespace outboard::devices::gpu::kernels {
 namespace {
 
-template <bool plain = false, int rows>
+constexpr auto kFromTheFirst = [](int) { return 0; };
+
+template <int rows>
 DEVICE void matvec_all(Tile<rows>& tile) {
-  matvec<rows, plain>(tile, 0, 0, [](int) { return 0; });
+  matvec<rows>(tile, 0, 0, kFromTheFirst);
 }
 
 }  // namespace
@@ -17,7 +19,11 @@ KERNEL EIGHT_WAVES void matvec_1(MatvecArgs) {
 }
 KERNEL EIGHT_WAVES void matvec_1_plain(MatvecArgs) {
   static LDS Tile<1> tile;
-  matvec_all<true>(tile);
+  matvec_plain(tile, 0, 0, kFromTheFirst);
+}
+KERNEL SIXTEEN_WAVES void matvec_1_narrow(MatvecArgs) {
+  static LDS Tile<1, kNarrowUnits> tile;
+  matvec_plain(tile, 0, 0, kFromTheFirst);
 }
 KERNEL EIGHT_WAVES void matvec_2(MatvecArgs) {
   static LDS Tile<2> tile;

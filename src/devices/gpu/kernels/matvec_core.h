@@ -33,8 +33,8 @@ struct Tile {
 };
 
 // Columns [from, to) of the input rows, multiples of 1024, into the tile.
-template <int rows, bool plain>
-DEVICE void fill(const InputRow<kWaves / rows, plain>& input, Tile<rows>& tile, int from, int to,
+template <int rows>
+DEVICE void fill(const InputRow<kWaves / rows>& input, Tile<rows>& tile, int from, int to,
                  bool stores) {
   const int b = rows == 1 ? 0 : static_cast<uint32_t>(wave()) / (kWaves / rows);
   input.each(from, to, [&](int column, float8 v) {
@@ -54,6 +54,94 @@ DEVICE void side_by_side(float& a, float& b) {
   b = both.y;
 }
 
+// Adds two rows' units, which meet the tile's unit u, to the sums. between(): called when the
+// weights are taken apart, and their registers free.
+template <WeightType type, int rows, int units, typename Between>
+DEVICE void multiply_unit(const Format<type> (&weights)[2], const Tile<rows, units>& tile, int u,
+                          float (&sum)[2][rows], Between between) {
+  using F = Format<type>;
+  // Sums of a row: two do not wait for each other as much as one does.
+  constexpr int kSums = F::kScales == 2 || (rows == 1 && !F::kPlain) ? 2 : 1;
+  if constexpr (F::kPlain && !F::kHalf) {
+#pragma unroll
+    for (int b = 0; b < rows; ++b) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const half8 x = tile.part[b][i][u];
+#pragma unroll
+        for (int e = 0; e < 8; ++e) {
+#pragma unroll
+          for (int r = 0; r < 2; ++r)
+            sum[r][b] =
+                __builtin_fmaf(weights[r].value(8 * i + e), static_cast<float>(x[e]), sum[r][b]);
+        }
+      }
+    }
+    between();
+  } else {
+    const Pairs pairs[2] = {weights[0].pairs(), weights[1].pairs()};
+    Scales scales[2];
+    if constexpr (!F::kPlain) {
+      scales[0] = weights[0].scales();
+      scales[1] = weights[1].scales();
+    }
+    between();
+#pragma unroll
+    for (int b = 0; b < rows; ++b) {
+      // Of each group, or of both together; less what the codes' offsets come to, which both rows
+      // share.
+      float dot[2][2];
+      float2 s;
+      if constexpr (F::kPlain) {
+        dot[0][0] = sum[0][b];
+        dot[1][0] = sum[1][b];
+      } else {
+        s = tile.sums[b][u];
+        dot[0][0] = -F::kOffset[0] * s.x;
+        dot[0][1] = -F::kOffset[1] * s.y;
+        if constexpr (kSums == 1)
+          dot[0][0] = F::kOffset[0] == F::kOffset[1]
+                          ? -F::kOffset[0] * (s.x + s.y)
+                          : __builtin_fmaf(-F::kOffset[1], s.y, dot[0][0]);
+        dot[1][0] = dot[0][0];
+        dot[1][1] = dot[0][1];
+      }
+      for (int g = 0; g < kSums; ++g) side_by_side(dot[0][g], dot[1][g]);
+#pragma unroll
+      for (int i = 0; i < 4; ++i) {
+        const half8 x = tile.part[b][i][u];
+#pragma unroll
+        for (int p = 0; p < 4; ++p) {
+#pragma unroll
+          for (int r = 0; r < 2; ++r) {
+            const int q = rows == 1 ? p ^ r : p;  // see side_by_side()
+            const half2 xq = {x[2 * q], x[2 * q + 1]};
+            float& d = dot[r][kSums == 2 ? i / 2 : 0];
+            d = dot2(pairs[r].pair[4 * i + q], xq, d);
+          }
+        }
+      }
+      for (int g = 0; g < kSums; ++g) side_by_side(dot[0][g], dot[1][g]);
+#pragma unroll
+      for (int r = 0; r < 2; ++r) {
+        float& v = sum[r][b];
+        if constexpr (F::kPlain) {
+          v = dot[r][0];
+        } else {
+          v = __builtin_fmaf(scales[r].scale[0], dot[r][0], v);
+          if constexpr (kSums == 2) v = __builtin_fmaf(scales[r].scale[1], dot[r][1], v);
+          if constexpr (F::kMinimums && F::kScales == 1) {
+            v = __builtin_fmaf(scales[r].minimum[0], s.x + s.y, v);
+          } else if constexpr (F::kMinimums) {
+            v = __builtin_fmaf(scales[r].minimum[0], s.x, v);
+            v = __builtin_fmaf(scales[r].minimum[1], s.y, v);
+          }
+        }
+      }
+    }
+  }
+}
+
 // Adds two rows of the matrix times the first `count` units of the tile, a multiple of 32:
 // unit_at(u) says which of the rows' units the tile's unit u meets; it must be the same modulo 8
 // where there are blocks of 256, so that a lane's place in the block never changes.
@@ -61,8 +149,6 @@ template <WeightType type, int rows, int units, typename UnitAt>
 DEVICE void multiply(const Row (&row)[2], const Tile<rows, units>& tile, UnitAt unit_at, int count,
                      float (&sum)[2][rows]) {
   using F = Format<type>;
-  // Sums of a row: two do not wait for each other as much as one does.
-  constexpr int kSums = F::kScales == 2 || (rows == 1 && !F::kPlain) ? 2 : 1;
   const uint32_t j = lane() % kSuperUnits;
   int at = 0;
   do {
@@ -71,82 +157,7 @@ DEVICE void multiply(const Row (&row)[2], const Tile<rows, units>& tile, UnitAt 
     const F weights[2] = {F(row[0], unit, j), F(row[1], unit, j)};
     // All of them are on their way before the first is waited for.
     if constexpr (rows < 8) __builtin_amdgcn_sched_barrier(0);
-    if constexpr (F::kPlain && !F::kHalf) {
-#pragma unroll
-      for (int b = 0; b < rows; ++b) {
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const half8 x = tile.part[b][i][u];
-#pragma unroll
-          for (int e = 0; e < 8; ++e) {
-#pragma unroll
-            for (int r = 0; r < 2; ++r)
-              sum[r][b] =
-                  __builtin_fmaf(weights[r].value(8 * i + e), static_cast<float>(x[e]), sum[r][b]);
-          }
-        }
-      }
-    } else {
-      const Pairs pairs[2] = {weights[0].pairs(), weights[1].pairs()};
-      Scales scales[2];
-      if constexpr (!F::kPlain) {
-        scales[0] = weights[0].scales();
-        scales[1] = weights[1].scales();
-      }
-#pragma unroll
-      for (int b = 0; b < rows; ++b) {
-        // Of each group, or of both together; less what the codes' offsets come to, which both rows
-        // share.
-        float dot[2][2];
-        float2 s;
-        if constexpr (F::kPlain) {
-          dot[0][0] = sum[0][b];
-          dot[1][0] = sum[1][b];
-        } else {
-          s = tile.sums[b][u];
-          dot[0][0] = -F::kOffset[0] * s.x;
-          dot[0][1] = -F::kOffset[1] * s.y;
-          if constexpr (kSums == 1)
-            dot[0][0] = F::kOffset[0] == F::kOffset[1]
-                            ? -F::kOffset[0] * (s.x + s.y)
-                            : __builtin_fmaf(-F::kOffset[1], s.y, dot[0][0]);
-          dot[1][0] = dot[0][0];
-          dot[1][1] = dot[0][1];
-        }
-        for (int g = 0; g < kSums; ++g) side_by_side(dot[0][g], dot[1][g]);
-#pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const half8 x = tile.part[b][i][u];
-#pragma unroll
-          for (int p = 0; p < 4; ++p) {
-#pragma unroll
-            for (int r = 0; r < 2; ++r) {
-              const int q = rows == 1 ? p ^ r : p;  // see side_by_side()
-              const half2 xq = {x[2 * q], x[2 * q + 1]};
-              float& d = dot[r][kSums == 2 ? i / 2 : 0];
-              d = dot2(pairs[r].pair[4 * i + q], xq, d);
-            }
-          }
-        }
-        for (int g = 0; g < kSums; ++g) side_by_side(dot[0][g], dot[1][g]);
-#pragma unroll
-        for (int r = 0; r < 2; ++r) {
-          float& v = sum[r][b];
-          if constexpr (F::kPlain) {
-            v = dot[r][0];
-          } else {
-            v = __builtin_fmaf(scales[r].scale[0], dot[r][0], v);
-            if constexpr (kSums == 2) v = __builtin_fmaf(scales[r].scale[1], dot[r][1], v);
-            if constexpr (F::kMinimums && F::kScales == 1) {
-              v = __builtin_fmaf(scales[r].minimum[0], s.x + s.y, v);
-            } else if constexpr (F::kMinimums) {
-              v = __builtin_fmaf(scales[r].minimum[0], s.x, v);
-              v = __builtin_fmaf(scales[r].minimum[1], s.y, v);
-            }
-          }
-        }
-      }
-    }
+    multiply_unit<type>(weights, tile, u, sum, [] {});
     at += 32;
   } while (at < count);
 }
@@ -192,14 +203,6 @@ DEVICE float spread_sums(const float (&sum)[2][rows]) {
   halve.template operator()<2>();
   halve.template operator()<1>();
   return v[0];
-}
-
-// The kernel's arguments. The compiler is kept from seeing that they are the same each time: else
-// it would hold all of them in registers throughout, of which there are not enough.
-DEVICE const MatvecArgs& arguments() {
-  const auto* p = __builtin_amdgcn_kernarg_segment_ptr();
-  asm volatile("" : "+s"(p));
-  return *(const MatvecArgs*)p;
 }
 
 // Pairs [from, to) of a part: what a wave multiplies.
@@ -324,22 +327,22 @@ DEVICE void multiply_pairs(const MatvecArgs& a, const Share& share, const Tile<r
 }
 
 // Rows of input from first_in, of output from first_out on; base(part) are the matrix's rows before
-// those that are meant, known after the first barrier. `plain`: see InputRow; fits into the tile.
-template <int rows, bool plain, typename Base>
+// those that are meant.
+template <int rows, typename Base>
 DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
-  const MatvecArgs& all = arguments();
+  const MatvecArgs& all = arguments<MatvecArgs>();
   const int units = units_of(all.input.width);
   const int padded = (units + 31) & -32;
   const bool whole = padded <= Tile<rows>::kUnits;
   const bool stores = workgroup_x() == 0;
   const Share share = share_of(all);
-  InputRow<kWaves / rows, plain> input(
+  InputRow<kWaves / rows> input(
       all.input, all.step,
       rows == 1 ? first_in : first_in + static_cast<uint32_t>(wave()) / (kWaves / rows),
       tile.scratch);
   input.measure(stores);
 
-  if (plain || (rows == 1 && whole)) {
+  if (rows == 1 && whole) {
     fill(input, tile, 0, padded * kUnit, stores);
     barrier();
     if (share.from >= share.to) return;
@@ -351,7 +354,6 @@ DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
     });
     return;
   }
-  if constexpr (plain) return;
   // The input rows come to LDS in pieces, for all waves at once and again for each pair, unless
   // they fit.
   const int turns = whole ? 1 : all.most_pairs_a_wave;
@@ -368,7 +370,7 @@ DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
       fill(input, tile, first * kUnit, (first + count) * kUnit, stores && turn == 0);
       barrier();
       if (now.from >= now.to) continue;
-      const MatvecArgs& a = arguments();
+      const MatvecArgs& a = arguments<MatvecArgs>();
       const float factor = rows == 1 ? __builtin_ldexpf(1, input.exponent())
                                      : tile.factor[lane() % 16 / (16 / rows)];
       with_format(static_cast<WeightType>(a.parts[now.part].matrix.type), [&]<WeightType type>() {
@@ -377,6 +379,142 @@ DEVICE void matvec(Tile<rows>& tile, int first_in, int first_out, Base base) {
       });
     }
   }
+}
+
+// A row as is_plain() says, of at most so many chunks a thread, in registers.
+template <int chunks>
+class PlainRow {
+ public:
+  DEVICE PlainRow(const Input& in, const Step& step, int row) : width_(in.width), norm_(in.norm) {
+    const int token = in.selected ? step_int(step, step.layout.row_token, row) : row;
+    const RowBuffer<true> x(in.x + static_cast<int64_t>(token) * in.x_stride, width_);
+#pragma unroll
+    for (int i = 0; i < chunks; ++i) v_[i] = x.load(column_of(i));
+    // Without a norm nothing is read.
+    const RowBuffer<true> weight(norm_.weight, norm_.kind == NormKind::kNone ? 0 : width_);
+#pragma unroll
+    for (int i = 0; i < chunks; ++i) weight_[i] = weight.load(column_of(i));
+  }
+
+  // All of the row, as InputRow does it, into the tile.
+  template <int units>
+  DEVICE void fill(Tile<1, units>& tile) {
+    uint32_t largest = 0;
+    float squares = 0;
+    const bool has_norm = norm_.kind != NormKind::kNone;
+#pragma unroll
+    for (int i = 0; i < chunks; ++i) {
+      if ((i * kWaves + wave()) * (32 * kChunk) >= width_) continue;
+      if (has_norm) {
+        squares += sum8(v_[i] * v_[i]);
+        v_[i] *= weight_[i];
+      }
+      largest = __builtin_elementwise_max(largest, magnitude(v_[i]));
+    }
+    all_sum_max<kWaves>(tile.scratch.slot[0], squares, largest);
+    float scale = 1;
+    if (has_norm)
+      scale = reciprocal_root(reciprocal(static_cast<float>(width_)) * squares + norm_.epsilon);
+    exponent_ = exponent_for(bits_as<float>(largest) * scale);
+    // Up to whole turns of a wave over the units.
+    const int end = (width_ + 1023) & -1024;
+#pragma unroll
+    for (int i = 0; i < chunks; ++i) {
+      if ((i * kWaves + wave()) * (32 * kChunk) >= end) continue;
+      if (has_norm) v_[i] *= scale;
+      tile.put(0, static_cast<uint32_t>(column_of(i)) / kChunk, to_half(v_[i], exponent_));
+    }
+    barrier();
+  }
+  DEVICE int exponent() const { return exponent_; }
+
+ private:
+  DEVICE static int column_of(int i) {
+    return (i * kWaves + wave()) * (32 * kChunk) + lane() * kChunk;
+  }
+
+  int width_;
+  const Norm& norm_;
+  int exponent_ = 0;
+  float8 v_[chunks], weight_[chunks];
+};
+
+// Whether a wave has registers for a unit's weights while it has others: not where they are whole
+// floats.
+template <WeightType type>
+constexpr bool kAhead = unit_bytes(type).codes <= 32;
+
+// Row first_in of a plain input, all of which fits into the tile; otherwise as matvec(). The first
+// weights are asked for before the row is there, and each turn's while the one before is
+// multiplied.
+template <int units_of_tile, typename Base>
+DEVICE void matvec_plain(Tile<1, units_of_tile>& tile, int first_in, int first_out, Base base) {
+  constexpr int kChunks = (units_of_tile * kUnit + kThreads * kChunk - 1) / (kThreads * kChunk);
+  const MatvecArgs& a = arguments<MatvecArgs>();
+  const int units = units_of(a.input.width);
+  const int padded = (units + 31) & -32;
+  const Share share = share_of(a);
+  with_format(static_cast<WeightType>(a.parts[share.part].matrix.type), [&]<WeightType type>() {
+    using F = Format<type>;
+    const UnitsFrom<type> unit_at(units, 0);
+    PlainRow<kChunks> row(a.input, a.step, first_in);
+    // A wave without a share loads what another multiplies.
+    const int first = __builtin_elementwise_min(share.from, share.to - 1);
+    RowPair<type> pair(a, share.part, first, units, base);
+    const auto multiply_all = [&](auto multiply_pair) __attribute__((always_inline)) {
+      const float factor = __builtin_ldexpf(1, row.exponent());
+      float kept = 0;
+      int kept_from = share.from;
+      for (int index = share.from; index < share.to; ++index) {
+        asm volatile("" ::: "memory");
+        float sum[2][1] = {};
+        multiply_pair(index, sum);
+        const float total = spread_sums<1>(sum);
+        kept = lane() % 16 == index - kept_from ? total : kept;
+        if (index + 1 == share.to || index + 1 == kept_from + 16) {
+          store<1>(a, share.part, kept_from, index + 1, first_out, base, kept * factor);
+          kept_from = index + 1;
+        }
+      }
+    };
+    if constexpr (!kAhead<type>) {
+      row.fill(tile);
+      multiply_all([&](int index, float(&sum)[2][1]) __attribute__((always_inline)) {
+        multiply<type>(pair.rows(index), tile, unit_at, padded, sum);
+        pair.next();
+      });
+      return;
+    }
+    struct Weights {
+      F rows[2];
+    };
+    const auto load = [&](int index, int at) __attribute__((always_inline)) {
+      const auto& rows = pair.rows(index);
+      const uint32_t unit = unit_at(at + lane());
+      const uint32_t j = lane() % kSuperUnits;
+      const Weights loaded{{F(rows[0], unit, j), F(rows[1], unit, j)}};
+      __builtin_amdgcn_sched_barrier(0);
+      return loaded;
+    };
+    Weights weights = load(first, 0);
+    row.fill(tile);
+    asm volatile("; %0" ::"i"(static_cast<int>(type)));
+    multiply_all([&](int index, float(&sum)[2][1]) __attribute__((always_inline)) {
+      int at = 0;
+      do {
+        const int u = at + lane();
+        at += 32;
+        multiply_unit<type>(weights.rows, tile, u, sum, [&]() __attribute__((always_inline)) {
+          if (at < padded) {
+            weights = load(index, at);
+          } else if (index + 1 < share.to) {
+            pair.next();
+            weights = load(index + 1, 0);
+          }
+        });
+      } while (at < padded);
+    });
+  });
 }
 
 }  // namespace outboard::devices::gpu::kernels

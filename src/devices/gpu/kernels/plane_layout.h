@@ -109,16 +109,20 @@ constexpr uint32_t scale_bytes(const UnitBytes& unit, uint32_t units) {
 
 // Units of the input rows that a workgroup of `matvec` has in LDS, of all rows together.
 constexpr int32_t kTileUnits = 448;
+// Of `matvec_1_narrow`: so few that a compute unit has room for four workgroups.
+constexpr int32_t kNarrowUnits = 192;
 
-// Pairs of rows that one wave of `matvec` works through, of all that the parts have: as few
-// workgroups as fill the card some times over, for each builds the input rows anew; and of narrow
-// matrices, where that is most of the work, enough that it pays.
-constexpr int32_t kMatvecWorkgroups = 4 * kComputeUnits;
+// Pairs of rows that one wave of `matvec` works through, of all that the parts have, where a
+// compute unit has room for so many workgroups: as many as are there at once, for each builds the
+// input rows anew, and those that begin when others have ended leave the card half empty; and of
+// narrow matrices, where the input is most of the work, enough that it pays, unless compute units
+// would have nothing to do.
 constexpr int32_t kWaves = kThreads / 32;
-constexpr int32_t matvec_pairs_a_wave(int32_t pairs, int32_t columns) {
-  constexpr uint32_t kAll = kWaves * kMatvecWorkgroups;
-  const auto turns = static_cast<int32_t>((static_cast<uint32_t>(pairs) + kAll - 1) / kAll);
-  const int32_t least = columns >= 4096 ? 1 : columns >= 2048 ? 2 : 4;
+constexpr int32_t matvec_pairs_a_wave(int32_t pairs, int32_t columns, int32_t workgroups_a_unit) {
+  const auto all = static_cast<uint32_t>(kWaves * kComputeUnits * workgroups_a_unit);
+  const auto turns = static_cast<int32_t>((static_cast<uint32_t>(pairs) + all - 1) / all);
+  int32_t least = columns >= 4096 ? 1 : columns >= 2048 ? 2 : 4;
+  if (columns >= 2048 && pairs < 2 * kWaves * kComputeUnits) least = 1;
   return turns < least ? least : turns;
 }
 // Of a part; of a gate, where a pair is a row of each part, of the first.
@@ -147,7 +151,7 @@ constexpr int32_t matmul_tokens(int32_t row_tiles, int32_t m) {
 
 // Pairs of output rows that one wave of `expert_down` works through.
 constexpr int32_t expert_down_pairs_a_wave(const ExpertDownArgs& a) {
-  return matvec_pairs_a_wave((a.matrix.rows + 1) / 2, a.used * a.matrix.columns);
+  return matvec_pairs_a_wave((a.matrix.rows + 1) / 2, a.used * a.matrix.columns, 4);
 }
 // Slots in a tile of `expert_matmul`: as many as an expert has on average.
 constexpr int32_t expert_tile_slots(int32_t slots, int32_t experts) {

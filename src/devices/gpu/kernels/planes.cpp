@@ -35,6 +35,8 @@ UnitBytes bytes_of(TensorType type) {
   return unit_bytes(static_cast<WeightType>(static_cast<int32_t>(type)));
 }
 
+bool is_narrow(const Input& in) { return in.width <= kNarrowUnits * kUnit; }
+
 size_t aligned(size_t bytes) { return (bytes + 255) / 256 * 256; }
 
 }  // namespace
@@ -79,15 +81,22 @@ bool is_plain(const Input& in) {
 }
 
 std::string matvec_kernel(const MatvecArgs& args, int rows) {
-  if (rows == 1 && is_plain(args.input)) return "matvec_1_plain";
+  if (rows == 1 && is_plain(args.input))
+    return is_narrow(args.input) ? "matvec_1_narrow" : "matvec_1_plain";
   return "matvec_" + std::to_string(rows <= 1 ? 1 : rows <= 2 ? 2 : rows <= 4 ? 4 : 8);
 }
 
-uint32_t plan_matvec(MatvecArgs& args) {
+std::string expert_matvec_kernel(const ExpertMatvecArgs& args) {
+  const Input& in = args.matvec.input;
+  return is_plain(in) && is_narrow(in) ? "expert_matvec_narrow" : "expert_matvec";
+}
+
+uint32_t plan_matvec(MatvecArgs& args, int rows, int copies) {
   const int parts = args.gated != 0 ? 1 : args.part_count;
   int32_t pairs = 0;
   for (int i = 0; i < parts; ++i) pairs += matvec_pairs(args, i);
-  const int32_t usual = matvec_pairs_a_wave(pairs, args.input.width);
+  const bool narrow = rows == 1 && is_plain(args.input) && is_narrow(args.input);
+  const int32_t usual = matvec_pairs_a_wave(copies * pairs, args.input.width, narrow ? 4 : 2);
   // The parts' rows have as many units each; what a unit takes differs. A wave of the longest rows
   // would otherwise be at work when all others are done.
   const auto unit = [&](int part) {
@@ -125,6 +134,10 @@ uint32_t expert_down_workgroups(const ExpertDownArgs& args) {
 
 uint32_t expert_matmul_workgroups(const ExpertMatmulArgs& args) {
   return static_cast<uint32_t>(matmul_row_tiles(args.matmul) * args.max_tiles);
+}
+
+uint32_t elementwise_workgroups(const ElementwiseArgs& args) {
+  return static_cast<uint32_t>((args.width + kElementwiseColumns - 1) / kElementwiseColumns);
 }
 
 uint32_t repack_workgroups(const RepackArgs& args) {

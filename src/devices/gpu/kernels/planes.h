@@ -27,14 +27,17 @@ Matrix matrix(formats::TensorType type, int64_t rows, int64_t columns, uint64_t 
 
 // The kernel for `rows` input rows: up to 8.
 std::string matvec_kernel(const MatvecArgs& args, int rows);
-// Whether `matvec_1_plain` may have the input.
+std::string expert_matvec_kernel(const ExpertMatvecArgs& args);
+// Whether `matvec_1_plain` may have the input; of few columns it is for `matvec_1_narrow`.
 bool is_plain(const Input& input);
 
-// Workgroups in x; 1 in y and z.
-uint32_t plan_matvec(MatvecArgs& args);  // and which wave takes which rows, in the arguments
+// Workgroups in x; 1 in y and z where nothing else is said.
+// And which wave takes which rows of the matrices, in the arguments; copies: workgroups in y.
+uint32_t plan_matvec(MatvecArgs& args, int rows, int copies = 1);
 uint32_t matmul_workgroups(const MatmulArgs& args);
 uint32_t expert_down_workgroups(const ExpertDownArgs& args);  // in x; T in y
 uint32_t expert_matmul_workgroups(const ExpertMatmulArgs& args);
+uint32_t elementwise_workgroups(const ElementwiseArgs& args);  // in x; rows in y
 uint32_t repack_workgroups(const RepackArgs& args);
 
 }  // namespace outboard::devices::gpu::kernels
