@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "cli/recording.h"
 #include "support/error.h"
+#include "support/json.h"
 #include "support/notice.h"
 #include "support/output_file.h"
 
@@ -235,7 +236,13 @@ class Chat {
   }
 
   void load_conversation(const std::string& path) {
-    const auto list = nlohmann::ordered_json::parse(read_whole(path), nullptr, false);
+    nlohmann::ordered_json list;
+    try {
+      list = parse_json(read_whole(path));
+    } catch (Error& e) {
+      e.add_context(path);
+      throw;
+    }
     std::vector<text::Message> loaded;
     if (list.is_array())
       for (const auto& m : list)
