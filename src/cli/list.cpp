@@ -1,15 +1,14 @@
 // outboard list: models on this machine.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "cli/commands.h"
 #include "cli/model_output.h"
 #include "cli/options.h"
+#include "cli/table.h"
 #include "hub/hub.h"
 #include "models/models.h"
 #include "support/notice.h"
@@ -37,15 +36,6 @@ Described describe(const std::filesystem::path& path) {
     out.family = "damaged";
   }
   return out;
-}
-
-// "135M", "1.2B".
-std::string short_number(uint64_t count) {
-  if (count == 0) return "";
-  const auto number = static_cast<double>(count);
-  constexpr double kMillion = 1e6, kBillion = 1e9;
-  if (number < kBillion) return fmt::format("{:.0f}M", number / kMillion);
-  return fmt::format("{:.1f}B", number / kBillion);
 }
 
 std::string date(std::filesystem::file_time_type time) {
@@ -83,27 +73,19 @@ void list(bool json) {
     notice("No models yet. `outboard pull smollm2` gets one of 98 MB.\n");
     return;
   }
-  std::vector<std::vector<std::string>> rows = {
-      {"NAME", "FAMILY", "PARAMETERS", "TYPE", "SIZE", "DATE", "LAST USE"}};
+  Table table({{"NAME"},
+               {"FAMILY"},
+               {"PARAMETERS", true},
+               {"TYPE"},
+               {"SIZE", true},
+               {"DATE"},
+               {"LAST USE"}});
   for (const hub::Installed& m : models) {
     const Described about = describe(m.path);
-    rows.push_back({m.name, about.family, short_number(about.parameters), about.type,
-                    format_bytes(m.bytes), date(m.since), m.used ? date(*m.used) : "never"});
+    table.add({m.name, about.family, short_number(about.parameters), about.type,
+               format_bytes(m.bytes), date(m.since), m.used ? date(*m.used) : "never"});
   }
-  std::vector<size_t> widths(rows.front().size());
-  for (const auto& row : rows)
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  std::string out;
-  for (const auto& row : rows) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i) {
-      const bool is_number = i == 2 || i == 4;
-      line += is_number ? fmt::format("{:>{}}  ", row[i], widths[i])
-                        : fmt::format("{:<{}}  ", row[i], widths[i]);
-    }
-    out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-  }
-  print(out);
+  print(table.text());
 }
 
 }  // namespace
