@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "formats/block_tables.h"
 #include "formats/encode_fit.h"
@@ -80,7 +81,9 @@ void encode(const float* values, const float* /*importance*/, BlockMxfp4& block)
   const float most = greatest(values, kSmallBlock);
   constexpr int kBias = 127, kGreatest = 2;  // 6 is between 2^2 and 2^3
   int exponent = 0;
-  if (most > 0) exponent = std::clamp(std::ilogb(most) - kGreatest + kBias, 0, 254);
+  if (most > 0)
+    exponent = std::clamp(
+        std::ilogb(std::min(most, std::numeric_limits<float>::max())) - kGreatest + kBias, 0, 254);
   block.e = static_cast<uint8_t>(exponent);
   const float unit = std::ldexp(1.0f, exponent - kBias - 1);  // of the doubled values
   put_levels(values, block.qs, [&](float value) {

@@ -16,6 +16,13 @@ namespace {
 constexpr std::string_view kSums = ".in_sum2";
 constexpr std::string_view kCounts = ".counts";
 
+// From bytes without alignment.
+std::vector<float> to_floats(std::span<const std::byte> bytes) {
+  std::vector<float> values(bytes.size() / sizeof(float));
+  if (!values.empty()) std::memcpy(values.data(), bytes.data(), bytes.size());
+  return values;
+}
+
 // The older format's numbers and texts, checked against the bytes that there are.
 class Reader {
  public:
@@ -40,10 +47,7 @@ class Reader {
     return {reinterpret_cast<const char*>(bytes.data()), length};
   }
   std::vector<float> floats(std::string_view what) {
-    std::vector<float> values(count(what, sizeof(float)));
-    std::memcpy(values.data(), take(values.size() * sizeof(float), what).data(),
-                values.size() * sizeof(float));
-    return values;
+    return to_floats(take(count(what, sizeof(float)) * sizeof(float), what));
   }
 
  private:
@@ -82,9 +86,7 @@ void read_old(std::span<const std::byte> bytes, ImportanceMatrix& out) {
 std::vector<float> floats_of(std::span<const std::byte> file, const GgufTensor& tensor) {
   if (tensor.type != TensorType::F32)
     fail("{}: found {}, expected F32", tensor.name, type_info(tensor.type).name);
-  std::vector<float> values(tensor.bytes / sizeof(float));
-  std::memcpy(values.data(), file.data() + tensor.offset, tensor.bytes);
-  return values;
+  return to_floats(file.subspan(tensor.offset, tensor.bytes));
 }
 
 void read_gguf(std::span<const std::byte> file, ImportanceMatrix& out) {
