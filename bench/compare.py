@@ -41,7 +41,7 @@ def llama_cpp(options, model, prompt, decode):
 def outboard(options, model, prompt, decode):
     out, _ = measured([options.outboard, "bench", model, "-t", options.threads,
                        "-p", prompt, "-n", decode, "-r", 1, "--json"])
-    return json.loads(out)["tests"][0]["tokens_per_second"]
+    return json.loads(out)[0]["avg_ts"]
 
 
 def peak_of_run(options, model):

@@ -20,6 +20,7 @@ class Outboard < Formula
   depends_on "pkgconf" => :build
   depends_on "curl"
   depends_on "fmt"
+  depends_on "gumbo-parser"
   depends_on "libzip"
   depends_on "openssl@3"
   depends_on "pcre2"

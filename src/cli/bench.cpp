@@ -1,26 +1,27 @@
 // outboard bench: prompt and decode speed, with the bound that memory sets.
 #include <algorithm>
 #include <cmath>
-#include <nlohmann/json.hpp>
+#include <functional>
+#include <initializer_list>
+#include <map>
 #include <numeric>
-#include <optional>
 #include <random>
-#include <span>
 #include <utility>
 
+#include "cli/bench_counters.h"
+#include "cli/bench_rows.h"
 #include "cli/bench_steps.h"
 #include "cli/bench_translate.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/recording.h"
 #include "cli/sim.h"
-#include "machine/launch_watch.h"
 #include "program/cost.h"
-#include "simulator/cost/card_work.h"
 #include "support/bandwidth.h"
 #include "support/error.h"
 #include "support/machine.h"
 #include "support/progress.h"
+#include "support/thread_team.h"
 
 namespace outboard::cli {
 namespace {
@@ -30,297 +31,286 @@ namespace cost = simulator::cost;
 struct BenchOptions {
   ModelOptions model;
   SpeculationOptions speculation;
-  int prompt = 512;
-  int decode = 128;
+  std::vector<int> prompts = {512}, decodes = {128}, depths = {0};
+  std::vector<int> batches;  // of single steps
   int repetitions = 3;
+  std::string format_name = "md";
+  BenchFormat format = BenchFormat::kMarkdown;
   bool json = false;
   bool counters = false;
-  std::vector<int> depths, batches;    // of single steps
-  int layers = 0;                      // that the model stands for there; 0: as many as it has
-  std::vector<cost::LinkModel> links;  // to show the cost of
+  int layers = 0;  // that the model stands for there; 0: as many as it has
+  // What was said on the command line.
+  std::function<bool(const char* option)> is_given;
 };
 
-struct Row {
-  std::string test;
-  std::vector<double> rates;   // tokens/s, one a repetition
-  double bytes_per_token = 0;  // read from memory; 0 where it does not bound the speed
+// A prompt, or an answer, behind so many tokens.
+struct Test {
+  int prompt = 0, decode = 0, depth = 0;
 
-  double mean() const {
-    return std::accumulate(rates.begin(), rates.end(), 0.0) / static_cast<double>(rates.size());
+  // As llama-bench has them: "pp512", "tg128 @ d4096".
+  std::string name() const {
+    std::string name = prompt > 0 ? fmt::format("pp{}", prompt) : fmt::format("tg{}", decode);
+    return depth > 0 ? fmt::format("{} @ d{}", name, depth) : name;
   }
-  double deviation() const {
-    if (rates.size() < 2) return 0;
-    double squares = 0;
-    for (const double rate : rates) squares += (rate - mean()) * (rate - mean());
-    return std::sqrt(squares / static_cast<double>(rates.size() - 1));
+  int tokens() const { return std::max(prompt, decode); }
+};
+
+struct Result {
+  Test test;
+  std::vector<double> seconds;  // one a repetition
+  double bytes_per_token = 0;   // read from memory; 0 where it does not bound the speed
+  devices::MemoryUse memory;
+  int drafted = 0, accepted = 0;
+
+  std::vector<double> rates() const {
+    std::vector<double> rates;
+    for (const double s : seconds) rates.push_back(per_second(test.tokens(), s));
+    return rates;
   }
 };
 
-engine::Completion measure(const LoadedModel& loaded, const engine::SessionOptions& session_options,
-                           int prompt, int decode, unsigned seed) {
-  engine::SessionOptions options = session_options;
-  options.context = prompt + decode + 1;
-  options.prefix_cache = false;
-  engine::Session session(loaded.model(), loaded.device(), options);
-  std::mt19937 random(seed);
-  engine::Request request;
-  for (int i = 0; i < prompt; ++i)
-    request.prompt.push_back(
-        static_cast<int32_t>(random() % loaded.model()->tokenizer().vocabulary_size()));
-  request.max_tokens = decode;
-  request.temperature = 0;
-  request.ignore_end_of_text = true;
-  return session.generate(std::move(request));
+double mean(const std::vector<double>& values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
 }
 
-// What was done on the simulated card.
-struct Counted {
-  cost::CardWork start;   // boot and self-test
-  cost::CardWork upload;  // of the weights
-  std::optional<cost::CardWork> prompt, decode;
-};
+double deviation(const std::vector<double>& values) {
+  if (values.size() < 2) return 0;
+  double squares = 0;
+  for (const double value : values) squares += (value - mean(values)) * (value - mean(values));
+  return std::sqrt(squares / static_cast<double>(values.size() - 1));
+}
 
-// The same work over several links.
-std::string link_table(const Counted& work, std::span<const cost::LinkModel> links) {
-  const auto cell = [](const std::optional<cost::CardWork>& w, const cost::LinkModel& link,
-                       bool rate) {
-    if (!w) return std::string();
-    const double total = cost::model_time(*w, link).total();
-    return rate ? fmt::format("{:.2f}", w->tokens / total) : fmt::format("{:.3f} ms", total * 1e3);
+std::vector<int32_t> random_tokens(const engine::Model& model, int count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::vector<int32_t> tokens;
+  for (int i = 0; i < count; ++i)
+    tokens.push_back(static_cast<int32_t>(random() % model.tokenizer().vocabulary_size()));
+  return tokens;
+}
+
+// One test, several times. What stands before it is computed once and kept.
+Result measure(const LoadedModel& loaded, engine::SessionOptions options, const Test& test,
+               int repetitions, const std::function<void()>& on_run) {
+  const engine::Model& model = *loaded.model();
+  Result result{test, {}, 0, {}};
+  options.context = test.depth + test.prompt + test.decode + 2;
+  options.prefix_cache = test.depth > 0;
+  engine::Session session(loaded.model(), loaded.device(), options);
+  const std::vector<int32_t> before = random_tokens(model, test.depth, 0);
+  const auto run = [&](int prompt, int decode, unsigned seed) {
+    engine::Request request;
+    request.prompt = before;
+    const std::vector<int32_t> tokens = random_tokens(model, prompt, seed);
+    request.prompt.insert(request.prompt.end(), tokens.begin(), tokens.end());
+    request.max_tokens = decode;
+    request.temperature = 0;
+    request.ignore_end_of_text = true;
+    return session.generate(std::move(request));
   };
-  std::string out = fmt::format("\n| {:<22} | {:>9} | {:>9} | {:>12} | {:>9} | {:<8} |\n", "link",
-                                "start", "load", "first token", "tokens/s", "");
-  out += fmt::format("| {:-<22} | {:->8}: | {:->8}: | {:->11}: | {:->8}: | {:-<8} |\n", "", "", "",
-                     "", "", "");
-  for (const cost::LinkModel& link : links)
-    out += fmt::format("| {:<22} | {:>9} | {:>9} | {:>12} | {:>9} | modelled |\n", link.title,
-                       fmt::format("{:.3f} s", cost::link_seconds(work.start, link)),
-                       fmt::format("{:.3f} s", cost::link_seconds(work.upload, link)),
-                       cell(work.prompt, link, false), cell(work.decode, link, true));
+  if (test.depth > 0) run(0, 1, 0);
+  // Brings the weights into memory; on a card streams are recorded.
+  run(test.prompt > 0 ? std::min(test.prompt, 64) : 1, 2, 0);
+  for (int i = 0; i < repetitions; ++i) {
+    const auto seed = static_cast<unsigned>(i + 1);
+    // The token that the prompt's step gives comes free; the clock runs from there.
+    const engine::Completion c =
+        test.prompt > 0 ? run(test.prompt, 1, seed) : run(1, test.decode + 1, seed);
+    if (c.cached_tokens < test.depth)
+      throw Error(fmt::format("bench: {}: of {} tokens before the test {} were kept", test.name(),
+                              test.depth, c.cached_tokens),
+                  "Use a smaller depth.");
+    result.seconds.push_back(test.prompt > 0
+                                 ? c.prompt_seconds
+                                 : c.decode_seconds * test.decode / std::max(1, c.decoded_tokens));
+    result.drafted += c.drafted_tokens;
+    result.accepted += c.accepted_tokens;
+    on_run();
+  }
+  result.memory = session.memory();
+  if (test.decode > 0)
+    result.bytes_per_token = static_cast<double>(
+        program::weight_bytes_per_token(model.program()) +
+        program::state_bytes_read(model.program(), test.depth + test.decode / 2));
+  return result;
+}
+
+std::vector<Test> tests_of(const BenchOptions& options, const program::Program& program) {
+  std::vector<Test> tests;
+  for (const int depth : options.depths) {
+    for (const int prompt : options.prompts)
+      if (prompt > 0) tests.push_back({prompt, 0, depth});
+    for (const int decode : options.decodes)
+      if (decode > 0) tests.push_back({0, decode, depth});
+  }
+  if (tests.empty()) throw Error("bench: nothing to measure", "Give -p or -n more than 0.");
+  for (const Test& test : tests)
+    if (test.depth + test.tokens() + 2 > program.context_length)
+      fail("bench: {} does not fit the model's context of {}", test.name(), program.context_length);
+  return tests;
+}
+
+BenchRow to_row(const LoadedModel& loaded, int threads, const Result& result, size_t memory,
+                double bandwidth) {
+  BenchRow row = describe_for_bench(loaded, threads);
+  const std::vector<double> rates = result.rates();
+  std::vector<int64_t> nanoseconds;
+  std::vector<double> as_double;
+  for (const double s : result.seconds) {
+    nanoseconds.push_back(std::llround(s * 1e9));
+    as_double.push_back(s * 1e9);
+  }
+  row.update({{"test", result.test.name()},
+              {"n_prompt", result.test.prompt},
+              {"n_gen", result.test.decode},
+              {"n_depth", result.test.depth},
+              {"avg_ns", std::llround(mean(as_double))},
+              {"stddev_ns", std::llround(deviation(as_double))},
+              {"avg_ts", mean(rates)},
+              {"stddev_ts", deviation(rates)},
+              {"samples_ns", nanoseconds},
+              {"samples_ts", rates},
+              {"bytes_per_token", result.bytes_per_token},
+              {"read_bandwidth", bandwidth},
+              {"bandwidth_fraction", result.bytes_per_token * mean(rates) / bandwidth},
+              {"kv_bytes", result.memory.kv},
+              {"buffer_bytes", result.memory.buffers},
+              {"peak_memory", memory},
+              {"drafted_tokens", result.drafted},
+              {"accepted_tokens", result.accepted}});
+  return row;
+}
+
+std::string table(const LoadedModel& loaded, int threads, const std::vector<Result>& results,
+                  size_t memory, double bandwidth) {
+  std::vector<std::vector<BenchColumn>> rows;
+  int drafted = 0, accepted = 0;
+  for (const Result& result : results) {
+    std::vector<BenchColumn>& row = rows.emplace_back(model_columns(loaded, threads));
+    const std::vector<double> rates = result.rates();
+    const double bytes = result.bytes_per_token;
+    row.push_back({"test", result.test.name(), true});
+    row.push_back({"t/s", fmt::format("{:.2f} ± {:.2f}", mean(rates), deviation(rates)), true});
+    row.push_back(
+        {"read a token", bytes > 0 ? format_bytes(static_cast<uint64_t>(bytes)) : "", true});
+    row.push_back({"bandwidth",
+                   bytes > 0 ? fmt::format("{:.0f}%", 100 * bytes * mean(rates) / bandwidth) : "",
+                   true});
+    drafted += result.drafted;
+    accepted += result.accepted;
+  }
+  std::string out =
+      fmt::format("{}: {} ({}), reads {}/s; memory at most {}\n\n", loaded.model()->program().name,
+                  loaded.device().description(), processor_name(),
+                  format_bytes(static_cast<uint64_t>(bandwidth)), format_bytes(memory));
+  out += markdown(rows);
+  if (drafted > 0) out += fmt::format("\n{} guesses, of which {} were right\n", drafted, accepted);
   return out;
 }
 
-nlohmann::ordered_json link_json(const Counted& work, const cost::LinkModel& link) {
-  nlohmann::ordered_json modelled = {{"start_seconds", cost::link_seconds(work.start, link)},
-                                     {"load_seconds", cost::link_seconds(work.upload, link)}};
-  if (work.prompt) modelled["first_token_seconds"] = cost::model_time(*work.prompt, link).total();
-  if (work.decode)
-    modelled["tokens_per_second"] =
-        work.decode->tokens / cost::model_time(*work.decode, link).total();
-  return {{"name", link.name},
-          {"title", link.title},
-          {"to_card_bytes_per_second", link.to_card},
-          {"from_card_bytes_per_second", link.from_card},
-          {"round_trip_seconds", link.round_trip},
-          {"modelled", std::move(modelled)}};
+void bench_speeds(const BenchOptions& options, const engine::SessionOptions& session,
+                  const LoadedModel& loaded) {
+  const std::vector<Test> tests = tests_of(options, loaded.model()->program());
+  Progress bar("bench", tests.size() * static_cast<uint64_t>(options.repetitions), "runs");
+  bar.update(0);
+  uint64_t done = 0;
+  std::vector<Result> results;
+  for (const Test& test : tests)
+    results.push_back(
+        measure(loaded, session, test, options.repetitions, [&] { bar.update(++done); }));
+  // Before the bandwidth is measured, which takes memory of its own that run never has.
+  const size_t memory = peak_memory();
+  ThreadTeam team(options.model.open.threads);
+  const double bandwidth = measure_read_bandwidth(team);
+  if (options.format == BenchFormat::kMarkdown)
+    return print(table(loaded, team.size(), results, memory, bandwidth));
+  std::vector<BenchRow> rows;
+  for (const Result& result : results)
+    rows.push_back(to_row(loaded, team.size(), result, memory, bandwidth));
+  print(formatted(options.format, rows));
 }
 
-// What prompts and tokens cost on the simulated card.
-void count(const BenchOptions& options, const engine::SessionOptions& speculation,
-           const LoadedModel& loaded) {
-  machine::SimDevice* device = loaded.simulated();
-  const auto& model = loaded.model();
-  if (device == nullptr)
-    throw Error("bench: only the simulated card counts",
-                "Use --device sim with --counters or --link.");
-  const program::Program& program = model->program();
-  const simulator::card::CardModel& card = *device->card().options().model;
-  const auto snapshot = [&] {
-    device->card().settle();
-    return device->card().counters();
-  };
-  const auto weights = program::weight_bytes_per_token(program);
-  std::string text = fmt::format("{} on the {}. Times are modelled, not measured.\n", program.name,
-                                 loaded.device().description());
-  nlohmann::ordered_json json = {{"model", program.name},
-                                 {"device", loaded.device().description()},
-                                 {"weight_bytes", model->file().tensor_bytes()}};
-  engine::SessionOptions session_options = speculation;
-  session_options.context = options.prompt + options.decode + 2;
-  session_options.max_step_tokens = std::max(1, options.prompt);
-  session_options.prefix_cache = false;
-  const auto before_upload = snapshot();
-  engine::Session session(model, loaded.device(), session_options);
-  Counted counted;
-  counted.start = cost::difference(card, {}, before_upload, 0, 0);
-  counted.upload = cost::difference(card, before_upload, snapshot(), 0, 0);
-  const cost::CardWork& upload = counted.upload;
-  machine::LaunchWatch watch(*device);
-  const auto file_bytes = static_cast<double>(model->file().tensor_bytes());
-  text += fmt::format(
-      "upload: {} over the link, {:.3f} times the file's tensors; {:.2f} messages a MiB; modelled "
-      "{:.3f} s\n",
-      format_bytes(upload.dma_bytes()), static_cast<double>(upload.dma_bytes()) / file_bytes,
-      static_cast<double>(upload.round_trips + upload.one_way) / (file_bytes / (1 << 20)),
-      cost::model_time(upload).link);
-  json["upload"] = {{"dma_bytes", upload.dma_bytes()},
-                    {"message_bytes", upload.message_bytes},
-                    {"round_trips", upload.round_trips},
-                    {"one_way_messages", upload.one_way},
-                    {"modelled_seconds", cost::model_time(upload).link}};
-  const auto request = [&](int prompt, int decode) {
-    std::mt19937 random(1);
-    engine::Request r;
-    for (int i = 0; i < prompt; ++i)
-      r.prompt.push_back(
-          static_cast<int32_t>(random() % loaded.model()->tokenizer().vocabulary_size()));
-    r.max_tokens = decode;
-    r.temperature = 0;
-    r.ignore_end_of_text = true;
-    return r;
-  };
-  if (options.prompt > 0) {
-    const auto before = snapshot();
-    session.generate(request(options.prompt, 1));
-    cost::CardWork work = cost::difference(card, before, snapshot(), options.prompt, 1);
-    work.launches = watch.take();
-    counted.prompt = work;
-    text += to_text(fmt::format("prompt {}", options.prompt), work, weights);
-    json["prompt"] = to_json(work, weights);
+// Options that say nothing where they stand are refused by name.
+void refuse(const BenchOptions& options, std::initializer_list<const char*> names,
+            std::string_view where, const std::string& hint) {
+  for (const char* name : names)
+    if (options.is_given(name))
+      throw Error(fmt::format("bench: {} has no meaning {}", name, where), hint);
+}
+
+void only_one(const std::vector<int>& list, const char* option) {
+  if (list.size() == 1) return;
+  throw Error(fmt::format("bench: {} with several values and what is counted", option),
+              "Give one.");
+}
+
+bool are_single_steps(const BenchOptions& options) {
+  return options.is_given("-d") || options.is_given("--batch");
+}
+
+// Before a model is loaded.
+void refuse_meaningless(const BenchOptions& options, bool counts) {
+  if (!counts)
+    return refuse(options, {"--batch", "--layers"}, "without --counters",
+                  "Use it with --device sim --counters.");
+  refuse(options, {"-r"}, "where work is counted", "It is the same each time; leave it out.");
+  if (options.format == BenchFormat::kCsv || options.format == BenchFormat::kJsonLines)
+    throw Error("bench: --format: what is counted is no list of tests", "Use md or json.");
+  only_one(options.prompts, "-p");
+  if (!are_single_steps(options)) {
+    only_one(options.decodes, "-n");
+    return refuse(options, {"--layers"}, "without -d or --batch", "It is for single steps.");
   }
-  if (options.decode > 0) {
-    session.generate(request(1, 1));  // streams are recorded
-    const auto before = snapshot();
-    watch.take();
-    const engine::Completion c = session.generate(request(1, options.decode));
-    cost::CardWork work =
-        cost::difference(card, before, snapshot(), options.decode, options.decode);
-    work.launches = watch.take();
-    counted.decode = work;
-    const auto wanted = static_cast<uint64_t>(options.decode) *
-                        (weights + program::state_bytes_read(program, options.decode / 2));
-    text += to_text(fmt::format("decode {}", options.decode), work, wanted);
-    json["decode"] = to_json(work, wanted);
-    if (c.drafted_tokens > 0) {
-      text +=
-          fmt::format("{} guesses, of which {} were right\n", c.drafted_tokens, c.accepted_tokens);
-      json["decode"]["drafted_tokens"] = c.drafted_tokens;
-      json["decode"]["accepted_tokens"] = c.accepted_tokens;
-    }
+  refuse(options, {"-n"}, "with -d and --batch",
+         "Each single step is of so many sequences as --batch says.");
+  refuse(options, {"--speculate", "--draft", "--draft-tokens"}, "with -d and --batch",
+         "Single steps guess nothing.");
+  refuse(options, {"--link"}, "with -d and --batch", "It is for whole prompts and answers.");
+}
+
+void bench_simulated(const BenchOptions& options, const std::string& link,
+                     const engine::SessionOptions& session, const LoadedModel& loaded) {
+  const bool json = options.format == BenchFormat::kJson;
+  if (are_single_steps(options))
+    return bench_steps(
+        loaded, {options.prompts.front(), options.depths,
+                 options.batches.empty() ? std::vector{1} : options.batches, options.layers, json});
+  BenchCountersOptions counted{
+      options.prompts.front(), options.decodes.front(), options.counters, {}, json};
+  if (link == "all") {
+    const auto all = cost::link_models();
+    counted.links.assign(all.begin(), all.end());
+  } else if (!link.empty()) {
+    counted.links.push_back(cost::link_model(link));
   }
-  if (!options.counters) {
-    text = fmt::format(
-        "{} on the {}.\nstart: boot and self-test, without the pauses of the boot; load: {}; "
-        "first token: of a prompt of {}. Link and card in turns, from what was counted: modelled, "
-        "not measured.\n",
-        program.name, loaded.device().description(), format_bytes(upload.dma_bytes()),
-        options.prompt);
-  }
-  if (!options.links.empty()) text += link_table(counted, options.links);
-  for (const cost::LinkModel& link : options.links)
-    json["links"].push_back(link_json(counted, link));
-  print(options.json ? json.dump(2) + "\n" : text);
+  bench_counters(loaded, session, counted);
 }
 
 void bench(BenchOptions options) {
+  const std::map<std::string, BenchFormat> formats = {{"md", BenchFormat::kMarkdown},
+                                                      {"csv", BenchFormat::kCsv},
+                                                      {"json", BenchFormat::kJson},
+                                                      {"jsonl", BenchFormat::kJsonLines}};
+  options.format = options.json ? BenchFormat::kJson : formats.at(options.format_name);
   ModelOptions model_options = options.model;
   // A link's cost is modelled from counts; the run itself need not take that time.
   const std::string link = std::exchange(model_options.open.link, {});
-  if (link == "all") {
-    const auto all = cost::link_models();
-    options.links.assign(all.begin(), all.end());
-  } else if (!link.empty()) {
-    options.links.push_back(cost::link_model(link));
-  }
-  model_options.open.counters = options.counters || !options.links.empty();
+  if (!link.empty() && link != "all") cost::link_model(link);  // a wrong name is told at once
+  model_options.open.counters = options.counters || !link.empty();
+  refuse_meaningless(options, model_options.open.counters);
   const LoadedModel loaded(model_options);
-  const auto& model = loaded.model();
-  if (model->translates()) {
-    if (!options.links.empty())
-      throw Error("bench: --link is for models that answer, not for those that translate",
-                  "--counters shows what a translation costs on the card.");
-    return bench_translation(loaded, {options.repetitions, options.counters, options.json});
-  }
-  if (!options.depths.empty() || !options.batches.empty()) {
-    if (!options.counters)
-      throw Error("bench: --depth and --batch are for --counters",
-                  "Use them with --device sim --counters.");
-    const auto or_one = [](std::vector<int> list, int one) {
-      return list.empty() ? std::vector{one} : list;
-    };
-    return bench_steps(loaded, {options.prompt, or_one(options.depths, 0),
-                                or_one(options.batches, 1), options.layers, options.json});
+  if (loaded.model()->translates()) {
+    refuse(options,
+           {"-p", "-n", "-d", "--batch", "--layers", "--speculate", "--draft", "--draft-tokens",
+            "--link", "--ignore-eos"},
+           "with a model that translates",
+           "Lines are translated, alone and 32 together; --counters shows what one costs.");
+    return bench_translation(loaded, {options.repetitions, options.counters, options.format,
+                                      ThreadTeam(model_options.open.threads).size()});
   }
   engine::SessionOptions session;
   apply(options.speculation, model_options.ignore_unknown, engine::Speculation::kOff, session);
-  if (model_options.open.counters) return count(options, session, loaded);
-  const program::Program& program = model->program();
-  if (options.prompt + options.decode + 1 > program.context_length)
-    fail("bench: {} + {} tokens do not fit the model's context of {}", options.prompt,
-         options.decode, program.context_length);
-  Progress bar("bench", static_cast<uint64_t>(options.repetitions) * 2 + 2, "runs");
-  // Brings the weights into memory.
-  measure(loaded, session, std::clamp(options.prompt, 1, 64), 2, 0);
-  bar.update(1);
-  Row prompt{fmt::format("prompt {}", options.prompt), {}};
-  Row decode{fmt::format("decode {}", options.decode), {}};
-  decode.bytes_per_token =
-      static_cast<double>(program::weight_bytes_per_token(program) +
-                          program::state_bytes_read(program, options.decode / 2));
-  uint64_t done = 1;
-  int drafted = 0, accepted = 0;
-  for (int i = 0; i < options.repetitions; ++i) {
-    const auto seed = static_cast<unsigned>(i + 1);
-    if (options.prompt > 0)
-      prompt.rates.push_back(options.prompt /
-                             measure(loaded, session, options.prompt, 1, seed).prompt_seconds);
-    bar.update(++done);
-    if (options.decode > 0) {
-      // The token that the prompt's step gives comes free; the clock runs from there.
-      const engine::Completion c = measure(loaded, session, 1, options.decode + 1, seed);
-      decode.rates.push_back(per_second(c.decoded_tokens, c.decode_seconds));
-      drafted += c.drafted_tokens;
-      accepted += c.accepted_tokens;
-    }
-    bar.update(++done);
-  }
-  ThreadTeam team(options.model.open.threads);
-  const double bandwidth = measure_read_bandwidth(team);
-  bar.update(++done);
-
-  std::vector<Row> rows;
-  if (options.prompt > 0) rows.push_back(prompt);
-  if (options.decode > 0) rows.push_back(decode);
-  if (options.json) {
-    nlohmann::ordered_json json = {{"model", program.name},
-                                   {"architecture", program.architecture},
-                                   {"parameters", program::parameters(program)},
-                                   {"tensor_bytes", model->file().tensor_bytes()},
-                                   {"device", loaded.device().description()},
-                                   {"processor", processor_name()},
-                                   {"threads", team.size()},
-                                   {"read_bandwidth_bytes_per_second", bandwidth},
-                                   {"peak_memory_bytes", peak_memory()},
-                                   {"drafted_tokens", drafted},
-                                   {"accepted_tokens", accepted}};
-    for (const Row& row : rows)
-      json["tests"].push_back(
-          {{"test", row.test},
-           {"tokens_per_second", row.mean()},
-           {"deviation", row.deviation()},
-           {"rates", row.rates},
-           {"bytes_per_token", row.bytes_per_token},
-           {"bandwidth_fraction", row.bytes_per_token * row.mean() / bandwidth}});
-    return print(json.dump(2) + "\n");
-  }
-  std::string out =
-      fmt::format("{} ({}), {:.1f} M parameters, {}\n{} ({}), reads {}/s\n\n", program.name,
-                  program.architecture, static_cast<double>(program::parameters(program)) / 1e6,
-                  format_bytes(model->file().tensor_bytes()), loaded.device().description(),
-                  processor_name(), format_bytes(static_cast<uint64_t>(bandwidth)));
-  out += fmt::format("| {:<12} | {:>20} | {:>12} | {:>11} |\n", "test", "tokens/s", "read a token",
-                     "bandwidth");
-  out += "| ------------ | -------------------: | -----------: | ----------: |\n";
-  for (const Row& row : rows)
-    out += fmt::format(
-        "| {:<12} | {:>20} | {:>12} | {:>11} |\n", row.test,
-        fmt::format("{:.2f} ± {:.2f}", row.mean(), row.deviation()),
-        row.bytes_per_token > 0 ? format_bytes(static_cast<uint64_t>(row.bytes_per_token)) : "",
-        row.bytes_per_token > 0
-            ? fmt::format("{:.0f}%", 100 * row.bytes_per_token * row.mean() / bandwidth)
-            : "");
-  if (drafted > 0) out += fmt::format("\n{} guesses, of which {} were right\n", drafted, accepted);
-  print(out);
+  if (model_options.open.counters) return bench_simulated(options, link, session, loaded);
+  bench_speeds(options, session, loaded);
 }
 
 }  // namespace
@@ -339,22 +329,36 @@ void add_bench(CLI::App& app) {
   command->get_option("--link")->description(
       std::string("--device sim: what a link would make of it, modelled; ") + kLinkHelp +
       ", or all");
-  command->add_option("-p,--prompt", options->prompt, "tokens of the prompt test; 0: none")
-      ->check(CLI::Range(0, 1 << 20))
-      ->capture_default_str();
-  command->add_option("-n,--decode", options->decode, "tokens of the decode test; 0: none")
-      ->check(CLI::Range(0, 1 << 20))
-      ->capture_default_str();
+  constexpr int kMost = 1 << 20;
+  command
+      ->add_option("-p,--prompt", options->prompts,
+                   "tokens of the prompt tests, as 16,512; 0: none [512]")
+      ->delimiter(',')
+      ->check(CLI::Range(0, kMost));
+  command
+      ->add_option("-n,--decode", options->decodes,
+                   "tokens of the decode tests, as 64,128; 0: none [128]")
+      ->delimiter(',')
+      ->check(CLI::Range(0, kMost));
+  command
+      ->add_option("-d,--depth", options->depths,
+                   "each test behind so many tokens, as 0,4096; with --counters single steps there "
+                   "[0]")
+      ->delimiter(',')
+      ->check(CLI::Range(0, kMost));
   command->add_option("-r,--repetitions", options->repetitions, "repetitions of each test")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  CLI::Option* format = command
+                            ->add_option("--format", options->format_name,
+                                         "md (a table), csv, json, jsonl (a JSON object a test)")
+                            ->check(CLI::IsMember({"md", "csv", "json", "jsonl"}))
+                            ->capture_default_str();
+  command->add_flag("--json", options->json, "as --format json")->excludes(format);
+  command->add_flag_callback(
+      "--ignore-eos", [] {}, "answers go on past their end, as they always do here");
   command->add_flag("--counters", options->counters,
                     "--device sim: what a token costs, and a time modelled from it");
-  command
-      ->add_option("--depth", options->depths,
-                   "--counters: single steps behind so many positions, as 0,512,2048")
-      ->delimiter(',')
-      ->check(CLI::Range(0, 1 << 20));
   command
       ->add_option("--batch", options->batches,
                    "--counters: single steps of so many sequences, as 1,4,8")
@@ -362,11 +366,13 @@ void add_bench(CLI::App& app) {
       ->check(CLI::Range(1, 64));
   command
       ->add_option("--layers", options->layers,
-                   "--depth, --batch: the launches of the model's layers stand for those of so "
-                   "many; 0: of as many as it has")
+                   "-d, --batch: the launches of the model's layers stand for those of so many; 0: "
+                   "of as many as it has")
       ->check(CLI::Range(0, 1000));
-  command->add_flag("--json", options->json, "the result as JSON");
   command->footer("Example: outboard bench smollm2 -p 512 -n 128 -t 2");
+  options->is_given = [command](const char* option) {
+    return command->get_option(option)->count() > 0;
+  };
   command->callback([options] { recorded(options->model, [&] { bench(*options); }); });
 }
 

@@ -1,10 +1,9 @@
 #include "cli/bench_steps.h"
 
 #include <algorithm>
-#include <charconv>
 #include <nlohmann/json.hpp>
 #include <random>
-#include <string_view>
+#include <string>
 
 #include "machine/launch_watch.h"
 #include "simulator/cost/card_work.h"
@@ -41,22 +40,17 @@ std::vector<StepTest> tests_of(const BenchStepsOptions& options) {
   return tests;
 }
 
+// Those that answer: a head for further tokens is a layer of the file, too.
 int layers_of(const formats::Model& file) {
-  int layers = 0;
-  for (const formats::Tensor& tensor : file.tensors()) {
-    constexpr std::string_view kPrefix = "blk.";
-    const std::string_view name = tensor.name;
-    if (!name.starts_with(kPrefix)) continue;
-    int layer = 0;
-    std::from_chars(name.data() + kPrefix.size(), name.data() + name.size(), layer);
-    layers = std::max(layers, layer + 1);
-  }
-  return layers;
+  const std::string architecture = file.metadata.get_string("general.architecture");
+  return static_cast<int>(file.metadata.get_int(architecture + ".block_count", 0) -
+                          file.metadata.get_int(architecture + ".nextn_predict_layers", 0));
 }
 
-// The Program compiled for the largest of the tests.
+// The Program compiled for the largest of the tests, without what guesses.
 std::unique_ptr<devices::Executable> compile(const LoadedModel& loaded,
                                              const std::vector<StepTest>& tests) {
+  const program::Program& program = loaded.model()->program();
   devices::CompileOptions compile;
   compile.max_tokens = compile.max_rows = 1;
   compile.page_tokens = kPageTokens;
@@ -64,12 +58,12 @@ std::unique_ptr<devices::Executable> compile(const LoadedModel& loaded,
     compile.max_tokens = std::max(compile.max_tokens, test.batch * test.tokens);
     compile.max_rows = std::max(compile.max_rows, test.batch);
     compile.pages = std::max(compile.pages, test.batch * test.pages_each());
-    if (test.depth + test.tokens > loaded.model()->program().context_length)
-      fail("bench: {} does not fit the model's context of {}", test.name(),
-           loaded.model()->program().context_length);
+    if (test.depth + test.tokens > program.context_length)
+      fail("bench: {} does not fit the model's context of {}", test.name(), program.context_length);
   }
-  if (!loaded.model()->program().slot_states.empty()) compile.slots = compile.max_rows;
-  return loaded.device().compile(loaded.model()->program(), loaded.model()->shared_file(), compile);
+  if (!program.slot_states.empty()) compile.slots = compile.max_rows;
+  return loaded.device().compile(program::without_drafter(program), loaded.model()->shared_file(),
+                                 compile);
 }
 
 void run(devices::Executable& executable, const StepTest& test, int64_t vocabulary) {
@@ -104,7 +98,7 @@ void run(devices::Executable& executable, const StepTest& test, int64_t vocabula
 void bench_steps(const LoadedModel& loaded, const BenchStepsOptions& options) {
   machine::SimDevice* device = loaded.simulated();
   if (device == nullptr)
-    throw Error("bench: only the simulated card counts", "Use --device sim with --depth.");
+    throw Error("bench: only the simulated card counts", "Use --device sim with -d.");
   const program::Program& program = loaded.model()->program();
   const std::vector<StepTest> tests = tests_of(options);
   const std::unique_ptr<devices::Executable> executable = compile(loaded, tests);

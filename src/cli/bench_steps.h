@@ -1,4 +1,4 @@
-// outboard bench --device sim --counters --depth: single steps at any depth of context.
+// outboard bench --device sim --counters -d: single steps at any depth of context.
 #pragma once
 
 #include <vector>

@@ -10,6 +10,7 @@
 #include "program/cost.h"
 #include "simulator/cost/card_work.h"
 #include "support/error.h"
+#include "support/machine.h"
 #include "support/progress.h"
 
 namespace outboard::cli {
@@ -58,8 +59,10 @@ int translate_all(engine::Translator& translator, const std::vector<std::string>
 
 struct Speed {
   std::string test;
+  int batch = 0;
   double lines = 0;   // a second
   double tokens = 0;  // a second
+  devices::MemoryUse memory;
 };
 
 Speed measure(const LoadedModel& loaded, int batch, int repetitions) {
@@ -72,8 +75,9 @@ Speed measure(const LoadedModel& loaded, int batch, int repetitions) {
   for (int i = 0; i < repetitions; ++i) tokens += translate_all(translator, lines);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  return {fmt::format("{} line{}, {} beams", batch, batch == 1 ? "" : "s", kBeams),
-          per_second(batch * repetitions, seconds), per_second(tokens, seconds)};
+  return {fmt::format("{} line{}, {} beams", batch, batch == 1 ? "" : "s", kBeams), batch,
+          per_second(batch * repetitions, seconds), per_second(tokens, seconds),
+          translator.memory()};
 }
 
 void count(const LoadedModel& loaded, bool as_json) {
@@ -115,35 +119,37 @@ void count(const LoadedModel& loaded, bool as_json) {
 }  // namespace
 
 void bench_translation(const LoadedModel& loaded, const BenchTranslateOptions& options) {
-  if (options.counters) return count(loaded, options.json);
-  std::vector<Speed> rows;
+  if (options.counters) return count(loaded, options.format == BenchFormat::kJson);
+  std::vector<Speed> speeds;
   Progress bar("bench", 2, "tests");
   for (const int batch : {kBatch, 1}) {
-    rows.push_back(measure(loaded, batch, options.repetitions));
-    bar.update(rows.size());
+    speeds.push_back(measure(loaded, batch, options.repetitions));
+    bar.update(speeds.size());
   }
-  if (options.json) {
-    nlohmann::ordered_json json = {{"model", loaded.model()->program().name},
-                                   {"architecture", loaded.model()->program().architecture},
-                                   {"parameters", program::parameters(loaded.model()->program())},
-                                   {"tensor_bytes", loaded.model()->file().tensor_bytes()},
-                                   {"device", loaded.device().description()}};
-    for (const Speed& row : rows)
-      json["tests"].push_back(
-          {{"test", row.test}, {"lines_per_second", row.lines}, {"tokens_per_second", row.tokens}});
-    return print(json.dump(2) + "\n");
+  std::vector<BenchRow> rows;
+  std::vector<std::vector<BenchColumn>> cells;
+  for (const Speed& speed : speeds) {
+    BenchRow row = describe_for_bench(loaded, options.threads);
+    row.update({{"test", speed.test},
+                {"n_lines", speed.batch},
+                {"n_beams", kBeams},
+                {"avg_ls", speed.lines},
+                {"avg_ts", speed.tokens},
+                {"kv_bytes", speed.memory.kv},
+                {"buffer_bytes", speed.memory.buffers},
+                {"peak_memory", peak_memory()}});
+    rows.push_back(std::move(row));
+    std::vector<BenchColumn>& columns = cells.emplace_back(model_columns(loaded, options.threads));
+    columns.push_back({"test", speed.test, true});
+    columns.push_back({"lines/s", fmt::format("{:.2f}", speed.lines), true});
+    columns.push_back({"t/s", fmt::format("{:.2f}", speed.tokens), true});
   }
-  std::string out = fmt::format(
-      "{} ({}), {:.1f} M parameters, {}\n{}\nlines of {} random words, at most {} tokens out\n\n",
-      loaded.model()->program().name, loaded.model()->program().architecture,
-      static_cast<double>(program::parameters(loaded.model()->program())) / 1e6,
-      format_bytes(loaded.model()->file().tensor_bytes()), loaded.device().description(), kWords,
-      kMostTokens);
-  out += fmt::format("| {:<18} | {:>8} | {:>8} |\n", "test", "lines/s", "tokens/s");
-  out += "| ------------------ | -------: | -------: |\n";
-  for (const Speed& row : rows)
-    out += fmt::format("| {:<18} | {:>8.2f} | {:>8.1f} |\n", row.test, row.lines, row.tokens);
-  print(out);
+  if (options.format != BenchFormat::kMarkdown) return print(formatted(options.format, rows));
+  print(
+      fmt::format("{}: {}; lines of {} random words, at most {} tokens out; memory at most {}\n\n",
+                  loaded.model()->program().name, loaded.device().description(), kWords,
+                  kMostTokens, format_bytes(peak_memory())) +
+      markdown(cells));
 }
 
 }  // namespace outboard::cli

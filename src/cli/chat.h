@@ -15,9 +15,12 @@ struct ChatOptions {
   std::string system;
   bool trust_markers = false;
   bool no_history = false;
+  bool context_shift = true;  // the oldest turns leave a full context
+  bool stats = false;         // speed after each answer
 };
 
-// Until the person leaves it. Throws Error when it can't begin.
-void chat(ChatOptions options);
+// Until the person leaves it: true, or false where that was Ctrl-C. Throws Error when it can't
+// begin.
+bool chat(ChatOptions options);
 
 }  // namespace outboard::cli

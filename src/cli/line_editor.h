@@ -2,8 +2,11 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 namespace outboard::cli {
 
@@ -12,13 +15,20 @@ namespace outboard::cli {
 // when there is no home.
 std::filesystem::path history_file();
 
-// One at a time. Text is UTF-8 in any locale. While one lives, Ctrl-C ends
-// no program.
+// The locale's characters become those of UTF-8, where the system has such a locale.
+void choose_utf8_locale();
+
+// One at a time. Text is UTF-8 in any locale. While one lives, Ctrl-C ends no program. What is
+// pasted goes into the line as it is, newlines too (the terminal must know bracketed paste).
 class LineEditor {
  public:
-  // history: read now, and every line added at once (only its owner can read it); empty: none is
-  // kept. A history that can't be kept is told once, on standard error.
-  explicit LineEditor(std::filesystem::path history);
+  // Whole lines that one may go on to.
+  using Completions = std::function<std::vector<std::string>(std::string_view line)>;
+
+  // history: read now, and every line added at once (only its owner can read it; a newline within
+  // one is kept as a vertical tab); empty: none is kept. A history that can't be kept is told once,
+  // on standard error.
+  LineEditor(std::filesystem::path history, Completions completions);
   ~LineEditor();
   LineEditor(const LineEditor&) = delete;
   LineEditor& operator=(const LineEditor&) = delete;
@@ -28,8 +38,8 @@ class LineEditor {
     End end;
     std::string line;  // without its newline; with kInterrupt: what was thrown away
   };
-  // prompt: ASCII
-  Typed read(const std::string& prompt);
+  // prompt: ASCII. begin: what stands in the line already. remembers: in the history.
+  Typed read(const std::string& prompt, std::string_view begin = {}, bool remembers = true);
 
  private:
   struct State;

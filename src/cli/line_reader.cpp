@@ -59,7 +59,6 @@ std::optional<std::string> LineReader::next(bool wait) {
   }
   std::string line = buffer_.substr(0, end);
   buffer_.erase(0, end + 1);
-  if (line.ends_with('\r')) line.pop_back();
   return line;
 }
 

@@ -14,7 +14,7 @@ class LineReader {
   LineReader(const LineReader&) = delete;
   LineReader& operator=(const LineReader&) = delete;
 
-  // The next line without its newline (and without a carriage return before it). Waits for it when
+  // The next line without its newline (a carriage return before it is kept). Waits for it when
   // `wait`; else none where it is not there yet. Also none at the end: see ended(). Throws Error
   // when reading fails. A signal ends the waiting.
   std::optional<std::string> next(bool wait);

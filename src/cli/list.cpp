@@ -1,6 +1,8 @@
 // outboard list: models on this machine.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cctype>
 #include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
@@ -10,6 +12,7 @@
 #include "cli/options.h"
 #include "cli/table.h"
 #include "hub/hub.h"
+#include "hub/opus.h"
 #include "models/models.h"
 #include "support/notice.h"
 #include "support/progress.h"
@@ -88,15 +91,59 @@ void list(bool json) {
   print(table.text());
 }
 
+// What the hub has for two languages, both ways.
+void list_pairs(const std::string& pair, bool json) {
+  const size_t dash = pair.find('-');
+  const bool are_letters = std::ranges::all_of(
+      pair, [](unsigned char c) { return std::isalnum(c) != 0 || c == '-' || c == '_'; });
+  if (dash == 0 || dash == std::string::npos || dash + 1 == pair.size() || !are_letters)
+    throw Error(fmt::format("list --pairs {}: no two languages", pair),
+                "Write them as models' names have them: --pairs en-fr.");
+  const std::string from = pair.substr(0, dash), to = pair.substr(dash + 1);
+  std::vector<std::string> here;
+  for (const hub::Installed& model : hub::installed()) here.push_back(model.name);
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  Table table({{"NAME"}, {"FROM"}, {"TO"}, {"DOWNLOADS", true}, {""}});
+  for (const auto& [source, target] : {std::pair(from, to), std::pair(to, from)})
+    for (const hub::OpusModel& model : hub::opus_models(source, target)) {
+      const bool is_here = std::ranges::find(here, model.name) != here.end();
+      table.add(
+          {model.name, source, target, std::to_string(model.downloads), is_here ? "pulled" : ""});
+      list.push_back({{"name", model.name},
+                      {"from", source},
+                      {"to", target},
+                      {"downloads", model.downloads},
+                      {"pulled", is_here}});
+    }
+  if (json) return print(list.dump(2) + "\n");
+  if (list.empty())
+    throw Error(fmt::format("{} has no model of Helsinki-NLP's for {} and {}", hub::hugging_face(),
+                            from, to),
+                "Languages are mostly named by two letters; models of several languages have names "
+                "such as opus-mt-en-ROMANCE.");
+  print(table.text());
+}
+
 }  // namespace
 
 void add_list(CLI::App& app) {
   auto json = std::make_shared<bool>(false);
+  auto pair = std::make_shared<std::string>();
   CLI::App* command = app.add_subcommand("list", "Show the models on this machine");
   command->alias("ls");
+  command
+      ->add_option("--pairs", *pair,
+                   "instead of those: what the hub has to translate between two languages, both "
+                   "ways, as en-fr")
+      ->type_name("FROM-TO");
   command->add_flag("--json", *json, "as JSON, with paths and where they came from");
-  command->footer("Example: outboard list --json");
-  command->callback([json] { list(*json); });
+  command->footer(
+      "Example: outboard list --json\n"
+      "Example: outboard list --pairs en-fr");
+  command->callback([json, pair] {
+    if (pair->empty()) return list(*json);
+    list_pairs(*pair, *json);
+  });
 }
 
 }  // namespace outboard::cli

@@ -81,11 +81,10 @@ void tell(std::string_view text) { notice("outboard: {}\n", text); }
 
 }  // namespace
 
-void tell_of_context(const ModelOptions& options, const engine::Session& session,
-                     const engine::Model& model) {
-  if (options.context == 0 && session.context() < model.program().context_length)
+void tell_of_context(const ModelOptions& options, int context, const engine::Model& model) {
+  if (options.context == 0 && context < model.program().context_length)
     tell(fmt::format("a context of {} of the {} that {} was trained for: more does not fit",
-                     session.context(), model.program().context_length, model.program().name));
+                     context, model.program().context_length, model.program().name));
 }
 
 namespace {
@@ -105,13 +104,13 @@ void refuse_meaningless(const ModelOptions& options) {
 
 }  // namespace
 
-LoadedModel::LoadedModel(const ModelOptions& options) : strict_(options.open.strict) {
+LoadedModel::LoadedModel(const ModelOptions& options)
+    : device_name_(options.device), open_(options.open) {
   refuse_meaningless(options);
-  machine::OpenOptions open = options.open;
-  if (open.firmware.empty()) open.firmware = firmware_folders();
-  open.on_notice = tell;
+  if (open_.firmware.empty()) open_.firmware = firmware_folders();
+  open_.on_notice = tell;
   if (may_redraw())
-    open.on_stage = [](std::string_view stage) { notice("\r\033[Kcard: {}", stage); };
+    open_.on_stage = [](std::string_view stage) { notice("\r\033[Kcard: {}", stage); };
   engine::LoadOptions load;
   load.ignore_unknown = options.ignore_unknown;
   load.on_notice = tell;
@@ -119,12 +118,21 @@ LoadedModel::LoadedModel(const ModelOptions& options) : strict_(options.open.str
   model_ = engine::Model::load(path, load);
   hub::note_use(path);
   // Last, so that a wrong file is told of before a card is booted for it.
-  opened_ = machine::open_device(options.device, open);
-  if (open.on_stage) notice("\r\033[K");
+  open_device();
+}
+
+void LoadedModel::open_device() {
+  opened_ = machine::open_device(device_name_, open_);
+  if (open_.on_stage) notice("\r\033[K");
+}
+
+void LoadedModel::reopen_device() {
+  opened_ = {};  // the one that failed gives the card back first
+  open_device();
 }
 
 LoadedModel::~LoadedModel() {
-  if (!strict_ || opened_.simulated == nullptr) return;
+  if (!open_.strict || opened_.simulated == nullptr) return;
   try {
     const std::vector<std::string> rules = opened_.simulated->shut_down();
     for (const std::string& rule : rules) notice("outboard: {}\n", rule);
@@ -351,17 +359,15 @@ std::string speed_line(const engine::Completion& c) {
 }
 
 namespace {
-using Handler = void (*)(int);
-Handler previous_handler = SIG_DFL;
 void set_flag(int) { InterruptGuard::flag().store(true); }
 }  // namespace
 
 InterruptGuard::InterruptGuard() {
   flag().store(false);
-  previous_handler = std::signal(SIGINT, set_flag);
+  previous_ = std::signal(SIGINT, set_flag);
 }
 
-InterruptGuard::~InterruptGuard() { std::signal(SIGINT, previous_handler); }
+InterruptGuard::~InterruptGuard() { std::signal(SIGINT, previous_); }
 
 std::atomic<bool>& InterruptGuard::flag() {
   static std::atomic<bool> interrupted{false};

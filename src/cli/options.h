@@ -31,8 +31,7 @@ struct ModelOptions {
 // --ignore-unknown of commands that take models.
 void add_ignore_option(CLI::App& command, bool& ignore_unknown);
 // In one line, where --ctx was not given: that the context is shorter than the model's own.
-void tell_of_context(const ModelOptions& options, const engine::Session& session,
-                     const engine::Model& model);
+void tell_of_context(const ModelOptions& options, int context, const engine::Model& model);
 // For commands that read a model's file and do not run it: refuses what the file asks for and
 // nobody knows, or tells of it where that is to be ignored, and tells of the notes. `more` comes
 // from whatever else has read the file.
@@ -54,11 +53,17 @@ class LoadedModel {
   const std::shared_ptr<const engine::Model>& model() const { return model_; }
   devices::Device& device() const { return *opened_.device; }
   machine::SimDevice* simulated() const { return opened_.simulated; }  // null on other devices
+  // After the device failed for good: opens it again. Throws Error. REQUIRES: nothing runs on it,
+  // and nobody holds device().
+  void reopen_device();
 
  private:
+  void open_device();
+
   std::shared_ptr<const engine::Model> model_;
+  std::string device_name_;
+  machine::OpenOptions open_;
   machine::Opened opened_;
-  bool strict_ = false;
 };
 
 // What the person did not say is the model's to say, then the engine's.
@@ -143,6 +148,9 @@ class InterruptGuard {
   InterruptGuard(const InterruptGuard&) = delete;
   InterruptGuard& operator=(const InterruptGuard&) = delete;
   static std::atomic<bool>& flag();
+
+ private:
+  void (*previous_)(int);
 };
 
 }  // namespace outboard::cli

@@ -30,6 +30,7 @@ struct RunOptions {
   bool trust_markers = false;
   bool json = false;
   bool stats = false;
+  bool ignore_eos = false;
 };
 
 nlohmann::ordered_json to_json(const engine::Model& model, const engine::Completion& c) {
@@ -95,6 +96,8 @@ std::optional<std::string> prompt_of(const RunOptions& options) {
 }
 
 void talk(const RunOptions& options) {
+  if (options.ignore_eos)
+    throw Error("run: --ignore-eos has no meaning in a conversation", "Give a prompt with it.");
   ChatOptions chat_options;
   chat_options.model = options.model;
   chat_options.sampling = options.sampling;
@@ -102,7 +105,8 @@ void talk(const RunOptions& options) {
   chat_options.grammar = options.grammar;
   chat_options.system = options.system;
   chat_options.trust_markers = options.trust_markers;
-  chat(std::move(chat_options));
+  chat_options.stats = options.stats;
+  if (!chat(std::move(chat_options))) throw CLI::RuntimeError(kInterrupted);
 }
 
 void run(const RunOptions& options) {
@@ -112,6 +116,9 @@ void run(const RunOptions& options) {
   engine::Request request;
   request.grammar = read_grammar(options.grammar);  // its mistakes are told before a model is read
   const bool has_grammar = request.grammar != nullptr;
+  if (has_grammar && options.ignore_eos)
+    throw Error("run: --ignore-eos has no meaning with a form: what fits it ends by itself",
+                "Leave one of them out.");
   const LoadedModel loaded(options.model);
   const auto& model = loaded.model();
   if (options.raw) {
@@ -137,12 +144,13 @@ void run(const RunOptions& options) {
     request.prompt = model->chat_tokens(messages, chat);
   }
   apply(options.sampling, *model, request);
+  request.ignore_end_of_text = options.ignore_eos;
   engine::SessionOptions session_options;
   session_options.context = options.model.context;
   apply(options.speculation, options.model.ignore_unknown, engine::Speculation::kAuto,
         session_options);
   engine::Session session(model, loaded.device(), session_options);
-  tell_of_context(options.model, session, *model);
+  tell_of_context(options.model, session.context(), *model);
   const InterruptGuard guard;
   request.cancel = &InterruptGuard::flag();
   auto* simulated = options.stats ? loaded.simulated() : nullptr;
@@ -206,6 +214,8 @@ void add_run(CLI::App& app) {
   command->add_flag("--json", options->json,
                     "print text, token ids, finish reason, counts, timings");
   add_sampling_options(*command, options->sampling);
+  command->add_flag("--ignore-eos", options->ignore_eos,
+                    "go on past the token that ends the answer, to -n or a full context");
   add_speculation_options(*command, options->speculation);
   add_grammar_options(*command, options->grammar);
   command->footer("Example: outboard run smollm2 \"Name three rivers.\" --temp 0 -n 64");

@@ -241,7 +241,9 @@ void add_serve(CLI::App& app) {
   command->add_flag("--log-prompts", service.log_prompts, "prompts and answers in the log");
   command->add_flag("--log-cache", service.log_cache,
                     "tell where a prompt differs from the one that it should continue");
-  command->footer("Example: outboard serve smollm2");
+  command->footer(
+      "Exit status: 0 when it is ended by Ctrl-C or SIGTERM, 130 when that was said three times.\n"
+      "Example: outboard serve smollm2");
   command->callback([options] { serve(*options); });
 }
 

@@ -10,9 +10,10 @@
 #include <optional>
 
 #include "cli/commands.h"
-#include "cli/line_reader.h"
+#include "cli/model_output.h"
 #include "cli/options.h"
-#include "cli/recording.h"
+#include "cli/translate_input.h"
+#include "cli/translate_journal.h"
 #include "engine/translator.h"
 #include "support/error.h"
 #include "support/files_in_use.h"
@@ -32,28 +33,25 @@ struct TranslateOptions {
   std::vector<std::string> texts;
   std::string in;
   std::string out;
+  std::string format_name = "text";
+  TextFormat format = TextFormat::kText;
+  std::string encoding;
+  std::vector<int> columns;
   float length_penalty = NAN;
   std::string early_stopping;
   bool json = false;
+  bool force = false;
+  bool resume = false;
 };
 
-Json to_json(const engine::Translation::Choice& choice) {
-  return {{"text", choice.text},
-          {"tokens", choice.tokens},
-          {"score", choice.score},
-          {"cut", choice.cut}};
-}
+// Items that are read and not written: a document may have many without text.
+constexpr size_t kMostOpen = 4096;
 
-std::string line_of(const engine::Translation& translation, const TranslateOptions& options) {
-  if (!options.json) {
-    std::string line = translation.choices.front().text;
-    std::ranges::replace(line, '\n', ' ');  // one line in, one line out
-    return line + "\n";
-  }
+std::string described(const engine::Translation& translation, int best) {
   Json json = {{"source", text::to_valid_utf8(translation.source)}};
   json.update(to_json(translation.choices.front()));
   json["source_tokens"] = translation.source_tokens;
-  if (options.translator.best > 1) {
+  if (best > 1) {
     json["alternatives"] = Json::array();
     for (size_t i = 1; i < translation.choices.size(); ++i)
       json["alternatives"].push_back(to_json(translation.choices[i]));
@@ -96,33 +94,87 @@ class Output {
   uint64_t whole_ = 0;              // bytes of whole lines
 };
 
-// The lines in order: those of the command line, or those that a file or a pipe brings.
-class Input {
+// Texts in, translations out. What the journal has is not asked again.
+class Translating {
  public:
-  explicit Input(const TranslateOptions& options)
-      : texts_(options.texts.begin(), options.texts.end()) {
-    if (texts_.empty()) reader_.emplace(options.in.empty() ? "-" : options.in);
+  Translating(engine::Translator& translator, TranslateJournal* journal)
+      : translator_(translator), journal_(journal) {}
+
+  // An item whose texts are on their way.
+  struct Pending {
+    TranslateItem item;
+    std::vector<engine::LineId> lines;  // 0: done
+    std::vector<engine::Translation> done;
+  };
+
+  Pending begin(TranslateItem item) {
+    Pending pending{std::move(item), {}, {}};
+    for (const std::string& question : pending.item.questions) {
+      const engine::Translation* known = journal_ != nullptr ? journal_->find(question) : nullptr;
+      pending.done.push_back(known != nullptr ? *known : engine::Translation{});
+      pending.lines.push_back(known != nullptr ? 0 : translator_.add(question));
+    }
+    return pending;
   }
-  bool ended() const { return reader_ ? reader_->ended() : texts_.empty(); }
-  std::optional<std::string> next(bool wait) {
-    if (reader_) return reader_->next(wait);
-    if (texts_.empty()) return std::nullopt;
-    std::string text = std::move(texts_.front());
-    texts_.pop_front();
-    // One line in, one line out.
-    for (char& c : text)
-      if (c == '\n' || c == '\r') c = ' ';
-    return text;
+  // Whether all of its texts are done.
+  bool is_done(Pending& pending) {
+    for (size_t i = 0; i < pending.lines.size(); ++i) {
+      if (pending.lines[i] == 0) continue;
+      auto done = translator_.take(pending.lines[i]);
+      if (!done) return false;
+      tokens_ += static_cast<uint64_t>(done->tokens);
+      pending.done[i] = std::move(*done);
+      pending.lines[i] = 0;
+      if (journal_ != nullptr) journal_->add(pending.done[i]);
+    }
+    return true;
   }
+  bool has_room(size_t ahead) const { return translator_.waiting() < ahead; }
+  uint64_t tokens() const { return tokens_; }
 
  private:
-  std::deque<std::string> texts_;
-  std::optional<LineReader> reader_;
+  engine::Translator& translator_;
+  TranslateJournal* journal_;
+  uint64_t tokens_ = 0;
 };
 
-void translate(TranslateOptions options) {
+// What makes the translations of a run what they are.
+Json made_by(const LoadedModel& loaded, const TranslateOptions& options) {
+  const engine::TranslatorOptions& t = options.translator;
+  return {{"outboard_translate", 1},
+          {"model", loaded.model()->identity()},
+          {"to", t.to},
+          {"beams", t.beams},
+          {"length_penalty", t.length_penalty ? Json(*t.length_penalty) : Json()},
+          {"early_stopping", options.early_stopping},
+          {"max_tokens", t.max_tokens},
+          {"nbest", t.best}};
+}
+
+void refuse_meaningless(const TranslateOptions& options) {
   if (!options.texts.empty() && !options.in.empty())
     throw Error("translate: both texts and a file", "Give one of them.");
+  if (options.json && options.format != TextFormat::kText)
+    throw Error("translate: --json and --format: JSON is of lines", "Leave one of them out.");
+  if (!options.columns.empty() && options.format != TextFormat::kTsv)
+    throw Error("translate: --columns is for tables", "Use it with --format tsv.");
+  if (!options.texts.empty() && !options.encoding.empty())
+    throw Error("translate: --encoding is for files and pipes", "Leave it out.");
+  const bool has_file =
+      !options.out.empty() && options.out != "-" && output_place(options.out).is_replaced();
+  if (options.resume && !has_file)
+    throw Error("translate: --resume: only what goes to a file can go on", "Name it with -o FILE.");
+  if (options.force && options.out.empty())
+    throw Error("translate: --force is for -o FILE", "Leave it out.");
+}
+
+void translate(TranslateOptions options) {
+  const std::map<std::string, TextFormat> formats = {{"text", TextFormat::kText},
+                                                     {"html", TextFormat::kHtml},
+                                                     {"srt", TextFormat::kSrt},
+                                                     {"tsv", TextFormat::kTsv}};
+  options.format = formats.at(options.format_name);
+  refuse_meaningless(options);
   if (!std::isnan(options.length_penalty))
     options.translator.length_penalty = options.length_penalty;
   const std::map<std::string, engine::EarlyStopping> kinds = {
@@ -133,52 +185,77 @@ void translate(TranslateOptions options) {
     options.translator.early_stopping = kinds.at(options.early_stopping);
   options.translator.on_notice = [](std::string_view text) { notice("outboard: {}\n", text); };
   // Before the model is loaded: a wrong name is told of at once.
-  if (!options.out.empty() && options.out != "-") check_writable(options.out, "--output");
-  Input input(options);
+  const bool has_file = !options.out.empty() && options.out != "-";
+  const bool goes_on = options.resume && TranslateJournal::is_there(options.out);
+  if (has_file && TranslateJournal::is_there(options.out) && !goes_on && !options.force)
+    throw Error(fmt::format("an earlier run to {} stopped before its end", options.out),
+                "--resume goes on where it stopped, --force begins anew.");
+  if (has_file) check_output(options.out, options.force || goes_on);
+  TranslateInputOptions from;
+  from.texts = options.texts;
+  from.file = options.in;
+  from.format = options.format;
+  from.encoding = options.encoding;
+  from.columns = options.columns;
+  if (options.json)
+    from.describe = [best = options.translator.best](const engine::Translation& translation) {
+      return described(translation, best);
+    };
+  TranslateInput input(std::move(from));
   const LoadedModel loaded(options.model);
   engine::Translator translator(loaded.model(), loaded.device(), options.translator);
   const InterruptGuard guard;
+  std::optional<TranslateJournal> journal;
+  if (has_file && output_place(options.out).is_replaced())
+    journal.emplace(options.out, made_by(loaded, options), goes_on);
+  if (journal && journal->known() > 0)
+    notice("outboard: goes on: {} texts are translated already\n", journal->known());
   Output output(options.out);
-  Progress bar("translate", 0, "lines");
+  const bool has_lines = options.format == TextFormat::kText;
+  Progress bar("translate", input.total(), has_lines ? "lines" : "texts");
   // Nothing of a progress line between lines on one terminal.
   const bool shows_progress = !options.out.empty() || isatty(STDOUT_FILENO) == 0;
-  std::deque<engine::LineId> open;
-  uint64_t lines = 0, tokens = 0;
+  Translating translating(translator, journal ? &*journal : nullptr);
+  std::deque<Translating::Pending> open;
+  uint64_t lines = 0;
   const auto start = std::chrono::steady_clock::now();
   const size_t ahead = 2 * static_cast<size_t>(options.translator.batch);
+  const std::string more = journal ? "\nThe same command with --resume goes on there." : "";
   try {
     while (!InterruptGuard::flag()) {
-      while (translator.waiting() < ahead) {
-        auto line = input.next(open.empty());
-        if (!line) break;
-        open.push_back(translator.add(std::move(*line)));
+      while (translating.has_room(ahead) && open.size() < kMostOpen) {
+        auto item = input.next(open.empty());
+        if (!item) break;
+        open.push_back(translating.begin(std::move(*item)));
       }
       if (open.empty() && input.ended()) break;
-      if (!open.empty()) translator.step();
-      while (!open.empty()) {
-        const auto done = translator.take(open.front());
-        if (!done) break;
-        output.write(line_of(*done, options));
+      while (!open.empty() && translating.is_done(open.front())) {
+        const Translating::Pending& done = open.front();
+        output.write(done.item.write(done.done));
+        lines += has_lines || !done.lines.empty() ? 1 : 0;
         open.pop_front();
-        ++lines;
-        tokens += static_cast<uint64_t>(done->tokens);
         if (shows_progress) bar.update(lines);
       }
+      if (!open.empty()) translator.step();
     }
   } catch (Error& e) {
     if (lines == 0) throw;
-    throw Error(fmt::format("{} (after {} lines)", e.message(), lines),
-                fmt::format("{}{}{}.", e.hint(), e.hint().empty() ? "" : "\n", output.keep()));
+    throw Error(
+        fmt::format("{} (after {} {})", e.message(), lines, has_lines ? "lines" : "texts"),
+        fmt::format("{}{}{}.{}", e.hint(), e.hint().empty() ? "" : "\n", output.keep(), more));
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (InterruptGuard::flag() && !(open.empty() && input.ended()))
-    throw Interrupted(fmt::format("translate: stopped after {} lines", lines),
-                      fmt::format("{}; the rest of the input was not translated.", output.keep()));
+    throw Interrupted(
+        fmt::format("translate: stopped after {} {}", lines, has_lines ? "lines" : "texts"),
+        fmt::format("{}; the rest of the input was not translated.{}", output.keep(), more));
   output.finish();
-  notice("[{}: {} lines, {:.1f} lines/s, {:.1f} tokens/s]\n", loaded.device().description(), lines,
-         per_second(static_cast<int>(lines), seconds),
-         per_second(static_cast<int>(tokens), seconds));
+  if (journal) journal->remove();
+  const char* unit = has_lines ? "lines" : "texts";
+  notice("[{}: {} {}, {:.1f} {}/s, {:.1f} tokens/s]\n", loaded.device().description(), lines, unit,
+         per_second(static_cast<int>(lines), seconds), unit,
+         per_second(static_cast<int>(translating.tokens()), seconds));
 }
 
 }  // namespace
@@ -192,6 +269,22 @@ void add_translate(CLI::App& app) {
   command->add_option("-f,--file", options->in,
                       "translate the lines of this file; - for standard input");
   command->add_option("-o,--output", options->out, "write to this file; else to standard output");
+  command->add_flag("--force", options->force, "replace what is at -o");
+  command->add_flag("--resume", options->resume,
+                    "-o: go on where the same command stopped, by what lies in OUT.resume");
+  command
+      ->add_option("--format", options->format_name,
+                   "text (lines), html, srt (subtitles), tsv (a table): what is text is "
+                   "translated, the rest stays")
+      ->check(CLI::IsMember({"text", "html", "srt", "tsv"}))
+      ->capture_default_str();
+  command
+      ->add_option("--columns", options->columns, "--format tsv: these columns, as 2,4; else all")
+      ->delimiter(',')
+      ->check(CLI::Range(1, 1 << 20));
+  command->add_option("--encoding", options->encoding,
+                      "of the input: UTF-8, Latin-1, Windows-1252, UTF-16; without it found. Pages "
+                      "stay in theirs, all else is written as UTF-8");
   command->add_option("--to", options->translator.to,
                       "language to translate to, for models that know several: fra; a line's own "
                       ">>fra<< goes first");

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
+#include <functional>
+#include <nlohmann/json.hpp>
 
 #include "formats/file_kind.h"
 #include "formats/hf_family.h"
 #include "formats/quantize_model.h"
 #include "hub/download.h"
+#include "hub/http.h"
 #include "hub/origin.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
@@ -21,6 +24,7 @@ namespace {
 
 constexpr std::string_view kOwner = "Helsinki-NLP/";
 constexpr std::string_view kPrefix = "opus-mt-";
+constexpr long kHttpOk = 200;
 
 std::string repository(const std::string& what) {
   return what.starts_with(kOwner) ? what.substr(kOwner.size()) : what;
@@ -65,6 +69,26 @@ void get_all(const std::string& name, const fs::path& folder) {
 }
 
 }  // namespace
+
+std::vector<OpusModel> opus_models(const std::string& from, const std::string& to) {
+  const std::string pair = fmt::format("{}-{}", from, to);
+  HttpQuestion question;
+  question.url =
+      fmt::format("{}/api/models?author=Helsinki-NLP&search={}&limit=1000", hugging_face(), pair);
+  const HttpAnswer answer = ask(question);
+  const auto list = nlohmann::json::parse(answer.body, nullptr, false);
+  if (answer.status != kHttpOk || !list.is_array())
+    fail("{}: the hub answered with status {}, expected a list of models", question.url,
+         answer.status);
+  std::vector<OpusModel> models;
+  for (const auto& entry : list) {
+    const std::string id = entry.is_object() ? entry.value("id", "") : "";
+    if (!id.starts_with(kOwner) || !is_opus_name(id) || !id.ends_with("-" + pair)) continue;
+    models.push_back({repository(id), entry.value("downloads", uint64_t{0})});
+  }
+  std::ranges::stable_sort(models, std::greater(), &OpusModel::downloads);
+  return models;
+}
 
 std::string hugging_face() {
   std::string address = "https://huggingface.co";

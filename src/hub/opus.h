@@ -1,8 +1,10 @@
 // Helsinki-NLP's translation models, from Hugging Face's hub.
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "hub/hub.h"
 
@@ -14,6 +16,14 @@ std::string hugging_face();
 
 // "opus-mt-en-fr", "Helsinki-NLP/opus-mt-tc-big-en-fr".
 bool is_opus_name(const std::string& what);
+
+struct OpusModel {
+  std::string name;        // "opus-mt-en-fr", as pull takes it
+  uint64_t downloads = 0;  // of the last month, as the hub counts
+};
+// Those of the hub that translate from one language to the other, the most used first. from, to: as
+// their names have them, mostly of two letters ("en"). Throws Error when the hub can't be asked.
+std::vector<OpusModel> opus_models(const std::string& from, const std::string& to);
 
 // What a folder of files on their way is called after its model.
 inline constexpr const char* kPullingExtension = ".pulling";

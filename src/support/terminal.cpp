@@ -24,10 +24,15 @@ size_t terminal_columns(int file) {
   return size.ws_col;
 }
 
-bool may_redraw() {
+bool can_draw(int file) { return ::isatty(file) == 1 && variable("TERM") != "dumb"; }
+
+bool is_plain() {
   const std::string_view plain = variable("OUTBOARD_PLAIN");
-  return !is_forbidden && ::isatty(STDERR_FILENO) == 1 && variable("TERM") != "dumb" &&
-         variable("NO_COLOR").empty() && (plain.empty() || plain == "0");
+  return !plain.empty() && plain != "0";
+}
+
+bool may_redraw() {
+  return !is_forbidden && can_draw(STDERR_FILENO) && variable("NO_COLOR").empty() && !is_plain();
 }
 
 void forbid_redrawing() { is_forbidden = true; }

@@ -1,7 +1,10 @@
 """Every subcommand as a person or a script would use it."""
+import csv
+import io
 import json
 import os
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -171,14 +174,44 @@ def test_perplexity_against_the_reference(tmp_path):
 
 
 def test_bench():
-    data = run_json("bench", "smollm2", "-p", 32, "-n", 8, "-r", 2, "-t", 2)
-    prompt, decode = data["tests"]
-    assert prompt["tokens_per_second"] > 0 and len(prompt["rates"]) == 2
+    prompt, decode, deep_prompt, deep_decode = run_json("bench", "smollm2", "-p", "0,32", "-n", 8, "-d", "0,64", "-r", 2, "-t", 2)
+    assert [row["test"] for row in (prompt, decode, deep_prompt, deep_decode)] == ["pp32", "tg8", "pp32 @ d64", "tg8 @ d64"]
+    assert prompt["avg_ts"] > 0 and len(prompt["samples_ts"]) == 2 and prompt["n_threads"] == 2
+    assert prompt["avg_ts"] == pytest.approx(np.mean(prompt["samples_ts"]))
+    assert prompt["samples_ts"][0] == pytest.approx(32e9 / prompt["samples_ns"][0])
     assert 90e6 < decode["bytes_per_token"] < 99e6
     assert 0 < decode["bandwidth_fraction"] < 1.5
-    assert data["threads"] == 2
-    table = run("bench", "smollm2", "-p", 16, "-n", 4, "-r", 1).out
-    assert "| prompt 16" in table and "| decode 4" in table and "%" in table
+    assert (deep_decode["n_depth"], deep_decode["n_gen"], deep_decode["n_prompt"]) == (64, 8, 0)
+    # Keys and values of 64 positions more, in pages of 32: 30 layers, 3 heads of 64, F16.
+    assert deep_decode["kv_bytes"] - decode["kv_bytes"] == 64 * 30 * 2 * 3 * 64 * 2
+    assert decode["bytes_per_token"] < deep_decode["bytes_per_token"]
+    # Memory as run has it: not what measuring the bandwidth takes beside.
+    child = subprocess.Popen([OUTBOARD, "run", "smollm2", "-p", "x", "-n", "8", "--ctx", "96", "-t", "2", "--device", "cpu"], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    assert status == 0 and prompt["peak_memory"] < 1.2 * usage.ru_maxrss * 1024
+
+
+def test_bench_has_formats():
+    bench = ("bench", "smollm2", "-p", 16, "-n", 4, "-r", 1)
+    table = run(*bench).out
+    assert re.search(r"^\| model +\| +size \| +params \| backend \| threads \| +test \| +t/s \|", table, re.M)
+    assert re.search(r"^\| llama 135M Q4_1 +\| .* \| +pp16 \| +[\d.]+ ± 0.00 \|", table, re.M) and "memory at most" in table
+    rows = list(csv.DictReader(io.StringIO(run(*bench, "--format", "csv").out)))
+    lines = [json.loads(line) for line in run(*bench, "--format", "jsonl").out.splitlines()]
+    assert [row["test"] for row in rows] == [line["test"] for line in lines] == ["pp16", "tg4"]
+    assert list(rows[0]) == list(lines[0])
+    assert len({len(line) for line in table.splitlines() if line.startswith("|")}) == 1
+
+
+@pytest.mark.parametrize("words, named", [
+    (["--batch", "2"], "--batch"), (["--layers", "2"], "--layers"),
+    (["--device", "sim", "--counters", "-d", "0", "-n", "4"], "-n"), (["--device", "sim", "--counters", "-r", "2"], "-r"),
+    (["--device", "sim", "--counters", "-d", "0", "--speculate", "lookup"], "--speculate"),
+    (["--device", "sim", "--counters", "--batch", "2", "--draft", "smollm2"], "--draft"),
+    (["--device", "sim", "--counters", "-p", "1,2"], "-p"), (["--device", "sim", "--counters", "--format", "csv"], "--format"),
+    (["-p", "0", "-n", "0"], "-p"), (["-d", "9999"], "context")])
+def test_bench_refuses_what_it_would_not_do(words, named):
+    assert named in run("bench", "smollm2", *words, ok=False).err
 
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_K_M"])
@@ -192,7 +225,6 @@ def test_quantize_makes_a_model_that_answers(kind, tmp_path):
 
 
 def test_output_to_a_full_disk_is_an_error():
-    import subprocess
     with open("/dev/full", "w") as full:
         result = subprocess.run([OUTBOARD, "list"], stdout=full, stderr=subprocess.PIPE,
                                 env={"OUTBOARD_MODELS": str(MODELS)})

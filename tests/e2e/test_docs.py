@@ -36,6 +36,7 @@ ELSEWHERE = {
     "packaging/release.sh": "packages.release",
     "(cd build/release && cpack)": "packages.deb",
     "pip install ./bindings/python": "packages",
+    "outboard list --pairs en-fr": "e2e.pull",
     "outboard pull firmware": "hub: FirmwareTest, and the images themselves are made up here",
     "build/venv/bin/python tests/server/fake_server.py 8080": "server.page",
     "OUTBOARD_PAGE=http://127.0.0.1:11434 build/venv/bin/python -m pytest tests/server/test_page.py": "server.real_page",
@@ -258,6 +259,11 @@ def test_translation(hub, translators, world):
     assert line.count("\n") == 1
     world.run(*words_of("outboard translate opus-mt-en-fr -f book.txt -o livre.txt"), "--device", "cpu")
     assert (world.folder / "livre.txt").read_text().count("\n") == len(marian_folders.SOURCE_TEXT)
+    (world.folder / "livre.txt").unlink()
+    world.run(*words_of("outboard translate opus-mt-en-fr -f book.txt -o livre.txt --resume"), "--device", "cpu")
+    (world.folder / "page.html").write_text("<p>How are you?</p>")
+    world.run(*words_of("outboard translate opus-mt-en-fr -f page.html -o page.fr.html --format html"), "--device", "cpu")
+    assert (world.folder / "page.fr.html").read_text().startswith("<p>")
     words = words_of("tail -f log | outboard translate opus-mt-en-fr")
     assert world.run(*words[words.index("outboard") + 1:], "--device", "cpu", stdin=b"How are you?\n") == line
     world.run(*words_of('outboard translate opus-mt-en-ROMANCE --to fr "Good morning."'), "--device", "cpu")

@@ -74,15 +74,15 @@ def refused(folder, *arguments, **options):
 def test_no_command_reads_and_writes_one_file(work):
     book, small, translator = work / "book.txt", work / "small.gguf", work / "translator.gguf"
     for name in names_of(book):
-        refused(work, "translate", translator, "-f", book, "-o", name, *CPU)
-        refused(work, "translate", translator, "-f", name, "-o", book, *CPU)
+        refused(work, "translate", translator, "-f", book, "-o", name, "--force", *CPU)
+        refused(work, "translate", translator, "-f", name, "-o", book, "--force", *CPU)
         refused(work, "perplexity", small, "-f", book, "--logits", name, "--ctx", 16, *CPU)
         refused(work, "run", small, "-f", book, "--raw", "-n", 1, "--record", name, *CPU)
     for name in names_of(small):
         refused(work, "quantize", small, name, "Q8_0", "--force")
         refused(work, "run", name, "-p", "x", "--raw", "-n", 1, "--record", small, *CPU)
     refused(work, "perplexity", small, "-f", book, "--logits", small, "--ctx", 16, *CPU)
-    refused(work, "translate", translator, "-f", book, "-o", translator, *CPU)
+    refused(work, "translate", translator, "-f", book, "-o", translator, "--force", *CPU)
     for name in ("model.safetensors", "config.json", "tokenizer.json"):
         refused(work, "convert", work / "hf", work / "hf" / name, "--force")
     rules = work / "rules.json"
@@ -91,7 +91,7 @@ def test_no_command_reads_and_writes_one_file(work):
     refused(work, "sim", "serve", "--socket", work / "s", "--faults", rules, "--trace", rules)
     # Standard input and output are files, too.
     before = contents(work)
-    for words in (f"-o {book} < {book}", f"-f {book} >> {book}", f"< {book} >> {book}"):
+    for words in (f"-o {book} --force < {book}", f"-f {book} >> {book}", f"< {book} >> {book}"):
         result = subprocess.run(f"{OUTBOARD} translate {translator} --device cpu {words}", shell=True, timeout=60,
                                 capture_output=True, text=True)
         assert result.returncode == 1 and "can't be written too" in result.stderr, (words, result.stderr)
@@ -197,7 +197,8 @@ def test_outputs_appear_whole_under_their_names(work):
     out.write_text("an older translation")
     os.chmod(out, 0o600)
     inode = out.stat().st_ino
-    run("translate", work / "translator.gguf", "-f", book, "-o", out, *CPU)
+    assert "--force" in run("translate", work / "translator.gguf", "-f", book, "-o", out, *CPU, ok=False).err
+    run("translate", work / "translator.gguf", "-f", book, "-o", out, "--force", *CPU)
     assert out.read_text() == whole and stat.S_IMODE(out.stat().st_mode) == 0o600
     assert out.stat().st_ino != inode
     # An append to a log must not cost the log.
@@ -238,7 +239,7 @@ def test_a_full_disk_leaves_what_was_there(work):
             assert "No space left" in error or "Failure" in error or "failed" in error, error
             assert old.read_text() == "old" and [p.name for p in disk.iterdir()] == ["old"], command
         # Lines that were translated are work: they are kept beside, whole, and it is said where.
-        error = run("translate", work / "translator.gguf", "-f", work / "long.txt", "-o", old, *CPU, ok=False).err
+        error = run("translate", work / "translator.gguf", "-f", work / "long.txt", "-o", old, "--force", *CPU, ok=False).err
         assert "No space left" in error and old.read_text() == "old"
         kept = [p for p in disk.iterdir() if p.name != "old"]
         assert len(kept) == 1 and str(kept[0]) in error
@@ -250,7 +251,7 @@ def test_interrupted_work_leaves_an_older_output(work):
     (work / "long.txt").write_text("\n".join(LINES * 200) + "\n")
     out = work / "out.txt"
     out.write_text("old")
-    child = subprocess.Popen([OUTBOARD, "translate", work / "translator.gguf", "-f", work / "long.txt", "-o", out, *CPU],
+    child = subprocess.Popen([OUTBOARD, "translate", work / "translator.gguf", "-f", work / "long.txt", "-o", out, "--force", *CPU],
                              stderr=subprocess.PIPE)
     wait_for(lambda: any(p.stat().st_size for p in work.glob("out.txt.part*")))
     child.send_signal(signal.SIGINT)

@@ -515,3 +515,20 @@ def test_catalog_models_are_what_they_should_be():
     assert hashlib.sha256(SMOLLM2.read_bytes()).hexdigest() == \
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
     assert pathlib.Path(SMOLLM2).stat().st_size == 98362432
+
+
+def test_what_the_hub_has_for_two_languages(server, tmp_path):
+    env = {"OUTBOARD_MODELS": str(tmp_path), "HF_ENDPOINT": server.url("hub")}
+    (tmp_path / "opus-mt-fr-en.gguf").write_bytes(b"GGUF")
+    server.files["/hub/api/models"] = json.dumps([
+        {"id": "Helsinki-NLP/opus-mt-en-fr", "downloads": 12}, {"id": "Helsinki-NLP/opus-mt-tc-big-en-fr", "downloads": 345},
+        {"id": "Helsinki-NLP/opus-mt-fr-en"}, {"id": "Helsinki-NLP/opus-mt-en-fr_CA"}, {"id": "Somebody/opus-mt-en-fr"},
+        {"id": "Helsinki-NLP/other-en-fr"}, "odd"]).encode()
+    rows = [line.split() for line in run("list", "--pairs", "en-fr", env=env).out.splitlines()]
+    assert rows[1:] == [["opus-mt-tc-big-en-fr", "en", "fr", "345"], ["opus-mt-en-fr", "en", "fr", "12"], ["opus-mt-fr-en", "fr", "en", "0", "pulled"]]
+    assert [row["name"] for row in run_json("list", "--pairs", "en-fr", env=env)] == [row[0] for row in rows[1:]]
+    assert [path for path, _ in server.requests] == ["/hub/api/models"] * 4
+    assert "no model" in run("list", "--pairs", "en-xx", env=env, ok=False).err
+    assert "--pairs en-fr" in run("list", "--pairs", "english", env=env, ok=False).err
+    server.files["/hub/api/models"] = b"<html>busy</html>"
+    assert "expected a list" in run("list", "--pairs", "en-fr", env=env, ok=False).err

@@ -90,5 +90,16 @@ def test_what_can_not_be_had_is_refused(hybrid, tmp_path):
 
 
 def test_bench_tells_guesses(hybrid):
-    told = run_json("bench", hybrid, "-p", 0, "-n", 24, "-r", 1, "--speculate", "mtp", "--draft-tokens", 2)
+    told, = run_json("bench", hybrid, "-p", 0, "-n", 24, "-r", 1, "--speculate", "mtp", "--draft-tokens", 2)
     assert told["drafted_tokens"] > 0
+
+
+def test_single_steps_are_the_model_s_own(tmp_path):
+    """What guesses is no layer of it, and is not there."""
+    steps = {}
+    for name, make in (("with", families.DRAFTERS["qwen35-mtp"]), ("without", families.FAMILIES["qwen35"])):
+        make(tmp_path / f"{name}.gguf")
+        steps[name] = run_json("bench", tmp_path / f"{name}.gguf", "--device", "sim", "--counters", "-d", 0, "-p", 0)
+    assert steps["with"]["layers"] == steps["without"]["layers"]
+    kernels = {name: [(k["kernel"], k["launches"]) for k in told["steps"][0]["launches"]] for name, told in steps.items()}
+    assert kernels["with"] == kernels["without"]

@@ -1,4 +1,6 @@
 """`outboard translate` as a person or a script would use it, with a small random model."""
+import html
+import html.parser
 import json
 import os
 import pty
@@ -50,7 +52,8 @@ def test_texts_files_and_pipes_say_the_same(model, expected, folder):
     whole = "".join(expected)
     assert run("translate", model, *LINES, "--device", "cpu").out == whole
     assert translate(model, "\n".join(LINES) + "\n") == whole
-    assert translate(model, "\r\n".join(LINES), "-f", "-") == whole  # no newline at the end
+    # Ends of lines stay, but that the last one has one.
+    assert translate(model, "\r\n".join(LINES), "-f", "-") == whole.replace("\n", "\r\n")[:-2] + "\n"
     (folder / "in.txt").write_text("\n".join(LINES) + "\n")
     run("translate", model, "-f", folder / "in.txt", "-o", folder / "out.txt", "--device", "cpu")
     assert (folder / "out.txt").read_text() == whole
@@ -58,7 +61,7 @@ def test_texts_files_and_pipes_say_the_same(model, expected, folder):
 
 def test_order_and_empty_lines_stay(model, expected):
     text = "\n".join([LINES[0], "", LINES[1], "   ", "", LINES[2]])
-    want = [expected[0], "\n", expected[1], "\n", "\n", expected[2]]
+    want = [expected[0], "\n", expected[1], "   \n", "\n", expected[2]]
     for batch in (1, 2, 32):
         assert translate(model, text, "--batch", batch) == "".join(want)
     many = LINES * 12
@@ -128,7 +131,9 @@ NOTHING = [" ", "\t", "\u00a0", "\u3000", "\u2009", "\u200b", "\ufeff", "\u2028"
 
 def test_lines_that_say_nothing_stay_empty(model, expected):
     lines = [LINES[0] if i % 2 else line for i, line in enumerate(l for n in NOTHING for l in (n, ""))]
-    assert translate(model, "\n".join(lines) + "\n") == ("\n" + expected[0]) * len(NOTHING)
+    ends = " \t\f\v"  # such stay
+    blank = {n: n[:len(n) - len(n.lstrip(ends))] + (n[len(n.rstrip(ends)):] if n.strip(ends) else "") for n in NOTHING}
+    assert translate(model, "\n".join(lines) + "\n") == "".join(blank[n] + "\n" + expected[0] for n in NOTHING)
     for line in map(json.loads, translate(model, "\n".join(NOTHING) + "\n", "--json").split("\n")[:-1]):
         assert (line["text"], line["tokens"], line["source_tokens"]) == ("", [], 0)
     # Words that are missed are told, once.
@@ -148,7 +153,8 @@ def test_tokens_of_languages_and_what_looks_like_them(folder):
 
     german = ask(line, "--to", "deu")[0]
     for text in (">>fra<<" + line, ">>fra<<  " + line, "  >>fra<< " + line):
-        assert ask(text, "--to", "deu") == ask(line, "--to", "fra")
+        out, told = ask(text, "--to", "deu")
+        assert (out.lstrip(" "), told) == ask(line, "--to", "fra")
     assert ask(">>cmn_Hans<< " + line) == ask(line, "--to", "cmn_Hans")
     # A quotation is text: --to holds.
     for text in (">> " + line + " << x", ">>a b<< " + line, ">><< " + line, ">>fra << " + line, "x >>fra<< " + line):
@@ -161,7 +167,7 @@ def test_tokens_of_languages_and_what_looks_like_them(folder):
     result = run("translate", model, "--to", "deu", "--device", "cpu", stdin=f">>xxx<< {line}\n>>xxx<< {line}\n{line}\n".encode())
     assert result.err.count(">>xxx<<") == 1 and "fra, deu, cmn_Hans" in result.err and result.out.endswith(german)
     # Lines that say nothing need no language.
-    assert translate(model, f"\n \n>>fra<< {line}\n>>fra<<\n") == "\n\n" + ask(line, "--to", "fra")[0] + "\n"
+    assert translate(model, f"\n \n>>fra<< {line}\n>>fra<<\n") == "\n \n" + ask(line, "--to", "fra")[0] + "\n"
 
 
 def test_a_model_of_one_language_tells_of_tokens(model, expected):
@@ -173,7 +179,7 @@ def test_a_model_of_one_language_tells_of_tokens(model, expected):
 def test_a_closed_standard_error_changes_nothing(model, expected, folder):
     for stderr in ("2>&-", "2>/dev/full"):
         out = folder / "closed.txt"
-        subprocess.run(["bash", "-c", f"{OUTBOARD} translate {model} --device cpu -o {out} '{LINES[0]}' {stderr}"], check=True)
+        subprocess.run(["bash", "-c", f"{OUTBOARD} translate {model} --device cpu -o {out} --force '{LINES[0]}' {stderr}"], check=True)
         assert out.read_text() == expected[0]
 
 
@@ -223,9 +229,22 @@ def test_interrupt_leaves_whole_lines(model, expected, folder):
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=30)
     assert child.returncode == 130
-    assert b"stopped after" in err and b"whole" in err
+    assert b"stopped after" in err and b"whole" in err and b"--resume" in err
     written = out.read_text()
     assert written.endswith("\n") and "".join(expected * times).startswith(written)
+    # It goes on there: what was done is not asked again, nor is it with other options.
+    (folder / "again.txt").write_bytes(text * times)
+    again = ["translate", model, "-f", folder / "again.txt", "-o", out, "--device", "cpu", "--batch", "2"]
+    assert "--resume goes on" in run(*again, ok=False).err
+    assert "other options" in run(*again, "--resume", "--beam", "2", ok=False).err
+    journal = out.with_name(out.name + ".resume")
+    known = journal.read_text().splitlines()
+    journal.write_text("\n".join([known[0], *(line.replace('"text":"', '"text":"Kept: ', 1) for line in known[1:]), known[-1][:20]]))
+    err = run(*again, "--resume").err
+    texts = {json.loads(line)["source"] for line in known[1:]}
+    assert f"goes on: {len(texts)} texts" in err
+    want = [("Kept: " if LINES[i % len(LINES)] in texts else "") + line for i, line in enumerate(expected * times)]
+    assert out.read_text() == "".join(want) and not journal.exists()
     # Waiting for input, it stops at once.
     child = start(model)
     time.sleep(0.5)
@@ -247,7 +266,7 @@ def test_a_reader_that_goes_ends_it_quietly(model):
 
 def test_progress_on_a_terminal_only(model, folder):
     (folder / "many.txt").write_text("\n".join(LINES * 30) + "\n")
-    options = ["translate", str(model), "-f", str(folder / "many.txt"), "-o", str(folder / "many.out"), "--device", "cpu"]
+    options = ["translate", str(model), "-f", str(folder / "many.txt"), "-o", str(folder / "many.out"), "--force", "--device", "cpu"]
     assert "\r" not in run(*options).err
     terminal, child_end = pty.openpty()
     child = subprocess.Popen([OUTBOARD, *options], stderr=child_end, stdin=subprocess.DEVNULL)
@@ -262,4 +281,116 @@ def test_progress_on_a_terminal_only(model, folder):
             break
         shown += part
     assert child.wait(60) == 0
-    assert b"lines/s" in shown and b"\r" in shown
+    assert b"lines/s" in shown and b"\r" in shown and b"100%" in shown
+
+
+def translated(model, folder, name, content, *options):
+    """A document's translation, as bytes, and what was told."""
+    (folder / name).write_bytes(content)
+    out = folder / (name + ".out")
+    err = run("translate", model, "-f", folder / name, "-o", out, "--force", "--device", "cpu", *options).err
+    return out.read_bytes(), err
+
+
+@pytest.mark.parametrize("encoding, name", [("utf-8", ""), ("latin-1", "Latin-1"), ("cp1252", "Windows-1252"), ("utf-16", "UTF-16LE"),
+                                            ("utf-16-be", "UTF-16BE")])
+def test_encodings_are_found_and_named(model, expected, folder, encoding, name):
+    text = LINES[0] + " é" + (" “x”" if encoding == "cp1252" else "") + "\r\n" + LINES[1] + "\n"
+    want = run("translate", model, text.splitlines()[0], "--device", "cpu").out[:-1] + "\r\n" + expected[1]
+    found, told = translated(model, folder, "encoded.txt", text.encode(encoding))
+    assert found == want.encode()
+    assert (f"encoded.txt is {name}" in told) if name else "encoded.txt" not in told
+    if encoding != "utf-16-be":  # which has no mark that would say so
+        assert translated(model, folder, "encoded.txt", text.encode(encoding), "--encoding", encoding)[0] == found
+    # Through a pipe line by line; UTF-16 only when it is said.
+    piped = ["translate", model, "--device", "cpu"]
+    if not encoding.startswith("utf-16"):
+        assert run(*piped, stdin=text.encode(encoding)).stdout == found
+    elif encoding == "utf-16":
+        assert "--encoding UTF-16" in run(*piped, stdin=text.encode(encoding), ok=False).err
+        assert run(*piped, "--encoding", "utf-16", stdin=text.encode(encoding)).stdout == found
+    assert "iconv" in run(*piped, "--encoding", "koi8-r", stdin=b"x", ok=False).err
+
+
+def test_cells_between_tabs_are_apart(model, expected):
+    assert translate(model, f"\t{LINES[0]}\t{LINES[1]} \n") == f"\t{expected[0][:-1]}\t{expected[1][:-1]} \n"
+
+
+class Tags(html.parser.HTMLParser):
+    """A page's markup, and its texts."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.markup, self.texts = [], []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.markup.append((tag, [(k, v) for k, v in attributes if k not in ("alt", "title")]))
+
+    def handle_endtag(self, tag):
+        self.markup.append("/" + tag)
+
+    def handle_comment(self, data):
+        self.markup.append(data)
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.append(" ".join(data.split()))
+
+
+def test_of_a_page_the_text_is_translated(model, expected, folder):
+    page = f"""<!DOCTYPE html>
+<html><head><meta charset="iso-8859-1"><title>{LINES[0]}</title><style>p {{ margin: 0 }}</style></head>
+<body class='a b'><!-- {LINES[1]} --><h1 title="{LINES[1]}">{LINES[1]}</h1>
+<p>{LINES[2].replace(" ", chr(10) + "   ", 1)}<br>\t42 &lt; 43 caf\u00e9 </p>
+<script>if (a < b) say("{LINES[0]}");</script><pre>{LINES[0]}</pre>
+<p translate="no">{LINES[0]}</p></body></html>
+"""
+    out, told = translated(model, folder, "page.html", page.encode("latin-1"), "--format", "html")
+    found, before = Tags(out.decode("latin-1")), Tags(page)
+    assert found.markup == before.markup
+    assert found.texts[0] == expected[0].strip() and expected[1].strip() in found.texts and expected[2].strip() in found.texts
+    assert f'title="{expected[1].strip()}"' in html.unescape(out.decode("latin-1")) or "&quot;" in out.decode("latin-1")
+    for kept in (f"<!-- {LINES[1]} -->", f'<script>if (a < b) say("{LINES[0]}");</script><pre>{LINES[0]}</pre>', f'<p translate="no">{LINES[0]}</p>',
+                 "<style>p { margin: 0 }</style>"):
+        assert kept in out.decode("latin-1")
+    # Between the text everything is as it was, byte for byte.
+    start, rest = out.split(b"<title>")
+    assert page.encode("latin-1").startswith(start) and "Windows-1252" in told
+    unknown = page.replace("iso-8859-1", "shift_jis").encode("latin-1")
+    (folder / "unknown.html").write_bytes(unknown)
+    assert "shift_jis" in run("translate", model, "-f", folder / "unknown.html", "--format", "html", "--device", "cpu", ok=False).err
+
+
+def test_subtitles_and_tables(model, expected, folder):
+    times = "00:00:01,000 --> 00:00:02,500"
+    srt = f"1\r\n{times}\r\n<i>{LINES[0]}</i>\r\n\r\n2\r\n{times}\r\n- {LINES[1]}\r\n- {LINES[2]}\r\n"
+    out, _ = translated(model, folder, "film.srt", srt.encode(), "--format", "srt")
+    assert out.decode() == (f"1\r\n{times}\r\n<i>{expected[0].strip()}</i>\r\n\r\n2\r\n{times}\r\n- {expected[1].strip()}\r\n"
+                            f"- {expected[2].strip()}\r\n")
+    table = f"id\ttext\n1\t{LINES[0]}\n2\thttps://a.b/c\n"
+    out, _ = translated(model, folder, "table.tsv", table.encode(), "--format", "tsv", "--columns", "2")
+    rows = out.decode().split("\n")
+    assert rows[0].startswith("id\t") and rows[1:] == [f"1\t{expected[0].strip()}", "2\thttps://a.b/c", ""]
+    for words in (["--columns", "2"], ["--format", "srt", "--json"], ["--resume"], ["--force"], ["--resume", "-o", "/dev/stdout"]):
+        assert words[0] in run("translate", model, "x", *words, "--device", "cpu", ok=False).err
+
+
+def test_tokens_of_a_model_that_translates(model, folder):
+    line = json.loads(translate(model, LINES[0], "--json"))
+    one = json.loads(run("tokenize", model, LINES[0], "--json").out)
+    assert one["count"] == line["source_tokens"] and one["tokens"][-1]["token"] == "</s>"
+    both = json.loads(run("tokenize", model, "--json", stdin=f"{LINES[0]}\r\n{LINES[1]}\n".encode()).out)
+    assert both["ids"] == one["ids"] + json.loads(run("tokenize", model, LINES[1], "--json").out)["ids"]
+    assert "--no-special" in run("tokenize", model, "x", "--no-special", ok=False).err
+    assert run("tokenize", "smollm2", stdin=b"Hello").out == run("tokenize", "smollm2", "Hello").out
+
+
+def test_bench_of_a_model_that_translates(model):
+    bench = ("bench", model, "--device", "cpu", "-r", 1)
+    rows = json.loads(run(*bench, "--json").out)
+    assert [row["n_lines"] for row in rows] == [32, 1] and rows[0]["avg_ls"] > 0
+    assert "| 32 lines, 4 beams |" in run(*bench).out
+    for words in (["-p", "4"], ["-n", "4"], ["-d", "4"], ["--speculate", "off"]):
+        assert words[0] in run(*bench, *words, ok=False).err

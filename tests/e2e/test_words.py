@@ -85,6 +85,16 @@ def test_nothing_but_the_answer(store):
     assert run("run", "nosuch", "x", "-q", ok=False).err
 
 
+def test_an_answer_goes_on_past_its_end():
+    common = ("run", "smollm2", "What is the capital of France? One word.", "--temp", 0, "-n", 40, "--device", "cpu")
+    ended, on = run_json(*common), run_json(*common, "--ignore-eos")
+    assert ended["finish"] == "stop" and on["finish"] == "length"
+    assert len(on["tokens"]) == 40 > len(ended["tokens"]) and on["tokens"][:len(ended["tokens"])] == ended["tokens"]
+    assert "--ignore-eos" in run(*common, "--ignore-eos", "--json-object", ok=False).err
+    run("bench", "smollm2", "-p", 0, "-n", 2, "-r", 1, "--ignore-eos")
+    assert "run and bench have it" in run("chat", "smollm2", "--ignore-eos", ok=False).err
+
+
 @pytest.mark.parametrize("words", [["--strict"], ["--take"], ["--firmware-dir", "x"]])
 def test_options_without_meaning_are_refused(words, store):
     assert "no meaning with --device cpu" in run("run", "smollm2", "x", "--device", "cpu", *words, env=store, ok=False).err
@@ -122,6 +132,7 @@ def test_ps():
             assert run_json("ps", "--server", address)["models"][0]["name"] == "smollm2:latest"
         finally:
             server.send_signal(signal.SIGINT)
+    assert server.returncode == 0  # ended in order, as its help says
     assert "no server answers" in run("ps", "--server", address, ok=False).err
 
 

@@ -10,7 +10,7 @@ out=$root/build/macos
 include=$out/include
 rm -rf "$out/objects" "$include"
 mkdir -p "$out/objects" "$include"
-for header in fmt nlohmann CLI pcre2.h utf8proc.h sentencepiece_processor.h histedit.h curl openssl zip.h zipconf.h yaml-cpp boost; do
+for header in fmt nlohmann CLI pcre2.h utf8proc.h sentencepiece_processor.h histedit.h gumbo.h curl openssl zip.h zipconf.h yaml-cpp boost; do
   for folder in /usr/include /usr/include/"$(uname -m)"-linux-gnu; do
     [[ -e $folder/$header ]] || continue
     if [[ -d $folder/$header ]]; then

@@ -146,3 +146,22 @@ def test_the_link_is_cut_while_a_model_is_brought_to_the_card(model, firmware, t
         wait_until(lambda: "the device failed" in server.log())
         wait_until(lambda: said(server, 0) == want[0])
         assert server.json("/health")["status"] == "ok"
+
+
+def test_a_conversation_outlives_the_card(model, firmware, tmp_path):
+    """The link is cut in the second answer: it goes on behind a pause, and so does the conversation."""
+    lines = "the rain number 1\nthe rain number 2\nthe rain number 3\n".encode()
+    chat = ("chat", model, "--temp", 0, "-n", 24, "--ctx", 512)
+    want = run(*chat, "--device", "cpu", stdin=lines).out
+    on_card = (*chat, "--firmware-dir", firmware, "--device")
+    with served(tmp_path, "tinygpu", "--trace", tmp_path / "trace") as card:
+        assert run(*on_card, card.device, stdin=lines).out == want
+        report(card)
+    # Each doorbell starts some tokens; none rings on the way to rest.
+    bells = [number for number, line in enumerate((tmp_path / "trace").read_text().splitlines(), 1) if " MMIO_WRITE " in line and " bar=2 " in line]
+    rules = tmp_path / "faults.json"
+    rules.write_text(json.dumps([{"what": "link.drop", "request": bells[-4], "count": 1}]))
+    with served(tmp_path, "tinygpu", "--faults", rules) as card:
+        told = run(*on_card, card.device, stdin=lines)
+    assert told.out == want
+    assert "the device failed" in told.err and "is back, the answer goes on" in told.err
