@@ -17,6 +17,7 @@
 #include "cli/recording.h"
 
 #include "support/error.h"
+#include "support/json.h"
 #include "support/nearest.h"
 #include "support/notice.h"
 #include "support/output_file.h"
@@ -500,7 +501,13 @@ class Chat {
   void load(std::string path) {
     const bool forced = takes_force(path);
     if (path.empty()) fail("/load: which file?");
-    const auto list = nlohmann::ordered_json::parse(read_whole(path), nullptr, false);
+    nlohmann::ordered_json list;
+    try {
+      list = parse_json(read_whole(path));
+    } catch (Error& e) {
+      e.add_context(path);
+      throw;
+    }
     std::vector<text::Message> loaded;
     if (list.is_array())
       for (const auto& m : list)

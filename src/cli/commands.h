@@ -21,6 +21,7 @@ void add_tokenize(CLI::App& app);
 void add_perplexity(CLI::App& app);
 void add_bench(CLI::App& app);
 void add_quantize(CLI::App& app);
+void add_imatrix(CLI::App& app);
 void add_convert(CLI::App& app);
 void add_sim(CLI::App& app);
 void add_doctor(CLI::App& app);

@@ -6,11 +6,11 @@
 #include <chrono>
 #include <ctime>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 #include "cli/commands.h"
 #include "cli/model_output.h"
 #include "cli/options.h"
+#include "cli/table.h"
 #include "hub/hub.h"
 #include "hub/opus.h"
 #include "models/models.h"
@@ -41,15 +41,6 @@ Described describe(const std::filesystem::path& path) {
   return out;
 }
 
-// "135M", "1.2B".
-std::string short_number(uint64_t count) {
-  if (count == 0) return "";
-  const auto number = static_cast<double>(count);
-  constexpr double kMillion = 1e6, kBillion = 1e9;
-  if (number < kBillion) return fmt::format("{:.0f}M", number / kMillion);
-  return fmt::format("{:.1f}B", number / kBillion);
-}
-
 std::string date(std::filesystem::file_time_type time) {
   // Between the two clocks, which no function of C++20 is on every machine for.
   using System = std::chrono::system_clock;
@@ -61,22 +52,6 @@ std::string date(std::filesystem::file_time_type time) {
   std::string text(32, '\0');
   text.resize(std::strftime(text.data(), text.size(), "%Y-%m-%d", &local));
   return text;
-}
-
-std::string table(const std::vector<std::vector<std::string>>& rows,
-                  const std::vector<bool>& is_number) {
-  std::vector<size_t> widths(rows.front().size());
-  for (const auto& row : rows)
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  std::string out;
-  for (const auto& row : rows) {
-    std::string line;
-    for (size_t i = 0; i < row.size(); ++i)
-      line += is_number[i] ? fmt::format("{:>{}}  ", row[i], widths[i])
-                           : fmt::format("{:<{}}  ", row[i], widths[i]);
-    out += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
-  }
-  return out;
 }
 
 void list(bool json) {
@@ -101,14 +76,19 @@ void list(bool json) {
     notice("No models yet. `outboard pull smollm2` gets one of 98 MB.\n");
     return;
   }
-  std::vector<std::vector<std::string>> rows = {
-      {"NAME", "FAMILY", "PARAMETERS", "TYPE", "SIZE", "DATE", "LAST USE"}};
+  Table table({{"NAME"},
+               {"FAMILY"},
+               {"PARAMETERS", true},
+               {"TYPE"},
+               {"SIZE", true},
+               {"DATE"},
+               {"LAST USE"}});
   for (const hub::Installed& m : models) {
     const Described about = describe(m.path);
-    rows.push_back({m.name, about.family, short_number(about.parameters), about.type,
-                    format_bytes(m.bytes), date(m.since), m.used ? date(*m.used) : "never"});
+    table.add({m.name, about.family, short_number(about.parameters), about.type,
+               format_bytes(m.bytes), date(m.since), m.used ? date(*m.used) : "never"});
   }
-  print(table(rows, {false, false, true, false, true, false, false}));
+  print(table.text());
 }
 
 // What the hub has for two languages, both ways.
@@ -123,11 +103,11 @@ void list_pairs(const std::string& pair, bool json) {
   std::vector<std::string> here;
   for (const hub::Installed& model : hub::installed()) here.push_back(model.name);
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  std::vector<std::vector<std::string>> rows = {{"NAME", "FROM", "TO", "DOWNLOADS", ""}};
+  Table table({{"NAME"}, {"FROM"}, {"TO"}, {"DOWNLOADS", true}, {""}});
   for (const auto& [source, target] : {std::pair(from, to), std::pair(to, from)})
     for (const hub::OpusModel& model : hub::opus_models(source, target)) {
       const bool is_here = std::ranges::find(here, model.name) != here.end();
-      rows.push_back(
+      table.add(
           {model.name, source, target, std::to_string(model.downloads), is_here ? "pulled" : ""});
       list.push_back({{"name", model.name},
                       {"from", source},
@@ -136,12 +116,12 @@ void list_pairs(const std::string& pair, bool json) {
                       {"pulled", is_here}});
     }
   if (json) return print(list.dump(2) + "\n");
-  if (rows.size() == 1)
+  if (list.empty())
     throw Error(fmt::format("{} has no model of Helsinki-NLP's for {} and {}", hub::hugging_face(),
                             from, to),
                 "Languages are mostly named by two letters; models of several languages have names "
                 "such as opus-mt-en-ROMANCE.");
-  print(table(rows, {false, false, false, true, false}));
+  print(table.text());
 }
 
 }  // namespace

@@ -64,6 +64,7 @@ int run(std::vector<std::string> words) {
   add_perplexity(app);
   add_bench(app);
   add_quantize(app);
+  add_imatrix(app);
   add_convert(app);
   add_sim(app);
   add_doctor(app);

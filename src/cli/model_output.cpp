@@ -50,7 +50,7 @@ std::string type_of_model(const formats::Model& model) {
 std::string types_help() {
   std::string types;
   for (const formats::MixInfo& info : formats::mixes())
-    types += fmt::format("  {:<7} {}\n", info.name, info.description);
+    types += fmt::format("  {:<9} {}\n", info.name, info.description);
   return types;
 }
 

@@ -159,6 +159,10 @@ struct CompileOptions {
   // every row of what each op came to, in order; an op whose result is added to a residual: the
   // sum. Must not throw.
   std::function<void(size_t op, int row, std::span<const float> values)> look = {};
+  // On the CPU alone, too: every row that goes into a matrix of a Linear or of Experts, and which
+  // of the weight's matrices (a head's, an expert's) it goes into. Must not throw.
+  std::function<void(program::WeightId weight, int matrix, std::span<const float> row)>
+      look_at_input = {};
 };
 
 // Bytes that an Executable holds beyond the weights in their file.

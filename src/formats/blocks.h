@@ -96,7 +96,7 @@ struct BlockQ2_K {     // 16 groups of 16: d * (scale & 15) * q - dmin * (scale 
 struct BlockQ3_K {     // 16 groups of 16: d * (scale - 32) * (q - 4)
   uint8_t hmask[32];   // bit k of byte i: third bit of element 32k + i
   uint8_t qs[64];      // low two bits, laid out as in Q2_K
-  uint8_t scales[12];  // 6 bits each: see unpack in dequantize_k.cpp
+  uint8_t scales[12];  // 6 bits each: see decode() in decode_k.cpp
   U16 d;
 };
 

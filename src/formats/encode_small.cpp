@@ -1,8 +1,10 @@
 // Q4_0, Q4_1, Q5_0, Q5_1, Q8_0. The rules are the formats' usual ones (the Python package gguf,
 // quants.py): one scale from the extreme values, nearest level; the results are equal byte for
-// byte.
+// byte. Where importances are known, the scale with the least weighted error is searched.
+#include <array>
 #include <cmath>
 
+#include "formats/encode_fit.h"
 #include "formats/encoders.h"
 #include "formats/quantize.h"
 
@@ -34,6 +36,12 @@ Range range(const float* values) {
   return found;
 }
 
+std::array<float, kSmallBlock> weights_of(const float* values, const float* importance) {
+  std::array<float, kSmallBlock> weights;
+  weigh({values, kSmallBlock}, importance, weights);
+  return weights;
+}
+
 float inverse(float d) { return d != 0 ? 1.0f / d : 0.0f; }
 
 // Levels 0..top of offset + value * inverse, rounded half up, split into nibbles and fifth bits.
@@ -52,8 +60,10 @@ uint32_t put_levels(uint8_t* qs, Level level) {
 
 // Symmetric: the extreme value gets the lowest level, -half.
 template <typename Block>
-uint32_t encode_symmetric(const float* values, int half, Block& block) {
-  const float d = extreme(values) / static_cast<float>(-half);
+uint32_t encode_symmetric(const float* values, const float* importance, int half, Block& block) {
+  const float d = importance != nullptr
+                      ? fit_symmetric({values, kSmallBlock}, weights_of(values, importance), -half)
+                      : extreme(values) / static_cast<float>(-half);
   const float id = inverse(d);
   const float top = static_cast<float>(2 * half - 1);
   const float offset = static_cast<float>(half) + 0.5f;
@@ -65,31 +75,41 @@ uint32_t encode_symmetric(const float* values, int half, Block& block) {
 
 // From the lowest value (level 0) to the highest (level top).
 template <typename Block>
-uint32_t encode_range(const float* values, int top, Block& block) {
+uint32_t encode_range(const float* values, const float* importance, int top, Block& block) {
   const Range found = range(values);
-  const float d = (found.high - found.low) / static_cast<float>(top);
+  float d = (found.high - found.low) / static_cast<float>(top);
+  float low = found.low;
+  if (importance != nullptr) {
+    const Affine fit = fit_affine({values, kSmallBlock}, weights_of(values, importance),
+                                  static_cast<float>(top), {-0.9f, 0.05f, 36}, true);
+    d = half_to_float(float_to_half(fit.scale));
+    low = half_to_float(float_to_half(-fit.minimum));
+  }
   const float id = inverse(d);
   block.d.set(float_to_half(d));
-  block.m.set(float_to_half(found.low));
+  block.m.set(float_to_half(low));
   return put_levels(block.qs, [&](int i) {
-    return static_cast<int>(
-        clamp_level((values[i] - found.low) * id + 0.5f, 0, static_cast<float>(top)));
+    return static_cast<int>(clamp_level((values[i] - low) * id + 0.5f, 0, static_cast<float>(top)));
   });
 }
 
 }  // namespace
 
-void encode(const float* values, BlockQ4_0& block) { encode_symmetric(values, 8, block); }
-void encode(const float* values, BlockQ4_1& block) { encode_range(values, 15, block); }
-void encode(const float* values, BlockQ5_0& block) {
-  block.qh.set(encode_symmetric(values, 16, block));
+void encode(const float* values, const float* importance, BlockQ4_0& block) {
+  encode_symmetric(values, importance, 8, block);
 }
-void encode(const float* values, BlockQ5_1& block) {
-  block.qh.set(encode_range(values, 31, block));
+void encode(const float* values, const float* importance, BlockQ4_1& block) {
+  encode_range(values, importance, 15, block);
+}
+void encode(const float* values, const float* importance, BlockQ5_0& block) {
+  block.qh.set(encode_symmetric(values, importance, 16, block));
+}
+void encode(const float* values, const float* importance, BlockQ5_1& block) {
+  block.qh.set(encode_range(values, importance, 31, block));
 }
 
-void encode(const float* values, BlockQ8_0& block) {
-  const float d = std::fabs(extreme(values)) / 127;
+void encode(const float* values, const float* /*importance*/, BlockQ8_0& block) {
+  const float d = greatest(values, kSmallBlock) / 127;
   const float id = inverse(d);
   block.d.set(float_to_half(d));
   for (int i = 0; i < kSmallBlock; ++i) {

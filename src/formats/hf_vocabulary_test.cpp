@@ -105,16 +105,6 @@ TEST(SentencePieceErrors, LongNumbersAndLengths) {
   EXPECT_THROW(read_sentencepiece("", vocabulary, unigram), Error);
 }
 
-TEST(Json, RefusesWhatIsNotPlain) {
-  EXPECT_THROW(parse_json("{\"a\": 1,}"), Error);
-  EXPECT_THROW(parse_json("\"\xff\""), Error);
-  EXPECT_THROW(parse_json(""), Error);
-  EXPECT_THROW(parse_json(std::string(100000, '[')), Error);
-  EXPECT_THROW(parse_json("{\"a\":{\"b\":1},\"a\":2}"), Error);
-  // The same key in different objects is fine.
-  EXPECT_EQ(parse_json("[{\"a\":1},{\"a\":{\"a\":2}}]").size(), 2u);
-}
-
 TEST(LooksSpecial, Texts) {
   for (const char* text : {"<|x|>", "<pad>", "<unused12>"})
     EXPECT_TRUE(looks_special(text)) << text;

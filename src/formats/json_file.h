@@ -1,4 +1,4 @@
-// JSON from outside: parsed with limits, read with messages that name the field.
+// JSON files, read with messages that name the field.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +8,13 @@
 #include <string>
 #include <string_view>
 
+#include "support/json.h"
+
 namespace outboard::formats {
 
 using Json = nlohmann::ordered_json;  // keys in the file's order
 
-// Parses a whole text. Throws Error for bad syntax, invalid UTF-8, a key that stands twice in one
-// object, or nesting deeper than max_depth.
-Json parse_json(std::string_view text, int max_depth = 64);
-// The same for a file of at most 1 GiB; messages name it.
+// parse_json() of a file of at most 1 GiB; messages name it.
 Json read_json(const std::filesystem::path& path);
 // An empty object when there is no such file.
 Json read_json_if_present(const std::filesystem::path& path);

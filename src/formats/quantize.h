@@ -22,9 +22,11 @@ void dequantize(TensorType type, const std::byte* blocks, std::span<float> out);
 // The same, rounded to half.
 void dequantize_half(TensorType type, const std::byte* blocks, std::span<uint16_t> out);
 
-// Encodes whole blocks: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K. Throws
-// Error for a type without an encoder.
-void quantize(TensorType type, std::span<const float> values, std::byte* blocks);
+// Encodes whole blocks: F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL, IQ4_XS,
+// MXFP4, TQ1_0, TQ2_0. importance: empty, or one a value, how much its error counts, none below 0
+// (Q8_0, MXFP4, the ternary types and floats leave it). Throws Error for a type without an encoder.
+void quantize(TensorType type, std::span<const float> values, std::byte* blocks,
+              std::span<const float> importance = {});
 bool can_quantize(TensorType type);
 
 }  // namespace outboard::formats

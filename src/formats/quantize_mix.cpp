@@ -24,6 +24,18 @@ constexpr std::array kMixes = {
     MixInfo{Mix::Q4_K_S, "Q4_K_S", TensorType::Q4_K, "4.6 bits"},
     MixInfo{Mix::Q4_1, "Q4_1", TensorType::Q4_1, "5 bits, older format"},
     MixInfo{Mix::Q4_0, "Q4_0", TensorType::Q4_0, "4.5 bits, older format, fast"},
+    MixInfo{Mix::IQ4_NL, "IQ4_NL", TensorType::IQ4_NL, "4.5 bits, values that do not lie evenly"},
+    MixInfo{Mix::IQ4_XS, "IQ4_XS", TensorType::IQ4_XS, "4.3 bits, as good as Q4_K_S"},
+    MixInfo{Mix::MXFP4_MOE, "MXFP4_MOE", TensorType::MXFP4,
+            "4.3 bits for experts, Q8_0 for the rest: of models trained so"},
+    MixInfo{Mix::Q3_K_L, "Q3_K_L", TensorType::Q3_K, "4.3 bits: noticeable loss"},
+    MixInfo{Mix::Q3_K_M, "Q3_K_M", TensorType::Q3_K, "3.9 bits"},
+    MixInfo{Mix::Q3_K_S, "Q3_K_S", TensorType::Q3_K, "3.6 bits: much loss"},
+    MixInfo{Mix::Q2_K, "Q2_K", TensorType::Q2_K, "3.2 bits: where nothing else fits"},
+    MixInfo{Mix::Q2_K_S, "Q2_K_S", TensorType::Q2_K, "2.9 bits, only with --imatrix"},
+    MixInfo{Mix::TQ2_0, "TQ2_0", TensorType::TQ2_0,
+            "2.1 bits, for models of three values a weight"},
+    MixInfo{Mix::TQ1_0, "TQ1_0", TensorType::TQ1_0, "1.7 bits, for the same"},
 };
 
 const MixInfo& mix_info(Mix mix) {
@@ -38,7 +50,15 @@ bool has(std::string_view name, std::string_view part) {
 }
 
 // What a tensor does, as far as the mixes care.
-enum class Role { kOutput, kEmbedding, kAttentionV, kFfnDown, kOther };
+enum class Role {
+  kOutput,
+  kEmbedding,
+  kAttentionV,
+  kAttentionK,
+  kAttentionOutput,
+  kFfnDown,
+  kOther
+};
 
 Role role_of(std::string_view name) {
   if (name == "output.weight") return Role::kOutput;
@@ -49,10 +69,10 @@ Role role_of(std::string_view name) {
   if (has(name, "attn_v.weight") || has(name, "attn_qkv.weight") || has(name, "attn_kv_b.weight")) {
     return Role::kAttentionV;
   }
-  if (has(name, "attn_k.weight") || has(name, "attn_q.weight") || has(name, "attn_output.weight") ||
-      has(name, "ffn_up") || has(name, "ffn_gate")) {
-    return Role::kOther;
-  }
+  if (has(name, "attn_k.weight")) return Role::kAttentionK;
+  if (has(name, "attn_q.weight")) return Role::kOther;
+  if (has(name, "attn_output.weight")) return Role::kAttentionOutput;
+  if (has(name, "ffn_up") || has(name, "ffn_gate")) return Role::kOther;
   if (has(name, "ffn_down")) return Role::kFfnDown;
   return Role::kOther;
 }
@@ -99,6 +119,15 @@ bool more_bits(int layer, int layers) {
 TensorType fall_back(TensorType type, int64_t columns) {
   if (columns % type_info(type).block_elements == 0) return type;
   switch (type) {
+    case TensorType::IQ4_XS:
+      type = TensorType::IQ4_NL;
+      break;
+    case TensorType::Q2_K:
+    case TensorType::Q3_K:
+    case TensorType::TQ1_0:
+    case TensorType::TQ2_0:
+      type = TensorType::Q4_0;
+      break;
     case TensorType::Q4_K:
       type = TensorType::Q5_0;
       break;
@@ -116,23 +145,28 @@ TensorType fall_back(TensorType type, int64_t columns) {
 
 class Chooser {
  public:
-  Chooser(const Model& model, Mix mix) : mix_(mix), type_(mix_info(mix).type) {
+  Chooser(const Model& model, Mix mix, bool has_importances)
+      : mix_(mix), type_(mix_info(mix).type), has_importances_(has_importances) {
     const Metadata& metadata = model.metadata;
     const std::string architecture = metadata.get_string("general.architecture", "");
+    // Of lists by layer the first counts.
     const auto number = [&](const char* key, int64_t fallback) {
-      // Per-layer arrays of head counts exist; those models need none of what hangs on the number.
       const MetadataValue* value = metadata.find(architecture + key);
-      if (value == nullptr || std::holds_alternative<MetadataArray>(*value)) return fallback;
-      return metadata.get_int(architecture + key);
+      if (value == nullptr) return fallback;
+      if (!std::holds_alternative<MetadataArray>(*value))
+        return metadata.get_int(architecture + key);
+      const std::vector<int64_t> list = metadata.get_ints(architecture + key);
+      return list.empty() ? fallback : list.front();
     };
     // Of both sides of a model that translates.
     layers_ = static_cast<int>(number(".block_count", 0) + number(".decoder_block_count", 0));
     experts_ = number(".expert_count", 0);
     const int64_t heads = number(".attention.head_count", 1);
     const int64_t kv_heads = number(".attention.head_count_kv", heads);
+    heads_share_ = kv_heads > 0 && heads / kv_heads >= 4;
     // Shared values are few: more bits for them cost little in the 70B shape (80 layers).
-    shared_values_ = layers_ == 80 &&
-                     ((architecture == "llama" && heads != kv_heads) || architecture == "qwen2");
+    is_70b_ = layers_ == 80 &&
+              ((architecture == "llama" && heads != kv_heads) || architecture == "qwen2");
     tied_ = model.find("output.weight") == nullptr;
     for (const Tensor& tensor : model.tensors()) {
       if (role_of(tensor.name) == Role::kAttentionV) ++values_;
@@ -148,58 +182,127 @@ class Chooser {
 
  private:
   TensorType wanted(const Tensor& tensor) {
-    switch (role_of(tensor.name)) {
-      case Role::kOutput:
-        return output_type(tensor);
+    const Role role = role_of(tensor.name);
+    if (role == Role::kOutput || (role == Role::kEmbedding && tied_)) return output_type(tensor);
+    if (mix_ == Mix::MXFP4_MOE)
+      return tensor.shape.size() > 2 && tensor.shape[0] > 1 ? TensorType::MXFP4 : TensorType::Q8_0;
+    switch (role) {
       case Role::kEmbedding:
-        return tied_ ? output_type(tensor) : type_;
+        return mix_ == Mix::TQ1_0 || mix_ == Mix::TQ2_0 ? TensorType::Q4_K : type_;
       case Role::kAttentionV:
         return value_type();
+      case Role::kAttentionK:
+        return experts_ == 8 ? TensorType::Q8_0 : type_;
+      case Role::kAttentionOutput:
+        return attention_output_type();
       case Role::kFfnDown:
         return down_type(tensor);
-      case Role::kOther:
-        break;
+      default:
+        return type_;
     }
-    if (experts_ == 8 && has(tensor.name, "attn_k.weight")) return TensorType::Q8_0;
-    if (experts_ == 8 && has(tensor.name, "attn_output.weight") && type_ == TensorType::Q4_K) {
-      return TensorType::Q5_K;
-    }
-    return type_;
   }
 
   TensorType output_type(const Tensor& tensor) const {
     const bool whole = tensor.columns() % type_info(type_).block_elements == 0;
-    return !whole || type_ == TensorType::Q8_0 ? TensorType::Q8_0 : TensorType::Q6_K;
+    return !whole || type_ == TensorType::Q8_0 || mix_ == Mix::MXFP4_MOE ? TensorType::Q8_0
+                                                                         : TensorType::Q6_K;
   }
 
   TensorType value_type() {
     const int index = value_++;
-    TensorType type = type_;
-    if ((mix_ == Mix::Q4_K_M || mix_ == Mix::Q5_K_M) && more_bits(index, values_)) {
-      type = TensorType::Q6_K;
-    } else if (mix_ == Mix::Q4_K_S && index < 4) {
-      type = TensorType::Q5_K;
+    if (experts_ == 8) return TensorType::Q8_0;
+    const TensorType type = value_type_of_mix(index);
+    const bool is_small = type == TensorType::Q3_K || type == TensorType::Q4_K;
+    return is_70b_ && is_small ? TensorType::Q5_K : type;
+  }
+
+  TensorType value_type_of_mix(int index) const {
+    switch (mix_) {
+      case Mix::Q2_K:
+        return heads_share_ ? TensorType::Q4_K : TensorType::Q3_K;
+      case Mix::Q2_K_S:
+        return heads_share_ ? TensorType::Q4_K : type_;
+      case Mix::Q3_K_M:
+        return index < 2 ? TensorType::Q5_K : TensorType::Q4_K;
+      case Mix::Q3_K_L:
+        return TensorType::Q5_K;
+      case Mix::IQ4_NL:
+      case Mix::IQ4_XS:
+        return heads_share_ ? TensorType::Q5_K : type_;
+      case Mix::Q4_K_M:
+      case Mix::Q5_K_M:
+        return more_bits(index, values_) ? TensorType::Q6_K : type_;
+      case Mix::Q4_K_S:
+        return index < 4 ? TensorType::Q5_K : type_;
+      default:
+        return type_;
     }
-    if (shared_values_ && type == TensorType::Q4_K) type = TensorType::Q5_K;
-    if (experts_ == 8) type = TensorType::Q8_0;
-    return type;
+  }
+
+  TensorType attention_output_type() const {
+    if (experts_ == 8) {
+      switch (mix_) {
+        case Mix::Q2_K:
+        case Mix::Q3_K_S:
+        case Mix::Q3_K_M:
+        case Mix::Q4_K_S:
+        case Mix::Q4_K_M:
+        case Mix::IQ4_NL:
+        case Mix::IQ4_XS:
+          return TensorType::Q5_K;
+        default:
+          return type_;
+      }
+    }
+    switch (mix_) {
+      case Mix::Q2_K:
+        return TensorType::Q3_K;
+      case Mix::Q3_K_M:
+        return TensorType::Q4_K;
+      case Mix::Q3_K_L:
+        return TensorType::Q5_K;
+      default:
+        return type_;
+    }
   }
 
   TensorType down_type(const Tensor& tensor) {
     const int index = down_++;
     const int layer = experts_ > 1 ? layer_of(tensor.name) : index;
-    if ((mix_ == Mix::Q4_K_M || mix_ == Mix::Q5_K_M) && more_bits(layer, layers_)) {
-      return TensorType::Q6_K;
+    const bool is_early = layer < layers_ / 8;
+    switch (mix_) {
+      case Mix::Q2_K:
+        return TensorType::Q3_K;
+      case Mix::Q2_K_S:
+        return is_early ? TensorType::Q4_K : type_;
+      case Mix::Q3_K_M:
+        return layer < layers_ / 16 ? TensorType::Q5_K : TensorType::Q4_K;
+      case Mix::Q3_K_L:
+        return TensorType::Q5_K;
+      case Mix::IQ4_NL:
+      case Mix::IQ4_XS:
+        return is_early && !has_importances_ ? TensorType::Q5_K : type_;
+      case Mix::Q4_K_M:
+      case Mix::Q5_K_M:
+        return more_bits(layer, layers_) ? TensorType::Q6_K : type_;
+      case Mix::Q4_K_S:
+        return is_early ? TensorType::Q5_K : type_;
+      case Mix::Q4_0:
+        return is_early && has_importances_ ? TensorType::Q4_1 : type_;
+      case Mix::Q5_0:
+        return is_early && has_importances_ ? TensorType::Q5_1 : type_;
+      default:
+        return type_;
     }
-    if (mix_ == Mix::Q4_K_S && layer < layers_ / 8) return TensorType::Q5_K;
-    return type_;
   }
 
   Mix mix_;
   TensorType type_;
+  bool has_importances_;
   int layers_ = 0;
   int64_t experts_ = 0;
-  bool shared_values_ = false;
+  bool heads_share_ = false;  // four or more have keys and values in common
+  bool is_70b_ = false;
   bool tied_ = false;
   int values_ = 0;  // value projections in the model
   int value_ = 0;   // and how many have been seen
@@ -215,14 +318,15 @@ std::optional<Mix> mix_by_name(std::string_view name) {
   for (char& c : upper) {
     if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
   }
-  if (upper == "Q4_K" || upper == "Q5_K") upper += "_M";
+  if (upper == "Q3_K" || upper == "Q4_K" || upper == "Q5_K") upper += "_M";
+  if (upper == "MXFP4") upper += "_MOE";
   for (const MixInfo& info : kMixes) {
     if (info.name == upper) return info.mix;
   }
   return std::nullopt;
 }
 
-std::vector<TensorType> choose_types(const Model& model, Mix mix) {
+std::vector<TensorType> choose_types(const Model& model, Mix mix, bool has_importances) {
   const std::vector<Tensor>& tensors = model.tensors();
   std::vector<size_t> order(tensors.size());
   for (size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -231,7 +335,7 @@ std::vector<TensorType> choose_types(const Model& model, Mix mix) {
     const int layer_b = layer_of(tensors[b].name);
     return layer_a != layer_b ? layer_a < layer_b : tensors[a].name < tensors[b].name;
   });
-  Chooser chooser(model, mix);
+  Chooser chooser(model, mix, has_importances);
   std::vector<TensorType> types(tensors.size());
   for (const size_t i : order) types[i] = chooser.choose(tensors[i]);
   return types;

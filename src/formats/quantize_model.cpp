@@ -20,7 +20,7 @@ constexpr int64_t kChunk =
 constexpr int64_t kSlab = 256 * kChunk;  // elements converted before they are written
 constexpr float kHalfLimit = 65520;      // rounds to infinity as a half
 
-Metadata output_metadata(const Model& model, Mix mix) {
+Metadata output_metadata(const Model& model, Mix mix, const ImportanceMatrix* importances) {
   Metadata metadata;
   for (const auto& [key, value] : model.metadata.entries()) {
     if (key.starts_with("split.") || key == "outboard.rope.neox") continue;
@@ -28,6 +28,15 @@ Metadata output_metadata(const Model& model, Mix mix) {
   }
   metadata.set("general.quantization_version", kQuantizationVersion);
   metadata.set("general.file_type", static_cast<uint32_t>(mix));
+  if (importances != nullptr) {
+    metadata.set("quantize.imatrix.file", importances->path.filename().string());
+    if (!importances->texts.empty())
+      metadata.set("quantize.imatrix.dataset", importances->texts.front());
+    metadata.set("quantize.imatrix.entries_count",
+                 static_cast<uint32_t>(importances->means.size()));
+    if (importances->chunks > 0)
+      metadata.set("quantize.imatrix.chunks_count", static_cast<uint32_t>(importances->chunks));
+  }
   return metadata;
 }
 
@@ -83,13 +92,17 @@ size_t bytes_of(TensorType type, int64_t elements) { return storage_bytes(type, 
 class Converter {
  public:
   Converter(const Model& model, int threads) : source_(model.path.string()), team_(threads) {
-    for (int i = 0; i < team_.size(); ++i) values_.emplace_back(kChunk);
+    for (int i = 0; i < team_.size(); ++i) {
+      values_.emplace_back(kChunk);
+      importances_.emplace_back(kChunk);
+    }
   }
 
-  // done(bytes of the source) is called after each slab.
+  // importance: of ImportanceMatrix::find(), or null. done(bytes of the source) is called after
+  // each slab.
   template <typename Done>
   void convert(const Tensor& tensor, std::span<const std::byte> from, TensorType type,
-               GgufWriter& writer, Done done) {
+               const std::vector<float>* importance, GgufWriter& writer, Done done) {
     // The team's body must not throw: refuse here what it would refuse.
     if (!can_quantize(type)) fail("{}: no encoder", type_info(type).name);
     if (tensor.elements() == 0) return;
@@ -99,7 +112,8 @@ class Converter {
     for (int64_t begin = 0; begin < elements; begin += kSlab) {
       const int64_t count = std::min(kSlab, elements - begin);
       output_.resize(bytes_of(type, count));
-      convert_slab(tensor, from.data() + bytes_of(tensor.type, begin), type, count);
+      convert_slab(tensor, from.data() + bytes_of(tensor.type, begin), type, begin, count,
+                   importance);
       writer.append(output_);
       done(bytes_of(tensor.type, count));
     }
@@ -110,7 +124,20 @@ class Converter {
     return static_cast<size_t>(type_info(tensor.type).block_elements);
   }
 
-  void convert_slab(const Tensor& tensor, const std::byte* from, TensorType type, int64_t count) {
+  // The importances of the elements from `first` on.
+  static void spread(const Tensor& tensor, const std::vector<float>& importance, int64_t first,
+                     std::span<float> out) {
+    const int64_t columns = tensor.columns();
+    const bool by_matrix = importance.size() > static_cast<size_t>(columns);
+    const int64_t matrix = by_matrix ? columns * tensor.shape[1] : tensor.elements();
+    for (size_t i = 0; i < out.size(); ++i) {
+      const int64_t element = first + static_cast<int64_t>(i);
+      out[i] = importance[static_cast<size_t>(element / matrix * columns + element % columns)];
+    }
+  }
+
+  void convert_slab(const Tensor& tensor, const std::byte* from, TensorType type, int64_t first,
+                    int64_t count, const std::vector<float>* importance) {
     std::atomic<int64_t> next{0};
     std::atomic<bool> bad{false};
     const float limit = type == TensorType::F16 ? kHalfLimit : INFINITY;
@@ -122,7 +149,12 @@ class Converter {
         for (const float value : values) {
           if (!(std::fabs(value) < limit)) bad = true;
         }
-        quantize(type, values, output_.data() + bytes_of(type, begin));
+        std::span<float> importances;
+        if (importance != nullptr) {
+          importances = std::span(importances_[static_cast<size_t>(thread)]).first(size);
+          spread(tensor, *importance, first + begin, importances);
+        }
+        quantize(type, values, output_.data() + bytes_of(type, begin), importances);
       }
     });
     if (bad) {
@@ -134,15 +166,46 @@ class Converter {
 
   std::string source_;  // for messages
   ThreadTeam team_;
-  std::vector<std::vector<float>> values_;  // one a thread
+  std::vector<std::vector<float>> values_;       // one a thread
+  std::vector<std::vector<float>> importances_;  // the same
   std::vector<std::byte> output_;
 };
 
+// Two bits for nearly everything: without knowing what matters the model talks nonsense, so
+// llama.cpp refuses, too. The embedding and the output need none.
+void refuse_missing(const Model& model, Mix mix, std::span<const TensorType> types,
+                    const ImportanceMatrix* importances) {
+  if (mix != Mix::Q2_K_S) return;
+  for (size_t i = 0; i < types.size(); ++i) {
+    const Tensor& tensor = model.tensors()[i];
+    if (types[i] != TensorType::Q2_K || tensor.name == "token_embd.weight" ||
+        (importances != nullptr && importances->find(tensor) != nullptr))
+      continue;
+    throw Error(fmt::format("{}: Q2_K_S needs importances, and there are none of {}",
+                            model.path.string(), tensor.name),
+                "`outboard imatrix` makes them of a text, and --imatrix reads them. Q2_K does "
+                "without.");
+  }
+}
+
 }  // namespace
+
+std::vector<const Tensor*> rounded_twice(const Model& model, Mix mix, bool has_importances) {
+  const std::vector<TensorType> types = choose_types(model, mix, has_importances);
+  std::vector<const Tensor*> tensors;
+  for (size_t i = 0; i < types.size(); ++i) {
+    const Tensor& tensor = model.tensors()[i];
+    if (tensor.type != types[i] && type_info(tensor.type).quantized &&
+        type_info(types[i]).quantized)
+      tensors.push_back(&tensor);
+  }
+  return tensors;
+}
 
 uint64_t quantize_model(const Model& model, const std::filesystem::path& out, Mix mix,
                         const QuantizeOptions& options) {
-  const std::vector<TensorType> types = choose_types(model, mix);
+  const std::vector<TensorType> types = choose_types(model, mix, options.importances != nullptr);
+  refuse_missing(model, mix, types, options.importances);
   std::vector<TensorPlan> plans;
   plans.reserve(types.size());
   for (size_t i = 0; i < types.size(); ++i) {
@@ -150,7 +213,7 @@ uint64_t quantize_model(const Model& model, const std::filesystem::path& out, Mi
   }
   const RowOrder order(model);
   Converter converter(model, options.threads);
-  GgufWriter writer(out, output_metadata(model, mix), plans);
+  GgufWriter writer(out, output_metadata(model, mix, options.importances), plans);
   const uint64_t total = model.tensor_bytes();
   uint64_t finished = 0;
   const auto report = [&](uint64_t bytes) {
@@ -165,7 +228,9 @@ uint64_t quantize_model(const Model& model, const std::filesystem::path& out, Mi
       writer.append(from);
       report(from.size());
     } else {
-      converter.convert(tensor, from, types[i], writer, report);
+      const std::vector<float>* importance =
+          options.importances != nullptr ? options.importances->find(tensor) : nullptr;
+      converter.convert(tensor, from, types[i], importance, writer, report);
     }
   }
   writer.finish();

@@ -7,6 +7,7 @@
 #include "grammar/json_rules.h"
 #include "grammar/schema_reader.h"
 #include "support/error.h"
+#include "support/json.h"
 
 namespace outboard::grammar {
 namespace {
@@ -382,13 +383,8 @@ SchemaGrammar compile_schema(const nlohmann::ordered_json& schema, const SchemaO
 }
 
 SchemaGrammar compile_schema_text(std::string_view text, const SchemaOptions& options) {
-  nlohmann::ordered_json schema;
-  try {
-    schema = nlohmann::ordered_json::parse(text);
-  } catch (const nlohmann::json::parse_error& e) {
-    fail("this is no JSON: {}", e.what());
-  }
-  return compile_schema(schema, options);
+  constexpr int kDeepest = 512;
+  return compile_schema(parse_json(text, kDeepest), options);
 }
 
 std::shared_ptr<const Grammar> any_json(bool objects_only) {

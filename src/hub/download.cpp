@@ -143,6 +143,7 @@ struct Transfer {
   Progress* progress = nullptr;
   Version version;      // of the file that is coming
   Version part;         // of what is here, where that is continued
+  FileVersion known;    // of the whole file that is here
   uint64_t offset = 0;  // where this transfer starts
   uint64_t received = 0;
   long status = 0;  // of the last response
@@ -150,6 +151,7 @@ struct Transfer {
   int64_t linked_bytes = -1;
   bool begun = false;
   bool start_over = false;  // what is here is no part of what came
+  bool is_known = false;    // the server has what is here
   std::optional<Error> disk_error;
 };
 
@@ -212,6 +214,11 @@ bool continues_part(const Transfer& t) {
 bool begin(Transfer& t) {
   curl_easy_getinfo(t.curl, CURLINFO_RESPONSE_CODE, &t.status);
   if (t.status >= 400) return false;  // an error page is no model
+  if (t.status == 304 ||
+      t.known.is_same_as({t.version.etag, t.version.modified, t.version.sha256})) {
+    t.is_known = true;
+    return false;
+  }
   if (t.offset > 0 && t.status == 206 && !continues_part(t)) {
     t.start_over = true;
     return false;
@@ -330,12 +337,19 @@ CURLcode perform(const std::string& url, Transfer& t, std::string& message) {
   const std::string range = fmt::format("{}-", t.offset);
   std::unique_ptr<curl_slist, decltype(&curl_slist_free_all)> headers(nullptr,
                                                                       &curl_slist_free_all);
+  std::string condition;
   if (t.offset > 0) {
     set(CURLOPT_RANGE, range.c_str());
-    if (const std::string validator = t.part.validator(); !validator.empty()) {
-      headers.reset(curl_slist_append(nullptr, ("If-Range: " + validator).c_str()));
-      set(CURLOPT_HTTPHEADER, headers.get());
-    }
+    if (const std::string validator = t.part.validator(); !validator.empty())
+      condition = "If-Range: " + validator;
+  } else if (!t.known.etag.empty()) {
+    condition = "If-None-Match: " + t.known.etag;
+  } else if (!t.known.modified.empty()) {
+    condition = "If-Modified-Since: " + t.known.modified;
+  }
+  if (!condition.empty()) {
+    headers.reset(curl_slist_append(nullptr, condition.c_str()));
+    set(CURLOPT_HTTPHEADER, headers.get());
   }
   if (const char* bundle = std::getenv("SSL_CERT_FILE"); bundle != nullptr && *bundle != '\0')
     set(CURLOPT_CAINFO, bundle);
@@ -372,13 +386,13 @@ CURLcode perform(const std::string& url, Transfer& t, std::string& message) {
 
 }  // namespace
 
-Downloaded download(const std::string& url, const fs::path& destination,
-                    const DownloadOptions& options) {
+Download download(const std::string& url, const fs::path& destination,
+                  const DownloadOptions& options) {
   const PartFile part(destination.string() + ".part");
   const PartNote note(part.path());
   if (!options.replace && fs::exists(destination)) {
     discard(part, note);
-    return Downloaded::kWasThere;
+    return {Downloaded::kWasThere, {}};
   }
   Progress progress(options.label, 0);
   Transfer t;
@@ -386,6 +400,7 @@ Downloaded download(const std::string& url, const fs::path& destination,
   t.note = &note;
   t.progress = &progress;
   t.version.address = hash_of_address(url);
+  t.known = options.known;
   const bool hash_is_known = !options.sha256.empty();
   const auto start_over = [&] {
     part.truncate();
@@ -415,6 +430,10 @@ Downloaded download(const std::string& url, const fs::path& destination,
       start_over();
       code = perform(url, t, message);
     }
+    if (t.is_known) {
+      discard(part, note);
+      return {Downloaded::kUpToDate, {}};
+    }
     if (t.disk_error) {
       if (part.size() == 0) discard(part, note);
       throw Error(t.disk_error->message(),
@@ -422,7 +441,7 @@ Downloaded download(const std::string& url, const fs::path& destination,
     }
     if (t.status >= 400) {
       if (part.size() == 0) discard(part, note);
-      if (t.status == 404 && options.may_be_missing) return Downloaded::kMissing;
+      if (t.status == 404 && options.may_be_missing) return {Downloaded::kMissing, {}};
       throw Error(fmt::format("download {}: the server answered {}", shown_address(url), t.status),
                   explain(t.status));
     }
@@ -446,7 +465,8 @@ Downloaded download(const std::string& url, const fs::path& destination,
   if (!part.sync()) throw system_error("write", part.path().string());
   fs::rename(part.path(), destination);
   note.remove();
-  return Downloaded::kFetched;
+  return {Downloaded::kFetched,
+          {t.version.etag, t.version.modified, hash_is_known ? options.sha256 : t.version.sha256}};
 }
 
 }  // namespace outboard::hub

@@ -5,11 +5,14 @@
 #include <functional>
 #include <string>
 
+#include "hub/origin.h"
+
 namespace outboard::hub {
 
 struct DownloadOptions {
   std::string label;            // of the progress line
   std::string sha256;           // 64 hexadecimal digits, or empty: not known
+  FileVersion known = {};       // what is here already: fetched only where the server has another
   bool replace = false;         // else a destination that is there by then is left alone
   bool may_be_missing = false;  // a 404 is an answer, not an error
   // Looks at the whole file before it gets its name. is_length_known: the server told how long it
@@ -30,9 +33,14 @@ enum class Downloaded {
   kFetched,
   kMissing,   // there is no such file, which may be
   kWasThere,  // another program put a file there meanwhile
+  kUpToDate,  // the server has what options.known says
 };
-Downloaded download(const std::string& url, const std::filesystem::path& destination,
-                    const DownloadOptions& options);
+struct Download {
+  Downloaded outcome;
+  FileVersion version;  // of what was fetched
+};
+Download download(const std::string& url, const std::filesystem::path& destination,
+                  const DownloadOptions& options);
 
 // SHA-256 of a file in hexadecimal.
 std::string sha256_of(const std::filesystem::path& path);

@@ -22,6 +22,10 @@ bool has_model_folder();
 // are there.
 std::filesystem::path find_model(const std::string& model);
 
+// Of a pulled name alone: nothing where there is none. "NAME" stands for the parts of a split set,
+// too.
+std::optional<std::filesystem::path> installed_path(const std::string& name);
+
 struct Installed {
   std::string name;
   std::filesystem::path path;
@@ -46,24 +50,29 @@ void remove_model(const Installed& model);
 // takes no room. Throws Error when the name is taken or none for a file.
 void copy_model(const Installed& model, const std::string& name);
 
-// Gets a model and returns its path in the model folder: WHAT is a name from the catalog
-// ("smollm2", "gemma3-270m"; "firmware" gets the card's images and returns their folder), a
-// translation model of Helsinki-NLP (opus.h), an http(s) or file URL, or hf:OWNER/REPO/FILE. A
-// partial download is continued (download.h); length, hash and format are checked as far as they
-// are known; the final name appears only when all is well. What is here already is not asked for
-// again, but a file of that name that came from elsewhere is refused. Shows progress in bytes on a
-// terminal. Throws Error for a wrong name, a network or server that fails, a wrong hash, a full
-// disk.
+// Gets a model and returns its path in the model folder (of a split set, its first part): WHAT is a
+// name from the catalog ("smollm2", "qwen3-8b"; "firmware" gets the card's images and returns their
+// folder), a translation model of Helsinki-NLP (opus.h), an http(s) or file URL,
+// hf:OWNER/REPO/FILE, or hf:OWNER/REPO and hf:OWNER/REPO:TYPE, where the file is chosen from what
+// the hub lists (hf_repository.h). A partial download is continued (download.h); length, hash and
+// format are checked as far as they are known; the final name appears only when all is well. Of
+// what is here already the server is asked whether it has another version, and that is fetched;
+// where nobody answers, what is here stays. A file of that name that came from elsewhere is
+// refused. Shows progress in bytes on a terminal. Throws Error for a wrong name, a network or
+// server that fails, a wrong hash, a full disk.
 struct PullOptions {
   bool force = false;                               // get it anew and replace what is here
   std::function<void(std::string_view)> on_notice;  // what a person should know
 };
 std::filesystem::path pull(const std::string& what, const PullOptions& options = {});
 
-// Names that pull knows, with a line about each.
+// Names that pull knows.
 struct CatalogEntry {
   std::string name;
-  std::string description;
+  std::string description;  // a line
+  uint64_t parameters;      // about; 0: no model
+  uint64_t bytes;           // about
+  std::string from;         // "hf:OWNER/REPO:TYPE"; empty: elsewhere
 };
 std::vector<CatalogEntry> catalog();
 

@@ -49,7 +49,7 @@ bool get(const std::string& name, const fs::path& folder, const std::string& fil
     if (const auto wrong = formats::in_place_of(file, bytes.bytes()))
       throw Error("what the server sent has been removed. " + wrong->message(), wrong->hint());
   };
-  if (download(url, path, how) == Downloaded::kMissing) return false;
+  if (download(url, path, how).outcome == Downloaded::kMissing) return false;
   write_origin(path, url);
   return true;
 }
@@ -109,7 +109,11 @@ fs::path pull_opus(const std::string& what, const fs::path& folder, const PullOp
   const std::string name = repository(what);
   const fs::path path = folder / (name + ".gguf");
   const std::string address = fmt::format("hf:{}{}", kOwner, name);
-  if (!options.force && is_here(path, address, options.on_notice)) return path;
+  if (!options.force && is_here(path, address, options.on_notice)) {
+    if (options.on_notice)
+      options.on_notice(name + " is here already; `outboard pull --force` gets it anew");
+    return path;
+  }
   const fs::path pulling = folder / (name + kPullingExtension);
   fs::create_directories(pulling);
   try {

@@ -47,12 +47,21 @@ std::string shown_address(const std::string& address) {
   return shown;
 }
 
-void write_origin(const fs::path& file, const std::string& address) {
+bool FileVersion::is_same_as(const FileVersion& other) const {
+  if (!sha256.empty() && !other.sha256.empty()) return sha256 == other.sha256;
+  if (!etag.empty() && !other.etag.empty()) return etag == other.etag;
+  return !modified.empty() && modified == other.modified;
+}
+
+void write_origin(const fs::path& file, const std::string& address, const FileVersion& version) {
   nlohmann::ordered_json note = {{"from", shown_address(address)},
                                  {"sha256_of_address", hash_of_address(address)}};
+  if (!version.etag.empty()) note["etag"] = version.etag;
+  if (!version.modified.empty()) note["modified"] = version.modified;
+  if (!version.sha256.empty()) note["sha256"] = version.sha256;
   note["file"] = state_of(file);
   OutputFile out(note_beside(file));
-  out.write(note.dump(2) + "\n");
+  out.write(note.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
   out.finish();
 }
 
@@ -67,7 +76,9 @@ std::optional<Origin> origin_of(const fs::path& file, const std::string& address
     const auto place = note.find(key);
     return place != note.end() && place->is_string() ? place->get<std::string>() : "";
   };
-  return Origin{text_of("from"), text_of("sha256_of_address") == hash_of_address(address)};
+  return Origin{text_of("from"),
+                text_of("sha256_of_address") == hash_of_address(address),
+                {text_of("etag"), text_of("modified"), text_of("sha256")}};
 }
 
 bool is_here(const fs::path& file, const std::string& address,

@@ -19,14 +19,27 @@ std::string hash_of_address(const std::string& address);
 // The note's own file.
 std::filesystem::path note_beside(const std::filesystem::path& file);
 
+// What a server tells of a file's version; any of them may be empty.
+struct FileVersion {
+  std::string etag;
+  std::string modified;  // the text of Last-Modified
+  std::string sha256;    // 64 hexadecimal digits
+
+  bool is_known() const { return !etag.empty() || !modified.empty() || !sha256.empty(); }
+  // By what both tell: the hash, else the ETag, else the date.
+  bool is_same_as(const FileVersion& other) const;
+};
+
 // Notes that the file, which is whole, came from there. Two addresses with different queries are
 // two; what is kept of them is shown_address() and a SHA-256. Throws Error when it can't be
 // written.
-void write_origin(const std::filesystem::path& file, const std::string& address);
+void write_origin(const std::filesystem::path& file, const std::string& address,
+                  const FileVersion& version = {});
 
 struct Origin {
   std::string shown;
   bool is_same = false;  // as the address that was asked about
+  FileVersion version;
 };
 // Nothing when it is not known: the file was put there by hand, or changed since.
 std::optional<Origin> origin_of(const std::filesystem::path& file, const std::string& address);

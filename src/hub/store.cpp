@@ -70,10 +70,7 @@ fs::path find_model(const std::string& model) {
     throw Error(
         fmt::format("{}: no such file or folder", model),
         "Pulled models are looked for in OUTBOARD_MODELS or below HOME, and neither is set.");
-  const fs::path folder = model_folder();
-  if (model.find('/') == std::string::npos)
-    for (const char* suffix : {".gguf", ""})
-      if (fs::path path = folder / (model + suffix); fs::exists(path, ignored)) return path;
+  if (const auto path = installed_path(model)) return *path;
   std::vector<std::string> names;
   for (const Installed& m : installed()) names.push_back(m.name);
   std::string hint = names.empty() ? "No models have been pulled yet."
@@ -88,6 +85,19 @@ fs::path find_model(const std::string& model) {
     hint = fmt::format("Did you mean {0}? `outboard pull {0}` gets it.", other);
   }
   throw Error(fmt::format("{}: no such file, folder or pulled model", model), hint);
+}
+
+std::optional<fs::path> installed_path(const std::string& name) {
+  if (name.find('/') != std::string::npos || !has_model_folder()) return std::nullopt;
+  std::error_code error;
+  const fs::path folder = model_folder();
+  for (const char* suffix : {".gguf", ""})
+    if (fs::path path = folder / (name + suffix); fs::exists(path, error)) return path;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string file = entry.path().filename().string();
+    if (file.starts_with(name + "-00001-of-") && file.ends_with(".gguf")) return entry.path();
+  }
+  return std::nullopt;
 }
 
 namespace {

@@ -7,6 +7,7 @@
 #include <random>
 
 #include "grammar/json_schema.h"
+#include "support/json.h"
 
 namespace outboard::server {
 
@@ -50,18 +51,15 @@ Protocol protocol_of(std::string_view path) {
 }
 
 ordered_json body_of(const HttpRequest& request) {
-  static constexpr int kDeepest = 128;
+  constexpr int kDeepest = 128;
+  ordered_json body;
   try {
-    ordered_json body = ordered_json::parse(
-        request.body, [](int depth, ordered_json::parse_event_t, ordered_json&) {
-          if (depth > kDeepest) refuse("the body is nested deeper than {} levels", kDeepest);
-          return true;
-        });
-    if (!body.is_object()) refuse("the body is no JSON object");
-    return body;
-  } catch (const ordered_json::parse_error& e) {
-    refuse("the body is no JSON: {}", e.what());
+    body = parse_json(request.body, kDeepest);
+  } catch (const Error& e) {
+    refuse("the body is {}", e.message());
   }
+  if (!body.is_object()) refuse("the body is no JSON object");
+  return body;
 }
 
 std::string text_of(const ordered_json& json) {

@@ -1,6 +1,7 @@
 #include "server/http.h"
 
 #include <algorithm>
+#include <atomic>
 #include <boost/asio.hpp>
 #include <boost/asio/ssl.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
@@ -86,8 +87,9 @@ struct HttpState {
   HttpOptions options;
   HttpHandler handler;
   std::function<std::string(int, std::string_view)> refuse;
-  // Connections, which count here, go with the context that holds their handlers.
-  size_t connections = 0;
+  // Connections, which count here, go with the context that holds their handlers, or in whatever
+  // thread lets go of their last Reply.
+  std::atomic<size_t> connections = 0;
   std::mutex mutex;
   std::condition_variable changed;
   int answers = 0;

@@ -217,7 +217,7 @@ def test_bench_refuses_what_it_would_not_do(words, named):
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_K_M"])
 def test_quantize_makes_a_model_that_answers(kind, tmp_path):
     out = tmp_path / "out.gguf"
-    run("quantize", "smollm2", out, kind)
+    run("quantize", "smollm2", out, kind, "--allow-requantize")
     assert "France" in run("run", out, "-p", QUESTION, "--temp", 0, "-n", 24).out
     assert "--force" in run("quantize", "smollm2", out, kind, ok=False).err
     assert "Q4_K_M" in run("quantize", "smollm2", tmp_path / "x.gguf", "Q9", ok=False).err

@@ -465,7 +465,7 @@ def test_a_cut_model_in_other_commands(tmp_path):
         assert status >= 0 and str(model) in error, (command, status, error)
         return status, error
 
-    status, error = outcome(("quantize", model, out, "Q5_K_M"), lambda _: wait_for(
+    status, error = outcome(("quantize", model, out, "Q5_K_M", "--allow-requantize"), lambda _: wait_for(
         lambda: any(p.stat().st_size for p in tmp_path.glob("out.gguf.part*"))))
     assert status == 1 and f"{model}: the file was cut" in error
     assert [p.name for p in tmp_path.iterdir()] == ["model.gguf"]

@@ -51,7 +51,7 @@ def test_an_answer_that_is_cut_is_told(model, tmp_path):
     ({"properties": {"a": {"type": "array", "uniqueItems": True}}},
      "#/properties/a/uniqueItems: `uniqueItems` can't be honoured"),
     ({"type": "strin"}, '#/type: `type` "strin" is no type'),
-    ("{", "this is no JSON"),
+    ("{", "no valid JSON: line 1, column 2: it ends before it is whole"),
 ])
 def test_mistakes_are_told_with_their_place(tmp_path, schema, message):
     path = write(tmp_path / "bad.json", schema)

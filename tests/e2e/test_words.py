@@ -172,7 +172,7 @@ def on_terminal(*words, columns, **variables):
 @pytest.mark.parametrize("columns", [40, 80, 200])
 def test_progress_is_one_line_of_any_terminal(columns, locale, tmp_path):
     out = tmp_path / "a-model-with-a-name-that-is-long.gguf"
-    seen = on_terminal("quantize", SMOLLM2, out, "Q8_0", columns=columns, LC_ALL=locale)
+    seen = on_terminal("quantize", SMOLLM2, out, "Q8_0", "--allow-requantize", columns=columns, LC_ALL=locale)
     drawn = [line for line in re.split(r"\r\x1b\[K|\r\n", seen) if "%" in line]
     assert drawn and max(map(len, drawn)) < columns and "100%" in drawn[-1]
     told = [line for line in on_terminal("run", "--help", columns=columns).splitlines()
@@ -182,5 +182,5 @@ def test_progress_is_one_line_of_any_terminal(columns, locale, tmp_path):
 
 @pytest.mark.parametrize("words, variables", [([], {"TERM": "dumb"}), ([], {"NO_COLOR": "1"}), ([], {"OUTBOARD_PLAIN": "1"}), (["--no-progress"], {}), (["-q"], {})])
 def test_nothing_is_drawn_over_where_that_is_not_wanted(words, variables, tmp_path):
-    seen = on_terminal("quantize", SMOLLM2, tmp_path / "o.gguf", "Q8_0", *words, columns=80, **variables)
+    seen = on_terminal("quantize", SMOLLM2, tmp_path / "o.gguf", "Q8_0", "--allow-requantize", *words, columns=80, **variables)
     assert "\x1b" not in seen and "%" not in seen

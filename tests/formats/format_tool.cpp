@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "formats/importance.h"
 #include "formats/model_file.h"
 #include "formats/quantize.h"
 #include "formats/quantize_model.h"
@@ -23,11 +24,11 @@ using outboard::fail;
 constexpr const char* kUsage =
     "format_tool dequantize TYPE IN OUT        blocks to float32\n"
     "format_tool dequantize-half TYPE IN OUT   blocks to float16\n"
-    "format_tool quantize TYPE IN OUT          float32 to blocks\n"
+    "format_tool quantize TYPE IN OUT [WEIGHTS]  float32 to blocks; WEIGHTS: a float32 a value\n"
     "format_tool dump MODEL                    metadata, tensors, unknown, notes as JSON\n"
     "format_tool tensor MODEL NAME OUT         one tensor's bytes\n"
-    "format_tool types MODEL MIX               the type each tensor gets in a mix, as JSON\n"
-    "format_tool convert MODEL OUT MIX         the model as a GGUF file in a mix of types\n";
+    "format_tool types MODEL MIX [importances]  the type each tensor gets in a mix, as JSON\n"
+    "format_tool convert MODEL OUT MIX [IMPORTANCES]  the model as a GGUF file in a mix of types\n";
 
 std::vector<char> read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -59,13 +60,19 @@ void decode_file(const std::string& type_name, const std::string& in, const std:
   write_file(out, values.data(), values.size() * sizeof(Out));
 }
 
-void quantize_file(const std::string& type_name, const std::string& in, const std::string& out) {
-  const TensorType type = parse_type(type_name);
-  const std::vector<char> bytes = read_file(in);
+std::vector<float> read_floats(const std::string& path) {
+  const std::vector<char> bytes = read_file(path);
   std::vector<float> values(bytes.size() / sizeof(float));
   std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+  return values;
+}
+
+void quantize_file(const std::string& type_name, const std::string& in, const std::string& out,
+                   const std::vector<float>& weights) {
+  const TensorType type = parse_type(type_name);
+  const std::vector<float> values = read_floats(in);
   std::vector<std::byte> blocks(storage_bytes(type, static_cast<int64_t>(values.size())));
-  quantize(type, values, blocks.data());
+  quantize(type, values, blocks.data(), weights);
   write_file(out, blocks.data(), blocks.size());
 }
 
@@ -127,9 +134,9 @@ Mix parse_mix(const std::string& name) {
   return *mix;
 }
 
-void print_types(const std::string& path, const std::string& mix) {
+void print_types(const std::string& path, const std::string& mix, bool has_importances) {
   const Model model = outboard::models::open_model(path);
-  const std::vector<TensorType> types = choose_types(model, parse_mix(mix));
+  const std::vector<TensorType> types = choose_types(model, parse_mix(mix), has_importances);
   json out;
   for (size_t i = 0; i < types.size(); ++i) {
     out[model.tensors()[i].name] = type_info(types[i]).name;
@@ -146,7 +153,9 @@ int run(const std::vector<std::string>& args) {
   } else if (is("dequantize-half", 3)) {
     decode_file<uint16_t>(args[1], args[2], args[3], dequantize_half);
   } else if (is("quantize", 3)) {
-    quantize_file(args[1], args[2], args[3]);
+    quantize_file(args[1], args[2], args[3], {});
+  } else if (is("quantize", 4)) {
+    quantize_file(args[1], args[2], args[3], read_floats(args[4]));
   } else if (is("dump", 1)) {
     dump(args[1]);
   } else if (is("tensor", 3)) {
@@ -154,9 +163,16 @@ int run(const std::vector<std::string>& args) {
     const Tensor& tensor = model.get(args[2]);
     write_file(args[3], tensor.data.data(), tensor.data.size());
   } else if (is("types", 2)) {
-    print_types(args[1], args[2]);
+    print_types(args[1], args[2], false);
+  } else if (is("types", 3) && args[3] == "importances") {
+    print_types(args[1], args[2], true);
   } else if (is("convert", 3)) {
     quantize_model(outboard::models::open_model(args[1]), args[2], parse_mix(args[3]));
+  } else if (is("convert", 4)) {
+    const ImportanceMatrix importances = read_importances(args[4]);
+    QuantizeOptions how;
+    how.importances = &importances;
+    quantize_model(outboard::models::open_model(args[1]), args[2], parse_mix(args[3]), how);
   } else {
     std::cerr << kUsage;
     return 2;

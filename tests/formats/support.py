@@ -25,9 +25,13 @@ def dequantize(type_name, blocks, folder, half=False):
     return np.fromfile(folder / "out", dtype=np.float16 if half else np.float32)
 
 
-def quantize(type_name, values, folder):
+def quantize(type_name, values, folder, weights=None):
     (folder / "in").write_bytes(values.astype(np.float32).tobytes())
-    tool("quantize", type_name, folder / "in", folder / "out")
+    more = []
+    if weights is not None:
+        (folder / "weights").write_bytes(weights.astype(np.float32).tobytes())
+        more = [folder / "weights"]
+    tool("quantize", type_name, folder / "in", folder / "out", *more)
     return np.fromfile(folder / "out", dtype=np.uint8)
 
 

@@ -533,11 +533,11 @@ def test_windows_files(write, tmp_path):
     (b'{"x": -Infinity}', "line 1, column 8: Infinity is no number of JSON's"),
     (b'// x\n{}', "line 1, column 1: comments are not allowed in JSON"),
     (b'\xef\xbb\xbf{}\n# x', "line 2, column 1: comments are not allowed in JSON"),
-    (b'{"x": 1,}', "line 1, column 9: ")])
+    (b'{"x": 1,}', "line 1, column 8: the comma before } is one too many")])
 def test_what_is_no_json(data, message, tmp_path):
     opened(tmp_path, "llama")
     (tmp_path / "model" / "config.json").write_bytes(data)
     with pytest.raises(RuntimeError) as error:
         dump(tmp_path / "model")
-    assert message in str(error.value) and "config.json: JSON" in str(error.value)
+    assert message in str(error.value) and "config.json: no valid JSON" in str(error.value)
     assert "json.exception" not in str(error.value)

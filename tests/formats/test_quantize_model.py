@@ -1,4 +1,5 @@
-"""Whole models: types as llama-quantize chooses them, values and metadata as gguf reads them."""
+"""Whole models: types as llama.cpp chooses them (recorded_mixes.json: what llama_model_quantize of 0ce8cd1 made of
+each shape), values and metadata as gguf reads them."""
 import json
 import pathlib
 
@@ -16,17 +17,25 @@ RECORDED = json.loads((pathlib.Path(__file__).parent / "recorded_mixes.json").re
 def test_types_as_llama_quantize(shape, tmp_path):
     model = tmp_path / "in.gguf"
     write_llama(model, **MIX_SHAPES[shape])
-    for mix, recorded in RECORDED[shape].items():
-        types = json.loads(tool("types", model, mix))
-        others = {name: kind for name, kind in types.items() if kind != recorded["usual"]}
-        assert others == recorded["others"], mix
+    for name, recorded in RECORDED[shape].items():
+        mix, *importances = name.split("+")
+        types = json.loads(tool("types", model, mix, *importances))
+        others = {}
+        for tensor, kind in sorted(types.items()):
+            if "norm" in tensor:
+                assert kind == "F32"
+            elif kind != recorded["usual"]:
+                others.setdefault(kind, []).append(tensor)
+        assert {"usual": recorded["usual"], **others} == recorded, name
 
 
 # Square root of the mean square error against the weights' own, for normal weights.
 @pytest.mark.parametrize("mix, number, limit", [
     ("F32", 0, 0), ("F16", 1, 3e-4), ("BF16", 32, 2.5e-3), ("Q8_0", 7, 0.006), ("Q4_0", 2, 0.09),
     ("Q4_1", 3, 0.08), ("Q5_0", 8, 0.045), ("Q5_1", 9, 0.039), ("Q4_K_S", 14, 0.073),
-    ("Q4_K_M", 15, 0.073), ("Q5_K_S", 16, 0.037), ("Q5_K_M", 17, 0.037), ("Q6_K", 18, 0.018)])
+    ("Q4_K_M", 15, 0.073), ("Q5_K_S", 16, 0.037), ("Q5_K_M", 17, 0.037), ("Q6_K", 18, 0.018), ("Q2_K", 10, 0.28),
+    ("Q3_K_S", 11, 0.155), ("Q3_K_M", 12, 0.155), ("Q3_K_L", 13, 0.155), ("IQ4_NL", 25, 0.077), ("IQ4_XS", 30, 0.077),
+    ("TQ1_0", 36, 0.85), ("TQ2_0", 37, 0.85), ("MXFP4", 38, 0.006)])
 def test_converted_file(mix, number, limit, tmp_path):
     tensors = write_llama(tmp_path / "in.gguf", layers=3, biases=True)
     tool("convert", tmp_path / "in.gguf", tmp_path / "out.gguf", mix)

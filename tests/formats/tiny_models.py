@@ -64,5 +64,6 @@ MIX_SHAPES = {
     "odd": {"width": 48, "heads": 4, "kv_heads": 2, "layers": 2, "feed_forward": 96},
     "experts": {"experts": 8, "layers": 8, "vocabulary": 32},
     "four experts": {"experts": 4, "layers": 8, "vocabulary": 32},
+    "shared": {"layers": 16, "kv_heads": 2, "vocabulary": 32},
     "70B": {"layers": 80, "feed_forward": 256, "vocabulary": 32},
 }

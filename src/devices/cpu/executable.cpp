@@ -90,6 +90,10 @@ devices::Ticket CpuExecutable::submit(const devices::Step& step) {
     const size_t begin = state_.encode ? 0 : state_.draft ? drafter : encoder_phases_;
     const size_t end = state_.encode ? encoder_phases_ : state_.draft ? phases_.size() : drafter;
     for (size_t i = begin; i < end; ++i) {
+      if (options_.look_at_input) {
+        if (thread == 0) look_at_inputs(phase_ops_[i]);
+        team_.barrier();
+      }
       phases_[i](thread, next_[i]);
       team_.barrier();
       if (!options_.look) continue;
@@ -138,6 +142,22 @@ void CpuExecutable::look_at(const std::vector<int>& ops) {
     for (int row = 0; row < (logit_rows ? state_.rows : state_.tokens); ++row)
       options_.look(static_cast<size_t>(op), row,
                     {value(out, row), static_cast<size_t>(width(out))});
+  }
+}
+
+void CpuExecutable::look_at_inputs(const std::vector<int>& ops) {
+  for (const int op : ops) {
+    const auto* linear = std::get_if<program::Linear>(&program_.ops[static_cast<size_t>(op)].kind);
+    if (linear == nullptr) continue;
+    const bool logit_rows =
+        program_.values[static_cast<size_t>(linear->x)].shape[0].kind == program::Dim::kRows;
+    const int heads = heads_of(program_, op);
+    const auto inputs = static_cast<size_t>(width(linear->x)) / static_cast<size_t>(heads);
+    for (int row = 0; row < (logit_rows ? state_.rows : state_.tokens); ++row)
+      for (int head = 0; head < heads; ++head)
+        options_.look_at_input(
+            linear->weight, head,
+            {value(linear->x, row) + static_cast<size_t>(head) * inputs, inputs});
   }
 }
 

@@ -97,6 +97,8 @@ class CpuExecutable final : public devices::Executable {
   void choose(const devices::Step& step);
   void find_best(const devices::Step& step);
   void look_at(const std::vector<int>& ops);
+  // Of a phase's linear layers, which must not have begun: they may add to what another reads.
+  void look_at_inputs(const std::vector<int>& ops);
   Phase row_phase(std::vector<RowTask> tasks, bool token_rows);
   Phase linear_phase(const PhasePlan& plan);
   // What an attention op asks for.

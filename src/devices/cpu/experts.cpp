@@ -60,6 +60,7 @@ struct ExpertsState {
   std::vector<int> slot_of;     // [T * used] -> slot
   std::vector<int> token_of;    // slot -> token
   std::vector<int> first_slot;  // [experts + 1]
+  std::vector<float> in_scale;  // [T * used]: what a slot's row was multiplied with; empty: 1
   std::atomic<int> next_up{0};
   std::atomic<int> next_down{0};
 };
@@ -191,6 +192,7 @@ CpuExecutable::Phase CpuExecutable::experts_phase(const program::Experts& op,
   s->slot_of.resize(slots);
   s->token_of.resize(slots);
   s->first_slot.resize(static_cast<size_t>(s->experts) + 1);
+  if (op.weights_first) s->in_scale.resize(slots);
   struct Vectors {
     const float *router, *router_bias, *selection_bias, *down_scale;
   };
@@ -236,6 +238,7 @@ CpuExecutable::Phase CpuExecutable::experts_phase(const program::Experts& op,
         kernels_.scale(value(op.x, pair / s->used), weight, s->width, row.data());
         kernels_.pack(s->in_packing, row.data(), s->width, 1, s->width,
                       s->slot_packed + slot * s->in_row);
+        s->in_scale[slot] = weight;
         weight = 1;
       }
     } else {
@@ -277,6 +280,22 @@ CpuExecutable::Phase CpuExecutable::experts_phase(const program::Experts& op,
                     s->down_packed + static_cast<size_t>(i) * s->down_row);
     }
     team_.barrier();
+    if (options_.look_at_input && thread == 0) {
+      std::vector<float> row(static_cast<size_t>(s->width));
+      for (int expert = 0; expert < s->experts; ++expert) {
+        const int end = s->first_slot[static_cast<size_t>(expert) + 1];
+        for (int slot = s->first_slot[static_cast<size_t>(expert)]; slot < end; ++slot) {
+          const float* x = value(op.x, s->token_of[static_cast<size_t>(slot)]);
+          const float scale = op.weights_first ? s->in_scale[static_cast<size_t>(slot)] : 1;
+          std::transform(x, x + s->width, row.begin(),
+                         [&](float element) { return scale * element; });
+          options_.look_at_input(op.gate, expert, row);
+          if (op.up != program::kNone) options_.look_at_input(op.up, expert, row);
+          options_.look_at_input(op.down, expert,
+                                 {s->gate_out + slot * s->hidden, static_cast<size_t>(s->hidden)});
+        }
+      }
+    }
     const int64_t down_pieces = (s->width + kPieceRows - 1) / kPieceRows;
     for (int64_t item; (item = s->next_down.fetch_add(1)) < s->experts * down_pieces;)
       multiply(s->down, item % down_pieces, static_cast<int>(item / down_pieces), s->down_packed,

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "support/error.h"
+#include "support/json.h"
 
 namespace outboard::simulator::card {
 namespace {
@@ -93,9 +94,10 @@ FaultPlan::FaultPlan(std::vector<FaultRule> rules) {
 std::unique_ptr<FaultPlan> FaultPlan::parse(std::string_view json, std::string_view source) {
   nlohmann::json document;
   try {
-    document = nlohmann::json::parse(json);
-  } catch (const nlohmann::json::exception& e) {
-    fail("{}: {}", source, e.what());
+    document = parse_json(json);
+  } catch (Error& e) {
+    e.add_context(source);
+    throw;
   }
   if (!document.is_array()) {
     throw Error(

@@ -1,13 +1,13 @@
 #include "simulator/card/gmc.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 
 #include "hardware/amd/navi31/gc.h"
 #include "hardware/amd/navi31/interrupts.h"
 #include "hardware/amd/navi31/page_table.h"
 #include "simulator/card/ih.h"
+#include "simulator/card/system_memory.h"
 
 namespace outboard::simulator::card {
 
@@ -51,40 +51,6 @@ const char* words(Client client) {
       return "engine";
   }
   return "";
-}
-
-// Words that the host watches are read and written whole, and in order with what came before.
-template <typename T>
-bool is_word(const std::byte* host, size_t n) {
-  return n == sizeof(T) && reinterpret_cast<uintptr_t>(host) % sizeof(T) == 0;
-}
-
-void copy_from_system(std::byte* out, std::byte* host, size_t n) {
-  const auto load = [&]<typename T>(T value) {
-    value = std::atomic_ref<T>(*reinterpret_cast<T*>(host)).load(std::memory_order_acquire);
-    std::memcpy(out, &value, sizeof value);
-  };
-  if (is_word<uint32_t>(host, n)) {
-    load(uint32_t{});
-  } else if (is_word<uint64_t>(host, n)) {
-    load(uint64_t{});
-  } else {
-    std::memcpy(out, host, n);
-  }
-}
-
-void copy_to_system(std::byte* host, const std::byte* data, size_t n) {
-  const auto store = [&]<typename T>(T value) {
-    std::memcpy(&value, data, sizeof value);
-    std::atomic_ref<T>(*reinterpret_cast<T*>(host)).store(value, std::memory_order_release);
-  };
-  if (is_word<uint32_t>(host, n)) {
-    store(uint32_t{});
-  } else if (is_word<uint64_t>(host, n)) {
-    store(uint64_t{});
-  } else {
-    std::memcpy(host, data, n);
-  }
 }
 
 }  // namespace

@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
 #include <thread>
 #include <utility>
 
+#include "simulator/card/system_memory.h"
 #include "support/error.h"
 
 namespace outboard::simulator::card {
@@ -21,10 +21,10 @@ class SimulatedMemory : public link::SystemRegion {
   const std::vector<link::Segment>& segments() const override { return region_->segments(); }
   std::byte* host() override { return region_->bytes().data(); }
   void read(uint64_t offset, std::span<std::byte> bytes) override {
-    std::memcpy(bytes.data(), host() + offset, bytes.size());
+    copy_from_system(bytes.data(), host() + offset, bytes.size());
   }
   void write(uint64_t offset, std::span<const std::byte> bytes) override {
-    std::memcpy(host() + offset, bytes.data(), bytes.size());
+    copy_to_system(host() + offset, bytes.data(), bytes.size());
   }
 
  private:

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <numeric>
 
 #include "link/protocol.h"
@@ -13,6 +14,11 @@
 
 namespace outboard::simulator::card {
 namespace {
+
+template <typename T>
+bool is_word(const std::byte* host, size_t n) {
+  return n == sizeof(T) && reinterpret_cast<uintptr_t>(host) % sizeof(T) == 0;
+}
 
 constexpr uint64_t kPage = link::protocol::kPage;
 constexpr uint64_t kLargest = uint64_t{64} << 30;
@@ -53,6 +59,34 @@ class MemoryFileRegion : public SystemRegion {
 };
 
 }  // namespace
+
+void copy_from_system(std::byte* out, std::byte* host, size_t n) {
+  const auto load = [&]<typename T>(T value) {
+    value = std::atomic_ref<T>(*reinterpret_cast<T*>(host)).load(std::memory_order_acquire);
+    std::memcpy(out, &value, sizeof value);
+  };
+  if (is_word<uint32_t>(host, n)) {
+    load(uint32_t{});
+  } else if (is_word<uint64_t>(host, n)) {
+    load(uint64_t{});
+  } else {
+    std::memcpy(out, host, n);
+  }
+}
+
+void copy_to_system(std::byte* host, const std::byte* data, size_t n) {
+  const auto store = [&]<typename T>(T value) {
+    std::memcpy(&value, data, sizeof value);
+    std::atomic_ref<T>(*reinterpret_cast<T*>(host)).store(value, std::memory_order_release);
+  };
+  if (is_word<uint32_t>(host, n)) {
+    store(uint32_t{});
+  } else if (is_word<uint64_t>(host, n)) {
+    store(uint64_t{});
+  } else {
+    std::memcpy(host, data, n);
+  }
+}
 
 SystemMemory::SystemMemory(uint64_t seed) : random_(seed), next_address_{uint64_t{4} << 30} {}
 SystemMemory::~SystemMemory() = default;

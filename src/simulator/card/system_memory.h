@@ -51,4 +51,9 @@ class SystemMemory {
   std::map<link::BusAddress, Mapped> mapped_;
 };
 
+// What host and card hand each other: single aligned words, which the other side may be watching,
+// are read and written whole, and in order with what came before.
+void copy_from_system(std::byte* out, std::byte* host, size_t n);
+void copy_to_system(std::byte* host, const std::byte* data, size_t n);
+
 }  // namespace outboard::simulator::card
