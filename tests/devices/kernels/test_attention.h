@@ -79,6 +79,7 @@ class AttentionLayer {
     args.v_stride = c.kv_heads * c.value_dim + 4;
     fill_norm_and_rope();
     args.step = {KernelRunner::const_ptr(record_), layout};
+    args.pages = layout.pages;
     args.heads = c.heads;
     args.kv_heads = c.kv_heads;
     args.key_dim = c.key_dim;
