@@ -92,6 +92,8 @@ void TranslateInput::read_whole_input(std::string bytes) {
     throw;
   }
   encoding_ = decoded.encoding;
+  writes_mark_ =
+      decoded.has_mark && (*encoding_ == Encoding::kUtf8 || options_.format == TextFormat::kHtml);
   if (*encoding_ != Encoding::kUtf8 && was_found)
     notice("outboard: {} is {}{}\n", name(), documents::name_of(*encoding_),
            options_.format == TextFormat::kHtml ? "" : "; the translation is written as UTF-8");
@@ -136,7 +138,10 @@ std::string TranslateInput::decoded(std::string_view line) {
       throw Error(fmt::format("{} is UTF-16", name()),
                   "Say so with --encoding UTF-16: then it is read as a whole before it is "
                   "translated.");
-    if (line.starts_with(kMark)) line.remove_prefix(kMark.size());
+    if (line.starts_with(kMark)) {
+      writes_mark_ = true;
+      line.remove_prefix(kMark.size());
+    }
   }
   if (text::is_valid_utf8(line)) return std::string(line);
   encoding_ = documents::find_encoding(line);
@@ -164,7 +169,7 @@ TranslateItem TranslateInput::item_of_line(std::string line) {
   return item_of(std::move(part));
 }
 
-TranslateItem TranslateInput::item_of(documents::Part part) const {
+TranslateItem TranslateInput::item_of(documents::Part part) {
   TranslateItem item;
   item.questions = std::move(part.questions);
   item.write = [this,
@@ -174,15 +179,17 @@ TranslateItem TranslateInput::item_of(documents::Part part) const {
       std::string& answer = answers.emplace_back(translation.choices.front().text);
       std::ranges::replace(answer, '\n', ' ');  // one line in, one line out
     }
-    return encoded(write(answers));
+    return encoded(write(answers), std::exchange(writes_mark_, false));
   };
   return item;
 }
 
-// A page stays in its encoding, of which it may tell; all else is written as UTF-8.
-std::string TranslateInput::encoded(const std::string& text) const {
-  if (options_.format != TextFormat::kHtml || !encoding_) return text;
-  return documents::encode(text, *encoding_, false, [](char32_t code) {
+// A page stays in its encoding, of which it may tell; all else is written as UTF-8. A byte order
+// mark of what is written stays.
+std::string TranslateInput::encoded(const std::string& text, bool with_mark) const {
+  const Encoding to =
+      options_.format == TextFormat::kHtml && encoding_ ? *encoding_ : Encoding::kUtf8;
+  return documents::encode(text, to, with_mark, [](char32_t code) {
     return fmt::format("&#{};", static_cast<uint32_t>(code));
   });
 }

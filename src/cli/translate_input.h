@@ -50,13 +50,14 @@ class TranslateInput {
   void read_whole_input(std::string bytes);
   void add_document(const std::string& text);
   TranslateItem item_of_line(std::string line);
-  TranslateItem item_of(documents::Part part) const;
+  TranslateItem item_of(documents::Part part);
   std::string decoded(std::string_view line);
-  std::string encoded(const std::string& text) const;
+  std::string encoded(const std::string& text, bool with_mark) const;
   std::string name() const;
 
   TranslateInputOptions options_;
   std::optional<documents::Encoding> encoding_;  // none: to be found
+  bool writes_mark_ = false;                     // a byte order mark, before what is written next
   bool is_first_ = true;
   std::optional<LineReader> reader_;  // of what comes line by line
   std::deque<TranslateItem> items_;   // of what is known

@@ -150,6 +150,17 @@ TEST_P(EachFault, IsNamed) {
   }
 }
 
+TEST(Doctor, SaysOnceWhatComesHundredsOfTimes) {
+  const Examination examination = examine_simulated(R"([{"what": "ecc.error", "request": 600}])");
+  const Finding* finding = find(examination, "ecc.error");
+  ASSERT_NE(finding, nullptr) << all(examination);
+  constexpr std::string_view kSaid = "memory error, reported by the bus interface";
+  const size_t first = finding->seen.find(kSaid);
+  ASSERT_NE(first, std::string::npos) << finding->seen;
+  EXPECT_EQ(finding->seen.find(kSaid, first + 1), std::string::npos) << finding->seen;
+  EXPECT_NE(finding->seen.find(" times)"), std::string::npos) << finding->seen;
+}
+
 INSTANTIATE_TEST_SUITE_P(Fault, EachFault, ::testing::ValuesIn(kCases));
 
 // In each mood the card boots, computes and goes to rest, or its fault is named.

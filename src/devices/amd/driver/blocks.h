@@ -113,7 +113,8 @@ void clear_fault(Context& c);
 namespace ih {
 void init(Context& c);
 bool has_entries(Context& c);
-// Takes all entries out of the ring and says what they are, a line each, without the ordinary ones.
+// Takes all entries out of the ring and says what they are, without the ordinary ones: a line for
+// all that say the same, with their number.
 std::vector<std::string> drain(Context& c);
 }  // namespace ih
 

@@ -1,7 +1,11 @@
 // Interrupts: a ring in VRAM that is read when something went wrong; fences are watched in system
 // memory instead. Source: Linux amdgpu ih_v6_0.c; tinygrad 0.14.0, runtime/support/am/ip.py
 // (AM_IH).
+#include <algorithm>
 #include <array>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "devices/amd/driver/blocks.h"
 #include "devices/amd/driver/memory.h"
@@ -73,6 +77,23 @@ std::string describe(const uint32_t* entry) {
   return text;
 }
 
+// One that comes hundreds of times is said once.
+std::vector<std::string> counted(const std::vector<std::string>& lines) {
+  std::vector<std::pair<std::string, size_t>> counts;
+  for (const std::string& line : lines) {
+    const auto same = std::ranges::find(counts, line, &std::pair<std::string, size_t>::first);
+    if (same != counts.end()) {
+      ++same->second;
+    } else {
+      counts.emplace_back(line, 1);
+    }
+  }
+  std::vector<std::string> out;
+  for (const auto& [line, count] : counts)
+    out.push_back(count == 1 ? line : fmt::format("{} ({} times)", line, count));
+  return out;
+}
+
 }  // namespace
 
 // As AM_IH.init_hw; ih_v6_0_irq_init.
@@ -135,7 +156,7 @@ std::vector<std::string> drain(Context& c) {
     r.update<reg::IH_RB_CNTL>({{reg::IH_RB_CNTL::WPTR_OVERFLOW_CLEAR, 1}});
     r.update<reg::IH_RB_CNTL>({{reg::IH_RB_CNTL::WPTR_OVERFLOW_CLEAR, 0}});
   }
-  return out;
+  return counted(out);
 }
 
 }  // namespace outboard::devices::amd::driver::ih
