@@ -12,7 +12,8 @@ import numpy as np
 
 import make_model
 
-Q4_0, Q8_0, MXFP4, F32 = (gguf.GGMLQuantizationType[name] for name in ("Q4_0", "Q8_0", "MXFP4", "F32"))
+Q4_0, Q8_0, MXFP4, F32, Q4_K, Q6_K = (
+    gguf.GGMLQuantizationType[name] for name in ("Q4_0", "Q8_0", "MXFP4", "F32", "Q4_K", "Q6_K"))
 
 
 class File:
@@ -37,6 +38,10 @@ class File:
             return
         elements, size = gguf.GGML_QUANT_SIZES[kind]
         count, few = rows * columns // elements, 4099
+        if kind in (Q4_K, Q6_K):
+            blocks = make_model.random_blocks(kind, few, elements, columns**-0.5, self.random)
+            self.writer.add_tensor(name, np.resize(blocks, (count, size)).reshape(*shape[:-1], -1), raw_dtype=kind)
+            return
         blocks = self.random.integers(0, 256, (few, size), dtype=np.uint8)
         if kind == MXFP4:
             blocks[:, 0] = 127 - 2 - int(np.log2(columns) / 2)
@@ -230,13 +235,37 @@ def qwen_3_6_35b_a3b(out, layers):
     qwen(out, layers or 40, "Qwen3.6 35B-A3B", "qwen35moe", 2048, 16, 2, 16, 32, experts=256)
 
 
+def qwen_3_30b_a3b(out, layers):
+    """In the mix of Q4_K_M."""
+    f = File(out, "qwen3moe", "Qwen3 30B-A3B", layers or 48, 2048, 151936, 262144)
+    f.keys("attention.", head_count=32, head_count_kv=4, key_length=128, value_length=128,
+           layer_norm_rms_epsilon=1e-6)
+    f.keys("rope.", freq_base=1e6)
+    f.keys(expert_count=128, expert_used_count=8, expert_feed_forward_length=768)
+    f.matrix("token_embd.weight", Q4_K, f.vocabulary, 2048)
+    f.matrix("output.weight", Q6_K, f.vocabulary, 2048)
+    f.vector("output_norm.weight", 2048)
+    for layer in range(f.layers):
+        p, stands_for = f"blk.{layer}.", layer * 48 // f.layers
+        f.norms(layer, "attn_norm", "ffn_norm")
+        for part in "qk":
+            f.vector(f"{p}attn_{part}_norm.weight", 128)
+        f.matrix(p + "ffn_gate_inp.weight", F32, 128, 2048)
+        for name, shape in (("attn_q", (4096, 2048)), ("attn_k", (512, 2048)), ("attn_v", (512, 2048)),
+                            ("attn_output", (2048, 4096)), ("ffn_gate_exps", (128, 768, 2048)),
+                            ("ffn_up_exps", (128, 768, 2048)), ("ffn_down_exps", (128, 2048, 768))):
+            kind = make_model.type_in_mix(f"blk.{stands_for}.{name.removesuffix('_exps')}.weight", 48)
+            f.matrix(f"{p}{name}.weight", kind, *shape)
+    f.close()
+
+
 def qwen_3_5_0_8b(out, layers):
     qwen(out, layers or 24, "Qwen3.5 0.8B", "qwen35", 1024, 8, 2, 16, 16, hidden=3584, tied=True)
 
 
 SHAPES = {"gpt-oss-20b": gpt_oss_20b, "gemma-4-26b-a4b": gemma_4_26b_a4b, "glm-4.7-flash": glm_4_7_flash,
           "mistral-small-24b": mistral_small_24b, "qwen3.6-27b": qwen_3_6_27b,
-          "qwen3.6-35b-a3b": qwen_3_6_35b_a3b, "qwen3.5-0.8b": qwen_3_5_0_8b}
+          "qwen3.6-35b-a3b": qwen_3_6_35b_a3b, "qwen3-30b-a3b": qwen_3_30b_a3b, "qwen3.5-0.8b": qwen_3_5_0_8b}
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
