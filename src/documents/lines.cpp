@@ -4,17 +4,10 @@
 
 #include "documents/document.h"
 #include "documents/sentence.h"
+#include "text/sentences.h"
 
 namespace outboard::documents {
 namespace {
-
-// ">>fra<<", which counts for the whole line.
-std::string_view language_token(std::string_view line) {
-  const size_t end = line.find("<<");
-  const bool is_one =
-      line.starts_with(">>") && end != std::string_view::npos && end > 2 && line.find(' ') > end;
-  return is_one ? line.substr(0, end + 2) : std::string_view();
-}
 
 std::vector<std::string_view> split(std::string_view text, char at) {
   std::vector<std::string_view> list;
@@ -39,7 +32,7 @@ Part part_of_cells(std::string line, const Wanted& wanted, bool keeps_unsaid) {
   };
   std::vector<Cell> cells;
   Part part;
-  const std::string_view token = language_token(line);
+  const std::string_view token = text::language_token(line);  // counts for the whole line
   int column = 0;
   for (const std::string_view raw : split(line, '\t')) {
     const Ends ends = blanks_around(raw);

@@ -1,7 +1,6 @@
 #include "engine/translator.h"
 
 #include <algorithm>
-#include <cctype>
 #include <deque>
 #include <map>
 #include <set>
@@ -40,17 +39,6 @@ struct Line {
   std::vector<std::vector<BeamSearch::Hypothesis>> parts;
   size_t open = 0;  // parts not done yet
 };
-
-// The ">>fra<<" that a line begins with; empty: none. Not a quotation that happens to hold "<<".
-std::string_view language_token(std::string_view line) {
-  if (!line.starts_with(">>")) return {};
-  size_t end = 2;
-  while (end < line.size() && (std::isalnum(static_cast<unsigned char>(line[end])) != 0 ||
-                               line[end] == '_' || line[end] == '-' || line[end] == '.'))
-    ++end;
-  return end > 2 && line.substr(end).starts_with("<<") ? line.substr(0, end + 2)
-                                                       : std::string_view();
-}
 
 // "fra, deu"
 std::string language_names(const std::vector<std::string>& tokens) {
@@ -185,7 +173,7 @@ void Translator::State::choose_language() {
 std::string Translator::State::take_language(std::string_view& line) {
   std::string_view text = line;
   while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
-  const std::string token(language_token(text));
+  const std::string token(text::language_token(text));
   if (token.empty()) return {};
   const std::vector<std::string> known = tokenizer.target_languages();
   if (std::ranges::find(known, token) != known.end()) {

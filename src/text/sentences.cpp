@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <utility>
 
 #include "text/unicode.h"
@@ -175,6 +176,16 @@ std::pair<std::string_view, std::string_view> cut_in_two(std::string_view text) 
   const std::string_view first = trimmed(text.substr(0, at));
   // Nothing but spaces before the cut: the cut stays, so that the text gets shorter.
   return {first.empty() ? text.substr(0, at) : first, trimmed(text.substr(at))};
+}
+
+std::string_view language_token(std::string_view line) {
+  if (!line.starts_with(">>")) return {};
+  size_t end = 2;
+  while (end < line.size() && (std::isalnum(static_cast<unsigned char>(line[end])) != 0 ||
+                               line[end] == '_' || line[end] == '-' || line[end] == '.'))
+    ++end;
+  return end > 2 && line.substr(end).starts_with("<<") ? line.substr(0, end + 2)
+                                                       : std::string_view();
 }
 
 }  // namespace outboard::text

@@ -23,4 +23,8 @@ bool is_blank(std::string_view text);
 // A letter or a digit of any script.
 bool has_words(std::string_view text);
 
+// The token of a language to translate to that a line begins with, ">>fra<<"; empty: none. Not a
+// quotation that happens to hold "<<".
+std::string_view language_token(std::string_view line);
+
 }  // namespace outboard::text
