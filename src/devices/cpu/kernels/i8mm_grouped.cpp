@@ -1,7 +1,7 @@
 // Block formats with the products of matrices of bytes of Armv8.6.
 // clang-format off
 #include "devices/cpu/kernels/vec_neon.h"
-#include "devices/cpu/kernels/simd_grouped.h"
+#include "devices/cpu/kernels/simd_grouped_table.h"
 // clang-format on
 
 namespace outboard::devices::cpu {

@@ -113,6 +113,8 @@ std::vector<const Kernels*> available_kernels() {
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vnni")) {
       tables.push_back(&avx512_kernels());
+      if (__builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("gfni"))
+        tables.push_back(&avx512vbmi_kernels());
     }
   }
 #elif defined(__aarch64__)

@@ -124,7 +124,8 @@ enum class Unary : uint8_t {
 };
 
 struct Kernels {
-  const char* name;  // "scalar", "avx2", "avxvnni", "avx512", "neon", "dotprod", "i8mm"
+  const char*
+      name;  // "scalar", "avx2", "avxvnni", "avx512", "avx512vbmi", "neon", "dotprod", "i8mm"
 
   // --- linear ---
   // Bytes of one packed row of activations; rows are packed back to back, 64-byte aligned.

@@ -143,9 +143,9 @@ struct FormatQ4_0 {
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     const Weights w = nibble_weights(Layout::load(p + 2, stride));
-    const Vec d = load_halves(p, stride);
-    consume(0, w, Scales<1>{{d}, {shifted(d, 8)}});
+    consume(0, w, scales(load_halves(p, stride)));
   }
+  static OUTBOARD_INLINE Scales<1> scales(Vec d) { return {{d}, {shifted(d, 8)}}; }
 };
 
 struct FormatQ4_1 {
@@ -154,8 +154,10 @@ struct FormatQ4_1 {
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     const Weights w = nibble_weights(Layout::load(p + 4, stride));
-    const Ints dm = load_32_bits(p, stride);
-    consume(0, w, Scales<1>{{low_half_to_float(dm)}, {high_half_to_float(dm)}});
+    consume(0, w, scales(load_32_bits(p, stride)));
+  }
+  static OUTBOARD_INLINE Scales<1> scales(Ints dm) {
+    return {{low_half_to_float(dm)}, {high_half_to_float(dm)}};
   }
 };
 
@@ -167,9 +169,9 @@ struct FormatQ5_0 {
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     Weights w = nibble_weights(Layout::load(p + 6, stride));
     add_fifth_bits<Layout>(w, load_32_bits(p + 2, stride));
-    const Vec d = load_halves(p, stride);
-    consume(0, w, Scales<1>{{d}, {shifted(d, 16)}});
+    consume(0, w, scales(load_halves(p, stride)));
   }
+  static OUTBOARD_INLINE Scales<1> scales(Vec d) { return {{d}, {shifted(d, 16)}}; }
 };
 
 struct FormatQ5_1 {
@@ -231,9 +233,9 @@ struct FormatIq4Nl {
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     const Weights w = look_up(nibble_weights(Layout::load(p + 2, stride)), kIq4Codebook);
-    const Vec d = load_halves(p, stride);
-    consume(0, w, Scales<1>{{d}, {shifted(d, kByteZero)}});
+    consume(0, w, scales(load_halves(p, stride)));
   }
+  static OUTBOARD_INLINE Scales<1> scales(Vec d) { return {{d}, {shifted(d, kByteZero)}}; }
 };
 
 struct FormatMxfp4 {
@@ -242,31 +244,43 @@ struct FormatMxfp4 {
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
     const Weights w = look_up(nibble_weights(Layout::load(p + 1, stride)), kMxfp4Codebook);
-    const Ints e = bit_and(load_dwords(p, stride).at[0], all_ints(255));
-    // 2^(e - 128): the two smallest are denormal.
+    consume(0, w, scales(bit_and(load_dwords(p, stride).at[0], all_ints(255))));
+  }
+  // 2^(e - 128): the two smallest are denormal.
+  static OUTBOARD_INLINE Scales<1> scales(Ints e) {
     const Ints normal = left(sub(e, all_ints(1)), 23);
     const Ints denormal = left_each(all_ints(0x00200000), smaller(e, all_ints(2)));
     const Vec d = as_floats(larger(normal, denormal));
-    consume(0, w, Scales<1>{{d}, {shifted(d, 12)}});
+    return {{d}, {shifted(d, 12)}};
   }
 };
 
 struct FormatIq4Xs {
   static constexpr int kHalves = 1, kGroups = 8, kMost = 255;
   static constexpr size_t kBytes = 136;
+  class Levels {  // the scales of a block
+   public:
+    OUTBOARD_INLINE Levels(const uint8_t* p, size_t stride) : Levels(load_dwords(p, stride)) {}
+    OUTBOARD_INLINE Scales<1> of(int g) const {
+      const Ints low4 = bit_and(right(low_, 4 * g), all_ints(15));
+      const Ints top2 = bit_and(right(high_, 2 * g), all_ints(3));
+      const Vec scale = mul(d_, to_float(sub(bit_or(low4, left(top2, 4)), all_ints(32))));
+      return {{scale}, {shifted(scale, kByteZero)}};
+    }
+
+   private:
+    explicit OUTBOARD_INLINE Levels(const Dwords& head)
+        : d_(low_half_to_float(head.at[0])), high_(right(head.at[0], 16)), low_(head.at[1]) {}
+    Vec d_;
+    Ints high_, low_;
+  };
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Dwords head = load_dwords(p, stride);
-    const Vec d = low_half_to_float(head.at[0]);
-    const Ints high = right(head.at[0], 16);
+    const Levels levels(p, stride);
     OUTBOARD_UNROLL
     for (int g = 0; g < 8; ++g) {
-      const Weights w = look_up(nibble_weights(Layout::load(p + 8 + 16 * g, stride)), kIq4Codebook);
-      const Ints low4 = bit_and(right(head.at[1], 4 * g), all_ints(15));
-      const Ints top2 = bit_and(right(high, 2 * g), all_ints(3));
-      const Ints level = sub(bit_or(low4, left(top2, 4)), all_ints(32));
-      const Vec scale = mul(d, to_float(level));
-      consume(g, w, Scales<1>{{scale}, {shifted(scale, kByteZero)}});
+      consume(g, look_up(nibble_weights(Layout::load(p + 8 + 16 * g, stride)), kIq4Codebook),
+              levels.of(g));
     }
   }
 };
@@ -277,31 +291,35 @@ OUTBOARD_INLINE Ints byte_of(Ints x, int b) {
 }
 
 // Scales and minima of a Q4_K or Q5_K block, from its first 16 bytes: bytes of four groups each.
-struct KScales {
-  Ints scales[2];
-  Ints minima[2];
-  Vec d;
-  Vec minus_dmin;
-
-  explicit OUTBOARD_INLINE KScales(const Dwords& head)
-      : scales{bit_and(head.at[1], all_bytes(63)),
-               and_or(right(head.at[1], 2), all_bytes(0x30), low_nibbles(head.at[3]))},
-        minima{bit_and(head.at[2], all_bytes(63)),
-               and_or(right(head.at[2], 2), all_bytes(0x30), high_nibbles(head.at[3]))},
-        d(low_half_to_float(head.at[0])),
-        minus_dmin(negated(high_half_to_float(head.at[0]))) {}
+class KLevels {
+ public:
+  OUTBOARD_INLINE KLevels(const uint8_t* p, size_t stride) : KLevels(load_dwords(p, stride)) {}
   OUTBOARD_INLINE Scales<1> of(int g) const {
-    return {{mul(d, to_float(byte_of(scales[g / 4], g % 4)))},
-            {mul(minus_dmin, to_float(byte_of(minima[g / 4], g % 4)))}};
+    return {{mul(d_, to_float(byte_of(scales_[g / 4], g % 4)))},
+            {mul(minus_dmin_, to_float(byte_of(minima_[g / 4], g % 4)))}};
   }
+
+ private:
+  explicit OUTBOARD_INLINE KLevels(const Dwords& head)
+      : scales_{bit_and(head.at[1], all_bytes(63)),
+                and_or(right(head.at[1], 2), all_bytes(0x30), low_nibbles(head.at[3]))},
+        minima_{bit_and(head.at[2], all_bytes(63)),
+                and_or(right(head.at[2], 2), all_bytes(0x30), high_nibbles(head.at[3]))},
+        d_(low_half_to_float(head.at[0])),
+        minus_dmin_(negated(high_half_to_float(head.at[0]))) {}
+  Ints scales_[2];
+  Ints minima_[2];
+  Vec d_;
+  Vec minus_dmin_;
 };
 
 struct FormatQ4K {
   static constexpr int kHalves = 1, kGroups = 8, kMost = 15;
   static constexpr size_t kBytes = 144;
+  using Levels = KLevels;
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const KScales scales(load_dwords(p, stride));
+    const Levels levels(p, stride);
     OUTBOARD_UNROLL
     for (int pair = 0; pair < 4; ++pair) {
       const Dwords first = Layout::load(p + 16 + 32 * pair, stride);
@@ -313,8 +331,8 @@ struct FormatQ4K {
         high.at[c] = high_nibbles(first.at[c]);
         high.at[4 + c] = high_nibbles(second.at[c]);
       }
-      consume(2 * pair, low, scales.of(2 * pair));
-      consume(2 * pair + 1, high, scales.of(2 * pair + 1));
+      consume(2 * pair, low, levels.of(2 * pair));
+      consume(2 * pair + 1, high, levels.of(2 * pair + 1));
     }
   }
 };
@@ -322,9 +340,10 @@ struct FormatQ4K {
 struct FormatQ5K {
   static constexpr int kHalves = 1, kGroups = 8, kMost = 31;
   static constexpr size_t kBytes = 176;
+  using Levels = KLevels;
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const KScales scales(load_dwords(p, stride));
+    const Levels levels(p, stride);
     const Dwords fifth[2] = {Layout::load(p + 16, stride), Layout::load(p + 32, stride)};
     OUTBOARD_UNROLL
     for (int pair = 0; pair < 4; ++pair) {
@@ -340,8 +359,8 @@ struct FormatQ5K {
         low.at[c] = and_or(turn(bits, turn_low), all_bytes(16), low_nibbles(nibbles));
         high.at[c] = and_or(turn(bits, turn_high), all_bytes(16), high_nibbles(nibbles));
       }
-      consume(2 * pair, low, scales.of(2 * pair));
-      consume(2 * pair + 1, high, scales.of(2 * pair + 1));
+      consume(2 * pair, low, levels.of(2 * pair));
+      consume(2 * pair + 1, high, levels.of(2 * pair + 1));
     }
   }
 };
@@ -352,10 +371,25 @@ OUTBOARD_INLINE Ints signed_byte(Ints x, int b) { return right_signed(left(x, 24
 struct FormatQ6K {
   static constexpr int kHalves = 2, kGroups = 8, kMost = 63;
   static constexpr size_t kBytes = 210;
+  class Levels {
+   public:
+    OUTBOARD_INLINE Levels(const uint8_t* p, size_t stride)
+        : levels_(load_dwords(p + 192, stride)),
+          d_(high_half_to_float(load_dwords(p + 194, stride).at[3])) {}
+    OUTBOARD_INLINE Scales<2> of(int g) const {
+      const Ints four = levels_.at[g / 2];
+      const Vec a = mul(d_, to_float(signed_byte(four, 2 * (g & 1))));
+      const Vec b = mul(d_, to_float(signed_byte(four, 2 * (g & 1) + 1)));
+      return {{a, b}, {shifted(a, 32), shifted(b, 32)}};
+    }
+
+   private:
+    Dwords levels_;
+    Vec d_;
+  };
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Dwords levels = load_dwords(p + 192, stride);
-    const Vec d = high_half_to_float(load_dwords(p + 194, stride).at[3]);
+    const Levels levels(p, stride);
     OUTBOARD_UNROLL_GROUPS
     for (int half = 0; half < 2; ++half) {
       const Dwords top[2] = {Layout::load(p + 128 + 32 * half, stride),
@@ -373,10 +407,7 @@ struct FormatQ6K {
           w.at[c] = and_or(turn(bits, places), all_bytes(0x30),
                            k < 2 ? low_nibbles(nibbles) : high_nibbles(nibbles));
         }
-        const Ints four = levels.at[group / 2];
-        const Vec a = mul(d, to_float(signed_byte(four, 2 * (group & 1))));
-        const Vec b = mul(d, to_float(signed_byte(four, 2 * (group & 1) + 1)));
-        consume(group, w, Scales<2>{{a, b}, {shifted(a, 32), shifted(b, 32)}});
+        consume(group, w, levels.of(group));
       }
     }
   }
@@ -385,12 +416,33 @@ struct FormatQ6K {
 struct FormatQ2K {
   static constexpr int kHalves = 2, kGroups = 8, kMost = 3;
   static constexpr size_t kBytes = 84;
+  class Levels {
+   public:
+    OUTBOARD_INLINE Levels(const uint8_t* p, size_t stride)
+        : Levels(load_dwords(p, stride), load_dwords(p + 68, stride).at[3]) {}
+    OUTBOARD_INLINE Scales<2> of(int g) const {
+      Scales<2> s;
+      for (int i = 0; i < 2; ++i) {
+        const Ints byte = right(levels_.at[g / 2], 16 * (g & 1) + 8 * i);
+        const Ints four = all_ints(15);
+        s.scale[i] = mul(d_, to_float(bit_and(byte, four)));
+        s.minimum[i] = mul(minus_dmin_, to_float(bit_and(right(byte, 4), four)));
+      }
+      return s;
+    }
+
+   private:
+    OUTBOARD_INLINE Levels(const Dwords& levels, Ints tail)
+        : levels_(levels),
+          d_(low_half_to_float(tail)),
+          minus_dmin_(negated(high_half_to_float(tail))) {}
+    Dwords levels_;
+    Vec d_;
+    Vec minus_dmin_;
+  };
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    const Dwords levels = load_dwords(p, stride);
-    const Ints tail = load_dwords(p + 68, stride).at[3];
-    const Vec d = low_half_to_float(tail);
-    const Vec dmin = negated(high_half_to_float(tail));
+    const Levels levels(p, stride);
     OUTBOARD_UNROLL_GROUPS
     for (int half = 0; half < 2; ++half) {
       const Dwords q[2] = {Layout::load(p + 16 + 32 * half, stride),
@@ -402,14 +454,7 @@ struct FormatQ2K {
         for (int c = 0; c < 8; ++c) {
           w.at[c] = bit_and(right(q[c / 4].at[c % 4], 2 * k), all_bytes(3));
         }
-        Scales<2> s;
-        for (int i = 0; i < 2; ++i) {
-          const Ints byte = right(levels.at[group / 2], 16 * (group & 1) + 8 * i);
-          const Ints four = all_ints(15);
-          s.scale[i] = mul(d, to_float(bit_and(byte, four)));
-          s.minimum[i] = mul(dmin, to_float(bit_and(right(byte, 4), four)));
-        }
-        consume(group, w, s);
+        consume(group, w, levels.of(group));
       }
     }
   }
@@ -418,21 +463,40 @@ struct FormatQ2K {
 struct FormatQ3K {
   static constexpr int kHalves = 2, kGroups = 8, kMost = 7;
   static constexpr size_t kBytes = 110;
+  class Levels {
+   public:
+    OUTBOARD_INLINE Levels(const uint8_t* p, size_t stride)
+        : Levels(transpose(drop_2_bytes(load_pieces(p + kTail, stride, 0)),
+                           drop_2_bytes(load_pieces(p + kTail, stride, 1)),
+                           drop_2_bytes(load_pieces(p + kTail, stride, 2)),
+                           drop_2_bytes(load_pieces(p + kTail, stride, 3)))) {}
+    OUTBOARD_INLINE Scales<2> of(int g) const {
+      Scales<2> s;
+      for (int i = 0; i < 2; ++i) {
+        const Ints level =
+            sub(bit_and(right(levels_[g / 2], 16 * (g & 1) + 8 * i), all_ints(63)), all_ints(32));
+        s.scale[i] = mul(d_, to_float(level));
+        s.minimum[i] = shifted(s.scale[i], 4);
+      }
+      return s;
+    }
+
+   private:
+    // The last 14 bytes of a block: 12 of scales, then d. Four low bits in the first 8 bytes (the
+    // low nibbles first), two high bits in the last four.
+    static constexpr size_t kTail = 94;
+    explicit OUTBOARD_INLINE Levels(const Dwords& tail)
+        : levels_{and_or(left(tail.at[2], 4), all_bytes(0x30), low_nibbles(tail.at[0])),
+                  and_or(left(tail.at[2], 2), all_bytes(0x30), low_nibbles(tail.at[1])),
+                  and_or(tail.at[2], all_bytes(0x30), high_nibbles(tail.at[0])),
+                  and_or(right(tail.at[2], 2), all_bytes(0x30), high_nibbles(tail.at[1]))},
+          d_(low_half_to_float(tail.at[3])) {}
+    Ints levels_[4];
+    Vec d_;
+  };
   template <typename Layout, typename Consume>
   static OUTBOARD_INLINE void for_each_group(const uint8_t* p, size_t stride, Consume consume) {
-    // The last 14 bytes: 12 of scales, then d. Four low bits in the first 8 bytes (the low nibbles
-    // first), two high bits in the last four.
-    const uint8_t* tail_at = p + 94;
-    const Dwords tail = transpose(drop_2_bytes(load_pieces(tail_at, stride, 0)),
-                                  drop_2_bytes(load_pieces(tail_at, stride, 1)),
-                                  drop_2_bytes(load_pieces(tail_at, stride, 2)),
-                                  drop_2_bytes(load_pieces(tail_at, stride, 3)));
-    const Vec d = low_half_to_float(tail.at[3]);
-    const Ints top_mask = all_bytes(0x30);
-    const Ints levels[4] = {and_or(left(tail.at[2], 4), top_mask, low_nibbles(tail.at[0])),
-                            and_or(left(tail.at[2], 2), top_mask, low_nibbles(tail.at[1])),
-                            and_or(tail.at[2], top_mask, high_nibbles(tail.at[0])),
-                            and_or(right(tail.at[2], 2), top_mask, high_nibbles(tail.at[1]))};
+    const Levels levels(p, stride);
     const Dwords third[2] = {Layout::load(p, stride), Layout::load(p + 16, stride)};
     OUTBOARD_UNROLL_GROUPS
     for (int half = 0; half < 2; ++half) {
@@ -447,15 +511,7 @@ struct FormatQ3K {
           const Ints low = bit_and(right(q[c / 4].at[c % 4], 2 * k), all_bytes(3));
           w.at[c] = and_or(turn(third[c / 4].at[c % 4], places), all_bytes(4), low);
         }
-        Scales<2> s;
-        for (int i = 0; i < 2; ++i) {
-          const Ints level =
-              sub(bit_and(right(levels[group / 2], 16 * (group & 1) + 8 * i), all_ints(63)),
-                  all_ints(32));
-          s.scale[i] = mul(d, to_float(level));
-          s.minimum[i] = shifted(s.scale[i], 4);
-        }
-        consume(group, w, s);
+        consume(group, w, levels.of(group));
       }
     }
   }

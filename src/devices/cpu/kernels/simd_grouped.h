@@ -59,16 +59,16 @@ struct alignas(64) PanelGroup {
 };
 
 // Scratch: a copy of a short tile, then panels.
-size_t short_tile_bytes(int64_t columns) {
+constexpr size_t short_tile_bytes(int64_t columns) {
   constexpr size_t kMostBytesOfGroup = 37;  // Q8_K
   return (static_cast<size_t>(columns / kGroup) * kMostBytesOfGroup * kLanes + 63) / 64 * 64;
 }
-size_t panel_bytes(int64_t columns) {
+constexpr size_t panel_bytes(int64_t columns) {
   const size_t tile = static_cast<size_t>(columns / kGroup) * sizeof(PanelGroup<2>);
   return tile > kPanelBytes ? tile : kPanelBytes;
 }
 
-size_t row_bytes(int64_t columns) {
+constexpr size_t row_bytes(int64_t columns) {
   return (static_cast<size_t>(columns / kGroup) * kPackedBytes + 63) / 64 * 64;
 }
 
@@ -117,6 +117,13 @@ OUTBOARD_INLINE void integer_sums(const Tiles<kHalves, P>& tiles, const std::byt
 
 constexpr bool has_minimum(int most) { return most < 255 || kByteZero != 0; }
 
+// Of each piece of 16 bytes: lane k of the result is the sum of z[k]'s four lanes.
+OUTBOARD_INLINE Ints sums_of_pieces(const Ints (&z)[4]) {
+  const Ints a = add(zip_low_32(z[0], z[1]), zip_high_32(z[0], z[1]));
+  const Ints b = add(zip_low_32(z[2], z[3]), zip_high_32(z[2], z[3]));
+  return add(zip_low_64(a, b), zip_high_64(a, b));
+}
+
 // The integer part of half kHalf of a group (kHalves = 1: of all of it), by tiles and tokens.
 template <typename Layout, int kBound, bool kBytes, int kHalf, int kHalves, int P, int T>
 OUTBOARD_INLINE void integer_totals(const Tiles<kHalves, P>& tiles, const std::byte* packed,
@@ -134,11 +141,17 @@ OUTBOARD_INLINE void integer_totals(const Tiles<kHalves, P>& tiles, const std::b
         z[k] = piece_sum<kBound, kBytes, kHalf, kHalf + 2 / kHalves>(
             tiles.weights[i / T]->at, k, packed + static_cast<size_t>(i % T) * stride);
       }
-      const Ints a = add(zip_low_32(z[0], z[1]), zip_high_32(z[0], z[1]));
-      const Ints b = add(zip_low_32(z[2], z[3]), zip_high_32(z[2], z[3]));
-      totals[i / T][i % T] = add(zip_low_64(a, b), zip_high_64(a, b));
+      totals[i / T][i % T] = sums_of_pieces(z);
     }
   }
+}
+
+// The float part of half kHalf of a group.
+template <int kHalf, bool kMinimum, int kHalves>
+OUTBOARD_INLINE void add_scaled(Ints total, const Scales<kHalves>& s, FourFloats floats, Vec& sum) {
+  constexpr int kSum = kHalves == 1 ? 3 : 1 + kHalf;
+  sum = fma(to_float(total), mul(s.scale[kHalf], copies<0>(floats)), sum);
+  if constexpr (kMinimum) sum = fma(s.minimum[kHalf], copies<kSum>(floats), sum);
 }
 
 // sums[p][t] += half kHalf of one group of tile p times token t; packed is the group of the first
@@ -149,18 +162,13 @@ OUTBOARD_INLINE void add_half(const Tiles<kHalves, P>& tiles, const std::byte* p
                               size_t stride, Vec (&sums)[P][T]) {
   Ints totals[P][T];
   integer_totals<Layout, kBound, kBytes, kHalf>(tiles, packed, stride, totals);
-  constexpr int kSum = kHalves == 1 ? 3 : 1 + kHalf;
   OUTBOARD_UNROLL
   for (int t = 0; t < T; ++t) {
     const FourFloats floats =
         four_floats(packed + static_cast<size_t>(t) * stride + offsetof(PackedGroup, scale));
     OUTBOARD_UNROLL
-    for (int p = 0; p < P; ++p) {
-      const Scales<kHalves>& s = *tiles.scales[p];
-      Vec& sum = sums[p][t];
-      sum = fma(to_float(totals[p][t]), mul(s.scale[kHalf], copies<0>(floats)), sum);
-      if constexpr (kMinimum) sum = fma(s.minimum[kHalf], copies<kSum>(floats), sum);
-    }
+    for (int p = 0; p < P; ++p)
+      add_scaled<kHalf, kMinimum>(totals[p][t], *tiles.scales[p], floats, sums[p][t]);
   }
 }
 template <typename Layout, int kBound, bool kMinimum, bool kBytes, int kHalves, int P, int T>
@@ -336,56 +344,72 @@ struct Job {
   std::byte* scratch;
 };
 
+// The weights of kLanes rows from `row` on, as stored. The last tile may be short: its rows are
+// copied, so that kLanes can be read.
+OUTBOARD_INLINE const uint8_t* tile_at(const Job& job, size_t stride, int64_t row, Output& out) {
+  const std::byte* tile = job.w.data + static_cast<size_t>(row) * stride;
+  out.rows = job.row_end - row;
+  if (out.rows < kLanes) {
+    std::memcpy(job.scratch, tile, static_cast<size_t>(out.rows) * stride);
+    std::memset(job.scratch + static_cast<size_t>(out.rows) * stride, 0,
+                static_cast<size_t>(kLanes - out.rows) * stride);
+    tile = job.scratch;
+  }
+  return reinterpret_cast<const uint8_t*>(tile);
+}
+
+// With few tokens: calls tile(near, weights, row, out, ahead) for all tiles of the job, where
+// `ahead` bytes behind the weights lies the tile to fetch, into the first-level cache if near.
+template <typename Format, typename Tile>
+OUTBOARD_INLINE void each_tile(const Job& job, size_t stride, Output out, Tile tile) {
+  // Short tiles are fetched into the first-level cache, long ones into the second. Of small
+  // blocks not the next tile unless it is long: its last rows would come too late, for a tile's
+  // first step reads all its rows. With large blocks that step takes long enough.
+  const size_t bytes = stride * kLanes;
+  const bool near = bytes <= kNearBytes;
+  const size_t fit = Format::kGroups > 1 ? 1 : 2 * kFarBytes / bytes;
+  const int64_t distance = kLanes * (fit < 1 ? 1 : fit > 3 ? 3 : static_cast<int64_t>(fit));
+  for (int64_t row = job.row_begin; row < job.row_end; row += kLanes) {
+    const uint8_t* weights = tile_at(job, stride, row, out);
+    const size_t ahead =
+        row + distance + kLanes <= job.row_end ? static_cast<size_t>(distance) * stride : 0;
+    tile(near, weights, row, out, ahead);
+  }
+}
+
+template <typename Format>
+constexpr size_t stride_of(int64_t columns) {
+  return static_cast<size_t>(columns / kGroup / Format::kGroups) * Format::kBytes;
+}
+
 template <typename Format, bool kBytes>
 void run_packed(const Job& job, Output out) {
   const int64_t groups = job.w.columns / kGroup;
   const int64_t blocks = groups / Format::kGroups;
-  const size_t stride = static_cast<size_t>(blocks) * Format::kBytes;
+  const size_t stride = stride_of<Format>(job.w.columns);
   const size_t packed_stride = row_bytes(job.w.columns);
-  const size_t panel_groups = static_cast<size_t>(groups);
-  using Group = PanelGroup<Format::kHalves>;
-
-  // The last tile may be short: its rows are copied, so that kLanes can be read.
-  std::byte* const short_tile = job.scratch;
-  auto* const panel = reinterpret_cast<Group*>(job.scratch + short_tile_bytes(job.w.columns));
-  const auto tile_at = [&](int64_t row) {
-    const std::byte* tile = job.w.data + static_cast<size_t>(row) * stride;
-    out.rows = job.row_end - row;
-    if (out.rows < kLanes) {
-      std::memcpy(short_tile, tile, static_cast<size_t>(out.rows) * stride);
-      std::memset(short_tile + static_cast<size_t>(out.rows) * stride, 0,
-                  static_cast<size_t>(kLanes - out.rows) * stride);
-      tile = short_tile;
-    }
-    return reinterpret_cast<const uint8_t*>(tile);
-  };
 
   if (job.tokens <= kFusedTokens) {
-    // Short tiles are fetched into the first-level cache, long ones into the second. Of small
-    // blocks not the next tile unless it is long: its last rows would come too late, for a tile's
-    // first step reads all its rows. With large blocks that step takes long enough.
-    const size_t bytes = stride * kLanes;
-    const bool near = bytes <= kNearBytes;
-    const size_t fit = Format::kGroups > 1 ? 1 : 2 * kFarBytes / bytes;
-    const int64_t distance = kLanes * (fit < 1 ? 1 : fit > 3 ? 3 : static_cast<int64_t>(fit));
-    const auto kernel =
-        near ? fused_tokens<Format, kBytes, true> : fused_tokens<Format, kBytes, false>;
-    for (int64_t row = job.row_begin; row < job.row_end; row += kLanes) {
-      const uint8_t* tile = tile_at(row);
-      const size_t ahead =
-          row + distance + kLanes <= job.row_end ? static_cast<size_t>(distance) * stride : 0;
-      kernel(tile, stride, blocks, job.packed, packed_stride, job.tokens, row, out, ahead);
-    }
+    each_tile<Format>(
+        job, stride, out,
+        [&](bool near, const uint8_t* tile, int64_t row, const Output& to, size_t ahead) {
+          const auto kernel =
+              near ? fused_tokens<Format, kBytes, true> : fused_tokens<Format, kBytes, false>;
+          kernel(tile, stride, blocks, job.packed, packed_stride, job.tokens, row, to, ahead);
+        });
     return;
   }
 
+  const size_t panel_groups = static_cast<size_t>(groups);
+  using Group = PanelGroup<Format::kHalves>;
+  auto* const panel = reinterpret_cast<Group*>(job.scratch + short_tile_bytes(job.w.columns));
   const size_t tile_bytes = panel_groups * sizeof(Group);
   const int64_t tiles =
       tile_bytes * 2 > kPanelBytes ? 1 : static_cast<int64_t>(kPanelBytes / tile_bytes);
   for (int64_t first = job.row_begin; first < job.row_end; first += tiles * kLanes) {
     const int64_t end = first + tiles * kLanes < job.row_end ? first + tiles * kLanes : job.row_end;
     for (int64_t row = first; row < end; row += kLanes) {
-      unpack_tile<Format>(tile_at(row), stride, blocks,
+      unpack_tile<Format>(tile_at(job, stride, row, out), stride, blocks,
                           panel + static_cast<size_t>((row - first) / kLanes) * panel_groups);
     }
     for (int token = 0; token < job.tokens;) {
@@ -409,114 +433,6 @@ template <typename Format>
 void run(const Job& job, const Output& out) {
   job.w.byte_inputs ? run_packed<Format, true>(job, out) : run_packed<Format, false>(job, out);
 }
-
-// --- packing ---
-
-template <bool kBytes>
-void pack_group(const float* x, std::byte* at) {
-  constexpr int kVectors = kGroup / kLanes;
-  Vec v[kVectors];
-  // Comparing the bits of absolute values as integers lets NaN and infinity win.
-  Ints most = all_ints(0);
-  OUTBOARD_UNROLL
-  for (int i = 0; i < kVectors; ++i) {
-    v[i] = load(x + i * kLanes);
-    most = larger(most, as_ints(absolute(v[i])));
-  }
-  const float largest = __builtin_bit_cast(float, largest_lane(most));
-  constexpr float kMost = kBytes ? 127 : kMostInput;
-  PackedGroup group;
-  // Too small to divide by: as good as zero beside any other term.
-  const float inverse = largest > 1e-30F ? kMost / largest : 0.0F;
-  group.scale = largest > 1e-30F || !(largest >= 0) ? largest / kMost : 0.0F;
-  Ints sums[2] = {all_ints(0), all_ints(0)};
-  OUTBOARD_UNROLL
-  for (int i = 0; i < kVectors; ++i) {
-    const Ints q = to_ints(mul(v[i], all(inverse)));
-    store_inputs<kBytes>(at, i, q);
-    Ints& sum = sums[i / (kVectors / 2)];
-    sum = add(sum, q);
-  }
-  for (int i = 0; i < 2; ++i) group.sum[i] = static_cast<float>(sum_lanes(sums[i])) * group.scale;
-  group.total = group.sum[0] + group.sum[1];
-  constexpr size_t kFrom = offsetof(PackedGroup, scale);
-  std::memcpy(at + kFrom, &group.scale, sizeof(group) - kFrom);
-}
-
-size_t grouped_scratch_bytes(int64_t max_columns) {
-  return short_tile_bytes(max_columns) + panel_bytes(max_columns);
-}
-
-void grouped_pack(bool bytes, const float* x, int64_t x_stride, int tokens, int64_t columns,
-                  std::byte* out) {
-  const auto pack = bytes ? pack_group<true> : pack_group<false>;
-  for (int t = 0; t < tokens; ++t) {
-    for (int64_t g = 0; g < columns / kGroup; ++g) {
-      pack(x + t * x_stride + g * kGroup, out + static_cast<size_t>(g) * kPackedBytes);
-    }
-    out += row_bytes(columns);
-  }
-}
-
-void grouped_linear(const Matrix& w, const std::byte* packed, int tokens, float* y,
-                    int64_t y_stride, int64_t row_begin, int64_t row_end, const float* bias,
-                    bool accumulate, std::byte* scratch) {
-  const Job job{w, packed, tokens, row_begin, row_end, scratch};
-  const Output out{y, y_stride, bias, accumulate, 0};
-  switch (w.type) {
-    case TensorType::Q4_0:
-      return run<FormatQ4_0>(job, out);
-    case TensorType::Q4_1:
-      return run<FormatQ4_1>(job, out);
-    case TensorType::Q5_0:
-      return run<FormatQ5_0>(job, out);
-    case TensorType::Q5_1:
-      return run<FormatQ5_1>(job, out);
-    case TensorType::Q8_0:
-      return run<FormatQ8_0>(job, out);
-    case TensorType::IQ4_NL:
-      return run<FormatIq4Nl>(job, out);
-    case TensorType::MXFP4:
-      return run<FormatMxfp4>(job, out);
-    case TensorType::IQ4_XS:
-      return run<FormatIq4Xs>(job, out);
-    case TensorType::Q2_K:
-      return run<FormatQ2K>(job, out);
-    case TensorType::Q3_K:
-      return run<FormatQ3K>(job, out);
-    case TensorType::Q4_K:
-      return run<FormatQ4K>(job, out);
-    case TensorType::Q5_K:
-      return run<FormatQ5K>(job, out);
-    case TensorType::Q6_K:
-      return run<FormatQ6K>(job, out);
-    case TensorType::IQ1_S:
-      return run<FormatIq1S>(job, out);
-    case TensorType::IQ1_M:
-      return run<FormatIq1M>(job, out);
-    case TensorType::IQ2_XXS:
-      return run<FormatIq2Xxs>(job, out);
-    case TensorType::IQ2_XS:
-      return run<FormatIq2Xs>(job, out);
-    case TensorType::IQ2_S:
-      return run<FormatIq2S>(job, out);
-    case TensorType::IQ3_XXS:
-      return run<FormatIq3Xxs>(job, out);
-    case TensorType::IQ3_S:
-      return run<FormatIq3S>(job, out);
-    case TensorType::TQ1_0:
-      return run<FormatTq1_0>(job, out);
-    case TensorType::TQ2_0:
-      return run<FormatTq2_0>(job, out);
-    case TensorType::Q8_K:
-      return run<FormatQ8K>(job, out);
-    default:  // packing_for() sends all others to the float kernels
-      return;
-  }
-}
-
-constexpr Grouped kGroupedKernels = {row_bytes, grouped_scratch_bytes, grouped_pack,
-                                     grouped_linear};
 
 }  // namespace
 }  // namespace outboard::devices::cpu

@@ -25,9 +25,11 @@ const Kernels& scalar_kernels();
 const Kernels& avx2_kernels();
 const Kernels& avxvnni_kernels();
 const Kernels& avx512_kernels();
+const Kernels& avx512vbmi_kernels();
 const Grouped& avx2_grouped();
 const Grouped& avxvnni_grouped();
 const Grouped& avx512_grouped();
+const Grouped& avx512vbmi_grouped();
 #elif defined(__aarch64__)
 const Kernels& neon_kernels();
 const Kernels& dotprod_kernels();
