@@ -1,5 +1,6 @@
 // outboard bench: prompt and decode speed, with the bound that memory sets.
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <initializer_list>
@@ -32,7 +33,7 @@ struct BenchOptions {
   ModelOptions model;
   SpeculationOptions speculation;
   std::vector<int> prompts = {512}, decodes = {128}, depths = {0};
-  std::vector<int> batches;  // of single steps
+  std::vector<int> batches = {1};  // sequences that decode together
   int repetitions = 3;
   std::string format_name = "md";
   BenchFormat format = BenchFormat::kMarkdown;
@@ -43,16 +44,18 @@ struct BenchOptions {
   std::function<bool(const char* option)> is_given;
 };
 
-// A prompt, or an answer, behind so many tokens.
+// A prompt, or some answers at once, behind so many tokens.
 struct Test {
   int prompt = 0, decode = 0, depth = 0;
+  int sequences = 1;
 
-  // As llama-bench has them: "pp512", "tg128 @ d4096".
+  // As llama-bench has them: "pp512", "tg128 @ d4096"; and "tg128 x8" for eight sequences.
   std::string name() const {
     std::string name = prompt > 0 ? fmt::format("pp{}", prompt) : fmt::format("tg{}", decode);
+    if (sequences > 1) name += fmt::format(" x{}", sequences);
     return depth > 0 ? fmt::format("{} @ d{}", name, depth) : name;
   }
-  int tokens() const { return std::max(prompt, decode); }
+  int tokens() const { return std::max(prompt, decode * sequences); }
 };
 
 struct Result {
@@ -88,6 +91,38 @@ std::vector<int32_t> random_tokens(const engine::Model& model, int count, unsign
   return tokens;
 }
 
+// Seconds in which the sequences decode so many tokens each, from where all have their first.
+double decode_together(engine::Session& session, const std::vector<engine::Request>& requests,
+                       Result& result) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<engine::SequenceId> ids;
+  for (const engine::Request& request : requests) ids.push_back(session.add(request));
+  const auto answered = [&] {
+    int least = requests.front().max_tokens, all = 0;
+    for (const engine::SequenceStatus& status : session.status()) {
+      least = std::min(least, status.answered);
+      all += status.answered;
+    }
+    return std::pair(least, all);
+  };
+  while (answered().first == 0 && session.step()) {
+  }
+  const int before = answered().second;
+  const Clock::time_point begin = Clock::now();
+  while (session.step()) {
+  }
+  const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
+  int after = 0;
+  for (const engine::SequenceId id : ids) {
+    const std::optional<engine::Completion> c = session.take(id);
+    if (!c || c->error) throw c && c->error ? *c->error : Error("bench: an answer is missing", "");
+    after += static_cast<int>(c->tokens.size());
+    result.drafted += c->drafted_tokens;
+    result.accepted += c->accepted_tokens;
+  }
+  return seconds * result.test.tokens() / std::max(1, after - before);
+}
+
 // One test, several times. What stands before it is computed once and kept.
 Result measure(const LoadedModel& loaded, engine::SessionOptions options, const Test& test,
                int repetitions, const std::function<void()>& on_run) {
@@ -95,9 +130,10 @@ Result measure(const LoadedModel& loaded, engine::SessionOptions options, const 
   Result result{test, {}, 0, {}};
   options.context = test.depth + test.prompt + test.decode + 2;
   options.prefix_cache = test.depth > 0;
+  options.max_sequences = test.sequences;
   engine::Session session(loaded.model(), loaded.device(), options);
   const std::vector<int32_t> before = random_tokens(model, test.depth, 0);
-  const auto run = [&](int prompt, int decode, unsigned seed) {
+  const auto request_of = [&](int prompt, int decode, unsigned seed) {
     engine::Request request;
     request.prompt = before;
     const std::vector<int32_t> tokens = random_tokens(model, prompt, seed);
@@ -105,13 +141,24 @@ Result measure(const LoadedModel& loaded, engine::SessionOptions options, const 
     request.max_tokens = decode;
     request.temperature = 0;
     request.ignore_end_of_text = true;
-    return session.generate(std::move(request));
+    return request;
+  };
+  const auto run = [&](int prompt, int decode, unsigned seed) {
+    return session.generate(request_of(prompt, decode, seed));
   };
   if (test.depth > 0) run(0, 1, 0);
   // Brings the weights into memory; on a card streams are recorded.
   run(test.prompt > 0 ? std::min(test.prompt, 64) : 1, 2, 0);
   for (int i = 0; i < repetitions; ++i) {
     const auto seed = static_cast<unsigned>(i + 1);
+    if (test.sequences > 1) {
+      std::vector<engine::Request> requests;
+      for (int s = 0; s < test.sequences; ++s)
+        requests.push_back(request_of(1, test.decode + 1, seed * 1000 + static_cast<unsigned>(s)));
+      result.seconds.push_back(decode_together(session, requests, result));
+      on_run();
+      continue;
+    }
     // The token that the prompt's step gives comes free; the clock runs from there.
     const engine::Completion c =
         test.prompt > 0 ? run(test.prompt, 1, seed) : run(1, test.decode + 1, seed);
@@ -129,7 +176,7 @@ Result measure(const LoadedModel& loaded, engine::SessionOptions options, const 
   result.memory = session.memory();
   if (test.decode > 0)
     result.bytes_per_token = static_cast<double>(
-        program::weight_bytes_per_token(model.program()) +
+        program::weight_bytes_per_token(model.program(), test.sequences) +
         program::state_bytes_read(model.program(), test.depth + test.decode / 2));
   return result;
 }
@@ -139,12 +186,14 @@ std::vector<Test> tests_of(const BenchOptions& options, const program::Program& 
   for (const int depth : options.depths) {
     for (const int prompt : options.prompts)
       if (prompt > 0) tests.push_back({prompt, 0, depth});
-    for (const int decode : options.decodes)
-      if (decode > 0) tests.push_back({0, decode, depth});
+    for (const int sequences : options.batches) {
+      for (const int decode : options.decodes)
+        if (decode > 0) tests.push_back({0, decode, depth, sequences});
+    }
   }
   if (tests.empty()) throw Error("bench: nothing to measure", "Give -p or -n more than 0.");
   for (const Test& test : tests)
-    if (test.depth + test.tokens() + 2 > program.context_length)
+    if (test.depth + std::max(test.prompt, test.decode) + 2 > program.context_length)
       fail("bench: {} does not fit the model's context of {}", test.name(), program.context_length);
   return tests;
 }
@@ -163,6 +212,7 @@ BenchRow to_row(const LoadedModel& loaded, int threads, const Result& result, si
               {"n_prompt", result.test.prompt},
               {"n_gen", result.test.decode},
               {"n_depth", result.test.depth},
+              {"n_seq", result.test.sequences},
               {"avg_ns", std::llround(mean(as_double))},
               {"stddev_ns", std::llround(deviation(as_double))},
               {"avg_ts", mean(rates)},
@@ -250,7 +300,7 @@ bool are_single_steps(const BenchOptions& options) {
 // Before a model is loaded.
 void refuse_meaningless(const BenchOptions& options, bool counts) {
   if (!counts)
-    return refuse(options, {"--batch", "--layers"}, "without --counters",
+    return refuse(options, {"--layers"}, "without --counters",
                   "Use it with --device sim --counters.");
   refuse(options, {"-r"}, "where work is counted", "It is the same each time; leave it out.");
   if (options.format == BenchFormat::kCsv || options.format == BenchFormat::kJsonLines)
@@ -272,8 +322,7 @@ void bench_simulated(const BenchOptions& options, const std::string& link,
   const bool json = options.format == BenchFormat::kJson;
   if (are_single_steps(options))
     return bench_steps(
-        loaded, {options.prompts.front(), options.depths,
-                 options.batches.empty() ? std::vector{1} : options.batches, options.layers, json});
+        loaded, {options.prompts.front(), options.depths, options.batches, options.layers, json});
   BenchCountersOptions counted{
       options.prompts.front(), options.decodes.front(), options.counters, {}, json};
   if (link == "all") {
@@ -361,7 +410,8 @@ void add_bench(CLI::App& app) {
                     "--device sim: what a token costs, and a time modelled from it");
   command
       ->add_option("--batch", options->batches,
-                   "--counters: single steps of so many sequences, as 1,4,8")
+                   "so many sequences decode together, as 1,4,8; with --counters single steps of "
+                   "them [1]")
       ->delimiter(',')
       ->check(CLI::Range(1, 64));
   command

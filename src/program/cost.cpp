@@ -1,6 +1,7 @@
 #include "program/cost.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <numeric>
 
@@ -23,20 +24,25 @@ int64_t parameters(const Program& program) {
   return sum;
 }
 
-size_t weight_bytes_per_token(const Program& program) {
-  size_t sum = 0;
+size_t weight_bytes_per_token(const Program& program, int sequences) {
+  double sum = 0;
   for (size_t i = program.encoder_ops; i < program.drafter_begin(); ++i) {
     const Op& op = program.ops[i];
     for (const WeightOf& use : weight_uses(op)) {
       const Weight& weight = program.weights[static_cast<size_t>(use.id)];
-      const auto rows = static_cast<size_t>(weight.shape[0]);
-      size_t read = bytes(weight);
-      if (use.use == WeightUse::kRow) read /= rows;
-      if (use.use == WeightUse::kExperts) read = read / rows * static_cast<size_t>(use.used);
-      sum += read;
+      const auto all = static_cast<double>(bytes(weight));
+      const auto rows = static_cast<double>(weight.shape[0]);
+      if (use.use == WeightUse::kRow) {
+        sum += all / rows;
+        continue;
+      }
+      double read = 1;
+      if (use.use == WeightUse::kExperts)
+        read -= std::pow(1 - static_cast<double>(use.used) / rows, sequences);
+      sum += all * read / sequences;
     }
   }
-  return sum;
+  return static_cast<size_t>(std::llround(sum));
 }
 
 size_t state_bytes_read(const Program& program, int64_t context) {

@@ -191,6 +191,16 @@ def test_bench():
     assert status == 0 and prompt["peak_memory"] < 1.2 * usage.ru_maxrss * 1024
 
 
+def test_bench_decodes_several_sequences_together():
+    one, four, deep_one, deep_four = run_json("bench", "smollm2", "-p", 0, "-n", 6, "--batch", "1,4", "-d", "0,64", "-r", 2)
+    assert [row["test"] for row in (one, four, deep_one, deep_four)] == ["tg6", "tg6 x4", "tg6 @ d64", "tg6 x4 @ d64"]
+    assert (four["n_seq"], four["n_gen"], len(four["samples_ns"])) == (4, 6, 2)
+    assert four["samples_ts"][0] == pytest.approx(4 * 6e9 / four["samples_ns"][0])
+    # A step reads the weights once for all.
+    assert one["bytes_per_token"] / 4 < four["bytes_per_token"] < one["bytes_per_token"] / 3
+    assert four["kv_bytes"] == 4 * one["kv_bytes"]
+
+
 def test_bench_has_formats():
     bench = ("bench", "smollm2", "-p", 16, "-n", 4, "-r", 1)
     table = run(*bench).out
@@ -204,7 +214,7 @@ def test_bench_has_formats():
 
 
 @pytest.mark.parametrize("words, named", [
-    (["--batch", "2"], "--batch"), (["--layers", "2"], "--layers"),
+    (["--layers", "2"], "--layers"),
     (["--device", "sim", "--counters", "-d", "0", "-n", "4"], "-n"), (["--device", "sim", "--counters", "-r", "2"], "-r"),
     (["--device", "sim", "--counters", "-d", "0", "--speculate", "lookup"], "--speculate"),
     (["--device", "sim", "--counters", "--batch", "2", "--draft", "smollm2"], "--draft"),

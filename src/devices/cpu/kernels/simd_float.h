@@ -149,8 +149,14 @@ OUTBOARD_INLINE void float_tile(const Panel& panel, int64_t row, int64_t token, 
     OUTBOARD_UNROLL
     for (int r = 0; r < R; ++r) {
       if (kPrefetch && T < kTileTokens && panel.ahead != 0) {
-        // Into the second level: it can wait for more lines than the first.
-        __builtin_prefetch(reinterpret_cast<const std::byte*>(weight(r, c)) + panel.ahead, 0, 2);
+        // Into the second level: it can wait for more lines than the first. A line is asked for
+        // several times, since requests get lost: with one for 16 columns AVX-512 read F16 at two
+        // thirds of the speed.
+        OUTBOARD_UNROLL
+        for (int i = 0; i < kLanes; i += 8) {
+          __builtin_prefetch(reinterpret_cast<const std::byte*>(weight(r, c + i)) + panel.ahead, 0,
+                             2);
+        }
       }
       const Vec v = Read::whole(weight(r, c));
       OUTBOARD_UNROLL
