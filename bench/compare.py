@@ -85,6 +85,8 @@ def main():
                 subprocess.run([options.llama_cpp / "llama-quantize", "--allow-requantize", source, model, kind],
                                check=True, capture_output=True)
             for test, prompt, decode in (("prompt", options.prompt, 0), ("decode", 0, options.decode)):
+                if prompt == decode == 0:
+                    continue
                 theirs, mine, ratios = [], [], []
                 for _ in range(options.repetitions):
                     theirs.append(llama_cpp(options, model, prompt, decode)[0])

@@ -433,6 +433,9 @@ void rows_tile(const uint8_t* tile, size_t stride, int64_t groups, const std::by
     Rows rows(tile, stride);
     const auto step = [&]<int kStep>() OUTBOARD_INLINE_LAMBDA {
       prefetch<kPart, 1, kNear>(next, 0);
+      // What the step before asked for once more, since requests get lost: with large blocks that
+      // gains more than it costs (measured: 22% with Q6_K, 8% with IQ4_XS).
+      if constexpr (Rows::kSteps > 1) prefetch<kPart, 1, kNear>(next - kPart * kLanes, 0);
       next += kPart * kLanes;
       add_step<Format, kStep>(rows, tile, stride, arranged, packed, sums[0][0]);
       arranged += 64 * kInputs;

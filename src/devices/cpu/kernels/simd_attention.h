@@ -88,6 +88,14 @@ void find_rows(const AttentionRun& run, int first, int begin, int end, const T**
     values[i] = values[end - 1];
   }
 }
+// The rows of a block are far from those of the block before: a page has those of all layers. So
+// the next block's are fetched, into the second-level cache, while this one's are in work.
+template <typename T>
+OUTBOARD_INLINE void prefetch_row(const T* row, int dim) {
+  if constexpr (!kPrefetch) return;
+  constexpr int kStep = 64 / static_cast<int>(sizeof(T));
+  for (int d = 0; d < dim; d += kStep) __builtin_prefetch(row + d, 0, 2);
+}
 OUTBOARD_INLINE int first_seen(const AttentionRun& run, int token) {
   if (!run.causal || run.window == 0) return 0;
   const int position = run.first_position + token;
@@ -369,10 +377,21 @@ void attention_tile(const AttentionRun& run, int token, int tokens, const Attent
     const T* values[kBlock];
     find_rows(run, first, skip, count, keys, values);
     if (direct) {
+      const T* next_keys[kBlock];
+      const T* next_values[kBlock];
+      const int next = first + kBlock;
+      const int ahead = end - next < kBlock ? end - next : kBlock;
+      if (ahead > 0) find_rows(run, next, 0, ahead, next_keys, next_values);
       by_queries(queries, [&]<int H>(int row) {
         const float* q[H];
         for (int h = 0; h < H; ++h) q[h] = query(row + h);
         for (int i = skip / 4 * 4; i < count; i += 4) {
+          if (row == 0) {
+            for (int k = i; k < i + 4 && k < ahead; ++k) {
+              prefetch_row(next_keys[k], run.key_dim);
+              prefetch_row(next_values[k], run.value_dim);
+            }
+          }
           direct_scores<H>(keys, i, q, run.key_dim, s.weights + row * kBlock);
         }
       });
