@@ -11,9 +11,9 @@ namespace outboard::program {
 // Elements of all weights.
 int64_t parameters(const Program& program);
 
-// Bytes of weights that a token of one of so many sequences reads that decode together: its share of
-// whole matrices, one row of embedding tables, its share of the experts that any of them chooses (as
-// many as when each expert is as likely as the others).
+// Bytes of weights that a token of one of so many sequences reads that decode together: its share
+// of whole matrices, one row of embedding tables, its share of the experts that any of them chooses
+// (as many as when each expert is as likely as the others).
 size_t weight_bytes_per_token(const Program& program, int sequences = 1);
 
 // Bytes of states that a token at position `context` reads: keys and values (layers with a sliding
