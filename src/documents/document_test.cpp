@@ -1,5 +1,6 @@
 #include "documents/document.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -7,6 +8,8 @@
 #include <cctype>
 #include <map>
 #include <random>
+
+#include "support/error.h"
 
 namespace outboard::documents {
 namespace {
@@ -143,6 +146,30 @@ TEST(Document, SoDoPagesThatNobodyWouldWrite) {
     ASSERT_EQ(translated(parts_of_srt(page), itself), page);
     ASSERT_EQ(translated(parts_of_tsv(page, {}), itself), page);
   }
+}
+
+std::string repeated(std::string_view text, int times) {
+  std::string all;
+  for (int i = 0; i < times; ++i) all += text;
+  return all;
+}
+
+TEST(Document, PagesThatNestTooDeeplyAreRefused) {
+  const std::string deep = repeated("<div>", 400'000) + "x";
+  try {
+    parts_of_html(deep);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.message(), testing::HasSubstr("byte 10000: <div>"));
+  }
+  // Long pages are not deep, nor is what a script or a comment says.
+  for (const std::string& page :
+       {repeated("<p><b>one</b><br>", 100'000), repeated("<ul><li>a<li>b</ul>", 50'000),
+        repeated("<a title=\"t\">a</a> ", 100'000),
+        "<script>" + repeated("'<div>'", 9'000) + "</script>x",
+        "<!--" + repeated("<i>", 9'000) + "-->x",
+        repeated("<div>", 1'990) + "x" + repeated("</div>", 1'990)})
+    EXPECT_EQ(translated(parts_of_html(page), itself), page) << page.substr(0, 40);
 }
 
 TEST(Document, OfAPageTextIsTranslated) {

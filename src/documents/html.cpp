@@ -9,6 +9,7 @@
 
 #include "documents/document.h"
 #include "documents/sentence.h"
+#include "support/error.h"
 
 namespace outboard::documents {
 namespace {
@@ -28,6 +29,17 @@ constexpr std::array kOpaqueTags = {GUMBO_TAG_SCRIPT, GUMBO_TAG_STYLE,    GUMBO_
                                     GUMBO_TAG_SVG,    GUMBO_TAG_MATH,     GUMBO_TAG_TEXTAREA,
                                     GUMBO_TAG_PRE,    GUMBO_TAG_NOSCRIPT, GUMBO_TAG_IFRAME,
                                     GUMBO_TAG_XMP,    GUMBO_TAG_PLAINTEXT};
+// Elements that have no end, or whose end may be left out: they nest no deeper than those around
+// them.
+constexpr std::array<std::string_view, 31> kUnended = {
+    "area",   "base",  "basefont", "bgsound", "br",    "body",  "col",    "colgroup",
+    "dd",     "dt",    "embed",    "frame",   "head",  "hr",    "html",   "img",
+    "input",  "link",  "li",       "meta",    "param", "p",     "option", "optgroup",
+    "source", "tbody", "td",       "th",      "tr",    "track", "wbr"};
+// In whose contents there are no tags.
+constexpr std::array<std::string_view, 5> kRaw = {"script", "style", "textarea", "title", "xmp"};
+// The parser looks through all open elements at each tag, and goes down into them by calls.
+constexpr int kMostNested = 2000;
 constexpr std::array<std::string_view, 4> kAttributes = {"alt", "title", "placeholder",
                                                          "aria-label"};
 
@@ -46,9 +58,9 @@ struct Value {
 class Page {
  public:
   explicit Page(std::string_view page)
-      : page_(page),
-        output_(gumbo_parse_with_options(&kGumboDefaultOptions, page.data(), page.size()),
-                [](GumboOutput* output) { gumbo_destroy_output(&kGumboDefaultOptions, output); }) {
+      : page_(page), output_(parse(page), [](GumboOutput* output) {
+          gumbo_destroy_output(&kGumboDefaultOptions, output);
+        }) {
     walk(*output_->document, false);
     std::ranges::sort(stretches_, {}, &Stretch::begin);
     // Elements that the parser repeats (<b> over two paragraphs) have the attributes of one tag.
@@ -162,6 +174,41 @@ class Page {
     }
   }
 
+  static GumboOutput* parse(std::string_view page) {
+    refuse_deep(page);
+    return gumbo_parse_with_options(&kGumboDefaultOptions, page.data(), page.size());
+  }
+  static std::string tag_name(std::string_view tag) {
+    std::string name;
+    for (const char c : tag.substr(tag.starts_with("</") ? 2 : 1)) {
+      if (std::isalnum(static_cast<unsigned char>(c)) == 0) break;
+      name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    }
+    return name;
+  }
+  static void refuse_deep(std::string_view page) {
+    int depth = 0;
+    for (size_t at = page.find('<'); at < page.size(); at = page.find('<', at)) {
+      const size_t length = markup_length(page.substr(at));
+      const std::string_view tag = page.substr(at, length);
+      const std::string name = tag_name(tag);
+      at += length;
+      if (name.empty() || std::ranges::find(kUnended, name) != kUnended.end()) continue;
+      if (tag.starts_with("</")) {
+        depth -= depth > 0 ? 1 : 0;
+        continue;
+      }
+      if (std::ranges::find(kRaw, name) != kRaw.end()) {
+        at = page.find("</" + std::string(tag.substr(1, name.size())), at);
+        continue;
+      }
+      if (++depth > kMostNested)
+        throw Error(fmt::format("html: at byte {}: <{}> is open within {} others", at - length,
+                                name, kMostNested),
+                    "Pages like this are no one's writing; check where its end tags went.");
+    }
+  }
+
   // Tags, comments and blanks, and what the parser has no text for.
   void add_markup(size_t begin, size_t end) {
     while (begin < end) {
@@ -203,13 +250,11 @@ class Page {
       return;
     }
     const bool closes = raw.starts_with("</");
-    size_t name_end = closes ? 2 : 1;
-    while (name_end < raw.size() && std::isalnum(static_cast<unsigned char>(raw[name_end])) != 0)
-      fragment.name += static_cast<char>(std::tolower(static_cast<unsigned char>(raw[name_end++])));
-    for (const Value& value : values_)
-      if (value.begin >= begin && value.end <= end)
-        fragment.attributes.push_back(
-            {value.begin - begin, value.end - begin, value.text, value.quote});
+    fragment.name = tag_name(raw);
+    for (auto value = std::ranges::lower_bound(values_, begin, {}, &Value::begin);
+         value != values_.end() && value->end <= end; ++value)
+      fragment.attributes.push_back(
+          {value->begin - begin, value->end - begin, value->text, value->quote});
     const bool is_inline =
         raw.starts_with('<') && std::ranges::find(kInline, fragment.name) != kInline.end();
     fragment.kind = closes ? Kind::kClose : fragment.name == "wbr" ? Kind::kOther : Kind::kOpen;

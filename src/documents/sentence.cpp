@@ -133,12 +133,10 @@ class Sentence {
       if (is_markup && !is_matched[i]) is_simple_ = false;
     }
     for (const auto& [begin, end] : pairs) {
-      size_t first = pieces_.size(), count = 0;
-      for (size_t p = 0; p < pieces_.size(); ++p)
-        if (pieces_[p] > begin && pieces_[p] < end) {
-          first = std::min(first, p);
-          ++count;
-        }
+      const auto from = std::ranges::upper_bound(pieces_, begin);
+      const auto to = std::ranges::lower_bound(pieces_, end);
+      const auto first = static_cast<size_t>(from - pieces_.begin());
+      const auto count = static_cast<size_t>(to - from);
       if (count == pieces_.size()) continue;  // around all of it
       const bool is_within = begin > pieces_.front() && end < pieces_.back();
       if (count == 1) {
@@ -149,10 +147,10 @@ class Sentence {
     }
   }
   void add_unit(size_t piece, size_t begin, size_t end) {
-    auto unit = std::ranges::find(units_, piece, &Unit::piece);
-    if (unit == units_.end()) unit = units_.insert(units_.end(), {piece, {}});
-    unit->tags.push_back(begin);
-    unit->tags.push_back(end);
+    // Tags around one piece come one after the other.
+    if (units_.empty() || units_.back().piece != piece) units_.push_back({piece, {}});
+    units_.back().tags.push_back(begin);
+    units_.back().tags.push_back(end);
   }
 
   std::string all_text() const {
