@@ -77,15 +77,23 @@ bool is_model(std::string_view path) {
          name.find("imatrix") == std::string::npos;
 }
 
+// What the hub says of a repository.
+HttpQuestion question_about(const std::string& repository) {
+  const std::string hub = hugging_face();
+  HttpQuestion question;
+  question.url = fmt::format("{}/api/models/{}", hub, repository);
+  if (const char* token = std::getenv("HF_TOKEN");
+      token != nullptr && hub == "https://huggingface.co")
+    question.bearer = token;
+  return question;
+}
+
 // The hub's answer, as huggingface_hub's ModelInfo has it: {"siblings": [{"rfilename", "size",
 // "lfs": {"sha256", ...}}]}.
 std::vector<HubFile> files_of(const std::string& repository) {
   const std::string hub = hugging_face();
-  HttpQuestion question;
-  question.url = fmt::format("{}/api/models/{}?blobs=true", hub, repository);
-  if (const char* token = std::getenv("HF_TOKEN");
-      token != nullptr && hub == "https://huggingface.co")
-    question.bearer = token;
+  HttpQuestion question = question_about(repository);
+  question.url += "?blobs=true";
   const HttpAnswer answer = ask(question);
   // The hub answers 401 for what does not exist, too.
   if (answer.status == 401 || answer.status == 403 || answer.status == 404)
@@ -165,6 +173,14 @@ std::vector<HubModel> models_of(const std::string& repository) {
                             "repositories whose names end in -GGUF.",
                             hugging_face(), repository));
   return models;
+}
+
+std::string revision_of(const std::string& repository) {
+  const HttpAnswer answer = ask(question_about(repository));
+  const auto model = nlohmann::json::parse(answer.body, nullptr, false);
+  const bool is_told = answer.status == 200 && model.is_object() && model.contains("sha") &&
+                       model["sha"].is_string();
+  return is_told ? model["sha"].get<std::string>() : "";
 }
 
 const HubModel& choose(std::span<const HubModel> models, const std::string& repository,

@@ -27,6 +27,10 @@ struct HubModel {
 // there is no such repository, or no GGUF file in it; of a split set with missing parts, too.
 std::vector<HubModel> models_of(const std::string& repository);
 
+// What names the state that "OWNER/REPO" is in ("sha", of /api/models/OWNER/REPO); empty where the
+// hub does not tell it. Throws Error when nobody answers.
+std::string revision_of(const std::string& repository);
+
 // The one of that type, any case; with an empty type the only one, else Q4_K_M or what comes
 // nearest to it. Throws Error that lists them.
 const HubModel& choose(std::span<const HubModel> models, const std::string& repository,

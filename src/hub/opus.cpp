@@ -10,10 +10,12 @@
 #include "formats/hf_family.h"
 #include "formats/quantize_model.h"
 #include "hub/download.h"
+#include "hub/hf_repository.h"
 #include "hub/http.h"
 #include "hub/origin.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
+#include "support/output_file.h"
 #include "support/progress.h"
 
 namespace outboard::hub {
@@ -68,6 +70,27 @@ void get_all(const std::string& name, const fs::path& folder) {
        kOwner, name);
 }
 
+// Files on their way that the hub has changed since don't go together with those to come.
+constexpr const char* kRevision = ".revision";
+bool is_of_another_revision(const fs::path& pulling, const std::string& revision) {
+  const fs::path note = pulling / kRevision;
+  if (!fs::exists(note)) return false;
+  const MappedFile noted(note);
+  const auto bytes = noted.bytes();
+  return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) != revision;
+}
+void note_revision(const fs::path& pulling, const std::string& revision) {
+  if (revision.empty()) return;
+  OutputFile note(pulling / kRevision);
+  note.write(revision);
+  note.finish();
+}
+bool holds_nothing_yet(const fs::path& pulling) {
+  return std::ranges::all_of(fs::directory_iterator(pulling), [](const fs::directory_entry& file) {
+    return file.path().filename() == kRevision;
+  });
+}
+
 }  // namespace
 
 std::vector<OpusModel> opus_models(const std::string& from, const std::string& to) {
@@ -109,17 +132,41 @@ fs::path pull_opus(const std::string& what, const fs::path& folder, const PullOp
   const std::string name = repository(what);
   const fs::path path = folder / (name + ".gguf");
   const std::string address = fmt::format("hf:{}{}", kOwner, name);
-  if (!options.force && is_here(path, address, options.on_notice)) {
-    if (options.on_notice)
-      options.on_notice(name + " is here already; `outboard pull --force` gets it anew");
-    return path;
+  const auto tell = [&](const std::string& notice) {
+    if (options.on_notice) options.on_notice(notice);
+  };
+  const bool is_here = !options.force && hub::is_here(path, address, options.on_notice);
+  std::string revision;
+  if (is_here) {
+    const auto origin = origin_of(path, address);
+    const std::string noted = origin && origin->is_same ? origin->version.etag : "";
+    if (noted.empty()) {
+      tell(name + " is here already; `outboard pull --force` gets it anew");
+      return path;
+    }
+    try {
+      revision = revision_of(std::string(kOwner) + name);
+      if (revision.empty()) fail("the hub does not tell it");
+    } catch (const Error& e) {
+      tell(fmt::format("{} is here; whether there is a newer one is not known: {}", name,
+                       e.message()));
+      return path;
+    }
+    if (revision == noted) {
+      tell(name + " is up to date");
+      return path;
+    }
+  } else {
+    revision = revision_of(std::string(kOwner) + name);
   }
   const fs::path pulling = folder / (name + kPullingExtension);
+  if (is_of_another_revision(pulling, revision)) fs::remove_all(pulling);
   fs::create_directories(pulling);
   try {
+    note_revision(pulling, revision);
     get_all(name, pulling);
   } catch (...) {
-    if (fs::is_empty(pulling)) fs::remove(pulling);
+    if (holds_nothing_yet(pulling)) fs::remove_all(pulling);
     throw;
   }
   {
@@ -131,8 +178,9 @@ fs::path pull_opus(const std::string& what, const fs::path& folder, const PullOp
     how.progress = [&](uint64_t done, uint64_t) { progress.update(done); };
     formats::quantize_model(model, path, formats::Mix::F16, how);
   }
-  write_origin(path, address);
+  write_origin(path, address, {revision, "", ""});
   fs::remove_all(pulling);
+  if (is_here) tell(name + " is replaced by a newer version");
   return path;
 }
 

@@ -3,6 +3,7 @@ import http.server
 import json
 import os
 import pty
+import shutil
 import subprocess
 import threading
 
@@ -96,6 +97,8 @@ class Hub(http.server.ThreadingHTTPServer):
     def __init__(self, folder):
         super().__init__(("127.0.0.1", 0), HubHandler)
         self.folder, self.absent, self.requests = folder, set(), []
+        self.revision = None  # of the repository, where the hub tells it; "" : nobody answers
+        self.asked = 0
         self.cut = {}  # by file: bytes after which the connection is lost, once
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -105,6 +108,18 @@ class HubHandler(http.server.BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
+        if self.path == "/api/models/Helsinki-NLP/opus-mt-en-fr":
+            self.server.asked += 1
+            if self.server.revision == "":
+                self.close_connection = True
+                return None
+            if self.server.revision is None:
+                return self.send_error(404)
+            body = json.dumps({"id": "Helsinki-NLP/opus-mt-en-fr", "sha": self.server.revision}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            return self.wfile.write(body)
         prefix, _, file = self.path.rpartition("/")
         self.server.requests.append((file, self.headers.get("Range")))
         path = self.server.folder / file
@@ -146,8 +161,36 @@ def test_pull(hub, pull, folder, tmp_path):
     models = json.loads(pull("list", "--json").out)
     assert [m["name"] for m in models] == ["opus-mt-en-fr"]
     count = len(hub.requests)
-    assert pull("pull", "Helsinki-NLP/opus-mt-en-fr").out == result.out
-    assert len(hub.requests) == count  # it is here already
+    again = pull("pull", "Helsinki-NLP/opus-mt-en-fr")
+    assert again.out == result.out and "is here already" in again.err
+    assert len(hub.requests) == count
+
+
+def test_pull_asks_for_a_newer_one(hub, pull, folder, tmp_path):
+    path = tmp_path / "models" / "opus-mt-en-fr.gguf"
+    hub.revision = "1" * 40
+    pull("pull", "opus-mt-en-fr")
+    hub.requests.clear()
+    assert "is up to date" in pull("pull", "opus-mt-en-fr").err and hub.requests == []
+    # Nobody answers: what is here stays.
+    hub.revision = ""
+    said = pull("pull", "opus-mt-en-fr")
+    assert said.out.strip() == str(path) and "whether there is a newer one is not known" in said.err and hub.requests == []
+    # An update that breaks off leaves what was there; of a state that the hub has left nothing is taken.
+    before = path.read_bytes()
+    hub.revision, hub.cut["model.safetensors"] = "2" * 40, 1000
+    assert "it continues" in pull("pull", "opus-mt-en-fr", ok=False).err
+    assert path.read_bytes() == before and [m["name"] for m in json.loads(pull("list", "--json").out)] == ["opus-mt-en-fr"]
+    hub.revision, hub.folder = "3" * 40, tmp_path / "newer" / "opus-mt-en-fr"
+    shutil.copytree(folder, hub.folder)
+    config = json.loads((hub.folder / "config.json").read_text())
+    (hub.folder / "config.json").write_text(json.dumps(config | {"num_beams": config.get("num_beams", 4) + 1}))
+    hub.requests.clear()
+    assert "is replaced by a newer version" in pull("pull", "opus-mt-en-fr").err
+    assert ("model.safetensors", None) in hub.requests and ("config.json", None) in hub.requests
+    run("convert", hub.folder, tmp_path / "newer.gguf")
+    assert path.read_bytes() == (tmp_path / "newer.gguf").read_bytes()
+    assert "is up to date" in pull("pull", "opus-mt-en-fr").err and files(tmp_path / "models") == ["opus-mt-en-fr.gguf"]
 
 
 def test_pull_from_pytorch(hub, pull, folder, tmp_path):
