@@ -166,6 +166,11 @@ std::vector<std::string> names_of_options(const CLI::App& command) {
     for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
     for (const std::string& name : option->get_snames()) names.push_back("-" + name);
   }
+  // Other programs' names of them, too.
+  for (const Foreign& other : kForeign)
+    if (other.means == Means::kOption && other.name.starts_with("--") &&
+        own_option(command, std::string(other.ours)) != nullptr)
+      names.emplace_back(other.name);
   return names;
 }
 

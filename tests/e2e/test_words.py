@@ -44,7 +44,7 @@ def test_help_fits_80_columns_and_examples_are_the_commands_own():
 @pytest.mark.parametrize("words, meant", [
     (["rnu"], "outboard run"), (["lst"], "outboard list"), (["sim", "srve"], "outboard sim serve"),
     (["run", "smollm2", "--temo", "1"], "--temp"), (["chat", "--systm", "x"], "--system"), (["help", "chatt"], "outboard chat"),
-    (["run", "smolm2", "x"], "smollm2"), (["rm", "smollm"], "smollm2")])
+    (["run", "smollm2", "--temprature", "1"], "--temperature"), (["run", "smolm2", "x"], "smollm2"), (["rm", "smollm"], "smollm2")])
 def test_a_wrong_word_gets_the_nearest(words, meant, store):
     error = run(*words, env=store, ok=False).err
     assert f"Did you mean {meant}" in error or f"Did you mean `{meant}`" in error
