@@ -25,6 +25,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kPageTokens = 32;
+int64_t pages_of(int64_t positions) { return (positions + kPageTokens - 1) / kPageTokens; }
 // So often the device may fail again before anything was computed.
 constexpr int kPatience = 2;
 // Of devices that do not know their memory: enough for long conversations, little enough that the
@@ -184,7 +185,8 @@ SessionOptions complete(SessionOptions options, const Model& model, const device
     options.prefix_cache = false;  // every token's states are wanted
     options.cache_folder.clear();
   }
-  const int64_t most = int64_t{options.context} * options.max_sequences;
+  // Each sequence takes whole pages.
+  const int64_t most = pages_of(options.context) * kPageTokens * options.max_sequences;
   const int64_t asked = options.cache_positions == 0 ? most : options.cache_positions;
   options.cache_positions = static_cast<int>(
       std::clamp(std::min(asked, most), int64_t{options.context}, int64_t{1} << 30));
@@ -208,9 +210,9 @@ Error stuck_error(std::string_view text) {
 }
 
 int pages_for(const SessionOptions& options) {
-  const int one = (options.context + kPageTokens - 1) / kPageTokens;
-  return std::max(one, std::min((options.cache_positions + kPageTokens - 1) / kPageTokens,
-                                one * options.max_sequences));
+  const int64_t one = pages_of(options.context);
+  return static_cast<int>(
+      std::max(one, std::min(pages_of(options.cache_positions), one * options.max_sequences)));
 }
 
 // Window pages: for the windows of all sequences and of a text that is evaluated or comes from
@@ -220,11 +222,10 @@ int window_pages_for(const program::Program& program, const SessionOptions& opti
   constexpr int64_t kKeptWindows = 8, kLeastKept = 8192, kParts = 2;  // pages begun at both ends
   const int64_t window = program.kv_window();
   if (window == 0) return 0;
-  const auto pages = [](int64_t positions) { return (positions + kPageTokens - 1) / kPageTokens; };
   const int64_t kept = options.window_positions >= 0 ? int64_t{options.window_positions}
                                                      : std::max(kKeptWindows * window, kLeastKept);
-  const int64_t wanted = (options.max_sequences + 1) * (pages(window) + kParts) +
-                         pages(options.max_step_tokens) + options.max_sequences + pages(kept);
+  const int64_t wanted = (options.max_sequences + 1) * (pages_of(window) + kParts) +
+                         pages_of(options.max_step_tokens) + options.max_sequences + pages_of(kept);
   return wanted < pages_for(options) ? static_cast<int>(wanted) : 0;
 }
 
