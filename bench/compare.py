@@ -94,7 +94,7 @@ def main():
                     ratios.append(mine[-1] / theirs[-1])
                 print(f"| {kind} | {test} | {statistics.median(theirs):.1f} | {statistics.median(mine):.1f} | "
                       f"{statistics.median(ratios):.2f} |", flush=True)
-            if (options.llama_cpp / "llama-completion").exists():
+            if options.prompt > 0 and (options.llama_cpp / "llama-completion").exists():
                 memory.append((kind, model.stat().st_size, *peak_of_run(options, model)))
     if memory:
         print("\nPeak memory of a 512-token prompt and 32 tokens, beyond the model file (context 1024)\n")
