@@ -75,7 +75,7 @@ ValueId layer_embeddings(Builder& b, const Gemma4& g, ValueId x) {
       rms_norm(b, "layer projections normed", projected, "per_layer_proj_norm", g.h.epsilon);
   const ValueId own =
       b.op("layer embeddings", Embed{b.tokens(), b.weight("per_layer_token_embd.weight"),
-                                     std::sqrt(static_cast<float>(g.per_layer))});
+                                     std::sqrt(static_cast<float>(g.per_layer)), true});
   const ValueId sum = b.op("layer inputs", Add{projected, own});
   return b.op("layer inputs scaled", Scale{sum, std::sqrt(0.5F)});
 }
