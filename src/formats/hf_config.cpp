@@ -90,6 +90,15 @@ void HfConfigWriter::set(std::string_view key, const std::vector<bool>& layers) 
   metadata_.set(fmt::format("{}.{}", family_.architecture, key), MetadataArray{layers});
 }
 
+void HfConfigWriter::set(std::string_view key, const std::vector<int64_t>& layers) {
+  const std::vector<uint32_t> numbers(layers.begin(), layers.end());
+  metadata_.set(fmt::format("{}.{}", family_.architecture, key), MetadataArray{numbers});
+}
+
+void HfConfigWriter::set_flag(std::string_view key, bool value) {
+  metadata_.set(fmt::format("{}.{}", family_.architecture, key), value);
+}
+
 void HfConfigWriter::set_any(std::string_view key, bool value) {
   metadata_.set(std::string(key), value);
 }
@@ -116,7 +125,8 @@ int64_t HfConfigWriter::write_sizes() {
   read_vocabulary();
   set("context_length", optional_size("max_position_embeddings").value_or(usual.context));
   set("embedding_length", width);
-  set("feed_forward_length", size("intermediate_size"));
+  if (const auto hidden = optional_size("intermediate_size"); hidden || usual.has_dense)
+    set("feed_forward_length", hidden ? *hidden : size("intermediate_size"));
   const auto given_heads = optional_size("num_attention_heads");
   const int64_t heads = !given_heads && usual.heads > 0 ? usual.heads : size("num_attention_heads");
   set("attention.head_count", heads);
@@ -224,6 +234,15 @@ void HfConfigWriter::write_yarn(const Json& rope, double factor) {
   auto wanted = json_number(rope, "attention_factor");
   const double m = json_number(rope, "mscale").value_or(0);
   const double all = json_number(rope, "mscale_all_dim").value_or(0);
+  if (family_.yarn_of_scores) {
+    if (wanted || all == 0 || m != all)
+      fail(
+          "rope_scaling: found mscale {} and mscale_all_dim {}, expected the same, and no "
+          "attention_factor",
+          m, all);
+    set("rope.scaling.yarn_log_multiplier", 0.1 * all);
+    return;
+  }
   if (!wanted && m != 0 && all != 0) wanted = magnitude(m) / magnitude(all);
   if (wanted && std::abs(*wanted - magnitude(1)) > 1e-6 * magnitude(1))
     set("rope.scaling.attn_factor", *wanted / magnitude(1));

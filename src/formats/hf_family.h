@@ -43,6 +43,7 @@ struct HfDefaults {
   double rope_theta = 0;  // 0: no key is written
   double epsilon = 1e-6;  // of norms
   double turned = 0;  // partial_rotary_factor; 0: the family turns whole heads, and has no other
+  bool has_dense = true;  // intermediate_size may not be left out
 };
 
 // Which norms the family has, by config.json's name of their epsilon.
@@ -65,6 +66,8 @@ struct HfFamily {
   HfPositions positions = HfPositions::kRotary;
   HfDefaults defaults = {};
   HfEpsilon epsilon = {};
+  // YaRN's magnitude (mscale_all_dim) is of the scores, not of what turns (DeepSeek).
+  bool yarn_of_scores = false;
   bool long_rope = false;        // LongRoPE's two tables of factors are among its scalings
   bool tied_embeddings = false;  // where config.json does not say
   // Fields of config.json beyond those that all families have.
@@ -76,19 +79,25 @@ struct HfFamily {
 
   // Tensors' names in GGUF, without ".weight" or ".bias". `tensors` are those outside of layers,
   // `layer_tensors` those within one, after LAYERS and its number. A '*' stands for a number: those
-  // tensors, counted from 0, are rows of one. Names that end in neither stand in the table whole,
+  // tensors, counted from 0, are rows of one, or, where they are matrices of experts ("_exps" in
+  // GGUF's name), one after the other. Names that end in neither stand in the table whole,
   // and GGUF's, too.
   std::string_view layers = "layers.";
   std::span<const HfRename> tensors = {};
   std::span<const HfRename> layer_tensors = {};
+  // Layers behind num_hidden_layers predict further tokens; texts come out without.
+  bool further_layers = false;
   // Tensors that a text model does not need: what ends in one of these, or, where it ends in '.',
   // has it anywhere in its name.
   std::span<const std::string_view> unneeded_tensors = {};
-  // Linear layers (GGUF's names within a layer) that are stored as [inputs, outputs].
+  // Linear layers (GGUF's names within a layer) that are stored as [inputs, outputs]; those of
+  // MXFP4 never are.
   std::span<const std::string_view> transposed_layer_tensors = {};
   // Matrices (GGUF's names within a layer) whose second half of rows is another's.
   std::span<const HfRename> halved_layer_tensors = {};
-  bool norms_plus_1 = false;         // the model multiplies by 1 + weight
+  // Those whose rows are alternately their own and another's.
+  std::span<const HfRename> alternating_layer_tensors = {};
+  bool norms_plus_1 = false;         // the model multiplies by 1 + weight, but of a recurrence's
   bool rows_beyond_tokens = false;   // the embedding has rows for no token, which are cut off
   bool never_spaces_prefix = false;  // no space before a text, whatever tokenizer.model says
 };
@@ -115,7 +124,12 @@ class HfConfigWriter {
   void set(std::string_view key, int64_t value);
   void set(std::string_view key, double value);
   void set(std::string_view key, const std::vector<bool>& layers);
+  void set(std::string_view key, const std::vector<int64_t>& layers);
+  void set_flag(std::string_view key, bool value);
   void set_any(std::string_view key, bool value);  // the key as it is
+  void add_tensor(std::string_view name, std::vector<float> values) {
+    tensors_.push_back({name, std::move(values)});
+  }
   // block_count, after a check.
   void set_layers(int64_t layers);
   // From vocab_size, after a check, or the family's default; a key of its own only some have.

@@ -54,10 +54,12 @@ class Source:
         for name in self.model.tensors:
             stem, _, leaf = name.rpartition(".")
             value = self.model[name]
+            if leaf not in ("weight", "bias"):
+                continue
             if stem in TOP:
                 full = TOP[stem]
             elif stem.startswith("blk."):
-                _, layer, part = stem.split(".")
+                _, layer, part = stem.split(".", 2)
                 if part not in names:
                     continue
                 full = f"model.layers.{layer}.{names[part]}"
@@ -249,6 +251,244 @@ def stablelm(s):
                          use_parallel_residual=parallel, qk_layernorm=parallel, use_qkv_bias=not parallel)
 
 
+def each_expert(tensors, s, layer, part, name):
+    """A matrix of all experts, as a tensor each."""
+    whole = s.model[f"blk.{layer}.{part}.weight"]
+    for expert in range(len(whole)):
+        tensors[f"model.layers.{layer}.{name.format(expert)}.weight"] = whole[expert].copy()
+
+
+def mxfp4(s, name):
+    """Codes and exponents as transformers has them (integrations/mxfp4.py): two codes a byte, one after the other."""
+    t = s.model.tensors[name]
+    blocks = np.asarray(t.data).reshape(*[int(n) for n in reversed(t.shape)][:-1], -1, 17)
+    low, high = blocks[..., 1:] & 15, blocks[..., 1:] >> 4
+    codes = np.concatenate([low, high], axis=-1)
+    return codes[..., 0::2] | codes[..., 1::2] << 4, blocks[..., 0]
+
+
+@folder("gpt-oss", "gpt-oss-mxfp4")
+def gpt_oss(s):
+    tensors = s.tensors({**LLAMA, "post_attention_norm": "post_attention_layernorm", "ffn_gate_inp": "mlp.router"})
+    config = dict(s.config, model_type="gpt_oss", hidden_act="silu", head_dim=s.head_dim, attention_bias=True,
+                  num_local_experts=s.key("expert_count"), num_experts_per_tok=s.key("expert_used_count"),
+                  experts_per_token=s.key("expert_used_count"), swiglu_limit=7.0, layer_types=s.layer_types(period=2),
+                  sliding_window=s.key("attention.sliding_window"), rope_scaling=s.yarn(truncate=False),
+                  initial_context_length=s.key("rope.scaling.original_context_length"), output_router_logits=False)
+    packed = s.model.tensors["blk.0.ffn_down_exps.weight"].tensor_type.name == "MXFP4"
+    if packed:
+        config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head"]}
+    by_turns = lambda gate, up: np.stack([gate, up], axis=2).reshape(len(gate), 2 * gate.shape[1], *gate.shape[2:])
+    for layer in range(s.layers):
+        p, out = f"blk.{layer}.ffn_", f"model.layers.{layer}."
+        tensors[out + "self_attn.sinks"] = s.model[f"blk.{layer}.attn_sinks.weight"]
+        gate, up, down = (s.model[f"{p}{part}_exps.bias"] for part in ("gate", "up", "down"))
+        tensors[out + "mlp.experts.gate_up_proj_bias"] = by_turns(gate, up)
+        tensors[out + "mlp.experts.down_proj_bias"] = down
+        if packed:
+            parts = [mxfp4(s, f"{p}{part}_exps.weight") for part in ("gate", "up", "down")]
+            for leaf, gate, up, down in zip(("blocks", "scales"), *parts):
+                tensors[f"{out}mlp.experts.gate_up_proj_{leaf}"] = by_turns(gate, up)
+                tensors[f"{out}mlp.experts.down_proj_{leaf}"] = np.ascontiguousarray(down)
+        else:  # [experts, inputs, outputs]
+            gate, up, down = (s.model[f"{p}{part}_exps.weight"] for part in ("gate", "up", "down"))
+            tensors[out + "mlp.experts.gate_up_proj"] = np.ascontiguousarray(by_turns(gate, up).swapaxes(1, 2))
+            tensors[out + "mlp.experts.down_proj"] = np.ascontiguousarray(down.swapaxes(1, 2))
+    return tensors, config
+
+
+@folder("gemma4", "gemma4-moe", "gemma4-e2b")
+def gemma4(s):
+    names = {**LLAMA, **AFTER, "ffn_norm": "pre_feedforward_layernorm", "ffn_gate_inp": "router.proj",
+             "inp_gate": "per_layer_input_gate", "proj": "per_layer_projection", "post_norm": "post_per_layer_input_norm",
+             "pre_ffw_norm_2": "pre_feedforward_layernorm_2", "post_ffw_norm_1": "post_feedforward_layernorm_1",
+             "post_ffw_norm_2": "post_feedforward_layernorm_2"}
+    tensors = s.tensors(names)
+    sliding, kv_heads = s.key("attention.sliding_window_pattern"), s.kv_heads
+    hidden = s.key("feed_forward_length")
+    shared, own = s.key("attention.shared_kv_layers"), s.key("embedding_length_per_layer_input")
+    text = dict(s.config, model_type="gemma4_text", hidden_activation="gelu_pytorch_tanh", layer_types=s.layer_types(),
+                intermediate_size=hidden[0] if shared else hidden, use_double_wide_mlp=bool(shared),
+                head_dim=s.key("attention.key_length_swa"), global_head_dim=s.head_dim,
+                num_key_value_heads=kv_heads[sliding.index(True)], num_global_key_value_heads=kv_heads[sliding.index(False)],
+                attention_k_eq_v=f"blk.{sliding.index(False)}.attn_v.weight" not in s.model, num_kv_shared_layers=shared,
+                hidden_size_per_layer_input=own, vocab_size_per_layer_input=s.config["vocab_size"],
+                sliding_window=s.key("attention.sliding_window"), attention_bias=False,
+                final_logit_softcapping=s.key("final_logit_softcapping"), enable_moe_block=False, num_experts=None,
+                rope_parameters={"sliding_attention": {"rope_type": "default", "rope_theta": s.key("rope.freq_base_swa")},
+                                 "full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.25,
+                                                    "rope_theta": s.key("rope.freq_base")}})
+    del text["rope_theta"]
+    for layer in range(s.layers):
+        p, out = f"blk.{layer}.", f"model.layers.{layer}."
+        tensors[out + "layer_scalar"] = s.model[p + "layer_output_scale.weight"]
+        if p + "ffn_gate_inp.scale" in s.model:
+            tensors[out + "router.scale"] = s.model[p + "ffn_gate_inp.scale"]
+            tensors[out + "router.per_expert_scale"] = s.model[p + "ffn_down_exps.scale"]
+            tensors[out + "experts.gate_up_proj"] = s.model[p + "ffn_gate_up_exps.weight"]
+            tensors[out + "experts.down_proj"] = s.model[p + "ffn_down_exps.weight"]
+            text.update(enable_moe_block=True, num_experts=s.key("expert_count"), top_k_experts=s.key("expert_used_count"),
+                        moe_intermediate_size=s.key("expert_feed_forward_length"))
+    if not own:
+        return tensors, text
+    tensors["model.embed_tokens_per_layer.weight"] = s.model["per_layer_token_embd.weight"]
+    tensors["model.per_layer_model_projection.weight"] = s.model["per_layer_model_proj.weight"]
+    tensors["model.per_layer_projection_norm.weight"] = s.model["per_layer_proj_norm.weight"]
+    # With eyes and ears.
+    tensors = {name.replace("model.", "model.language_model.", 1): value for name, value in tensors.items()}
+    for name in ("vision_tower.patch_embedder.input_proj", "audio_tower.output_proj", "embed_vision.embedding_projection"):
+        tensors[f"model.{name}.weight"] = np.ones((8, 8), np.float32)
+    return tensors, dict(model_type="gemma4", text_config=text, vision_config={"hidden_size": 8}, audio_config=None,
+                         image_token_id=10, tie_word_embeddings=text.pop("tie_word_embeddings"))
+
+
+@folder("deepseek2-lite", "deepseek2")
+def deepseek2(s):
+    names = {part: name for part, name in LLAMA.items() if part != "attn_k" and part != "attn_v"}
+    tensors = s.tensors({
+        **names, "attn_q_a": "self_attn.q_a_proj", "attn_q_a_norm": "self_attn.q_a_layernorm",
+        "attn_q_b": "self_attn.q_b_proj", "attn_kv_a_mqa": "self_attn.kv_a_proj_with_mqa",
+        "attn_kv_a_norm": "self_attn.kv_a_layernorm", "ffn_gate_inp": "mlp.gate",
+        "ffn_gate_shexp": "mlp.shared_experts.gate_proj", "ffn_up_shexp": "mlp.shared_experts.up_proj",
+        "ffn_down_shexp": "mlp.shared_experts.down_proj"})
+    turned, sigmoid = s.key("rope.dimension_count"), s.key("expert_gating_func") == 2
+    all_dims = round(s.key("rope.scaling.yarn_log_multiplier") * 10, 6)
+    config = dict(
+        s.config, model_type="deepseek_v3" if sigmoid else "deepseek_v2", hidden_act="silu", num_key_value_heads=s.heads,
+        kv_lora_rank=s.key("attention.kv_lora_rank"), q_lora_rank=s.key("attention.q_lora_rank") if sigmoid else None,
+        qk_rope_head_dim=turned, qk_nope_head_dim=s.key("attention.key_length_mla") - turned,
+        v_head_dim=s.key("attention.value_length_mla"), n_routed_experts=s.key("expert_count"),
+        n_shared_experts=s.key("expert_shared_count"), num_experts_per_tok=s.key("expert_used_count"),
+        moe_intermediate_size=s.key("expert_feed_forward_length"), first_k_dense_replace=s.key("leading_dense_block_count"),
+        routed_scaling_factor=s.key("expert_weights_scale"), norm_topk_prob=s.key("expert_weights_norm"),
+        n_group=s.key("expert_group_count", 1), topk_group=s.key("expert_group_used_count", 1), moe_layer_freq=1,
+        topk_method="noaux_tc" if sigmoid else "greedy", scoring_func="sigmoid" if sigmoid else "softmax",
+        num_nextn_predict_layers=1 if sigmoid else None,
+        rope_scaling={"type": "yarn", **s.yarn(mscale=all_dims, mscale_all_dim=all_dims)})
+    del config["rope_scaling"]["rope_type"]
+    for layer in range(s.layers):
+        p, out = f"blk.{layer}.", f"model.layers.{layer}."
+        k, v = s.model[p + "attn_k_b.weight"].swapaxes(1, 2), s.model[p + "attn_v_b.weight"]
+        tensors[out + "self_attn.kv_b_proj.weight"] = np.concatenate([k, v], axis=1).reshape(-1, k.shape[2])
+        if p + "ffn_gate_exps.weight" not in s.model:
+            continue
+        for part in ("gate", "up", "down"):
+            each_expert(tensors, s, layer, f"ffn_{part}_exps", f"mlp.experts.{{}}.{part}_proj")
+        if sigmoid:
+            tensors[out + "mlp.gate.e_score_correction_bias"] = s.model[p + "exp_probs_b.bias"]
+    if sigmoid:  # a layer that predicts further tokens
+        tensors[f"model.layers.{s.layers}.eh_proj.weight"] = np.ones((8, 16), np.float32)
+    return tensors, config
+
+
+@folder("qwen2moe")
+def qwen2moe(s):
+    shared = {f"ffn_{part}_shexp": f"mlp.shared_expert.{part}_proj" for part in ("gate", "up", "down")}
+    tensors = s.tensors({**LLAMA, **shared, "ffn_gate_inp": "mlp.gate"})
+    for layer in range(s.layers):
+        for part in ("gate", "up", "down"):
+            each_expert(tensors, s, layer, f"ffn_{part}_exps", f"mlp.experts.{{}}.{part}_proj")
+        weight = s.model[f"blk.{layer}.ffn_gate_inp_shexp.weight"]
+        tensors[f"model.layers.{layer}.mlp.shared_expert_gate.weight"] = weight.reshape(1, -1)
+    return tensors, dict(s.config, model_type="qwen2_moe", hidden_act="silu", num_experts=s.key("expert_count"),
+                         num_experts_per_tok=s.key("expert_used_count"), norm_topk_prob=False,
+                         moe_intermediate_size=s.key("expert_feed_forward_length"), decoder_sparse_step=1,
+                         shared_expert_intermediate_size=s.key("expert_shared_feed_forward_length"), mlp_only_layers=[],
+                         use_sliding_window=False, sliding_window=None, max_window_layers=s.layers)
+
+
+@folder("qwen35", "qwen35moe", "qwen3next-one")
+def qwen35(s):
+    """Files of Qwen 3.5 have the heads of values in another order: those of a key head far apart."""
+    shared = {f"ffn_{part}_shexp": f"mlp.shared_expert.{part}_proj" for part in ("gate", "up", "down")}
+    linear = {"attn_gate": "in_proj_z", "ssm_in": "in_proj_qkvz", "ssm_ba": "in_proj_ba", "ssm_alpha": "in_proj_a",
+              "ssm_beta": "in_proj_b", "ssm_out": "out_proj", "attn_qkv": "in_proj_qkv"}
+    tensors = s.tensors({**LLAMA, **shared, "post_attention_norm": "post_attention_layernorm", "ffn_gate_inp": "mlp.gate",
+                         **{part: f"linear_attn.{name}" for part, name in linear.items()}}, norms_minus_1=True)
+    keys, heads, state = s.key("ssm.group_count"), s.key("ssm.time_step_rank"), s.key("ssm.state_size")
+    dim, is_next = s.key("ssm.inner_size") // heads, s.model.arch == "qwen3next"
+
+    def grouped(values, each, begin=0):
+        """Heads from `begin` on: those of a key head side by side. each: rows a head."""
+        head, tail = values[:begin], values[begin:]
+        tail = tail.reshape(heads // keys, keys, each, *values.shape[1:]).swapaxes(0, 1).reshape(tail.shape)
+        return np.concatenate([head, tail]) if not is_next else values
+
+    kinds = []
+    for layer in range(s.layers):
+        p, out = f"blk.{layer}.", f"model.layers.{layer}."
+        kinds.append("linear_attention" if p + "ssm_a" in s.model else "full_attention")
+        if kinds[-1] == "linear_attention":
+            a = out + "linear_attn."
+            for part, each, begin in ("in_proj_qkv", dim, 2 * keys * state), ("in_proj_z", dim, 0), ("in_proj_a", 1, 0), ("in_proj_b", 1, 0):
+                if f"{a}{part}.weight" in tensors:
+                    tensors[f"{a}{part}.weight"] = grouped(tensors[f"{a}{part}.weight"], each, begin)
+            whole = tensors[a + "out_proj.weight"]
+            tensors[a + "out_proj.weight"] = np.ascontiguousarray(grouped(whole.T, dim).T)
+            tensors[a + "conv1d.weight"] = grouped(s.model[p + "ssm_conv1d.weight"], dim, 2 * keys * state)[:, None].copy()
+            tensors[a + "A_log"] = np.log(-grouped(s.model[p + "ssm_a"], 1))
+            tensors[a + "dt_bias"] = grouped(s.model[p + "ssm_dt.bias"], 1)
+            tensors[a + "norm.weight"] = s.model[p + "ssm_norm.weight"]
+        if s.key("expert_count"):
+            for part in ("gate", "up", "down"):
+                each_expert(tensors, s, layer, f"ffn_{part}_exps", f"mlp.experts.{{}}.{part}_proj")
+            weight = s.model[p + "ffn_gate_inp_shexp.weight"]
+            tensors[out + "mlp.shared_expert_gate.weight"] = weight.reshape(1, -1)
+    rope = {"rope_type": "default", "rope_theta": s.config["rope_theta"],
+            "partial_rotary_factor": s.key("rope.dimension_count") / s.head_dim}
+    text = dict(s.config, hidden_act="silu", head_dim=s.head_dim, rope_parameters=rope, layer_types=kinds,
+                linear_conv_kernel_dim=4, linear_key_head_dim=state, linear_value_head_dim=dim, linear_num_key_heads=keys,
+                linear_num_value_heads=heads, mtp_num_hidden_layers=1)
+    del text["rope_theta"]
+    if s.key("expert_count"):
+        del text["intermediate_size"]
+        text.update(num_experts=s.key("expert_count"), num_experts_per_tok=s.key("expert_used_count"),
+                    moe_intermediate_size=s.key("expert_feed_forward_length"),
+                    shared_expert_intermediate_size=s.key("expert_shared_feed_forward_length"))
+    tensors["mtp.fc.weight"] = np.ones((8, 16), np.float32)
+    if is_next:
+        text.update(model_type="qwen3_next", intermediate_size=88, norm_topk_prob=True, decoder_sparse_step=1, mlp_only_layers=[])
+        return tensors, text
+    rope.update(mrope_section=s.key("rope.dimension_sections")[:3], mrope_interleaved=True)
+    tensors = {name.replace("model.", "model.language_model.", 1): value for name, value in tensors.items()}
+    tensors["model.visual.merger.norm.weight"] = np.ones(8, np.float32)
+    kind = "qwen3_5_moe" if s.key("expert_count") else "qwen3_5"
+    text["model_type"] = f"{kind}_text"
+    return tensors, dict(model_type=kind, text_config=text, vision_config={"hidden_size": 8}, image_token_id=10,
+                         tie_word_embeddings=text.pop("tie_word_embeddings"))
+
+
+@folder("lfm2", "lfm2moe")
+def lfm2(s):
+    names = {"attn_norm": "operator_norm", "ffn_norm": "ffn_norm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+             "attn_v": "self_attn.v_proj", "attn_output": "self_attn.out_proj", "attn_q_norm": "self_attn.q_layernorm",
+             "attn_k_norm": "self_attn.k_layernorm", "ffn_gate": "feed_forward.w1", "ffn_down": "feed_forward.w2",
+             "ffn_up": "feed_forward.w3", "ffn_gate_inp": "feed_forward.gate"}
+    tensors = s.tensors(names)
+    tensors["model.embedding_norm.weight"] = s.model["token_embd_norm.weight"]
+    kinds = ["full_attention" if heads else "conv" for heads in s.kv_heads]
+    config = {key: value for key, value in s.config.items() if key not in ("rms_norm_eps", "tie_word_embeddings")}
+    config.update(model_type="lfm2", norm_eps=s.key("attention.layer_norm_rms_epsilon"), conv_bias=False, conv_L_cache=3,
+                  num_key_value_heads=max(s.kv_heads), layer_types=kinds, block_auto_adjust_ff_dim=False)
+    for layer, kind in enumerate(kinds):
+        p, out = f"blk.{layer}.", f"model.layers.{layer}."
+        if kind == "conv":
+            for part in ("in_proj", "out_proj"):
+                tensors[f"{out}conv.{part}.weight"] = s.model[f"{p}shortconv.{part}.weight"]
+            tensors[out + "conv.conv.weight"] = s.model[p + "shortconv.conv.weight"][:, None].copy()
+        if p + "ffn_gate_exps.weight" in s.model:
+            for part, name in (("gate", "w1"), ("down", "w2"), ("up", "w3")):
+                each_expert(tensors, s, layer, f"ffn_{part}_exps", f"feed_forward.experts.{{}}.{name}")
+            tensors[out + "feed_forward.expert_bias"] = s.model[p + "exp_probs_b.bias"]
+    if s.key("expert_count"):
+        config.update(model_type="lfm2_moe", num_experts=s.key("expert_count"), num_dense_layers=1, use_expert_bias=True,
+                      num_experts_per_tok=s.key("expert_used_count"), norm_topk_prob=True, routed_scaling_factor=1.0,
+                      moe_intermediate_size=s.key("expert_feed_forward_length"))
+    else:
+        config["full_attn_idxs"] = [i for i, kind in enumerate(config.pop("layer_types")) if kind == "full_attention"]
+    return tensors, config
+
+
 def write(path, tensors, config):
     path.mkdir()
     (path / "config.json").write_text(json.dumps(config))
@@ -317,6 +557,12 @@ WISHES = {
     "cohere2": {"position_embedding_type": "alibi"},
     "stablelm": {"clip_qkv": 8},
     "mistral3": {"text_config": {"model_type": "mistral"}},
+    "gpt-oss": {"swiglu_limit": 5.0},
+    "gemma4": {"use_bidirectional_attention": "all"},
+    "deepseek2": {"rope_interleave": False},
+    "qwen2moe": {"decoder_sparse_step": 2},
+    "lfm2": {"conv_bias": True},
+    "qwen3next-one": {"mlp_only_layers": [1]},
 }
 
 
