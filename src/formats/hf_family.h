@@ -100,6 +100,9 @@ struct HfFamily {
   bool norms_plus_1 = false;         // the model multiplies by 1 + weight, but of a recurrence's
   bool rows_beyond_tokens = false;   // the embedding has rows for no token, which are cut off
   bool never_spaces_prefix = false;  // no space before a text, whatever tokenizer.model says
+  // Pairs of characters' pieces are merged in the order of tokenizer.json's list ("gemma4"), not by
+  // scores of what they make.
+  bool merges_pieces_in_order = false;
 };
 
 // A tensor that config.json has the numbers of.

@@ -201,6 +201,7 @@ constexpr formats::KnownField kFields[] = {
     {"scoring_func"},  // of one kind in each version
     {"moe_layer_freq", "[1]"},
     {"num_local_experts"},  // n_routed_experts by another name
+    {"auto_map"},           // the publication's own code, which transformers has, too
     {"num_nextn_predict_layers"},
     // Training's, and how work is shared out.
     {"aux_loss_alpha"},

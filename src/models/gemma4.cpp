@@ -346,7 +346,8 @@ constexpr formats::HfFamily kFolders[] = {
      .tensors = kTensors,
      .layer_tensors = kLayerTensors,
      .unneeded_tensors = kUnneededTensors,
-     .never_spaces_prefix = true},
+     .never_spaces_prefix = true,
+     .merges_pieces_in_order = true},
 };
 
 }  // namespace

@@ -141,7 +141,11 @@ constexpr formats::KnownField kFields[] = {
     {"conv_dim_out"},
     {"conv_use_xavier_init"},
     {"num_heads"},
-    {"tie_embedding"},
+    {"tie_embedding",
+     {},  // the first name of tie_word_embeddings
+     [](const formats::Json& config, const formats::Json& tied) {
+       return tied == config.value("tie_word_embeddings", true);
+     }},
     {"use_pos_enc", "[true]"},
     {"theta"},
     // The mixtures'.

@@ -79,6 +79,11 @@ constexpr formats::KnownField kMixtureFields[] = {
     {"sliding_window"},
     {"max_window_layers"},
     {"use_sliding_window", {}, sees_everything},
+    {"layer_types",
+     {},
+     [](const formats::Json& config, const formats::Json&) {
+       return formats::all_layers_slide(config, false, "num_hidden_layers");
+     }},
     {"num_experts"},
     {"num_experts_per_tok"},
     {"moe_intermediate_size"},

@@ -229,6 +229,7 @@ constexpr formats::KnownField kFields[] = {
     {"norm_topk_prob"},
     {"decoder_sparse_step", "[1]"},
     {"mlp_only_layers", "[[]]"},
+    {"use_sliding_window", "[false]"},
     // In what precision the recurrence is computed: here in float32.
     {"mamba_ssm_dtype"},
     // A head for further tokens: texts come out without.

@@ -5,12 +5,13 @@ import json
 import numpy as np
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 
 import families
 import forward
+import hf_models
 import make_model
-from support import run
+from support import run, run_json
 from test_families import Asked
 
 LIMIT = 1e-6  # nats, at every position
@@ -80,6 +81,30 @@ class Source:
         return {"rope_type": "yarn", "factor": self.key("rope.scaling.factor"), "beta_fast": 32.0, "beta_slow": 1.0,
                 "original_max_position_embeddings": self.key("rope.scaling.original_context_length"), **more}
 
+
+def mixture(f):
+    """Llama's layer with experts, and norms of heads where the architecture has them."""
+    f.keys(block_count=3, feed_forward_length=40, expert_count=5, expert_used_count=2, expert_feed_forward_length=40)
+    f.heads(4, 2, 16)
+    f.rms()
+    f.rope(1e4, 16)
+    f.ends()
+    for layer in range(3):
+        f.norms(layer, "attn_norm", "ffn_norm")
+        f.attention(layer, 4, 2, 16, head_norms=1.4 if f.arch == "qwen3moe" else 0.0)
+        f.experts(layer, 5, 40)
+
+
+def unscaled(f):
+    """DeepSeek V3's form without YaRN, as GLM-4.7-Flash is."""
+    f.yarn = lambda *_, **__: None
+    families.deepseek2(f, lite=False)
+
+
+# Beside those of families.py, of which llama.cpp was asked.
+MORE = {"mixtral": families.maker("mixtral", "llama", 64, mixture, {}),
+        "qwen3moe": families.maker("qwen3moe", "qwen3moe", 64, mixture, {}),
+        "glm4-moe-lite": families.maker("deepseek2", "deepseek2", 64, unscaled, {})}
 
 FOLDERS = {}  # name of families.py: from a Source to (tensors, config)
 
@@ -342,7 +367,7 @@ def gemma4(s):
                          image_token_id=10, tie_word_embeddings=text.pop("tie_word_embeddings"))
 
 
-@folder("deepseek2-lite", "deepseek2")
+@folder("deepseek2-lite", "deepseek2", "glm4-moe-lite")
 def deepseek2(s):
     names = {part: name for part, name in LLAMA.items() if part != "attn_k" and part != "attn_v"}
     tensors = s.tensors({
@@ -352,7 +377,7 @@ def deepseek2(s):
         "ffn_gate_shexp": "mlp.shared_experts.gate_proj", "ffn_up_shexp": "mlp.shared_experts.up_proj",
         "ffn_down_shexp": "mlp.shared_experts.down_proj"})
     turned, sigmoid = s.key("rope.dimension_count"), s.key("expert_gating_func") == 2
-    all_dims = round(s.key("rope.scaling.yarn_log_multiplier") * 10, 6)
+    all_dims = round(s.key("rope.scaling.yarn_log_multiplier", 0.0) * 10, 6)
     config = dict(
         s.config, model_type="deepseek_v3" if sigmoid else "deepseek_v2", hidden_act="silu", num_key_value_heads=s.heads,
         kv_lora_rank=s.key("attention.kv_lora_rank"), q_lora_rank=s.key("attention.q_lora_rank") if sigmoid else None,
@@ -363,9 +388,14 @@ def deepseek2(s):
         routed_scaling_factor=s.key("expert_weights_scale"), norm_topk_prob=s.key("expert_weights_norm"),
         n_group=s.key("expert_group_count", 1), topk_group=s.key("expert_group_used_count", 1), moe_layer_freq=1,
         topk_method="noaux_tc" if sigmoid else "greedy", scoring_func="sigmoid" if sigmoid else "softmax",
-        num_nextn_predict_layers=1 if sigmoid else None,
-        rope_scaling={"type": "yarn", **s.yarn(mscale=all_dims, mscale_all_dim=all_dims)})
-    del config["rope_scaling"]["rope_type"]
+        num_nextn_predict_layers=1 if sigmoid else None, rope_scaling=None)
+    if all_dims:
+        config["rope_scaling"] = {"type": "yarn", **s.yarn(mscale=all_dims, mscale_all_dim=all_dims)}
+        del config["rope_scaling"]["rope_type"]
+    else:
+        dense = config.pop("first_k_dense_replace")
+        config.update(model_type="glm4_moe_lite", mlp_layer_types=["dense"] * dense + ["sparse"] * (s.layers - dense),
+                      rope_interleave=True)
     for layer in range(s.layers):
         p, out = f"blk.{layer}.", f"model.layers.{layer}."
         k, v = s.model[p + "attn_k_b.weight"].swapaxes(1, 2), s.model[p + "attn_v_b.weight"]
@@ -379,6 +409,22 @@ def deepseek2(s):
     if sigmoid:  # a layer that predicts further tokens
         tensors[f"model.layers.{s.layers}.eh_proj.weight"] = np.ones((8, 16), np.float32)
     return tensors, config
+
+
+@folder("mixtral", "qwen3moe")
+def mixtral(s):
+    is_qwen = s.model.arch == "qwen3moe"
+    tensors = s.tensors({**LLAMA, "ffn_gate_inp": "mlp.gate" if is_qwen else "block_sparse_moe.gate"}, halves=not is_qwen)
+    names = (("gate", "w1"), ("down", "w2"), ("up", "w3"))
+    for layer in range(s.layers):
+        for part, name in names:
+            each_expert(tensors, s, layer, f"ffn_{part}_exps",
+                        f"mlp.experts.{{}}.{part}_proj" if is_qwen else f"block_sparse_moe.experts.{{}}.{name}")
+    config = dict(s.config, hidden_act="silu", num_experts_per_tok=s.key("expert_used_count"))
+    if not is_qwen:
+        return tensors, dict(config, model_type="mixtral", num_local_experts=s.key("expert_count"), sliding_window=None)
+    return tensors, dict(config, model_type="qwen3_moe", num_experts=s.key("expert_count"), norm_topk_prob=True,
+                         head_dim=s.head_dim, moe_intermediate_size=s.key("expert_feed_forward_length"))
 
 
 @folder("qwen2moe")
@@ -512,7 +558,7 @@ def made(name, folder, monkeypatch, changes=()):
         one = np.float32(1)
         monkeypatch.setattr(families.File, "given", lambda file, tensor, values: given(
             file, tensor, np.asarray(values, np.float32) - one + one if "norm" in tensor else values))
-    families.FAMILIES[name](folder / f"{name}.gguf")
+    {**families.FAMILIES, **MORE}[name](folder / f"{name}.gguf")
     tensors, config = FOLDERS[name](Source(folder / f"{name}.gguf"))
     for field, value in dict(changes).items():
         if isinstance(config.get(field), dict):
@@ -540,6 +586,94 @@ def test_answers_are_the_files(name, cpu, tmp_path, monkeypatch):
         divergence = forward.kl_divergence(want, got)
         print(f"{name}, {model.name}: KL at most {divergence.max():.2e}")
         assert divergence.max() < LIMIT
+
+
+# config.json of published models, as their authors wrote them; what the test's folder has, and what belongs to it, wins.
+PUBLISHED = {
+    "gpt-oss-mxfp4": """{"architectures": ["GptOssForCausalLM"], "attention_bias": true, "attention_dropout": 0.0,
+        "eos_token_id": 200002, "experts_per_token": 3, "head_dim": 64, "hidden_act": "silu", "initializer_range": 0.02,
+        "num_local_experts": 32, "output_router_logits": false, "pad_token_id": 199999, "quantization_config":
+        {"modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"],
+        "quant_method": "mxfp4"}, "router_aux_loss_coef": 0.9, "swiglu_limit": 7.0, "transformers_version": "4.55.0.dev0",
+        "use_cache": true}""",
+    "gemma4": """{"architectures": ["Gemma4ForConditionalGeneration"], "attention_bias": false, "attention_dropout": 0.0,
+        "bos_token_id": 2, "dtype": "bfloat16", "enable_moe_block": false, "eos_token_id": 1, "expert_intermediate_size": null,
+        "moe_intermediate_size": null, "pad_token_id": 0, "top_k_experts": null, "use_bidirectional_attention": "vision",
+        "initializer_range": 0.02, "use_cache": true, "use_double_wide_mlp": false, "transformers_version": "5.5.0.dev0",
+        "audio_config": null, "audio_token_id": 258881, "boa_token_id": 256000, "boi_token_id": 255999, "eoa_token_id": 258883,
+        "eoa_token_index": 258883, "eoi_token_id": 258882, "image_token_id": 258880, "video_token_id": 258884}""",
+    "deepseek2-lite": """{"architectures": ["DeepseekV2ForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+        "auto_map": {"AutoConfig": "configuration_deepseek.DeepseekV2Config"}, "aux_loss_alpha": 0.001, "bos_token_id": 100000,
+        "eos_token_id": 100001, "hidden_act": "silu", "initializer_range": 0.02, "moe_layer_freq": 1, "n_group": 1,
+        "pretraining_tp": 1, "scoring_func": "softmax", "seq_aux": true, "topk_group": 1, "topk_method": "greedy",
+        "torch_dtype": "bfloat16", "transformers_version": "4.33.1", "use_cache": true}""",
+    "glm4-moe-lite": """{"architectures": ["Glm4MoeLiteForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+        "dtype": "bfloat16", "eos_token_id": [154820, 154827, 154829], "hidden_act": "silu", "num_nextn_predict_layers": 1,
+        "pad_token_id": 154820, "partial_rotary_factor": 1.0, "rope_scaling": null, "topk_method": "noaux_tc",
+        "transformers_version": "5.0.0rc0"}""",
+    "qwen3moe": """{"architectures": ["Qwen3MoeForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+        "bos_token_id": 151643, "decoder_sparse_step": 1, "eos_token_id": 151645, "hidden_act": "silu",
+        "initializer_range": 0.02, "max_window_layers": 48, "mlp_only_layers": [], "output_router_logits": false,
+        "rope_scaling": null, "router_aux_loss_coef": 0.001, "sliding_window": null, "torch_dtype": "bfloat16",
+        "transformers_version": "4.51.0", "use_cache": true, "use_sliding_window": false}""",
+    "mixtral": """{"architectures": ["MixtralForCausalLM"], "attention_dropout": 0.0, "bos_token_id": 1, "eos_token_id": 2,
+        "hidden_act": "silu", "initializer_range": 0.02, "output_router_logits": false, "router_aux_loss_coef": 0.02,
+        "sliding_window": null, "torch_dtype": "bfloat16", "transformers_version": "4.36.0.dev0", "use_cache": true}""",
+    "lfm2": """{"architectures": ["Lfm2ForCausalLM"], "block_auto_adjust_ff_dim": true, "block_dim": 2048, "block_ff_dim": 12288,
+        "block_ffn_dim_multiplier": 1.0, "block_mlp_init_scale": 1.0, "block_multiple_of": 256, "block_norm_eps": 1e-05,
+        "block_out_init_scale": 1.0, "block_use_swiglu": true, "block_use_xavier_init": true, "bos_token_id": 1,
+        "conv_dim": 2048, "conv_dim_out": 2048, "conv_use_xavier_init": true, "eos_token_id": 7, "initializer_range": 0.02,
+        "num_heads": 32, "pad_token_id": 0, "torch_dtype": "bfloat16", "transformers_version": "4.54.0.dev0",
+        "use_cache": true, "use_pos_enc": true}""",
+    "qwen35moe": """{"attention_bias": false, "attention_dropout": 0.0, "attn_output_gate": true, "bos_token_id": 248044,
+        "dtype": "bfloat16", "eos_token_id": 248044, "full_attention_interval": 4, "hidden_act": "silu",
+        "mamba_ssm_dtype": "float32", "mlp_only_layers": [], "mtp_num_hidden_layers": 1, "mtp_use_dedicated_embeddings": false,
+        "output_router_logits": false, "pad_token_id": null, "partial_rotary_factor": 0.5, "use_cache": true}""",
+    "qwen3next-one": """{"architectures": ["Qwen3NextForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+        "bos_token_id": 151643, "eos_token_id": 151645, "full_attention_interval": 4, "initializer_range": 0.02,
+        "output_router_logits": false, "router_aux_loss_coef": 0.001, "torch_dtype": "bfloat16",
+        "transformers_version": "4.57.0.dev0", "use_cache": true, "use_sliding_window": false}""",
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_fields_of_published_models_are_known(name, tmp_path, monkeypatch):
+    _, folder = made(name, tmp_path, monkeypatch)
+    config = json.loads((folder / "config.json").read_text())
+    published = json.loads(PUBLISHED[name])
+    assert set(published) - set(config)
+    if "text_config" in config:
+        config["text_config"] = {**published, **config["text_config"]}
+    else:
+        config = {**published, **config}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert run_json("inspect", folder)["unknown"] == []
+
+
+def test_gemma4_merges_in_the_lists_order(tmp_path, monkeypatch):
+    """Not by what comes of it: a piece may be made early of one pair, and late of another. Of αβγδ come αβ and γδ; by
+    scores it would be αβγ, whose first pair is α and βγ, and δ."""
+    _, folder = made("gemma4", tmp_path, monkeypatch)
+    data = json.loads(hf_models.character_tokenizer(gemma=True).to_str())
+    vocabulary, merges = data["model"]["vocab"], data["model"]["merges"]
+    for piece in ("α", "β", "γ", "δ", "αβ", "βγ", "γδ", "αβγ"):
+        vocabulary[piece] = len(vocabulary)
+    merges += [["α", "βγ"], ["α", "β"], ["γ", "δ"], ["β", "γ"], ["αβ", "γ"]]
+    (folder / "tokenizer.json").write_text(json.dumps(data))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"eos_token": "</s>", "bos_token": "<s>"}))
+    rows = len(vocabulary)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "vocab_size": rows, "vocab_size_per_layer_input": rows}))
+    tensors = load_file(folder / "model.safetensors")
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        tensors[name] = np.resize(tensors[name], (rows, tensors[name].shape[1]))
+    save_file(tensors, folder / "model.safetensors")
+    theirs = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    run("quantize", folder, tmp_path / "again.gguf", "F32")
+    assert theirs.encode("αβγδ").tokens[1:] == ["αβ", "γδ"]
+    for text in ("αβγδ", "αβγ βγδ", "  Hello, wörld\n\n 1234", "你好 мир 😀", *hf_models.TEXT[:20]):
+        for model in (folder, tmp_path / "again.gguf"):
+            assert run_json("tokenize", model, text)["ids"] == theirs.encode(text).ids, repr(text)
 
 
 # name: what config.json asks for that the family does not do.
