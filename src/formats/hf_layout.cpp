@@ -7,58 +7,47 @@
 
 namespace outboard::formats {
 
-std::pair<Bytes, Bytes> alternate_rows(std::span<const std::byte> data, size_t row_bytes) {
-  std::pair<Bytes, Bytes> out;
-  out.first.reserve(data.size() / 2);
-  out.second.reserve(data.size() / 2);
-  for (size_t at = 0; at < data.size(); at += row_bytes) {
-    const auto row = data.subspan(at, row_bytes);
-    Bytes& to = at / row_bytes % 2 == 0 ? out.first : out.second;
-    to.insert(to.end(), row.begin(), row.end());
+void alternate_rows(std::span<const std::byte> data, size_t row_bytes, std::span<std::byte> even,
+                    std::span<std::byte> odd) {
+  for (size_t row = 0; row * row_bytes < data.size(); ++row) {
+    const std::span<std::byte> to = row % 2 == 0 ? even : odd;
+    std::ranges::copy(data.subspan(row * row_bytes, row_bytes),
+                      to.subspan(row / 2 * row_bytes).begin());
   }
-  return out;
 }
 
-Bytes transpose_each(std::span<const std::byte> data, size_t outer, size_t rows, size_t columns) {
-  Bytes out;
-  out.reserve(data.size());
-  const size_t each = data.size() / outer;
+void split_each(std::span<const std::byte> data, size_t outer, std::span<std::byte> first,
+                std::span<std::byte> second) {
+  const size_t a = first.size() / outer, b = second.size() / outer;
   for (size_t i = 0; i < outer; ++i) {
-    const auto turned = transpose(data.subspan(i * each, each), rows, columns);
-    out.insert(out.end(), turned->begin(), turned->end());
+    const auto whole = data.subspan(i * (a + b), a + b);
+    std::ranges::copy(whole.first(a), first.subspan(i * a).begin());
+    std::ranges::copy(whole.subspan(a), second.subspan(i * b).begin());
   }
-  return out;
 }
 
-std::pair<Bytes, Bytes> split_rows(std::span<const std::byte> data, size_t outer,
-                                   size_t first_bytes) {
-  std::pair<Bytes, Bytes> out;
+void transpose_each(std::span<const std::byte> data, size_t outer, size_t rows, size_t columns,
+                    std::span<std::byte> out) {
   const size_t each = data.size() / outer;
-  for (size_t i = 0; i < outer; ++i) {
-    const auto whole = data.subspan(i * each, each);
-    out.first.insert(out.first.end(), whole.begin(),
-                     whole.begin() + static_cast<ptrdiff_t>(first_bytes));
-    out.second.insert(out.second.end(), whole.begin() + static_cast<ptrdiff_t>(first_bytes),
-                      whole.end());
-  }
-  return out;
+  for (size_t i = 0; i < outer; ++i)
+    std::ranges::copy(*transpose(data.subspan(i * each, each), rows, columns),
+                      out.subspan(i * each).begin());
 }
 
-Bytes mxfp4_blocks(std::span<const std::byte> codes, std::span<const std::byte> exponents) {
-  constexpr size_t kCodes = sizeof(BlockMxfp4::qs);
-  Bytes out(exponents.size() * sizeof(BlockMxfp4));
+void mxfp4_blocks(std::span<const std::byte> codes, std::span<const std::byte> exponents,
+                  std::span<std::byte> out) {
+  constexpr size_t kBytes = sizeof(BlockMxfp4::qs);
   for (size_t block = 0; block < exponents.size(); ++block) {
-    std::byte* to = out.data() + block * sizeof(BlockMxfp4);
-    *to++ = exponents[block];
-    const auto from = codes.subspan(block * kCodes, kCodes);
+    const auto to = out.subspan(block * sizeof(BlockMxfp4), sizeof(BlockMxfp4));
+    to[0] = exponents[block];
+    const auto from = codes.subspan(block * kBytes, kBytes);
     const auto code = [&](size_t i) {
       const auto both = std::to_integer<unsigned>(from[i / 2]);
       return i % 2 == 0 ? both & 15U : both >> 4;
     };
-    for (size_t i = 0; i < kCodes; ++i)
-      to[i] = static_cast<std::byte>(code(i) | code(i + kCodes) << 4);
+    for (size_t i = 0; i < kBytes; ++i)
+      to[1 + i] = static_cast<std::byte>(code(i) | code(i + kBytes) << 4);
   }
-  return out;
 }
 
 }  // namespace outboard::formats

@@ -12,6 +12,7 @@
 #include "formats/hf_weights.h"
 #include "formats/quantize.h"
 #include "support/error.h"
+#include "support/scratch_memory.h"
 
 namespace outboard::formats {
 namespace {
@@ -162,13 +163,17 @@ class Adder {
     if (!other) return model_.add(std::move(tensor));
     // A bias has an element where a matrix has a row.
     const bool is_bias = tensor.name.ends_with(".bias");
-    int64_t& rows = tensor.shape[tensor.shape.size() - (is_bias ? 1 : 2)];
+    const size_t row = is_bias ? 1 : 2;
+    if (tensor.shape.size() < row)
+      fail("shape: found {} dimensions, expected {} or more", tensor.shape.size(), row);
+    int64_t& rows = tensor.shape[tensor.shape.size() - row];
     if (rows % 2 != 0) fail("shape: found {} rows, expected an even number", rows);
-    auto [own, others] =
-        alternate_rows(tensor.data, storage_bytes(tensor.type, is_bias ? 1 : tensor.columns()));
+    const auto own = space(tensor.data.size() / 2), others = space(tensor.data.size() / 2);
+    alternate_rows(tensor.data, storage_bytes(tensor.type, is_bias ? 1 : tensor.columns()), own,
+                   others);
     rows /= 2;
-    model_.add({*other, tensor.type, tensor.shape, keep(std::move(others))});
-    tensor.data = keep(std::move(own));
+    model_.add({*other, tensor.type, tensor.shape, others});
+    tensor.data = own;
     model_.add(std::move(tensor));
   }
 
@@ -193,8 +198,9 @@ class Adder {
           "shape: expected codes [experts, rows, blocks, 16] and exponents [experts, rows, "
           "blocks]");
     shape.back() *= type_info(TensorType::MXFP4).block_elements;
-    place({found->name, TensorType::MXFP4, shape,
-           keep(mxfp4_blocks(packed.codes->data, packed.exponents->data))});
+    const auto blocks = space(packed.exponents->data.size() * sizeof(BlockMxfp4));
+    mxfp4_blocks(packed.codes->data, packed.exponents->data, blocks);
+    place({found->name, TensorType::MXFP4, shape, blocks});
     packed_.erase(stem);
   }
 
@@ -211,15 +217,13 @@ class Adder {
       fail("shape: found {} rows, expected {} heads of {} + {}", tensor.shape[0], heads, still,
            value);
     const auto count = static_cast<size_t>(heads);
-    auto [keys, values] = split_rows(tensor.data, count, storage_bytes(tensor.type, still * rank));
+    const auto keys = space(storage_bytes(tensor.type, heads * still * rank));
+    const auto turned = space(keys.size()), values = space(tensor.data.size() - keys.size());
+    split_each(tensor.data, count, keys, values);
+    transpose_each(keys, count, static_cast<size_t>(still), static_cast<size_t>(rank), turned);
     const std::string stem = tensor.name.substr(0, tensor.name.size() - kLatentMatrix.size());
-    model_.add(
-        {stem + ".attn_k_b.weight",
-         tensor.type,
-         {heads, rank, still},
-         keep(transpose_each(keys, count, static_cast<size_t>(still), static_cast<size_t>(rank)))});
-    model_.add(
-        {stem + ".attn_v_b.weight", tensor.type, {heads, value, rank}, keep(std::move(values))});
+    model_.add({stem + ".attn_k_b.weight", tensor.type, {heads, rank, still}, turned});
+    model_.add({stem + ".attn_v_b.weight", tensor.type, {heads, value, rank}, values});
   }
 
   // In a table of what is two tensors': GGUF's name of the other.
@@ -263,19 +267,18 @@ class Adder {
   // Matrices of experts, counted from 0, one after the other.
   void add_stack(const std::string& name, const std::map<size_t, Tensor>& parts) {
     const Tensor& first = parts.begin()->second;
-    Bytes bytes;
-    bytes.reserve(parts.size() * first.data.size());
+    const auto bytes = space(parts.size() * first.data.size());
     size_t next = 0;
     for (const auto& [index, part] : parts) {
-      if (index != next++ || part.shape.size() != 2 || part.shape != first.shape ||
+      if (index != next || part.shape.size() != 2 || part.shape != first.shape ||
           part.type != first.type)
         fail("{}: tensor {}: expected matrices of one shape and type, counted from 0 without a gap",
              model_.path.string(), name);
-      bytes.insert(bytes.end(), part.data.begin(), part.data.end());
+      std::ranges::copy(part.data, bytes.subspan(next++ * first.data.size()).begin());
     }
     std::vector<int64_t> shape = first.shape;
     shape.insert(shape.begin(), static_cast<int64_t>(parts.size()));
-    place({name, first.type, shape, keep(std::move(bytes))});
+    place({name, first.type, shape, bytes});
   }
 
   // Vectors (norms, also of each head's own, and biases) as float32, as converters store them.
@@ -298,20 +301,24 @@ class Adder {
   void turn(Tensor& tensor) {
     int64_t& rows = tensor.shape[tensor.shape.size() - 2];
     const int64_t outer = tensor.elements() / rows / tensor.columns();
-    tensor.data =
-        keep(transpose_each(tensor.data, static_cast<size_t>(outer), static_cast<size_t>(rows),
-                            static_cast<size_t>(tensor.columns())));
+    const auto turned = space(tensor.data.size());
+    transpose_each(tensor.data, static_cast<size_t>(outer), static_cast<size_t>(rows),
+                   static_cast<size_t>(tensor.columns()), turned);
+    tensor.data = turned;
     std::swap(rows, tensor.shape.back());
   }
 
   // A copy that lives as long as the model.
   std::span<const std::byte> keep(std::span<const std::byte> bytes) {
-    return keep(Bytes(bytes.begin(), bytes.end()));
+    auto copy = std::make_shared<const std::vector<std::byte>>(bytes.begin(), bytes.end());
+    model_.keep_alive(copy);
+    return *copy;
   }
-  std::span<const std::byte> keep(Bytes&& bytes) {
-    auto kept = std::make_shared<const Bytes>(std::move(bytes));
-    model_.keep_alive(kept);
-    return *kept;
+  // Likewise, to be written, and as large as experts are.
+  std::span<std::byte> space(size_t bytes) {
+    auto scratch = std::make_shared<ScratchMemory>(bytes);
+    model_.keep_alive(scratch);
+    return scratch->bytes();
   }
 
   Model& model_;
