@@ -16,11 +16,15 @@ namespace {
 constexpr int64_t kMaxLayers = 4096;
 constexpr int64_t kMaxVocabulary = int64_t{1} << 24;
 
-const HfFamily& find_family(std::span<const HfFamily> families, const std::string& model_type) {
+const HfFamily& find_family(std::span<const HfFamily> families, const std::string& model_type,
+                            const Json& config) {
   std::vector<std::string_view> supported;
   for (const HfFamily& family : families) {
-    if (family.model_type == model_type || family.text_model_type == model_type) return family;
-    supported.push_back(family.model_type);
+    if ((family.model_type == model_type || family.text_model_type == model_type) &&
+        (family.applies == nullptr || family.applies(config)))
+      return family;
+    if (supported.empty() || supported.back() != family.model_type)
+      supported.push_back(family.model_type);
   }
   throw Error(fmt::format("model_type: found \"{}\", which is not supported", model_type),
               fmt::format("Supported Hugging Face folders: {}.", fmt::join(supported, ", ")));
@@ -285,7 +289,7 @@ HfConfig read_hf_config(const std::filesystem::path& folder, std::span<const HfF
   try {
     const auto model_type = json_string(target.config, "model_type");
     if (!model_type) fail("model_type: it is missing");
-    const HfFamily& family = find_family(families, *model_type);
+    const HfFamily& family = find_family(families, *model_type, target.config);
     target.family = &family;
     FieldReport report("config.json", model);
     report_config(target.config, family, std::filesystem::exists(folder / "generation_config.json"),

@@ -60,6 +60,8 @@ struct HfFamily {
   std::string_view model_type;            // config.json's
   std::string_view text_model_type = {};  // of a model that also sees: its text_config's, or alone
   std::string_view architecture;          // GGUF's general.architecture
+  // Where a model_type stands for several: whether a config.json is of this one; null: it is.
+  bool (*applies)(const Json& config) = nullptr;
 
   // Sets the architecture's keys.
   void (*write)(HfConfigWriter& writer) = nullptr;
@@ -182,5 +184,8 @@ std::optional<int64_t> window_pattern(const std::vector<bool>& sliding);
 bool all_layers_slide(const Json& config, bool slide, std::string_view layers_field);
 // The same: whether it lists each of num_hidden_layers, in whatever order.
 bool lists_layers(const Json& config, const Json& layer_types);
+// For those of lowest and highest values: whether it is from 0 to infinity, which as Python writes
+// it is no number (read_json()), or an object.
+bool has_no_limit(const Json& config, const Json& limits);
 
 }  // namespace outboard::formats

@@ -434,6 +434,11 @@ bool lists_layers(const Json& config, const Json& /*layer_types*/) {
   return sliding && static_cast<int64_t>(sliding->size()) == json_int(config, "num_hidden_layers");
 }
 
+bool has_no_limit(const Json& /*config*/, const Json& limits) {
+  return limits.is_array() && limits.size() == 2 && limits[0] == 0 &&
+         (limits[1].is_null() || limits[1].is_object());
+}
+
 void read_generation(const Json& generation, bool is_config_json, Metadata& metadata,
                      FieldReport& report) {
   if (!is_config_json) {

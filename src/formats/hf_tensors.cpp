@@ -158,6 +158,7 @@ class Adder {
 
   // As GGUF has it, but for rows that are two tensors'.
   void place(Tensor tensor) {
+    if (tensor.name.ends_with(".ssm_norm.weight")) by_groups(tensor);
     if (tensor.name.ends_with(kLatentMatrix)) return add_latent(tensor);
     const auto other = other_in(config_.family->alternating_layer_tensors, tensor.name);
     if (!other) return model_.add(std::move(tensor));
@@ -224,6 +225,16 @@ class Adder {
     const std::string stem = tensor.name.substr(0, tensor.name.size() - kLatentMatrix.size());
     model_.add({stem + ".attn_k_b.weight", tensor.type, {heads, rank, still}, turned});
     model_.add({stem + ".attn_v_b.weight", tensor.type, {heads, value, rank}, values});
+  }
+
+  // Of a recurrence's output each group is normalised by itself; folders have their weights in a
+  // row.
+  void by_groups(Tensor& norm) const {
+    const std::string& architecture = model_.metadata.get_string("general.architecture");
+    const int64_t inner = model_.metadata.get_int(architecture + ".ssm.inner_size", 0);
+    const int64_t groups = model_.metadata.get_int(architecture + ".ssm.group_count", 1);
+    if (norm.shape == std::vector{inner} && groups > 1 && inner % groups == 0)
+      norm.shape = {groups, inner / groups};
   }
 
   // In a table of what is two tensors': GGUF's name of the other.

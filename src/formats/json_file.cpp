@@ -1,6 +1,8 @@
 #include "formats/json_file.h"
 
+#include <algorithm>
 #include <string>
+#include <string_view>
 
 #include "formats/file_kind.h"
 #include "support/error.h"
@@ -24,6 +26,29 @@ std::string shown(const Json& value) {
   fail("{}: found {}, expected {}", key, shown(value), wanted);
 }
 
+// Python writes numbers that JSON does not have; where one stands there is none.
+std::string without_infinities(std::string_view text) {
+  constexpr std::string_view kWords[] = {"-Infinity", "Infinity", "NaN"};
+  std::string out;
+  bool quoted = false;
+  for (size_t at = 0; at < text.size();) {
+    const std::string_view rest = text.substr(at);
+    const auto* word =
+        quoted ? std::end(kWords)
+               : std::ranges::find_if(kWords, [&](auto known) { return rest.starts_with(known); });
+    if (word != std::end(kWords)) {
+      out += "null";
+      at += word->size();
+      continue;
+    }
+    const size_t taken = quoted && rest[0] == '\\' && rest.size() > 1 ? 2 : 1;
+    if (rest[0] == '"') quoted = !quoted;
+    out += rest.substr(0, taken);
+    at += taken;
+  }
+  return out;
+}
+
 }  // namespace
 
 Json read_json(const std::filesystem::path& path) {
@@ -33,7 +58,14 @@ Json read_json(const std::filesystem::path& path) {
     if (bytes.size() > kMaxFileBytes) {
       fail("found {} bytes, expected at most {}", bytes.size(), kMaxFileBytes);
     }
-    return parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    try {
+      return parse_json(text);
+    } catch (const Error&) {
+      const std::string other = without_infinities(text);
+      if (other == text) throw;
+      return parse_json(other);
+    }
   } catch (Error& error) {
     error.add_context(path.string());
     throw;

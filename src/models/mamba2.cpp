@@ -106,6 +106,184 @@ Program build_nemotron(const formats::Model& model, Keys& keys) {
   return b.finish(rms_logits(b, x, h), h.context_length);
 }
 
+// --- Nemotron's Hugging Face folders ---
+
+// Of each layer what it is: M a scan, * attention, - a feed-forward, E experts.
+std::string layer_kinds(const formats::Json& config) {
+  const formats::Json* types = formats::json_field(config, "layer_types");
+  if (types == nullptr) types = formats::json_field(config, "layers_block_type");
+  if (types == nullptr)
+    return formats::json_string(config, "hybrid_override_pattern").value_or(std::string());
+  if (!types->is_array()) fail("layers_block_type: expected a list of names");
+  std::string kinds;
+  for (const formats::Json& type : *types) {
+    constexpr std::pair<const char*, char> kNames[] = {
+        {"mamba", 'M'},     {"linear_attention", 'M'},
+        {"attention", '*'}, {"full_attention", '*'},
+        {"mlp", '-'},       {"moe", 'E'}};
+    const std::string name = type.is_string() ? type.get<std::string>() : type.dump();
+    const auto* kind =
+        std::ranges::find_if(kNames, [&](const auto& known) { return name == known.first; });
+    if (kind == std::end(kNames))
+      fail("layers_block_type: found {}, expected mamba, attention, mlp or moe", name);
+    kinds += kind->second;
+  }
+  return kinds;
+}
+
+bool has_experts(const formats::Json& config) {
+  return layer_kinds(config).find('E') != std::string::npos;
+}
+
+void write_nemotron(formats::HfConfigWriter& w) {
+  const formats::Json& config = w.config();
+  const std::string kinds = layer_kinds(config);
+  if (kinds.empty() || kinds.find_first_not_of("M*-E") != std::string::npos)
+    fail("hybrid_override_pattern: found \"{}\", expected a letter a layer of M, *, - and E",
+         kinds);
+  const int64_t heads = w.size("num_attention_heads");
+  const int64_t head_dim = w.optional_size("head_dim").value_or(128);
+  w.set_layers(static_cast<int64_t>(kinds.size()));
+  w.read_vocabulary();
+  w.set("context_length", w.optional_size("max_position_embeddings").value_or(4096));
+  w.set("embedding_length", w.size("hidden_size"));
+  w.set(kEpsilon, formats::json_number(config, "layer_norm_epsilon").value_or(1e-5));
+  w.set("attention.head_count", heads);
+  w.set("attention.key_length", head_dim);
+  w.set("attention.value_length", head_dim);
+  const int64_t experts = has_experts(config) ? w.size("moe_intermediate_size") : 0;
+  std::vector<int64_t> kv_heads, hidden;
+  for (const char kind : kinds) {
+    kv_heads.push_back(kind == '*' ? w.optional_size("num_key_value_heads").value_or(heads) : 0);
+    if (kind == '-' && experts > 0)
+      fail("hybrid_override_pattern: found plain layers beside experts, expected one of them");
+    hidden.push_back(kind == '-' ? w.size("intermediate_size") : kind == 'E' ? experts : 0);
+  }
+  w.set("attention.head_count_kv", kv_heads);
+  w.set("feed_forward_length", hidden);
+  const int64_t scan_heads = w.size("mamba_num_heads");
+  w.set("ssm.inner_size", scan_heads * w.size("mamba_head_dim"));
+  w.set("ssm.time_step_rank", scan_heads);
+  w.set("ssm.group_count", w.optional_size("n_groups").value_or(8));
+  w.set("ssm.state_size", w.size("ssm_state_size"));
+  w.set("ssm.conv_kernel", w.optional_size("conv_kernel").value_or(4));
+}
+
+void write_nemotron_mixture(formats::HfConfigWriter& w) {
+  write_nemotron(w);
+  const formats::Json& config = w.config();
+  w.set("expert_count", w.size("n_routed_experts"));
+  w.set("expert_used_count", w.size("num_experts_per_tok"));
+  w.set("expert_feed_forward_length", w.size("moe_intermediate_size"));
+  w.set("expert_shared_count", w.optional_size("n_shared_experts").value_or(1));
+  w.set("expert_shared_feed_forward_length", w.size("moe_shared_expert_intermediate_size"));
+  w.set("expert_weights_scale", formats::json_number(config, "routed_scaling_factor").value_or(1));
+  w.set_flag("expert_weights_norm", formats::json_bool(config, "norm_topk_prob").value_or(true));
+  if (const auto latent = w.optional_size("moe_latent_size")) w.set("moe_latent_size", *latent);
+  if (const auto groups = w.optional_size("n_group")) w.set("expert_group_count", *groups);
+  if (const auto used = w.optional_size("topk_group")) w.set("expert_group_used_count", *used);
+}
+
+constexpr formats::KnownField kNemotronFields[] = {
+    {"hybrid_override_pattern"},
+    {"layers_block_type"},
+    {"layer_types"},
+    {"layer_norm_epsilon"},
+    {"rms_norm_eps"},  // the same by another name
+    {"norm_eps"},
+    {"mlp_hidden_act", R"(["relu2"])"},
+    {"mamba_hidden_act", R"(["silu"])"},
+    {"hidden_act"},  // of neither
+    {"sliding_window", "[]"},
+    {"mamba_num_heads"},
+    {"mamba_head_dim"},
+    {"n_groups"},
+    {"ssm_state_size"},
+    {"conv_kernel"},
+    {"expand"},  // follows from the others
+    // Whether a bias is there, the tensors say.
+    {"use_bias"},
+    {"use_conv_bias"},
+    {"mamba_proj_bias"},
+    {"time_step_limit", {}, formats::has_no_limit},
+    {"n_routed_experts"},
+    {"n_shared_experts"},
+    {"num_experts_per_tok"},
+    {"moe_intermediate_size"},
+    {"moe_shared_expert_intermediate_size"},
+    {"moe_latent_size"},
+    {"routed_scaling_factor"},
+    {"norm_topk_prob"},
+    {"n_group"},
+    {"topk_group"},
+    // Positions: there are none, whatever stands here.
+    {"partial_rotary_factor"},
+    // How it is computed and cached.
+    {"chunk_size"},
+    {"num_logits_to_keep"},
+    {"residual_in_fp32"},
+    {"mamba_ssm_cache_dtype"},
+    {"use_mamba_kernels"},
+    {"moe_shared_expert_overlap"},
+    {"auto_map"},
+    // Heads for further tokens: texts come out without.
+    {"num_nextn_predict_layers"},
+    {"mtp_*"},
+    // Training's.
+    {"time_step_min"},
+    {"time_step_max"},
+    {"time_step_floor"},
+    {"time_step_rank"},
+    {"rescale_prenorm_residual"},
+    {"output_router_logits"},
+};
+
+constexpr formats::HfRename kNemotronTensors[] = {{"backbone.embeddings", "token_embd"},
+                                                  {"backbone.norm_f", "output_norm"},
+                                                  {"lm_head", "output"}};
+constexpr formats::HfRename kNemotronLayerTensors[] = {
+    {"norm", "attn_norm"},
+    {"mixer.in_proj", "ssm_in"},
+    {"mixer.conv1d", "ssm_conv1d"},
+    {"mixer.A_log", "ssm_a"},
+    {"mixer.D", "ssm_d"},
+    {"mixer.dt_bias", "ssm_dt.bias"},
+    {"mixer.norm", "ssm_norm"},
+    {"mixer.out_proj", "ssm_out"},
+    {"mixer.q_proj", "attn_q"},
+    {"mixer.k_proj", "attn_k"},
+    {"mixer.v_proj", "attn_v"},
+    {"mixer.o_proj", "attn_output"},
+    {"mixer.up_proj", "ffn_up"},
+    {"mixer.down_proj", "ffn_down"},
+    {"mixer.gate", "ffn_gate_inp"},
+    {"mixer.gate.e_score_correction_bias", "exp_probs_b.bias"},
+    {"mixer.experts.*.up_proj", "ffn_up_exps"},
+    {"mixer.experts.*.down_proj", "ffn_down_exps"},
+    {"mixer.shared_experts.up_proj", "ffn_up_shexp"},
+    {"mixer.shared_experts.down_proj", "ffn_down_shexp"},
+    {"mixer.fc1_latent_proj", "ffn_latent_down"},
+    {"mixer.fc2_latent_proj", "ffn_latent_up"},
+};
+constexpr std::string_view kNemotronUnneeded[] = {"mtp."};
+
+constexpr formats::HfFamily nemotron_folder(std::string_view architecture,
+                                            void (*write)(formats::HfConfigWriter&),
+                                            bool (*applies)(const formats::Json&)) {
+  return {.model_type = "nemotron_h",
+          .architecture = architecture,
+          .applies = applies,
+          .write = write,
+          .fields = kNemotronFields,
+          .layers = "backbone.layers.",
+          .tensors = kNemotronTensors,
+          .layer_tensors = kNemotronLayerTensors,
+          .unneeded_tensors = kNemotronUnneeded};
+}
+constexpr formats::HfFamily kNemotronFolders[] = {
+    nemotron_folder("nemotron_h_moe", write_nemotron_mixture, has_experts),
+    nemotron_folder("nemotron_h", write_nemotron, nullptr)};
+
 constexpr std::string_view kMamba2[] = {"mamba2"};
 constexpr std::string_view kNemotron[] = {"nemotron_h", "nemotron_h_moe"};
 constexpr std::string_view kFalcon[] = {"falcon-h1"};
@@ -162,7 +340,7 @@ ValueId mamba2(Builder& b, ValueId x, int layer, const Recurrence& r, float epsi
 }
 
 constinit const Family families::mamba2 = {kMamba2, build_mamba2};
-constinit const Family families::nemotron_h = {kNemotron, build_nemotron};
+constinit const Family families::nemotron_h = {kNemotron, build_nemotron, kNemotronFolders};
 constinit const Family families::falcon_h1 = {kFalcon, build_falcon_h1};
 
 }  // namespace outboard::models

@@ -65,7 +65,8 @@ class Source:
                     continue
                 full = f"model.layers.{layer}.{names[part]}"
                 if halves and part in ("attn_q", "attn_k"):
-                    value = self.halves(value, self.heads if part == "attn_q" else self.kv_heads)
+                    kv_heads = max(self.kv_heads) if isinstance(self.kv_heads, list) else self.kv_heads
+                    value = self.halves(value, self.heads if part == "attn_q" else kv_heads)
             else:
                 continue
             if norms_minus_1 and "norm" in full:
@@ -104,7 +105,8 @@ def unscaled(f):
 # Beside those of families.py, of which llama.cpp was asked.
 MORE = {"mixtral": families.maker("mixtral", "llama", 64, mixture, {}),
         "qwen3moe": families.maker("qwen3moe", "qwen3moe", 64, mixture, {}),
-        "glm4-moe-lite": families.maker("deepseek2", "deepseek2", 64, unscaled, {})}
+        "glm4-moe-lite": families.maker("deepseek2", "deepseek2", 64, unscaled, {}),
+        "granite-micro": families.maker("granite", "granite", 64, families.granite, {})}
 
 FOLDERS = {}  # name of families.py: from a Source to (tensors, config)
 
@@ -504,6 +506,89 @@ def qwen35(s):
                          tie_word_embeddings=text.pop("tie_word_embeddings"))
 
 
+def scan(s, tensors, layer, name, out):
+    """Mamba-2's tensors."""
+    p = f"blk.{layer}.ssm_"
+    for part, theirs in (("in", "in_proj"), ("out", "out_proj")):
+        tensors[f"{out}{name}.{theirs}.weight"] = s.model[f"{p}{part}.weight"]
+    tensors[f"{out}{name}.conv1d.weight"] = s.model[p + "conv1d.weight"][:, None].copy()
+    tensors[f"{out}{name}.conv1d.bias"] = s.model[p + "conv1d.bias"]
+    tensors[f"{out}{name}.A_log"] = np.log(-s.model[p + "a"].ravel())
+    tensors[f"{out}{name}.D"] = s.model[p + "d"].ravel().copy()
+    tensors[f"{out}{name}.dt_bias"] = s.model[p + "dt.bias"]
+    tensors[f"{out}{name}.norm.weight"] = s.model[p + "norm.weight"].ravel().copy()
+
+
+@folder("granitehybrid", "granitehybrid-moe", "granite-micro")
+def granitehybrid(s):
+    dense = not isinstance(s.kv_heads, list)  # of a hybrid's folder, whose layers all attend
+    if dense:
+        s.kv_heads = [s.kv_heads] * s.layers
+    tensors, config = s.tensors({**LLAMA, "ffn_gate_inp": "block_sparse_moe.router.layer",
+                                 "ffn_down_exps": "block_sparse_moe.output_linear"}, halves=True), dict(s.config)
+    experts, shared = s.key("expert_count", 0), s.key("expert_shared_feed_forward_length", s.config["intermediate_size"])
+    kinds = []
+    for layer in range(s.layers):
+        p, out = f"blk.{layer}.", f"model.layers.{layer}."
+        kinds.append("attention" if s.kv_heads[layer] else "mamba")
+        if kinds[-1] == "mamba":
+            scan(s, tensors, layer, "mamba", out)
+        kind = "_shexp" if experts else ""
+        both = lambda kind: np.concatenate([s.model[f"{p}ffn_{part}{kind}.weight"] for part in ("gate", "up")], axis=-2)
+        tensors[out + "shared_mlp.input_linear.weight"] = both(kind)
+        tensors[out + "shared_mlp.output_linear.weight"] = s.model[f"{p}ffn_down{kind}.weight"]
+        if experts:
+            tensors[out + "block_sparse_moe.input_linear.weight"] = both("_exps")
+    tensors = {name: value for name, value in tensors.items() if ".mlp." not in name}
+    if not dense:
+        config.update(mamba_expand=s.key("ssm.inner_size") // s.config["hidden_size"],
+                      mamba_n_heads=s.key("ssm.time_step_rank"), mamba_n_groups=s.key("ssm.group_count"),
+                      mamba_d_state=s.key("ssm.state_size"))
+    config.update(
+        model_type="granitemoehybrid", num_key_value_heads=max(s.kv_heads), embedding_multiplier=s.key("embedding_scale"),
+        residual_multiplier=s.key("residual_scale"), attention_multiplier=s.key("attention.scale"),
+        logits_scaling=s.key("logit_scale"), num_local_experts=experts, num_experts_per_tok=s.key("expert_used_count", 0),
+        shared_intermediate_size=shared, layer_types=kinds, position_embedding_type="rope" if experts or dense else "nope",
+        mamba_d_conv=4, mamba_conv_bias=True)
+    return tensors, config
+
+
+@folder("nemotron-h", "nemotron-h-moe", "nemotron-h-latent")
+def nemotron_h(s):
+    names = {"attn_norm": "norm", "attn_q": "mixer.q_proj", "attn_k": "mixer.k_proj", "attn_v": "mixer.v_proj",
+             "attn_output": "mixer.o_proj", "ffn_up": "mixer.up_proj", "ffn_down": "mixer.down_proj", "ffn_gate_inp": "mixer.gate",
+             "ffn_up_shexp": "mixer.shared_experts.up_proj", "ffn_down_shexp": "mixer.shared_experts.down_proj",
+             "ffn_latent_down": "mixer.fc1_latent_proj", "ffn_latent_up": "mixer.fc2_latent_proj"}
+    tensors = {name.replace("model.embed_tokens", "backbone.embeddings").replace("model.norm", "backbone.norm_f")
+               .replace("model.layers", "backbone.layers"): value for name, value in s.tensors(names).items()}
+    kinds, hidden, experts = "", s.key("feed_forward_length"), s.key("expert_count", 0)
+    for layer in range(s.layers):
+        p, out = f"blk.{layer}.", f"backbone.layers.{layer}."
+        kinds += "*" if s.kv_heads[layer] else "M" if not hidden[layer] else "E" if experts else "-"
+        if kinds[-1] == "M":
+            scan(s, tensors, layer, "mixer", out)
+        if kinds[-1] == "E":
+            for part in ("up", "down"):
+                for expert, matrix in enumerate(s.model[f"{p}ffn_{part}_exps.weight"]):
+                    tensors[f"{out}mixer.experts.{expert}.{part}_proj.weight"] = matrix.copy()
+            tensors[out + "mixer.gate.e_score_correction_bias"] = s.model[p + "exp_probs_b.bias"]
+    tensors["mtp.layers.0.norm.weight"] = np.ones(8, np.float32)
+    eps = s.key("attention.layer_norm_rms_epsilon", s.key("attention.layer_norm_epsilon"))
+    config = {key: value for key, value in s.config.items() if key not in ("rope_theta", "rms_norm_eps")}
+    heads, inner = s.key("ssm.time_step_rank"), s.key("ssm.inner_size")
+    config.update(
+        model_type="nemotron_h", hybrid_override_pattern=kinds, num_key_value_heads=max(s.kv_heads), head_dim=s.head_dim,
+        intermediate_size=max(hidden), layer_norm_epsilon=eps, mlp_hidden_act="relu2", mamba_hidden_act="silu",
+        mamba_num_heads=heads, mamba_head_dim=inner // heads, n_groups=s.key("ssm.group_count"),
+        ssm_state_size=s.key("ssm.state_size"), conv_kernel=4, time_step_limit=[0.0, float("inf")], use_conv_bias=True)
+    if experts:
+        config.update(n_routed_experts=experts, n_shared_experts=1, num_experts_per_tok=s.key("expert_used_count"),
+                      moe_intermediate_size=s.key("expert_feed_forward_length"), norm_topk_prob=True, n_group=1, topk_group=1,
+                      moe_shared_expert_intermediate_size=s.key("expert_shared_feed_forward_length"),
+                      moe_latent_size=s.key("moe_latent_size"), routed_scaling_factor=s.key("expert_weights_scale"))
+    return tensors, config
+
+
 @folder("lfm2", "lfm2moe")
 def lfm2(s):
     names = {"attn_norm": "operator_norm", "ffn_norm": "ffn_norm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
@@ -625,6 +710,19 @@ PUBLISHED = {
         "conv_dim": 2048, "conv_dim_out": 2048, "conv_use_xavier_init": true, "eos_token_id": 7, "initializer_range": 0.02,
         "num_heads": 32, "pad_token_id": 0, "torch_dtype": "bfloat16", "transformers_version": "4.54.0.dev0",
         "use_cache": true, "use_pos_enc": true}""",
+    "granitehybrid-moe": """{"architectures": ["GraniteMoeHybridForCausalLM"], "attention_bias": false,
+        "attention_dropout": 0.0, "bos_token_id": 100257, "eos_token_id": 100257, "hidden_act": "silu", "init_method": "mup",
+        "initializer_range": 0.1, "mamba_chunk_size": 256, "mamba_d_head": 64, "mamba_proj_bias": false,
+        "normalization_function": "rmsnorm", "output_router_logits": false, "pad_token_id": 100256, "rope_scaling": null,
+        "router_aux_loss_coef": 0.0, "torch_dtype": "bfloat16", "transformers_version": "4.56.0", "use_cache": true}""",
+    "nemotron-h-moe": """{"architectures": ["NemotronHForCausalLM"], "attention_bias": false, "attention_dropout": 0.0,
+        "auto_map": {"AutoConfig": "configuration_nemotron_h.NemotronHConfig"}, "bos_token_id": 1, "chunk_size": 128,
+        "eos_token_id": 2, "expand": 2, "hidden_dropout": 0.0, "initializer_range": 0.02, "mamba_proj_bias": false,
+        "mamba_ssm_cache_dtype": "float32", "mlp_bias": false, "norm_eps": 1e-05, "num_logits_to_keep": 1, "pad_token_id": 0,
+        "partial_rotary_factor": 1.0, "rescale_prenorm_residual": true, "residual_in_fp32": false, "rope_theta": 10000,
+        "sliding_window": null, "time_step_floor": 0.0001, "time_step_max": 0.1, "time_step_min": 0.001,
+        "torch_dtype": "bfloat16", "transformers_version": "4.55.4", "use_bias": false, "use_cache": true,
+        "use_mamba_kernels": true}""",
     "qwen35moe": """{"attention_bias": false, "attention_dropout": 0.0, "attn_output_gate": true, "bos_token_id": 248044,
         "dtype": "bfloat16", "eos_token_id": 248044, "full_attention_interval": 4, "hidden_act": "silu",
         "mamba_ssm_dtype": "float32", "mlp_only_layers": [], "mtp_num_hidden_layers": 1, "mtp_use_dedicated_embeddings": false,
@@ -697,6 +795,8 @@ WISHES = {
     "qwen2moe": {"decoder_sparse_step": 2},
     "lfm2": {"conv_bias": True},
     "qwen3next-one": {"mlp_only_layers": [1]},
+    "granitehybrid": {"time_step_limit": [0.1, 0.2]},
+    "nemotron-h": {"mlp_hidden_act": "silu"},
 }
 
 
