@@ -308,6 +308,7 @@ HfConfig read_hf_config(const std::filesystem::path& folder, std::span<const HfF
     family.write(writer);
     target.vocabulary = writer.vocabulary();
     target.tensors = writer.tensors();
+    target.factors = writer.factors();
     target.tied_embeddings =
         json_bool(target.config, "tie_word_embeddings").value_or(family.tied_embeddings);
   } catch (Error& error) {

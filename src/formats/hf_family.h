@@ -83,7 +83,7 @@ struct HfFamily {
   // `layer_tensors` those within one, after LAYERS and its number. A '*' stands for a number: those
   // tensors, counted from 0, are rows of one, or, where they are matrices of experts ("_exps" in
   // GGUF's name), one after the other. Names that end in neither stand in the table whole,
-  // and GGUF's, too.
+  // and GGUF's, too. One of GGUF's that ends in '.' has no ".weight" behind it.
   std::string_view layers = "layers.";
   std::span<const HfRename> tensors = {};
   std::span<const HfRename> layer_tensors = {};
@@ -105,6 +105,12 @@ struct HfFamily {
   // Pairs of characters' pieces are merged in the order of tokenizer.json's list ("gemma4"), not by
   // scores of what they make.
   bool merges_pieces_in_order = false;
+};
+
+// What the rows of a matrix are to be multiplied by: one number, or one of each row.
+struct HfFactors {
+  std::string_view name;  // GGUF's, without "blk.N."
+  std::vector<float> values;
 };
 
 // A tensor that config.json has the numbers of.
@@ -135,6 +141,11 @@ class HfConfigWriter {
   void add_tensor(std::string_view name, std::vector<float> values) {
     tensors_.push_back({name, std::move(values)});
   }
+  // Folded into the tensors of that name. An output matrix that is the embedding's becomes one of
+  // its own by it.
+  void add_factors(std::string_view name, std::vector<float> values) {
+    factors_.push_back({name, std::move(values)});
+  }
   // block_count, after a check.
   void set_layers(int64_t layers);
   // From vocab_size, after a check, or the family's default; a key of its own only some have.
@@ -155,6 +166,7 @@ class HfConfigWriter {
   // What llama.cpp's converter stores as rope_freqs.weight (Llama 3.1's scaling), or as
   // rope_factors_short.weight and rope_factors_long.weight (LongRoPE).
   const std::vector<HfConfigTensor>& tensors() const { return tensors_; }
+  const std::vector<HfFactors>& factors() const { return factors_; }
   // rope_parameters, or what older configs have; an empty object without. By layer type where
   // layers differ: those of the layers that see everything.
   const Json& rotation() const;
@@ -170,6 +182,7 @@ class HfConfigWriter {
   Metadata& metadata_;
   int64_t vocabulary_ = 0;
   std::vector<HfConfigTensor> tensors_;
+  std::vector<HfFactors> factors_;
 };
 
 // "sliding_attention" layers: true, as a list of config.json's layer_types; nothing where it is

@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <cmath>
+#include <limits>
 
 #include "support/error.h"
 
@@ -436,7 +437,8 @@ bool lists_layers(const Json& config, const Json& /*layer_types*/) {
 
 bool has_no_limit(const Json& /*config*/, const Json& limits) {
   return limits.is_array() && limits.size() == 2 && limits[0] == 0 &&
-         (limits[1].is_null() || limits[1].is_object());
+         (limits[1].is_null() || limits[1].is_object() ||
+          (limits[1].is_number() && limits[1].get<double>() >= std::numeric_limits<float>::max()));
 }
 
 void read_generation(const Json& generation, bool is_config_json, Metadata& metadata,

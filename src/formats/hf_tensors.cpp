@@ -123,6 +123,9 @@ class Adder {
     // A convolution's taps, of each channel by itself.
     if (tensor.shape.size() == 3 && tensor.shape[1] == 1)
       tensor.shape.erase(tensor.shape.begin() + 1);
+    // A bias that could be of several groups of experts, of which there is one.
+    if (tensor.name.ends_with(".bias") && tensor.shape.size() == 2 && tensor.shape[0] == 1)
+      tensor.shape.erase(tensor.shape.begin());
     const size_t most = found->name.find("_exps.") != std::string::npos ? 3 : 2;
     if (tensor.shape.empty() || tensor.shape.size() > most || source.data.empty()) {
       fail("shape: found {} dimensions and {} bytes, expected 1 to {} dimensions of at least 1",
@@ -159,6 +162,14 @@ class Adder {
   // As GGUF has it, but for rows that are two tensors'.
   void place(Tensor tensor) {
     if (tensor.name.ends_with(".ssm_norm.weight")) by_groups(tensor);
+    if (tensor.name == "token_embd.weight" && config_.tied_embeddings &&
+        factors_of("output.weight") != nullptr) {
+      Tensor output = tensor;
+      output.name = "output.weight";
+      multiply(output);
+      model_.add(std::move(output));
+    }
+    multiply(tensor);
     if (tensor.name.ends_with(kLatentMatrix)) return add_latent(tensor);
     const auto other = other_in(config_.family->alternating_layer_tensors, tensor.name);
     if (!other) return model_.add(std::move(tensor));
@@ -235,6 +246,29 @@ class Adder {
     const int64_t groups = model_.metadata.get_int(architecture + ".ssm.group_count", 1);
     if (norm.shape == std::vector{inner} && groups > 1 && inner % groups == 0)
       norm.shape = {groups, inner / groups};
+  }
+
+  const std::vector<float>* factors_of(std::string_view name) const {
+    if (name.starts_with("blk.")) name = name.substr(name.find('.', 4) + 1);
+    const auto found = std::ranges::find(config_.factors, name, &HfFactors::name);
+    return found == config_.factors.end() ? nullptr : &found->values;
+  }
+
+  // By the numbers that config.json has for it, as float32.
+  void multiply(Tensor& tensor) {
+    const std::vector<float>* factors = factors_of(tensor.name);
+    if (factors == nullptr || std::ranges::all_of(*factors, [](float f) { return f == 1; })) return;
+    const auto rows = static_cast<size_t>(tensor.elements() / tensor.columns());
+    if (factors->size() != 1 && factors->size() != rows)
+      fail("shape: found {} rows, expected {}", rows, factors->size());
+    const auto columns = static_cast<size_t>(tensor.columns());
+    const auto bytes = space(rows * columns * sizeof(float));
+    const std::span values(reinterpret_cast<float*>(bytes.data()), rows * columns);
+    dequantize(tensor.type, tensor.data.data(), values);
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] *= (*factors)[factors->size() == 1 ? 0 : i / columns];
+    tensor.type = TensorType::F32;
+    tensor.data = bytes;
   }
 
   // In a table of what is two tensors': GGUF's name of the other.
@@ -368,7 +402,11 @@ std::optional<GgufName> gguf_tensor_name(const HfFamily& family, std::string_vie
     if (layer && layer->second < rest.size() && rest[layer->second] == '.') {
       if (const auto found = rename(family.layer_tensors, rest.substr(layer->second + 1));
           fits(found))
-        return GgufName{fmt::format("blk.{}.{}{}", layer->first, found->name, suffix), found->part};
+        return GgufName{found->name.ends_with('.')
+                            ? fmt::format("blk.{}.{}", layer->first,
+                                          found->name.substr(0, found->name.size() - 1))
+                            : fmt::format("blk.{}.{}{}", layer->first, found->name, suffix),
+                        found->part};
     }
   }
   fail("name: no supported model has this tensor");

@@ -1,6 +1,7 @@
 #include "formats/json_file.h"
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -26,19 +27,16 @@ std::string shown(const Json& value) {
   fail("{}: found {}, expected {}", key, shown(value), wanted);
 }
 
-// Python writes numbers that JSON does not have; where one stands there is none.
-std::string without_infinities(std::string_view text) {
-  constexpr std::string_view kWords[] = {"-Infinity", "Infinity", "NaN"};
+// Python writes Infinity, which JSON does not have: the largest number stands for it.
+std::string without_infinity(std::string_view text) {
+  constexpr std::string_view kWord = "Infinity";
   std::string out;
   bool quoted = false;
   for (size_t at = 0; at < text.size();) {
     const std::string_view rest = text.substr(at);
-    const auto* word =
-        quoted ? std::end(kWords)
-               : std::ranges::find_if(kWords, [&](auto known) { return rest.starts_with(known); });
-    if (word != std::end(kWords)) {
-      out += "null";
-      at += word->size();
+    if (!quoted && rest.starts_with(kWord) && !out.ends_with('-')) {
+      out += fmt::format("{}", std::numeric_limits<double>::max());
+      at += kWord.size();
       continue;
     }
     const size_t taken = quoted && rest[0] == '\\' && rest.size() > 1 ? 2 : 1;
@@ -62,9 +60,8 @@ Json read_json(const std::filesystem::path& path) {
     try {
       return parse_json(text);
     } catch (const Error&) {
-      const std::string other = without_infinities(text);
-      if (other == text) throw;
-      return parse_json(other);
+      if (text.find("Infinity") == std::string_view::npos) throw;
+      return parse_json(without_infinity(text));
     }
   } catch (Error& error) {
     error.add_context(path.string());

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <string>
 
 #include "support/error.h"
 
@@ -17,7 +18,10 @@ namespace fs = std::filesystem;
 // With TMPDIR another folder.
 class ScratchMemoryTest : public ::testing::Test {
  protected:
-  ScratchMemoryTest() : folder_(fs::path(::testing::TempDir()) / "scratch_memory_test") {
+  ScratchMemoryTest()
+      : folder_(fs::path(::testing::TempDir()) /
+                (std::string("scratch_memory_") +
+                 ::testing::UnitTest::GetInstance()->current_test_info()->name())) {
     fs::create_directory(folder_);
     if (const char* old = std::getenv("TMPDIR")) old_ = old;
     ::setenv("TMPDIR", folder_.c_str(), 1);

@@ -31,7 +31,7 @@ class Source:
     def __init__(self, path):
         self.model = forward.Model(path)
         self.key = self.model.key
-        heads, width = self.key("attention.head_count"), self.key("embedding_length")
+        heads, width = self.key("attention.head_count") or 1, self.key("embedding_length")
         self.heads, self.kv_heads = heads, self.key("attention.head_count_kv")
         self.head_dim = self.key("attention.key_length", width // heads)
         self.layers = self.key("block_count")
@@ -102,10 +102,26 @@ def unscaled(f):
     families.deepseek2(f, lite=False)
 
 
+TIED = 0.75
+
+
+def tied_by_factors(f):
+    """Falcon-H1 whose output matrix is the embedding's, but for a factor."""
+    given, kept = f.given, {}
+
+    def give(name, values):
+        kept[name] = values
+        given(name, kept["token_embd.weight"] * np.float32(TIED) if name == "output.weight" else values)
+
+    f.given = give
+    families.falcon_h1(f, norm=False)
+
+
 # Beside those of families.py, of which llama.cpp was asked.
 MORE = {"mixtral": families.maker("mixtral", "llama", 64, mixture, {}),
         "qwen3moe": families.maker("qwen3moe", "qwen3moe", 64, mixture, {}),
         "glm4-moe-lite": families.maker("deepseek2", "deepseek2", 64, unscaled, {}),
+        "falcon-h1-tied": families.maker("falcon-h1", "falcon-h1", 64, tied_by_factors, {}),
         "granite-micro": families.maker("granite", "granite", 64, families.granite, {})}
 
 FOLDERS = {}  # name of families.py: from a Source to (tensors, config)
@@ -245,6 +261,26 @@ def granite(s):
             both = [s.model[f"blk.{layer}.ffn_{part}_{kind}.weight"] for part in ("gate", "up")]
             tensors[f"model.layers.{layer}.{name}.input_linear.weight"] = np.concatenate(both, axis=-2)
     return tensors, config
+
+
+@folder("ernie4-5-moe")
+def ernie4_5_moe(s):
+    tensors = {name: value for name, value in s.tensors(
+        {**LLAMA, "ffn_gate_inp": "mlp.gate", "ffn_gate_shexp": "mlp.shared_experts.gate_proj",
+         "ffn_up_shexp": "mlp.shared_experts.up_proj", "ffn_down_shexp": "mlp.shared_experts.down_proj"}).items()}
+    dense = s.key("leading_dense_block_count")
+    for layer in range(dense, s.layers):
+        p, out = f"blk.{layer}.", f"model.layers.{layer}.mlp."
+        for part in ("gate", "up", "down"):
+            for expert, matrix in enumerate(s.model[f"{p}ffn_{part}_exps.weight"]):
+                tensors[f"{out}experts.{expert}.{part}_proj.weight"] = matrix.copy()
+        tensors[out + "moe_statics.e_score_correction_bias"] = s.model[p + "exp_probs_b.bias"][None].copy()
+    tensors["model.mtp_block.0.input_layernorm.weight"] = np.ones(8, np.float32)
+    return tensors, dict(
+        s.config, model_type="ernie4_5_moe", use_bias=False, moe_num_experts=s.key("expert_count"),
+        moe_k=s.key("expert_used_count"), moe_intermediate_size=s.key("expert_feed_forward_length"),
+        moe_num_shared_experts=s.key("expert_shared_count"), moe_layer_start_index=dense, moe_layer_end_index=-1,
+        moe_layer_interval=1, moe_use_aux_free=True, num_nextn_predict_layers=1)
 
 
 @folder("ernie4-5")
@@ -516,7 +552,8 @@ def scan(s, tensors, layer, name, out):
     tensors[f"{out}{name}.A_log"] = np.log(-s.model[p + "a"].ravel())
     tensors[f"{out}{name}.D"] = s.model[p + "d"].ravel().copy()
     tensors[f"{out}{name}.dt_bias"] = s.model[p + "dt.bias"]
-    tensors[f"{out}{name}.norm.weight"] = s.model[p + "norm.weight"].ravel().copy()
+    if p + "norm.weight" in s.model:
+        tensors[f"{out}{name}.norm.weight"] = s.model[p + "norm.weight"].ravel().copy()
 
 
 @folder("granitehybrid", "granitehybrid-moe", "granite-micro")
@@ -586,6 +623,54 @@ def nemotron_h(s):
                       moe_intermediate_size=s.key("expert_feed_forward_length"), norm_topk_prob=True, n_group=1, topk_group=1,
                       moe_shared_expert_intermediate_size=s.key("expert_shared_feed_forward_length"),
                       moe_latent_size=s.key("moe_latent_size"), routed_scaling_factor=s.key("expert_weights_scale"))
+    return tensors, config
+
+
+@folder("mamba2")
+def mamba2(s):
+    tensors = {name.replace("model.embed_tokens", "backbone.embeddings").replace("model.norm", "backbone.norm_f")
+               .replace("model.layers", "backbone.layers"): value for name, value in s.tensors({"attn_norm": "norm"}).items()}
+    for layer in range(s.layers):
+        scan(s, tensors, layer, "mixer", f"backbone.layers.{layer}.")
+    heads, inner = s.key("ssm.time_step_rank"), s.key("ssm.inner_size")
+    return tensors, dict(
+        model_type="mamba2", hidden_size=s.config["hidden_size"], num_hidden_layers=s.layers, hidden_act="silu",
+        vocab_size=s.config["vocab_size"], layer_norm_epsilon=s.config["rms_norm_eps"], num_heads=heads,
+        head_dim=inner // heads, n_groups=s.key("ssm.group_count"), state_size=s.key("ssm.state_size"), conv_kernel=4,
+        expand=1.5, time_step_limit=[0.0, float("inf")], tie_word_embeddings=s.config["tie_word_embeddings"])
+
+
+@folder("falcon-h1", "falcon-h1-norm", "falcon-h1-tied")
+def falcon_h1(s):
+    """The factors are in the file's numbers already, so they are taken out of the folder's."""
+    names = {"attn_norm": "input_layernorm", "attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj",
+             "attn_v": "self_attn.v_proj", "attn_output": "self_attn.o_proj", "ffn_gate": "feed_forward.gate_proj",
+             "ffn_up": "feed_forward.up_proj", "ffn_down": "feed_forward.down_proj"}
+    tensors = {name.replace("model.norm", "model.final_layernorm"): value for name, value in s.tensors(names).items()}
+    inner, state, groups = s.key("ssm.inner_size"), s.key("ssm.state_size"), s.key("ssm.group_count")
+    parts, heads = [0.4, 0.3, 0.2, 1.5, 0.6], s.key("ssm.time_step_rank")
+    normed = "blk.0.ssm_norm.weight" in s.model
+    rows = np.repeat(np.float32(parts), [inner, inner, groups * state, groups * state, heads])[:, None]
+    for layer in range(s.layers):
+        out = f"model.layers.{layer}."
+        scan(s, tensors, layer, "mamba", out)
+        tensors[out + "pre_ff_layernorm.weight"] = s.model[f"blk.{layer}.ffn_norm"]
+        for name, factor in (("self_attn.q_proj", 0.9), ("self_attn.k_proj", 0.9 * 0.35), ("self_attn.v_proj", 0.9),
+                             ("self_attn.o_proj", 1.1), ("mamba.in_proj", 1.2 * rows), ("mamba.out_proj", 0.7),
+                             ("feed_forward.gate_proj", 0.8), ("feed_forward.down_proj", 0.45)):
+            tensors[f"{out}{name}.weight"] = (tensors[f"{out}{name}.weight"] / factor).astype(np.float32)
+    config = dict(
+        s.config, model_type="falcon_h1", head_dim=s.head_dim, embedding_multiplier=5.5, lm_head_multiplier=0.04,
+        attention_in_multiplier=0.9, key_multiplier=0.35, attention_out_multiplier=1.1, mlp_multipliers=[0.8, 0.45],
+        ssm_multipliers=parts, ssm_in_multiplier=1.2, ssm_out_multiplier=0.7, mamba_d_ssm=inner, mamba_n_heads=heads,
+        mamba_d_head=inner // heads, mamba_n_groups=groups, mamba_d_state=state, mamba_d_conv=4, mamba_rms_norm=normed,
+        mamba_norm_before_gate=not normed, projectors_bias=False)
+    for name, factor in (("model.embed_tokens", 5.5), ("lm_head", 0.04)):
+        if f"{name}.weight" in tensors:
+            tensors[f"{name}.weight"] = (tensors[f"{name}.weight"] / np.float32(factor)).astype(np.float32)
+    if np.allclose(s.model["token_embd.weight"] * TIED, s.model["output.weight"], atol=0):
+        del tensors["lm_head.weight"]
+        config.update(tie_word_embeddings=True, lm_head_multiplier=5.5 * TIED)
     return tensors, config
 
 
@@ -796,6 +881,10 @@ WISHES = {
     "lfm2": {"conv_bias": True},
     "qwen3next-one": {"mlp_only_layers": [1]},
     "granitehybrid": {"time_step_limit": [0.1, 0.2]},
+    "mamba2": {"rms_norm": False},
+    "falcon-h1": {"mlp_bias": True},
+    "falcon-h1-norm": {"mamba_norm_before_gate": True},
+    "ernie4-5-moe": {"moe_layer_end_index": 2},
     "nemotron-h": {"mlp_hidden_act": "silu"},
 }
 
