@@ -92,15 +92,17 @@ struct Fit {
 };
 std::vector<Fit> fits(const formats::Model& model, const program::Program& program) {
   std::vector<Fit> all;
-  const auto add = [&](std::string device, uint64_t room) {
-    const uint64_t left = room - std::min<uint64_t>(room, model.tensor_bytes());
+  const auto add = [&](std::string device, uint64_t room, uint64_t with_host) {
+    const uint64_t weights = model.tensor_bytes() - with_host;
+    const uint64_t left = room - std::min(room, weights);
     all.push_back(
         {std::move(device), room, engine::fitting_context(program, std::max<uint64_t>(left, 1))});
   };
   if (const uint64_t room = machine::room_on("cpu"); room > 0)
-    add("this machine's processor", room);
+    add("this machine's processor", room, 0);
   for (const char* card : {"sim:xt", "sim"})
-    add(std::string(simulator::card::simulated_card(card)->title), machine::room_on(card));
+    add(std::string(simulator::card::simulated_card(card)->title), machine::room_on(card),
+        program::host_table_bytes(program));
   return all;
 }
 
@@ -130,6 +132,7 @@ void print_json(const formats::Model& model, const std::optional<program::Progra
   if (program) {
     json["parameters"] = program::parameters(*program);
     json["weight_bytes_per_token"] = program::weight_bytes_per_token(*program);
+    json["host_table_bytes"] = program::host_table_bytes(*program);
     for (const auto& [context, bytes] : memory_table(*program))
       json["memory"].push_back({{"context", context},
                                 {"kv_bytes", bytes},
@@ -152,6 +155,9 @@ std::string summary(const formats::Model& model, const std::optional<program::Pr
     out += fmt::format("\n{:.1f} million parameters; a token reads {} of weights\n",
                        static_cast<double>(program::parameters(*program)) / 1e6,
                        format_bytes(program::weight_bytes_per_token(*program)));
+    if (const size_t bytes = program::host_table_bytes(*program); bytes > 0)
+      out += fmt::format("of these weights {} stay with the host where a card computes\n",
+                         format_bytes(bytes));
     out += "\nMemory by context length\n";
     for (const auto& [context, bytes] : memory_table(*program))
       out += fmt::format("  {:>8} tokens: {:>9} of keys and values, {:>9} with the weights\n",

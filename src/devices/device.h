@@ -201,11 +201,14 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual std::string description() const = 0;  // "CPU, 2 threads, avx512"
-  // Executable::lookahead() of what it compiles.
+  // Executable::lookahead() of what it compiles, at most.
   virtual int lookahead() const { return 1; }
-  // Bytes that executables could have now, beside the model's weights (null: beside none). 0 when
-  // unknown.
-  virtual uint64_t room(const formats::Model* model) const = 0;
+  // Whether its memory is another than the host's: then the tables that the host may keep
+  // (program::host_tables()) take none of it.
+  virtual bool has_own_memory() const { return false; }
+  // Bytes that executables could have now, beside the weights of the model's Program (null: beside
+  // none). 0 when unknown.
+  virtual uint64_t room(const formats::Model* model, const program::Program* program) const = 0;
   // The model must be the one that the Program was built from; the device outlives what it returns.
   // Throws Error when the device lacks something that the Program needs, or memory.
   virtual std::unique_ptr<Executable> compile(program::Program program,

@@ -14,6 +14,7 @@
 #include "engine/page_store.h"
 #include "engine/stop_filter.h"
 #include "grammar/matcher.h"
+#include "program/cost.h"
 #include "support/error.h"
 #include "support/mapped_file.h"
 #include "support/progress.h"
@@ -155,17 +156,18 @@ SessionOptions complete(SessionOptions options, const Model& model, const device
   if (options.context < 0 || options.max_sequences < 1 || options.max_step_tokens < 1)
     fail("session: context {}, {} sequences, {} tokens a step: expected positive numbers",
          options.context, options.max_sequences, options.max_step_tokens);
-  const uint64_t room = device.room(&model.file());
+  const uint64_t room = device.room(&model.file(), &program);
   options.speculation = settle(options.speculation, program, device, options);
   if (options.snapshots < 0) options.snapshots = fitting_snapshots(program, room);
   if (options.context == 0) {
     options.context = fitting_context(program, room, all_slots(program, options, room));
+    const size_t elsewhere = device.has_own_memory() ? program::host_table_bytes(program) : 0;
     if (options.context == 0)
-      throw Error(
-          fmt::format("{} does not fit: beside its weights ({}) {} are left on the device, "
-                      "too little for keys and values",
-                      program.name, format_bytes(model.file().tensor_bytes()), format_bytes(room)),
-          "Choose a smaller model or file type, or give a short --ctx.");
+      throw Error(fmt::format("{} does not fit: beside its weights ({}) {} are left on the device, "
+                              "too little for keys and values",
+                              program.name, format_bytes(model.file().tensor_bytes() - elsewhere),
+                              format_bytes(room)),
+                  "Choose a smaller model or file type, or give a short --ctx.");
   }
   if (options.context > program.context_length)
     throw Error(fmt::format("a context of {} positions was asked for, but {} was trained for {}",
@@ -299,7 +301,7 @@ struct Session::State {
     compile.pages = pages_for(options);
     compile.window_pages = window_pages_for(model->program(), options);
     compile.page_tokens = kPageTokens;
-    const uint64_t room = device.room(&model->file());
+    const uint64_t room = device.room(&model->file(), &model->program());
     compile.slots = all_slots(model->program(), options, room);
     for (int i = guess_slots(model->program(), options, room); i > 0; --i)
       spare_slots.push_back(compile.slots - i);

@@ -66,7 +66,7 @@ class SmallDevice : public devices::Device {
   SmallDevice(devices::Device& device, uint64_t room, int most_pages = 1 << 30)
       : device_(device), room_(room), most_pages_(most_pages) {}
   std::string description() const override { return device_.description(); }
-  uint64_t room(const formats::Model*) const override { return room_; }
+  uint64_t room(const formats::Model*, const program::Program*) const override { return room_; }
   std::unique_ptr<devices::Executable> compile(program::Program program,
                                                std::shared_ptr<const formats::Model> model,
                                                const devices::CompileOptions& options) override {

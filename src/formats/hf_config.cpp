@@ -16,11 +16,15 @@ namespace {
 constexpr int64_t kMaxLayers = 4096;
 constexpr int64_t kMaxVocabulary = int64_t{1} << 24;
 
-const HfFamily& find_family(std::span<const HfFamily> families, const std::string& model_type) {
+const HfFamily& find_family(std::span<const HfFamily> families, const std::string& model_type,
+                            const Json& config) {
   std::vector<std::string_view> supported;
   for (const HfFamily& family : families) {
-    if (family.model_type == model_type || family.text_model_type == model_type) return family;
-    supported.push_back(family.model_type);
+    if ((family.model_type == model_type || family.text_model_type == model_type) &&
+        (family.applies == nullptr || family.applies(config)))
+      return family;
+    if (supported.empty() || supported.back() != family.model_type)
+      supported.push_back(family.model_type);
   }
   throw Error(fmt::format("model_type: found \"{}\", which is not supported", model_type),
               fmt::format("Supported Hugging Face folders: {}.", fmt::join(supported, ", ")));
@@ -90,6 +94,15 @@ void HfConfigWriter::set(std::string_view key, const std::vector<bool>& layers) 
   metadata_.set(fmt::format("{}.{}", family_.architecture, key), MetadataArray{layers});
 }
 
+void HfConfigWriter::set(std::string_view key, const std::vector<int64_t>& layers) {
+  const std::vector<uint32_t> numbers(layers.begin(), layers.end());
+  metadata_.set(fmt::format("{}.{}", family_.architecture, key), MetadataArray{numbers});
+}
+
+void HfConfigWriter::set_flag(std::string_view key, bool value) {
+  metadata_.set(fmt::format("{}.{}", family_.architecture, key), value);
+}
+
 void HfConfigWriter::set_any(std::string_view key, bool value) {
   metadata_.set(std::string(key), value);
 }
@@ -116,7 +129,8 @@ int64_t HfConfigWriter::write_sizes() {
   read_vocabulary();
   set("context_length", optional_size("max_position_embeddings").value_or(usual.context));
   set("embedding_length", width);
-  set("feed_forward_length", size("intermediate_size"));
+  if (const auto hidden = optional_size("intermediate_size"); hidden || usual.has_dense)
+    set("feed_forward_length", hidden ? *hidden : size("intermediate_size"));
   const auto given_heads = optional_size("num_attention_heads");
   const int64_t heads = !given_heads && usual.heads > 0 ? usual.heads : size("num_attention_heads");
   set("attention.head_count", heads);
@@ -224,6 +238,15 @@ void HfConfigWriter::write_yarn(const Json& rope, double factor) {
   auto wanted = json_number(rope, "attention_factor");
   const double m = json_number(rope, "mscale").value_or(0);
   const double all = json_number(rope, "mscale_all_dim").value_or(0);
+  if (family_.yarn_of_scores) {
+    if (wanted || all == 0 || m != all)
+      fail(
+          "rope_scaling: found mscale {} and mscale_all_dim {}, expected the same, and no "
+          "attention_factor",
+          m, all);
+    set("rope.scaling.yarn_log_multiplier", 0.1 * all);
+    return;
+  }
   if (!wanted && m != 0 && all != 0) wanted = magnitude(m) / magnitude(all);
   if (wanted && std::abs(*wanted - magnitude(1)) > 1e-6 * magnitude(1))
     set("rope.scaling.attn_factor", *wanted / magnitude(1));
@@ -266,7 +289,7 @@ HfConfig read_hf_config(const std::filesystem::path& folder, std::span<const HfF
   try {
     const auto model_type = json_string(target.config, "model_type");
     if (!model_type) fail("model_type: it is missing");
-    const HfFamily& family = find_family(families, *model_type);
+    const HfFamily& family = find_family(families, *model_type, target.config);
     target.family = &family;
     FieldReport report("config.json", model);
     report_config(target.config, family, std::filesystem::exists(folder / "generation_config.json"),
@@ -285,6 +308,7 @@ HfConfig read_hf_config(const std::filesystem::path& folder, std::span<const HfF
     family.write(writer);
     target.vocabulary = writer.vocabulary();
     target.tensors = writer.tensors();
+    target.factors = writer.factors();
     target.tied_embeddings =
         json_bool(target.config, "tie_word_embeddings").value_or(family.tied_embeddings);
   } catch (Error& error) {

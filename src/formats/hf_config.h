@@ -18,6 +18,7 @@ struct HfConfig {
   bool tied_embeddings = false;
   int64_t vocabulary = 0;
   std::vector<HfConfigTensor> tensors;  // HfConfigWriter's
+  std::vector<HfFactors> factors;       // likewise
 };
 
 // Reads config.json and sets the model's keys (all but tokenizer.*). Keys and values are those of

@@ -4,6 +4,7 @@
 #include <array>
 #include <cctype>
 #include <cmath>
+#include <limits>
 
 #include "support/error.h"
 
@@ -432,6 +433,12 @@ bool all_layers_slide(const Json& config, bool slide, std::string_view layers_fi
 bool lists_layers(const Json& config, const Json& /*layer_types*/) {
   const auto sliding = sliding_layers(config);
   return sliding && static_cast<int64_t>(sliding->size()) == json_int(config, "num_hidden_layers");
+}
+
+bool has_no_limit(const Json& /*config*/, const Json& limits) {
+  return limits.is_array() && limits.size() == 2 && limits[0] == 0 &&
+         (limits[1].is_null() || limits[1].is_object() ||
+          (limits[1].is_number() && limits[1].get<double>() >= std::numeric_limits<float>::max()));
 }
 
 void read_generation(const Json& generation, bool is_config_json, Metadata& metadata,

@@ -118,6 +118,10 @@ class Reader {
       read_character_bpe(tokenizer_, vocabulary_);
       kind_ = "llama";
       pre_ = "default";
+      if (config_.family->merges_pieces_in_order) {
+        read_merges(tokenizer_, vocabulary_);
+        kind_ = "gemma4";
+      }
     } else {
       read_byte_level_bpe(tokenizer_, vocabulary_);
       kind_ = "gpt2";

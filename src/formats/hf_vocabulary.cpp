@@ -255,6 +255,10 @@ void check_sentencepiece(std::string_view file) {
 
 void read_byte_level_bpe(const Json& tokenizer, Vocabulary& vocabulary) {
   read_vocab(tokenizer, vocabulary);
+  read_merges(tokenizer, vocabulary);
+}
+
+void read_merges(const Json& tokenizer, Vocabulary& vocabulary) {
   each_merge(tokenizer, [&](const std::string& left, const std::string& right) {
     vocabulary.merges.push_back(replace_all(left, " ", kByteSpace) + ' ' +
                                 replace_all(right, " ", kByteSpace));

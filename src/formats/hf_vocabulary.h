@@ -25,7 +25,7 @@ struct Vocabulary {
   std::vector<std::string> tokens;  // by id; "[PAD7]" where an id has no token
   std::vector<TokenKind> kinds;
   std::vector<float> scores;        // empty for byte-level BPE
-  std::vector<std::string> merges;  // "a b", of byte-level BPE
+  std::vector<std::string> merges;  // "a b", of byte-level BPE and where pieces merge in order
 
   explicit Vocabulary(int64_t size);
   int64_t size() const { return static_cast<int64_t>(tokens.size()); }
@@ -58,6 +58,8 @@ void check_sentencepiece(std::string_view file);
 // The vocabulary of tokenizer.json's model; see read_hf_tokenizer().
 void read_byte_level_bpe(const Json& tokenizer, Vocabulary& vocabulary);
 void read_character_bpe(const Json& tokenizer, Vocabulary& vocabulary);
+// Its list of merges as it is, which byte-level models have anyway.
+void read_merges(const Json& tokenizer, Vocabulary& vocabulary);
 // Tokens added to the model's own: special ones become control tokens. Takes tokenizer.json's list
 // ("added_tokens") or tokenizer_config.json's object ("added_tokens_decoder", ids as keys).
 void add_added_tokens(const Json& tokens, bool sentencepiece, Vocabulary& vocabulary);

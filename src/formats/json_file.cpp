@@ -1,6 +1,9 @@
 #include "formats/json_file.h"
 
+#include <algorithm>
+#include <limits>
 #include <string>
+#include <string_view>
 
 #include "formats/file_kind.h"
 #include "support/error.h"
@@ -24,6 +27,26 @@ std::string shown(const Json& value) {
   fail("{}: found {}, expected {}", key, shown(value), wanted);
 }
 
+// Python writes Infinity, which JSON does not have: the largest number stands for it.
+std::string without_infinity(std::string_view text) {
+  constexpr std::string_view kWord = "Infinity";
+  std::string out;
+  bool quoted = false;
+  for (size_t at = 0; at < text.size();) {
+    const std::string_view rest = text.substr(at);
+    if (!quoted && rest.starts_with(kWord) && !out.ends_with('-')) {
+      out += fmt::format("{}", std::numeric_limits<double>::max());
+      at += kWord.size();
+      continue;
+    }
+    const size_t taken = quoted && rest[0] == '\\' && rest.size() > 1 ? 2 : 1;
+    if (rest[0] == '"') quoted = !quoted;
+    out += rest.substr(0, taken);
+    at += taken;
+  }
+  return out;
+}
+
 }  // namespace
 
 Json read_json(const std::filesystem::path& path) {
@@ -33,7 +56,13 @@ Json read_json(const std::filesystem::path& path) {
     if (bytes.size() > kMaxFileBytes) {
       fail("found {} bytes, expected at most {}", bytes.size(), kMaxFileBytes);
     }
-    return parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    const std::string_view text{reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+    try {
+      return parse_json(text);
+    } catch (const Error&) {
+      if (text.find("Infinity") == std::string_view::npos) throw;
+      return parse_json(without_infinity(text));
+    }
   } catch (Error& error) {
     error.add_context(path.string());
     throw;

@@ -14,7 +14,8 @@ namespace outboard::formats {
 
 using Json = nlohmann::ordered_json;  // keys in the file's order
 
-// parse_json() of a file of at most 1 GiB; messages name it.
+// parse_json() of a file of at most 1 GiB; messages name it. Infinity, which Python writes, is
+// the largest number.
 Json read_json(const std::filesystem::path& path);
 // An empty object when there is no such file.
 Json read_json_if_present(const std::filesystem::path& path);

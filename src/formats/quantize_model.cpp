@@ -48,7 +48,19 @@ class RowOrder {
     if (!model.metadata.get_bool("outboard.rope.neox", false)) return;
     const std::string architecture = model.metadata.get_string("general.architecture");
     q_heads_ = model.metadata.get_int(architecture + ".attention.head_count");
-    k_heads_ = model.metadata.get_int(architecture + ".attention.head_count_kv", q_heads_);
+    const std::string key = architecture + ".attention.head_count_kv";
+    const MetadataValue* k_heads = model.metadata.find(key);
+    if (k_heads == nullptr || !std::holds_alternative<MetadataArray>(*k_heads)) {
+      k_heads_ = model.metadata.get_int(key, q_heads_);
+      return;
+    }
+    // By layer: 0 where none attends, the same in all others.
+    for (const int64_t heads : model.metadata.get_ints(key)) {
+      if (heads == 0) continue;
+      if (k_heads_ != 0 && heads != k_heads_)
+        fail("{}: {}: found {} and {}, expected one number", source_, key, k_heads_, heads);
+      k_heads_ = heads;
+    }
   }
 
   // The tensor's bytes in GGUF's order; `storage` holds them when they had to be moved.

@@ -23,7 +23,10 @@ class SimDevice : public devices::Device {
 
   std::string description() const override;
   int lookahead() const override { return amd_->lookahead(); }
-  uint64_t room(const formats::Model* model) const override { return amd_->room(model); }
+  bool has_own_memory() const override { return true; }
+  uint64_t room(const formats::Model* model, const program::Program* program) const override {
+    return amd_->room(model, program);
+  }
   std::unique_ptr<devices::Executable> compile(program::Program program,
                                                std::shared_ptr<const formats::Model> model,
                                                const devices::CompileOptions& options) override {

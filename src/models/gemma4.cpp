@@ -4,6 +4,7 @@
 // feed-forward layer (26B-A4B); a factor of each layer's output. As llama.cpp's gemma4.cpp has it.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "models/family.h"
@@ -75,7 +76,7 @@ ValueId layer_embeddings(Builder& b, const Gemma4& g, ValueId x) {
       rms_norm(b, "layer projections normed", projected, "per_layer_proj_norm", g.h.epsilon);
   const ValueId own =
       b.op("layer embeddings", Embed{b.tokens(), b.weight("per_layer_token_embd.weight"),
-                                     std::sqrt(static_cast<float>(g.per_layer))});
+                                     std::sqrt(static_cast<float>(g.per_layer)), true});
   const ValueId sum = b.op("layer inputs", Add{projected, own});
   return b.op("layer inputs scaled", Scale{sum, std::sqrt(0.5F)});
 }
@@ -175,8 +176,182 @@ Program build(const formats::Model& model, Keys& keys) {
 
 constexpr std::string_view kArchitectures[] = {"gemma4"};
 
+// --- Hugging Face's folders ---
+
+// Of a list of numbers, 0 where it is null.
+int64_t count_of(const formats::HfConfigWriter& w, std::string_view field, int64_t usual) {
+  const std::string name(field);
+  const int64_t count =
+      formats::json_int(w.config(), field).value_or(w.config().contains(name) ? 0 : usual);
+  if (count < 0) fail("{}: found {}, expected 0 or more", field, count);
+  return count;
+}
+
+// How layers of a kind turn: rope_parameters, by layer type.
+const formats::Json& rotation_of(const formats::HfConfigWriter& w, std::string_view kind) {
+  static const formats::Json kNone = formats::Json::object();
+  const formats::Json* all = formats::json_field(w.config(), "rope_parameters");
+  const formats::Json* one = all != nullptr ? formats::json_field(*all, kind) : nullptr;
+  return one != nullptr ? *one : kNone;
+}
+
+void write_rotation(formats::HfConfigWriter& w, int64_t local, int64_t global) {
+  const formats::Json& full = rotation_of(w, "full_attention");
+  const formats::Json& sliding = rotation_of(w, "sliding_attention");
+  const std::string kind = formats::json_string(full, "rope_type").value_or("proportional");
+  const double part = formats::json_number(full, "partial_rotary_factor").value_or(0.25);
+  if (kind != "proportional" || !(part > 0 && part <= 1) ||
+      formats::json_number(full, "factor").value_or(1) != 1)
+    fail(
+        "rope_parameters: full_attention: found rope_type \"{}\" and partial_rotary_factor {}, "
+        "expected \"proportional\", more than 0 and at most 1, and no factor",
+        kind, part);
+  if (formats::json_string(sliding, "rope_type").value_or("default") != "default" ||
+      formats::json_number(sliding, "partial_rotary_factor").value_or(1) != 1)
+    fail("rope_parameters: sliding_attention: expected rope_type \"default\", whole heads");
+  w.set("rope.freq_base", formats::json_number(full, "rope_theta").value_or(1e6));
+  w.set("rope.freq_base_swa", formats::json_number(sliding, "rope_theta").value_or(1e4));
+  w.set("rope.dimension_count", global);
+  w.set("rope.dimension_count_swa", local);
+  // Pairs that stand still have divisors so large that they do (llama.cpp, conversion/gemma.py).
+  std::vector<float> factors(static_cast<size_t>(global / 2), 1e30F);
+  std::fill_n(factors.begin(), static_cast<int64_t>(static_cast<double>(global) * part / 2), 1.0F);
+  w.add_tensor("rope_freqs.weight", std::move(factors));
+}
+
+void write_config(formats::HfConfigWriter& w) {
+  const formats::Json& config = w.config();
+  const int64_t local = w.write_sizes();
+  const int64_t global = w.optional_size("global_head_dim").value_or(512);
+  for (const char* key : {"attention.key_length", "attention.value_length"}) {
+    w.set(key, global);
+    w.set(fmt::format("{}_swa", key), local);
+  }
+  w.write_windows(512, 6);
+  const int64_t layers = w.size("num_hidden_layers");
+  const int64_t shared = count_of(w, "num_kv_shared_layers", 0);
+  w.set("attention.shared_kv_layers", shared);
+  w.set("embedding_length_per_layer_input", count_of(w, "hidden_size_per_layer_input", 256));
+  const int64_t local_kv = w.optional_size("num_key_value_heads").value_or(4);
+  const bool values_are_keys = formats::json_bool(config, "attention_k_eq_v").value_or(false);
+  const int64_t global_kv =
+      values_are_keys ? w.optional_size("num_global_key_value_heads").value_or(local_kv) : local_kv;
+  const bool wide = formats::json_bool(config, "use_double_wide_mlp").value_or(false);
+  const int64_t hidden = w.size("intermediate_size");
+  const auto sliding = formats::sliding_layers(config);
+  std::vector<int64_t> kv_heads, all_hidden;
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    const bool slides = sliding ? sliding->at(static_cast<size_t>(layer)) : (layer + 1) % 6 != 0;
+    kv_heads.push_back(slides ? local_kv : global_kv);
+    all_hidden.push_back(wide && layer >= layers - shared ? 2 * hidden : hidden);
+  }
+  w.set("attention.head_count_kv", kv_heads);
+  w.set("feed_forward_length", all_hidden);
+  if (formats::json_bool(config, "enable_moe_block").value_or(false)) {
+    w.set("expert_count", w.size("num_experts"));
+    w.set("expert_used_count", w.size("top_k_experts"));
+    w.set("expert_feed_forward_length", w.size("moe_intermediate_size"));
+  }
+  if (const double cap = formats::json_number(config, "final_logit_softcapping").value_or(0))
+    w.set("final_logit_softcapping", cap);
+  write_rotation(w, local, global);
+}
+
+constexpr formats::KnownField kFields[] = {
+    {"hidden_activation", R"(["gelu_pytorch_tanh"])"},
+    {"sliding_window"},
+    {"layer_types", {}, formats::lists_layers},
+    {"global_head_dim"},
+    {"num_global_key_value_heads"},
+    {"attention_k_eq_v"},
+    {"num_kv_shared_layers"},
+    {"use_double_wide_mlp"},
+    {"hidden_size_per_layer_input"},
+    {"vocab_size_per_layer_input",
+     {},
+     [](const formats::Json& config, const formats::Json& size) {
+       return size == config.value("vocab_size", int64_t{262144});
+     }},
+    {"enable_moe_block"},
+    {"num_experts"},
+    {"top_k_experts"},
+    {"moe_intermediate_size"},
+    {"final_logit_softcapping"},
+    // Of pictures' tokens alone.
+    {"use_bidirectional_attention", R"(["vision"])"},
+    // Its eyes and ears; only its text is used.
+    {"vision_config"},
+    {"audio_config"},
+    {"vision_soft_tokens_per_image"},
+    {"boi_token_id"},
+    {"eoi_token_id"},
+    {"boa_token_id"},
+    {"eoa_token_id"},
+    {"eoa_token_index"},
+    {"image_token_id"},
+    {"video_token_id"},
+    {"audio_token_id"},
+};
+constexpr formats::KnownField kRopeFields[] = {{"partial_rotary_factor"}};
+
+constexpr formats::HfRename kTensors[] = {
+    {"embed_tokens", "token_embd"},
+    {"norm", "output_norm"},
+    {"lm_head", "output"},
+    {"embed_tokens_per_layer", "per_layer_token_embd"},
+    {"per_layer_model_projection", "per_layer_model_proj"},
+    {"per_layer_projection_norm", "per_layer_proj_norm"},
+};
+constexpr formats::HfRename kLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"self_attn.q_norm", "attn_q_norm"},
+    {"self_attn.k_norm", "attn_k_norm"},
+    {"post_attention_layernorm", "post_attention_norm"},
+    {"pre_feedforward_layernorm", "ffn_norm"},
+    {"mlp.gate_proj", "ffn_gate"},
+    {"mlp.up_proj", "ffn_up"},
+    {"mlp.down_proj", "ffn_down"},
+    {"post_feedforward_layernorm", "post_ffw_norm"},
+    {"layer_scalar", "layer_output_scale.weight"},
+    {"per_layer_input_gate", "inp_gate"},
+    {"per_layer_projection", "proj"},
+    {"post_per_layer_input_norm", "post_norm"},
+    {"router.proj", "ffn_gate_inp"},
+    {"router.scale", "ffn_gate_inp.scale"},
+    {"router.per_expert_scale", "ffn_down_exps.scale"},
+    {"experts.gate_up_proj", "ffn_gate_up_exps.weight"},
+    {"experts.down_proj", "ffn_down_exps.weight"},
+    {"pre_feedforward_layernorm_2", "pre_ffw_norm_2"},
+    {"post_feedforward_layernorm_1", "post_ffw_norm_1"},
+    {"post_feedforward_layernorm_2", "post_ffw_norm_2"},
+};
+constexpr std::string_view kUnneededTensors[] = {"vision_tower.", "audio_tower.", "embed_vision.",
+                                                 "embed_audio."};
+
+constexpr formats::HfFamily kFolders[] = {
+    {.model_type = "gemma4",
+     .text_model_type = "gemma4_text",
+     .architecture = "gemma4",
+     .write = write_config,
+     .positions = formats::HfPositions::kRotaryByLayerType,
+     .defaults =
+         {.vocabulary = 262144, .context = 131072, .heads = 8, .kv_heads = 4, .head_dim = 256},
+     .tied_embeddings = true,
+     .fields = kFields,
+     .rope_fields = kRopeFields,
+     .tensors = kTensors,
+     .layer_tensors = kLayerTensors,
+     .unneeded_tensors = kUnneededTensors,
+     .never_spaces_prefix = true,
+     .merges_pieces_in_order = true},
+};
+
 }  // namespace
 
-constinit const Family families::gemma4 = {kArchitectures, build};
+constinit const Family families::gemma4 = {kArchitectures, build, kFolders};
 
 }  // namespace outboard::models

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "models/family.h"
+#include "support/error.h"
 
 namespace outboard::models {
 
@@ -38,8 +39,83 @@ Program build(const formats::Model& model, Keys& keys) {
 
 constexpr std::string_view kArchitectures[] = {"gpt-oss"};
 
+// --- Hugging Face's folders ---
+
+void write_config(formats::HfConfigWriter& w) {
+  const int64_t head_dim = w.write_sizes();
+  w.set("expert_feed_forward_length", w.size("intermediate_size"));
+  w.set("expert_count", w.size("num_local_experts"));
+  w.set("expert_used_count", w.size("num_experts_per_tok"));
+  w.write_windows(128, 2);
+  // A configuration without it has the family's, which no published one relies on.
+  if (w.rotation().empty()) fail("rope_scaling: it is missing");
+  w.write_rope(head_dim);
+}
+
+bool is_mxfp4(const formats::Json& /*config*/, const formats::Json& quantization) {
+  return formats::json_string(quantization, "quant_method") == "mxfp4";
+}
+
+constexpr formats::KnownField kFields[] = {
+    {"hidden_act", R"(["silu"])"},
+    {"sliding_window"},
+    {"layer_types", {}, formats::lists_layers},
+    {"num_local_experts"},
+    {"num_experts_per_tok"},
+    {"swiglu_limit", "[7]"},
+    {"swiglu_alpha", "[1.702]"},
+    {"quantization_config", {}, is_mxfp4},
+    // The context before YaRN, which rope_scaling has too.
+    {"initial_context_length"},
+    // Training's.
+    {"router_aux_loss_coef"},
+    {"output_router_logits"},
+};
+// Whether the ramp's ends are whole numbers: as in llama.cpp they always are.
+constexpr formats::KnownField kRopeFields[] = {{"truncate"}};
+constexpr formats::HfRename kAliases[] = {{"experts_per_token", "num_experts_per_tok"},
+                                          {"num_experts", "num_local_experts"}};
+
+constexpr formats::HfRename kLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"self_attn.sinks", "attn_sinks.weight"},
+    {"post_attention_layernorm", "post_attention_norm"},
+    {"mlp.router", "ffn_gate_inp"},
+    {"mlp.experts.gate_up_proj", "ffn_gate_exps.weight"},
+    {"mlp.experts.gate_up_proj_bias", "ffn_gate_exps.bias"},
+    {"mlp.experts.down_proj", "ffn_down_exps.weight"},
+    {"mlp.experts.down_proj_bias", "ffn_down_exps.bias"},
+};
+// Gate and up by turns.
+constexpr formats::HfRename kAlternating[] = {{"ffn_gate_exps", "ffn_up_exps"}};
+constexpr std::string_view kTransposed[] = {"ffn_gate_exps", "ffn_down_exps"};
+
+constexpr formats::HfFamily kFolders[] = {
+    {.model_type = "gpt_oss",
+     .architecture = "gpt-oss",
+     .write = write_config,
+     .defaults = {.vocabulary = 201088,
+                  .context = 131072,
+                  .heads = 64,
+                  .kv_heads = 8,
+                  .head_dim = 64,
+                  .rope_theta = 150000,
+                  .epsilon = 1e-5},
+     .fields = kFields,
+     .rope_fields = kRopeFields,
+     .field_aliases = kAliases,
+     .tensors = kHfTensors,
+     .layer_tensors = kLayerTensors,
+     .transposed_layer_tensors = kTransposed,
+     .alternating_layer_tensors = kAlternating},
+};
+
 }  // namespace
 
-constinit const Family families::gpt_oss = {kArchitectures, build};
+constinit const Family families::gpt_oss = {kArchitectures, build, kFolders};
 
 }  // namespace outboard::models

@@ -98,6 +98,37 @@ constexpr formats::KnownField kMistralFields[] = {
      }},
 };
 
+// Mixtral: Mistral's layer with experts, and no window.
+void write_mixtral(formats::HfConfigWriter& w) {
+  write_config(w, w.optional_size("sliding_window").value_or(0));
+  w.set("expert_count", w.size("num_local_experts"));
+  w.set("expert_used_count", w.size("num_experts_per_tok"));
+}
+
+constexpr formats::KnownField kMixtralFields[] = {
+    {"hidden_act", R"(["silu", "swish"])"},
+    {"sliding_window"},
+    {"num_local_experts"},
+    {"num_experts_per_tok"},
+    // Training's.
+    {"router_jitter_noise"},
+    {"output_router_logits"},
+    {"router_aux_loss_coef"},
+};
+
+constexpr formats::HfRename kMixtralLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"post_attention_layernorm", "ffn_norm"},
+    {"block_sparse_moe.gate", "ffn_gate_inp"},
+    {"block_sparse_moe.experts.*.w1", "ffn_gate_exps"},
+    {"block_sparse_moe.experts.*.w2", "ffn_down_exps"},
+    {"block_sparse_moe.experts.*.w3", "ffn_up_exps"},
+};
+
 // SmolLM3 turns three layers of four.
 bool every_fourth(const formats::Json& config, const formats::Json& /*value*/) {
   const formats::Json* turned = formats::json_field(config, "no_rope_layers");  // 1: it has a rope
@@ -186,6 +217,13 @@ constexpr formats::HfFamily kFolders[] = {
      .fields = kMistralFields,
      .tensors = kHfTensors,
      .layer_tensors = kHfLayerTensors},
+    {.model_type = "mixtral",
+     .architecture = "llama",
+     .write = write_mixtral,
+     .defaults = {.context = 131072, .kv_heads = 8, .rope_theta = 1e6, .epsilon = 1e-5},
+     .fields = kMixtralFields,
+     .tensors = kHfTensors,
+     .layer_tensors = kMixtralLayerTensors},
     {.model_type = "mistral3",
      .text_model_type = "ministral3",
      .architecture = "mistral3",

@@ -106,6 +106,360 @@ Program build_nemotron(const formats::Model& model, Keys& keys) {
   return b.finish(rms_logits(b, x, h), h.context_length);
 }
 
+// --- Nemotron's Hugging Face folders ---
+
+// Of each layer what it is: M a scan, * attention, - a feed-forward, E experts.
+std::string layer_kinds(const formats::Json& config) {
+  const formats::Json* types = formats::json_field(config, "layer_types");
+  if (types == nullptr) types = formats::json_field(config, "layers_block_type");
+  if (types == nullptr)
+    return formats::json_string(config, "hybrid_override_pattern").value_or(std::string());
+  if (!types->is_array()) fail("layers_block_type: expected a list of names");
+  std::string kinds;
+  for (const formats::Json& type : *types) {
+    constexpr std::pair<const char*, char> kNames[] = {
+        {"mamba", 'M'},     {"linear_attention", 'M'},
+        {"attention", '*'}, {"full_attention", '*'},
+        {"mlp", '-'},       {"moe", 'E'}};
+    const std::string name = type.is_string() ? type.get<std::string>() : type.dump();
+    const auto* kind =
+        std::ranges::find_if(kNames, [&](const auto& known) { return name == known.first; });
+    if (kind == std::end(kNames))
+      fail("layers_block_type: found {}, expected mamba, attention, mlp or moe", name);
+    kinds += kind->second;
+  }
+  return kinds;
+}
+
+bool has_experts(const formats::Json& config) {
+  return layer_kinds(config).find('E') != std::string::npos;
+}
+
+void write_nemotron(formats::HfConfigWriter& w) {
+  const formats::Json& config = w.config();
+  const std::string kinds = layer_kinds(config);
+  if (kinds.empty() || kinds.find_first_not_of("M*-E") != std::string::npos)
+    fail("hybrid_override_pattern: found \"{}\", expected a letter a layer of M, *, - and E",
+         kinds);
+  const int64_t heads = w.size("num_attention_heads");
+  const int64_t head_dim = w.optional_size("head_dim").value_or(128);
+  w.set_layers(static_cast<int64_t>(kinds.size()));
+  w.read_vocabulary();
+  w.set("context_length", w.optional_size("max_position_embeddings").value_or(4096));
+  w.set("embedding_length", w.size("hidden_size"));
+  w.set(kEpsilon, formats::json_number(config, "layer_norm_epsilon").value_or(1e-5));
+  w.set("attention.head_count", heads);
+  w.set("attention.key_length", head_dim);
+  w.set("attention.value_length", head_dim);
+  const int64_t experts = has_experts(config) ? w.size("moe_intermediate_size") : 0;
+  std::vector<int64_t> kv_heads, hidden;
+  for (const char kind : kinds) {
+    kv_heads.push_back(kind == '*' ? w.optional_size("num_key_value_heads").value_or(heads) : 0);
+    if (kind == '-' && experts > 0)
+      fail("hybrid_override_pattern: found plain layers beside experts, expected one of them");
+    hidden.push_back(kind == '-' ? w.size("intermediate_size") : kind == 'E' ? experts : 0);
+  }
+  w.set("attention.head_count_kv", kv_heads);
+  w.set("feed_forward_length", hidden);
+  const int64_t scan_heads = w.size("mamba_num_heads");
+  w.set("ssm.inner_size", scan_heads * w.size("mamba_head_dim"));
+  w.set("ssm.time_step_rank", scan_heads);
+  w.set("ssm.group_count", w.optional_size("n_groups").value_or(8));
+  w.set("ssm.state_size", w.size("ssm_state_size"));
+  w.set("ssm.conv_kernel", w.optional_size("conv_kernel").value_or(4));
+}
+
+void write_nemotron_mixture(formats::HfConfigWriter& w) {
+  write_nemotron(w);
+  const formats::Json& config = w.config();
+  w.set("expert_count", w.size("n_routed_experts"));
+  w.set("expert_used_count", w.size("num_experts_per_tok"));
+  w.set("expert_feed_forward_length", w.size("moe_intermediate_size"));
+  w.set("expert_shared_count", w.optional_size("n_shared_experts").value_or(1));
+  w.set("expert_shared_feed_forward_length", w.size("moe_shared_expert_intermediate_size"));
+  w.set("expert_weights_scale", formats::json_number(config, "routed_scaling_factor").value_or(1));
+  w.set_flag("expert_weights_norm", formats::json_bool(config, "norm_topk_prob").value_or(true));
+  if (const auto latent = w.optional_size("moe_latent_size")) w.set("moe_latent_size", *latent);
+  if (const auto groups = w.optional_size("n_group")) w.set("expert_group_count", *groups);
+  if (const auto used = w.optional_size("topk_group")) w.set("expert_group_used_count", *used);
+}
+
+constexpr formats::KnownField kNemotronFields[] = {
+    {"hybrid_override_pattern"},
+    {"layers_block_type"},
+    {"layer_types"},
+    {"layer_norm_epsilon"},
+    {"rms_norm_eps"},  // the same by another name
+    {"norm_eps"},
+    {"mlp_hidden_act", R"(["relu2"])"},
+    {"mamba_hidden_act", R"(["silu"])"},
+    {"hidden_act"},  // of neither
+    {"sliding_window", "[]"},
+    {"mamba_num_heads"},
+    {"mamba_head_dim"},
+    {"n_groups"},
+    {"ssm_state_size"},
+    {"conv_kernel"},
+    {"expand"},  // follows from the others
+    // Whether a bias is there, the tensors say.
+    {"use_bias"},
+    {"use_conv_bias"},
+    {"mamba_proj_bias"},
+    {"time_step_limit", {}, formats::has_no_limit},
+    {"n_routed_experts"},
+    {"n_shared_experts"},
+    {"num_experts_per_tok"},
+    {"moe_intermediate_size"},
+    {"moe_shared_expert_intermediate_size"},
+    {"moe_latent_size"},
+    {"routed_scaling_factor"},
+    {"norm_topk_prob"},
+    {"n_group"},
+    {"topk_group"},
+    // Positions: there are none, whatever stands here.
+    {"partial_rotary_factor"},
+    // How it is computed and cached.
+    {"chunk_size"},
+    {"num_logits_to_keep"},
+    {"residual_in_fp32"},
+    {"mamba_ssm_cache_dtype"},
+    {"use_mamba_kernels"},
+    {"moe_shared_expert_overlap"},
+    {"auto_map"},
+    // Heads for further tokens: texts come out without.
+    {"num_nextn_predict_layers"},
+    {"mtp_*"},
+    // Training's.
+    {"time_step_min"},
+    {"time_step_max"},
+    {"time_step_floor"},
+    {"time_step_rank"},
+    {"rescale_prenorm_residual"},
+    {"output_router_logits"},
+};
+
+constexpr formats::HfRename kNemotronTensors[] = {{"backbone.embeddings", "token_embd"},
+                                                  {"backbone.norm_f", "output_norm"},
+                                                  {"lm_head", "output"}};
+constexpr formats::HfRename kNemotronLayerTensors[] = {
+    {"norm", "attn_norm"},
+    {"mixer.in_proj", "ssm_in"},
+    {"mixer.conv1d", "ssm_conv1d"},
+    {"mixer.A_log", "ssm_a"},
+    {"mixer.D", "ssm_d"},
+    {"mixer.dt_bias", "ssm_dt.bias"},
+    {"mixer.norm", "ssm_norm"},
+    {"mixer.out_proj", "ssm_out"},
+    {"mixer.q_proj", "attn_q"},
+    {"mixer.k_proj", "attn_k"},
+    {"mixer.v_proj", "attn_v"},
+    {"mixer.o_proj", "attn_output"},
+    {"mixer.up_proj", "ffn_up"},
+    {"mixer.down_proj", "ffn_down"},
+    {"mixer.gate", "ffn_gate_inp"},
+    {"mixer.gate.e_score_correction_bias", "exp_probs_b.bias"},
+    {"mixer.experts.*.up_proj", "ffn_up_exps"},
+    {"mixer.experts.*.down_proj", "ffn_down_exps"},
+    {"mixer.shared_experts.up_proj", "ffn_up_shexp"},
+    {"mixer.shared_experts.down_proj", "ffn_down_shexp"},
+    {"mixer.fc1_latent_proj", "ffn_latent_down"},
+    {"mixer.fc2_latent_proj", "ffn_latent_up"},
+};
+constexpr std::string_view kNemotronUnneeded[] = {"mtp."};
+
+constexpr formats::HfFamily nemotron_folder(std::string_view architecture,
+                                            void (*write)(formats::HfConfigWriter&),
+                                            bool (*applies)(const formats::Json&)) {
+  return {.model_type = "nemotron_h",
+          .architecture = architecture,
+          .applies = applies,
+          .write = write,
+          .fields = kNemotronFields,
+          .layers = "backbone.layers.",
+          .tensors = kNemotronTensors,
+          .layer_tensors = kNemotronLayerTensors,
+          .unneeded_tensors = kNemotronUnneeded};
+}
+constexpr formats::HfFamily kNemotronFolders[] = {
+    nemotron_folder("nemotron_h_moe", write_nemotron_mixture, has_experts),
+    nemotron_folder("nemotron_h", write_nemotron, nullptr)};
+
+// --- Those of Mamba-2 alone, with the same names of tensors ---
+
+void write_mamba2(formats::HfConfigWriter& w) {
+  const formats::Json& config = w.config();
+  w.set_layers(w.size("num_hidden_layers"));
+  w.read_vocabulary();
+  // There is no end to what it reads; converters say so.
+  w.set("context_length", int64_t{1} << 20);
+  w.set("embedding_length", w.size("hidden_size"));
+  w.set("feed_forward_length", int64_t{0});
+  w.set("attention.head_count", int64_t{0});
+  w.set(kEpsilon, formats::json_number(config, "layer_norm_epsilon").value_or(1e-5));
+  const int64_t heads = w.optional_size("num_heads").value_or(128);
+  w.set("ssm.inner_size", heads * w.optional_size("head_dim").value_or(64));
+  w.set("ssm.time_step_rank", heads);
+  w.set("ssm.group_count", w.optional_size("n_groups").value_or(8));
+  w.set("ssm.state_size", w.optional_size("state_size").value_or(128));
+  w.set("ssm.conv_kernel", w.optional_size("conv_kernel").value_or(4));
+}
+
+constexpr formats::KnownField kMamba2Fields[] = {
+    {"layer_norm_epsilon"},
+    {"hidden_act", R"(["silu"])"},
+    {"num_heads"},
+    {"n_groups"},
+    {"state_size"},
+    {"conv_kernel"},
+    {"expand"},  // these two follow from the others
+    {"intermediate_size"},
+    // Whether a bias is there, the tensors say.
+    {"use_bias"},
+    {"use_conv_bias"},
+    {"time_step_limit", {}, formats::has_no_limit},
+    {"norm_before_gate", "[false, true]"},  // not used by what reads these folders
+    {"rms_norm", "[true]"},
+    // How it is computed.
+    {"chunk_size"},
+    {"residual_in_fp32"},
+    // Training's.
+    {"time_step_rank"},
+    {"time_step_min"},
+    {"time_step_max"},
+    {"time_step_floor"},
+    {"time_step_init_scheme"},
+    {"time_step_scale"},
+    {"rescale_prenorm_residual"},
+};
+
+constexpr formats::HfFamily kMamba2Folders[] = {{.model_type = "mamba2",
+                                                 .architecture = "mamba2",
+                                                 .write = write_mamba2,
+                                                 .fields = kMamba2Fields,
+                                                 .layers = "backbone.layers.",
+                                                 .tensors = kNemotronTensors,
+                                                 .layer_tensors = kNemotronLayerTensors}};
+
+// --- Falcon-H1's, whose many factors are folded into weights, as llama.cpp's converter does ---
+
+void write_falcon(formats::HfConfigWriter& w) {
+  w.write_rope(w.write_sizes());
+  const formats::Json& config = w.config();
+  const int64_t inner =
+      w.optional_size("mamba_d_ssm")
+          .value_or(w.optional_size("mamba_expand").value_or(2) * w.size("hidden_size"));
+  const int64_t heads = w.optional_size("mamba_n_heads").value_or(128);
+  const int64_t groups = w.optional_size("mamba_n_groups").value_or(1);
+  const int64_t state = w.optional_size("mamba_d_state").value_or(256);
+  w.set("ssm.inner_size", inner);
+  w.set("ssm.time_step_rank", heads);
+  w.set("ssm.group_count", groups);
+  w.set("ssm.state_size", state);
+  w.set("ssm.conv_kernel", w.optional_size("mamba_d_conv").value_or(4));
+
+  const auto factor = [&](const char* field) {
+    return static_cast<float>(formats::json_number(config, field).value_or(1));
+  };
+  const auto list = [&](const char* field, size_t size) {
+    std::vector<float> values(size, 1);
+    const formats::Json* found = formats::json_field(config, field);
+    if (found == nullptr || found->is_null()) return values;
+    if (!found->is_array() || found->size() != size ||
+        !std::ranges::all_of(*found, [](const formats::Json& value) { return value.is_number(); }))
+      fail("{}: expected a list of {} numbers", field, size);
+    for (size_t i = 0; i < size; ++i) values[i] = (*found)[i].get<float>();
+    return values;
+  };
+  w.add_factors("token_embd.weight", {factor("embedding_multiplier")});
+  w.add_factors("output.weight", {factor("lm_head_multiplier")});
+  const float in = factor("attention_in_multiplier");
+  w.add_factors("attn_q.weight", {in});
+  w.add_factors("attn_k.weight", {in * factor("key_multiplier")});
+  w.add_factors("attn_v.weight", {in});
+  w.add_factors("attn_output.weight", {factor("attention_out_multiplier")});
+  const std::vector<float> feed_forward = list("mlp_multipliers", 2);
+  w.add_factors("ffn_gate.weight", {feed_forward[0]});
+  w.add_factors("ffn_down.weight", {feed_forward[1]});
+  // The rows are a gate, what goes in, what writes and reads the state, and steps.
+  const std::vector<float> parts = list("ssm_multipliers", 5);
+  std::vector<float> rows;
+  const int64_t sizes[] = {inner, inner, groups * state, groups * state, heads};
+  for (size_t i = 0; i < parts.size(); ++i)
+    rows.insert(rows.end(), static_cast<size_t>(sizes[i]), parts[i] * factor("ssm_in_multiplier"));
+  w.add_factors("ssm_in.weight", rows);
+  w.add_factors("ssm_out.weight", {factor("ssm_out_multiplier")});
+}
+
+constexpr formats::KnownField kFalconFields[] = {
+    {"hidden_act", R"(["silu"])"},
+    {"embedding_multiplier"},
+    {"lm_head_multiplier"},
+    {"key_multiplier"},
+    {"attention_in_multiplier"},
+    {"attention_out_multiplier"},
+    {"mlp_multipliers"},
+    {"ssm_multipliers"},
+    {"ssm_in_multiplier"},
+    {"ssm_out_multiplier"},
+    {"mamba_d_ssm"},
+    {"mamba_expand"},
+    {"mamba_n_heads"},
+    {"mamba_n_groups"},
+    {"mamba_d_state"},
+    {"mamba_d_conv"},
+    {"mamba_d_head"},     // follows from the others
+    {"mamba_conv_bias"},  // the tensors tell
+    {"mamba_rms_norm"},   // likewise
+    {"mamba_norm_before_gate",
+     {},
+     [](const formats::Json& config, const formats::Json& before) {
+       return before == false || !formats::json_bool(config, "mamba_rms_norm").value_or(false);
+     }},
+    // Factors are of products alone.
+    {"attention_bias", "[false]"},
+    {"mlp_bias", "[false]"},
+    {"mamba_proj_bias", "[false]"},
+    {"projectors_bias", "[false]"},
+    {"mamba_use_mlp", "[true]"},
+    {"attn_layer_indices", "[]"},
+    {"mlp_expansion_factor"},  // follows from the sizes
+    {"time_step_limit", {}, formats::has_no_limit},
+    // How it is computed.
+    {"mamba_chunk_size"},
+    {"num_logits_to_keep"},
+    // Training's.
+    {"time_step_min"},
+    {"time_step_max"},
+    {"time_step_floor"},
+    {"rescale_prenorm_residual"},
+};
+constexpr formats::HfRename kFalconTensors[] = {
+    {"embed_tokens", "token_embd"}, {"final_layernorm", "output_norm"}, {"lm_head", "output"}};
+constexpr formats::HfRename kFalconLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"mamba.in_proj", "ssm_in"},
+    {"mamba.conv1d", "ssm_conv1d"},
+    {"mamba.A_log", "ssm_a"},
+    {"mamba.D", "ssm_d"},
+    {"mamba.dt_bias", "ssm_dt.bias"},
+    {"mamba.norm", "ssm_norm"},
+    {"mamba.out_proj", "ssm_out"},
+    {"pre_ff_layernorm", "ffn_norm."},
+    {"feed_forward.gate_proj", "ffn_gate"},
+    {"feed_forward.up_proj", "ffn_up"},
+    {"feed_forward.down_proj", "ffn_down"},
+};
+constexpr formats::HfFamily kFalconFolders[] = {{.model_type = "falcon_h1",
+                                                 .architecture = "falcon-h1",
+                                                 .write = write_falcon,
+                                                 .fields = kFalconFields,
+                                                 .tensors = kFalconTensors,
+                                                 .layer_tensors = kFalconLayerTensors}};
+
 constexpr std::string_view kMamba2[] = {"mamba2"};
 constexpr std::string_view kNemotron[] = {"nemotron_h", "nemotron_h_moe"};
 constexpr std::string_view kFalcon[] = {"falcon-h1"};
@@ -161,8 +515,8 @@ ValueId mamba2(Builder& b, ValueId x, int layer, const Recurrence& r, float epsi
   return b.linear("scan output", y, layer_name(layer, "ssm_out"));
 }
 
-constinit const Family families::mamba2 = {kMamba2, build_mamba2};
-constinit const Family families::nemotron_h = {kNemotron, build_nemotron};
-constinit const Family families::falcon_h1 = {kFalcon, build_falcon_h1};
+constinit const Family families::mamba2 = {kMamba2, build_mamba2, kMamba2Folders};
+constinit const Family families::nemotron_h = {kNemotron, build_nemotron, kNemotronFolders};
+constinit const Family families::falcon_h1 = {kFalcon, build_falcon_h1, kFalconFolders};
 
 }  // namespace outboard::models

@@ -61,6 +61,71 @@ constexpr formats::KnownField kFields[] = {
 
 void write_config(formats::HfConfigWriter& w) { w.write_rope(w.write_sizes()); }
 
+// The mixtures. In every layer, as published ones have them.
+void write_mixture(formats::HfConfigWriter& w) {
+  write_config(w);
+  w.set("expert_count", w.size("num_experts"));
+  w.set("expert_used_count", w.size("num_experts_per_tok"));
+  w.set("expert_feed_forward_length", w.size("moe_intermediate_size"));
+  if (const auto shared = w.optional_size("shared_expert_intermediate_size"))
+    w.set("expert_shared_feed_forward_length", *shared);
+  w.set_flag("expert_weights_norm",
+             formats::json_bool(w.config(), "norm_topk_prob").value_or(false));
+}
+
+constexpr formats::KnownField kMixtureFields[] = {
+    {"hidden_act", R"(["silu", "swish"])"},
+    {"use_mrope", "[false]"},
+    {"sliding_window"},
+    {"max_window_layers"},
+    {"use_sliding_window", {}, sees_everything},
+    {"layer_types",
+     {},
+     [](const formats::Json& config, const formats::Json&) {
+       return formats::all_layers_slide(config, false, "num_hidden_layers");
+     }},
+    {"num_experts"},
+    {"num_experts_per_tok"},
+    {"moe_intermediate_size"},
+    {"shared_expert_intermediate_size"},
+    {"norm_topk_prob"},
+    {"decoder_sparse_step", "[1]"},
+    {"mlp_only_layers", "[[]]"},
+    {"qkv_bias"},  // the tensors tell
+    // Training's.
+    {"output_router_logits"},
+    {"router_aux_loss_coef"},
+};
+
+constexpr formats::HfRename kMixtureLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"self_attn.q_norm", "attn_q_norm"},
+    {"self_attn.k_norm", "attn_k_norm"},
+    {"post_attention_layernorm", "ffn_norm"},
+    {"mlp.gate", "ffn_gate_inp"},
+    {"mlp.experts.*.gate_proj", "ffn_gate_exps"},
+    {"mlp.experts.*.up_proj", "ffn_up_exps"},
+    {"mlp.experts.*.down_proj", "ffn_down_exps"},
+    {"mlp.shared_expert_gate", "ffn_gate_inp_shexp"},
+    {"mlp.shared_expert.gate_proj", "ffn_gate_shexp"},
+    {"mlp.shared_expert.up_proj", "ffn_up_shexp"},
+    {"mlp.shared_expert.down_proj", "ffn_down_shexp"},
+};
+
+constexpr formats::HfFamily mixture_folder(std::string_view model_type,
+                                           std::string_view architecture) {
+  return {.model_type = model_type,
+          .architecture = architecture,
+          .write = write_mixture,
+          .fields = kMixtureFields,
+          .tensors = kHfTensors,
+          .layer_tensors = kMixtureLayerTensors};
+}
+
 constexpr formats::HfFamily kFolders[] = {
     {.model_type = "qwen2",
      .architecture = "qwen2",
@@ -74,6 +139,8 @@ constexpr formats::HfFamily kFolders[] = {
      .fields = kFields,
      .tensors = kHfTensors,
      .layer_tensors = kHfLayerTensors},
+    mixture_folder("qwen2_moe", "qwen2moe"),
+    mixture_folder("qwen3_moe", "qwen3moe"),
 };
 
 }  // namespace

@@ -19,13 +19,15 @@ struct Delta {
   int64_t taps, key_dim, value_dim;
   int key_heads, heads;
   float epsilon;
-  bool is_next;  // Qwen3-Next: heads that share a key head stand side by side
+  bool is_next;     // Qwen3-Next's projections
+  bool neighbours;  // heads that share a key head stand side by side
 
   int64_t keys() const { return key_heads * key_dim; }
   int64_t values() const { return heads * value_dim; }
 };
 
-Delta read_delta(Keys& keys, float epsilon) {
+// GGUF's converter puts Qwen 3.5's heads in another order; folders keep them side by side.
+Delta read_delta(const formats::Model& model, Keys& keys, float epsilon) {
   const Recurrence r = read_recurrence(keys);
   if (r.heads % r.groups != 0)
     fail("{}: {}, expected a divisor of the {} heads", keys.full("ssm.group_count"), r.groups,
@@ -36,7 +38,9 @@ Delta read_delta(Keys& keys, float epsilon) {
           r.groups,
           r.heads,
           epsilon,
-          keys.architecture() == "qwen3next"};
+          keys.architecture() == "qwen3next",
+          keys.architecture() == "qwen3next" ||
+              model.metadata.get_bool("outboard.delta.neighbours", false)};
 }
 
 // What goes through the convolution, queries, keys, values; and the gate of what comes out.
@@ -91,7 +95,7 @@ ValueId delta_rule(Builder& b, ValueId x, int layer, const Delta& d) {
                                     .heads = d.heads,
                                     .key_heads = d.key_heads,
                                     .epsilon = d.epsilon,
-                                    .neighbours = d.is_next});
+                                    .neighbours = d.neighbours});
   const ValueId normed = rms_norm(b, "norm", out, layer_name(layer, "ssm_norm"), d.epsilon);
   return b.linear("delta rule output", b.op("gated", Gate{z, normed, Function::kSilu}),
                   layer_name(layer, "ssm_out"));
@@ -119,7 +123,7 @@ Program build(const formats::Model& model, Keys& keys) {
   h.rope.neox = true;
   check_sections(keys);
   const ExpertChoice experts = read_experts(keys, {.shared_weighed = true});
-  const Delta delta = read_delta(keys, h.epsilon);
+  const Delta delta = read_delta(model, keys, h.epsilon);
   const std::vector<bool> recurrent = recurrent_layers(keys, h.layers);
   Builder b(model, keys.architecture());
   ValueId x = b.op("embedding", Embed{b.tokens(), b.weight("token_embd.weight")});
@@ -148,8 +152,166 @@ Program build(const formats::Model& model, Keys& keys) {
 
 constexpr std::string_view kArchitectures[] = {"qwen35", "qwen35moe", "qwen3next"};
 
+// --- Hugging Face's folders ---
+
+// Every so manieth layer has attention, unless layer_types says otherwise.
+void write_layers(formats::HfConfigWriter& w) {
+  const formats::Json* types = formats::json_field(w.config(), "layer_types");
+  if (types == nullptr)
+    return w.set("full_attention_interval", w.optional_size("full_attention_interval").value_or(4));
+  std::vector<bool> recurrent;
+  for (const formats::Json& type : *types) {
+    if (type != "linear_attention" && type != "full_attention")
+      fail("layer_types: found {}, expected \"linear_attention\" or \"full_attention\"",
+           type.dump());
+    recurrent.push_back(type == "linear_attention");
+  }
+  if (static_cast<int64_t>(recurrent.size()) != w.size("num_hidden_layers"))
+    fail("layer_types: found {} layers, expected num_hidden_layers", recurrent.size());
+  if (const auto interval = formats::window_pattern(recurrent))
+    return w.set("full_attention_interval", *interval);
+  w.set("attention.recurrent_layers", recurrent);
+}
+
+void write_config(formats::HfConfigWriter& w) {
+  const int64_t turned = w.write_turned(w.write_sizes());
+  w.write_rope(turned);
+  // Of text all sections have the same positions.
+  if (const formats::Json* sections = formats::json_field(w.rotation(), "mrope_section")) {
+    if (!sections->is_array() || sections->size() != 3)
+      fail("rope_parameters: mrope_section: expected a list of 3 numbers");
+    std::vector<int64_t> all;
+    for (const formats::Json& section : *sections) {
+      if (!section.is_number_unsigned())
+        fail("rope_parameters: mrope_section: found {}, expected numbers", section.dump());
+      all.push_back(section.get<int64_t>());
+    }
+    all.push_back(0);
+    w.set("rope.dimension_sections", all);
+  }
+  write_layers(w);
+  const auto size = [&](const char* field, int64_t usual) {
+    return w.optional_size(field).value_or(usual);
+  };
+  const int64_t heads = size("linear_num_value_heads", 32);
+  w.set("ssm.conv_kernel", size("linear_conv_kernel_dim", 4));
+  w.set("ssm.state_size", size("linear_key_head_dim", 128));
+  w.set("ssm.group_count", size("linear_num_key_heads", 16));
+  w.set("ssm.time_step_rank", heads);
+  w.set("ssm.inner_size", heads * size("linear_value_head_dim", 128));
+  w.set_any("outboard.delta.neighbours", true);
+}
+
+void write_mixture(formats::HfConfigWriter& w) {
+  write_config(w);
+  w.set("expert_count", w.size("num_experts"));
+  w.set("expert_used_count", w.size("num_experts_per_tok"));
+  w.set("expert_feed_forward_length", w.size("moe_intermediate_size"));
+  w.set("expert_shared_feed_forward_length", w.size("shared_expert_intermediate_size"));
+  w.set_flag("expert_weights_norm",
+             formats::json_bool(w.config(), "norm_topk_prob").value_or(true));
+}
+
+constexpr formats::KnownField kFields[] = {
+    {"hidden_act", R"(["silu"])"},
+    {"layer_types"},
+    {"full_attention_interval"},
+    {"linear_conv_kernel_dim"},
+    {"linear_key_head_dim"},
+    {"linear_value_head_dim"},
+    {"linear_num_key_heads"},
+    {"linear_num_value_heads"},
+    {"attn_output_gate", "[true]"},
+    {"num_experts"},
+    {"num_experts_per_tok"},
+    {"moe_intermediate_size"},
+    {"shared_expert_intermediate_size"},
+    {"norm_topk_prob"},
+    {"decoder_sparse_step", "[1]"},
+    {"mlp_only_layers", "[[]]"},
+    {"use_sliding_window", "[false]"},
+    // In what precision the recurrence is computed: here in float32.
+    {"mamba_ssm_dtype"},
+    // A head for further tokens: texts come out without.
+    {"mtp_*"},
+    // Its eyes; only its text is used.
+    {"vision_config"},
+    {"image_token_id"},
+    {"video_token_id"},
+    {"vision_start_token_id"},
+    {"vision_end_token_id"},
+    // Training's.
+    {"output_router_logits"},
+    {"router_aux_loss_coef"},
+};
+constexpr formats::KnownField kRopeFields[] = {{"mrope_section"}, {"mrope_interleaved"}};
+
+constexpr formats::HfRename kLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},
+    {"post_attention_layernorm", "post_attention_norm"},
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"self_attn.q_norm", "attn_q_norm"},
+    {"self_attn.k_norm", "attn_k_norm"},
+    {"linear_attn.in_proj_qkvz", "ssm_in"},
+    {"linear_attn.in_proj_ba", "ssm_ba"},
+    {"linear_attn.in_proj_qkv", "attn_qkv"},
+    {"linear_attn.in_proj_z", "attn_gate"},
+    {"linear_attn.in_proj_a", "ssm_alpha"},
+    {"linear_attn.in_proj_b", "ssm_beta"},
+    {"linear_attn.conv1d", "ssm_conv1d"},
+    {"linear_attn.A_log", "ssm_a"},
+    {"linear_attn.dt_bias", "ssm_dt.bias"},
+    {"linear_attn.norm", "ssm_norm"},
+    {"linear_attn.out_proj", "ssm_out"},
+    {"mlp.gate_proj", "ffn_gate"},
+    {"mlp.up_proj", "ffn_up"},
+    {"mlp.down_proj", "ffn_down"},
+    {"mlp.gate", "ffn_gate_inp"},
+    {"mlp.experts.*.gate_proj", "ffn_gate_exps"},
+    {"mlp.experts.*.up_proj", "ffn_up_exps"},
+    {"mlp.experts.*.down_proj", "ffn_down_exps"},
+    {"mlp.experts.gate_up_proj", "ffn_gate_up_exps.weight"},
+    {"mlp.experts.down_proj", "ffn_down_exps.weight"},
+    {"mlp.shared_expert_gate", "ffn_gate_inp_shexp"},
+    {"mlp.shared_expert.gate_proj", "ffn_gate_shexp"},
+    {"mlp.shared_expert.up_proj", "ffn_up_shexp"},
+    {"mlp.shared_expert.down_proj", "ffn_down_shexp"},
+};
+constexpr std::string_view kUnneededTensors[] = {"mtp.", "visual."};
+
+constexpr formats::HfFamily folder(std::string_view model_type, std::string_view text_model_type,
+                                   std::string_view architecture,
+                                   void (*write)(formats::HfConfigWriter&), int64_t kv_heads) {
+  return {.model_type = model_type,
+          .text_model_type = text_model_type,
+          .architecture = architecture,
+          .write = write,
+          .defaults = {.vocabulary = 248320,
+                       .context = 32768,
+                       .heads = 16,
+                       .kv_heads = kv_heads,
+                       .head_dim = 256,
+                       .turned = 0.25,
+                       .has_dense = false},
+          .fields = kFields,
+          .rope_fields = kRopeFields,
+          .tensors = kHfTensors,
+          .layer_tensors = kLayerTensors,
+          .unneeded_tensors = kUnneededTensors,
+          .norms_plus_1 = true};
+}
+
+constexpr formats::HfFamily kFolders[] = {
+    folder("qwen3_5", "qwen3_5_text", "qwen35", write_config, 4),
+    folder("qwen3_5_moe", "qwen3_5_moe_text", "qwen35moe", write_mixture, 2),
+    folder("qwen3_next", {}, "qwen3next", write_mixture, 2),
+};
+
 }  // namespace
 
-constinit const Family families::qwen35 = {kArchitectures, build};
+constinit const Family families::qwen35 = {kArchitectures, build, kFolders};
 
 }  // namespace outboard::models

@@ -153,6 +153,7 @@ class Maker {
     if (is_any("gemma4", "cohere2", "muse-glimmer"))
       set("attention.sliding_window_pattern", MetadataArray{std::vector<bool>{true, false}});
     if (is("gemma3")) set("rope.freq_base", 1e6F);
+    if (is("gemma4")) set("embedding_length_per_layer_input", kHeadDim);
     if (is_any("granite", "granitemoe", "granitehybrid", "muse-glimmer", "cohere2"))
       set("logit_scale", 0.5F);
     if (has_experts(kLayers)) {
@@ -283,12 +284,25 @@ class Maker {
     norm(is_any("lfm2", "lfm2moe") ? "token_embd_norm" : "output_norm", kWidth);
     // Not tied: a random model with tied embeddings repeats its last token for ever.
     add("output.weight", {kVocabulary, kWidth}, 0.25F);
+    if (is("gemma4")) layer_embeddings();
     if (!has_drafter()) return;
     const std::string p = fmt::format("blk.{}.", kLayers);
     this->layer(kLayers, p);
     matrix(p + "nextn.eh_proj.weight", kWidth, 2 * kWidth);
     for (const char* part : {"enorm", "hnorm", "shared_head_norm"})
       norm(p + "nextn." + part, kWidth);
+  }
+
+  void layer_embeddings() {
+    add("per_layer_token_embd.weight", {kVocabulary, kLayers * kHeadDim}, 0.3F);
+    add("per_layer_model_proj.weight", {kLayers * kHeadDim, kWidth}, 1);
+    norm("per_layer_proj_norm", kHeadDim);
+    for (uint32_t layer = 0; layer < kLayers; ++layer) {
+      const std::string p = fmt::format("blk.{}.", layer);
+      add(p + "inp_gate.weight", {kHeadDim, kWidth}, 0.125F);
+      add(p + "proj.weight", {kWidth, kHeadDim}, 0.25F);
+      norm(p + "post_norm", kWidth);
+    }
   }
 
   void layer(uint32_t layer, const std::string& p) {

@@ -32,7 +32,7 @@ size_t weight_bytes_per_token(const Program& program, int sequences) {
       const Weight& weight = program.weights[static_cast<size_t>(use.id)];
       const auto all = static_cast<double>(bytes(weight));
       const auto rows = static_cast<double>(weight.shape[0]);
-      if (use.use == WeightUse::kRow) {
+      if (use.use == WeightUse::kRow || use.use == WeightUse::kHostRow) {
         sum += all / rows;
         continue;
       }
@@ -43,6 +43,22 @@ size_t weight_bytes_per_token(const Program& program, int sequences) {
     }
   }
   return static_cast<size_t>(std::llround(sum));
+}
+
+std::vector<WeightId> host_tables(const Program& program) {
+  std::vector<WeightId> tables;
+  for (const Op& op : program.ops)
+    for (const WeightOf& use : weight_uses(op))
+      if (use.use == WeightUse::kHostRow && std::ranges::find(tables, use.id) == tables.end())
+        tables.push_back(use.id);
+  return tables;
+}
+
+size_t host_table_bytes(const Program& program) {
+  size_t sum = 0;
+  for (const WeightId id : host_tables(program))
+    sum += bytes(program.weights[static_cast<size_t>(id)]);
+  return sum;
 }
 
 size_t state_bytes_read(const Program& program, int64_t context) {

@@ -160,16 +160,19 @@ template <>
 struct About<Embed> : Usual {
   static constexpr std::string_view kName = "embed";
   static Inputs inputs(const Embed& o) { return {o.ids}; }
-  static Weights weights(const Embed& o) { return {{o.table, WeightUse::kRow}}; }
+  static Weights weights(const Embed& o) {
+    return {{o.table, o.by_host ? WeightUse::kHostRow : WeightUse::kRow}};
+  }
   static Shape shape(const Embed& o, const Checker& check) {
     const auto& ids = check.value(o.ids, ElementType::kInt);
     check.want(ids.size() == 1, "ids must have one dimension");
     const Weight& table = check.weight(o.table);
     check.want(table.shape.size() == 2, "the table must be [entries, width]");
+    check.want(!o.by_host || o.ids == Program::kTokens, "the host brings rows of tokens alone");
     return {ids[0], {Dim::kFixed, table.shape[1]}};
   }
   static std::string attributes(const Embed& o) {
-    return o.scale == 1 ? "" : fmt::format(" scale={}", o.scale);
+    return (o.scale == 1 ? "" : fmt::format(" scale={}", o.scale)) + (o.by_host ? " by_host" : "");
   }
 };
 

@@ -97,6 +97,9 @@ struct Embed {
   ValueId ids;
   WeightId table;
   float scale = 1;
+  // Of a table that is large beside what a token reads of it: a device with memory of its own does
+  // not hold it, the host brings the rows of a step's tokens. ids are the step's then.
+  bool by_host = false;
 };
 // x [.., n * group] -> same. Each run of `group` elements is normalised; weight [group], of each
 // run's own [n, group], or kNone. Root mean square layer normalisation, arXiv:1910.07467.
@@ -401,6 +404,7 @@ struct Program {
 // How an op uses a weight. Devices lay weights out by this.
 enum class WeightUse : uint8_t {
   kRow,      // a row for each token
+  kHostRow,  // the same, of a table that the host may keep (Embed::by_host)
   kVector,   // beside a row of values: a norm, a bias
   kTable,    // what it says goes into a table that is made when the Program is compiled
   kMatrix,   // multiplied with every row

@@ -11,6 +11,7 @@
 
 #include "engine/page_store.h"
 #include "hub/hub.h"
+#include "program/cost.h"
 #include "support/progress.h"
 
 namespace outboard::server {
@@ -154,7 +155,8 @@ Service::Service(ServiceOptions options)
   }
   // What is wrong with it is told before anybody asks for something.
   state_->device = machine::open_device(options_.device, options_.open);
-  room_ = state_->device.device->room(nullptr);
+  room_ = state_->device.device->room(nullptr, nullptr);
+  own_memory_ = state_->device.device->has_own_memory();
   for (const auto& model : models) {
     fit(*model);
     files_[model->name] = model;
@@ -255,16 +257,16 @@ std::shared_ptr<ServedModel> Service::read(const std::string& name, const fs::pa
 
 // A model may have its share of the device.
 void Service::fit(ServedModel& served) const {
-  const uint64_t share = room_ / static_cast<uint64_t>(options_.models_max);
-  const uint64_t room =
-      room_ == 0 ? 0 : std::max<uint64_t>(1, share - std::min(share, served.bytes));
   const program::Program& program = served.model->program();
+  const uint64_t share = room_ / static_cast<uint64_t>(options_.models_max);
+  const uint64_t weights = served.bytes - (own_memory_ ? program::host_table_bytes(program) : 0);
+  const uint64_t room = room_ == 0 ? 0 : std::max<uint64_t>(1, share - std::min(share, weights));
   const int fits = engine::fitting_context(program, room);
   if (fits == 0 && options_.context == 0)
     throw Error(
         fmt::format("{} does not fit: of the {} that a model may have of this device its "
                     "weights take {}",
-                    served.name, format_bytes(share), format_bytes(served.bytes)),
+                    served.name, format_bytes(share), format_bytes(weights)),
         "Choose a smaller model or file type, a lower --models-max, or give a short --ctx.");
   served.context = options_.context > 0 ? options_.context : fits;
   if (options_.log && options_.context == 0 && served.context < program.context_length)

@@ -157,7 +157,8 @@ class Service {
   std::vector<std::pair<std::string, std::filesystem::path>> given_;
   mutable std::mutex files_mutex_;
   std::map<std::string, std::shared_ptr<const ServedModel>> files_;
-  uint64_t room_ = 0;  // of the device, with nothing on it
+  uint64_t room_ = 0;        // of the device, with nothing on it
+  bool own_memory_ = false;  // Device::has_own_memory()
   std::unique_ptr<State> state_;
 };
 

@@ -11,6 +11,7 @@
 #include "formats/quantize.h"
 #include "models/models.h"
 #include "models/tiny_model.h"
+#include "program/cost.h"
 #include "support/error.h"
 #include "tests/devices/devices_under_test.h"
 
@@ -357,6 +358,55 @@ TEST_P(EveryDevice, StepsThatBreakTheLimitsAreRefused) {
 // --- the CPU alone ---
 
 // Every op's rows once, the logits among them as they are given.
+// The table of Gemma 4's embeddings by layer, and the same Program with it in VRAM.
+TEST(HostTables, TakeNoVideoMemory) {
+  const auto model = std::make_shared<formats::Model>(models::tiny_model("gemma4"));
+  const program::Program program = models::build_program(*model);
+  const size_t table = program::host_table_bytes(program);
+  ASSERT_EQ(table, model->get("per_layer_token_embd.weight").data.size());
+  program::Program plain = program;
+  for (program::Op& op : plain.ops)
+    if (auto* embed = std::get_if<program::Embed>(&op.kind)) embed->by_host = false;
+  EXPECT_EQ(program::host_table_bytes(plain), 0U);
+
+  CompileOptions options = default_options();
+  options.max_tokens = options.max_rows = 8;
+  const Ids tokens = random_tokens(12), pages{5, 0};
+  struct Outcome {
+    uint64_t room, used;
+    int lookahead;
+    std::vector<float> logits;
+  };
+  const auto outcome_of = [&](const program::Program& p) {
+    DeviceUnderTest sim("sim");
+    const Device& device = sim.device();
+    const uint64_t empty = device.room(nullptr, nullptr), room = device.room(model.get(), &p);
+    EXPECT_TRUE(device.has_own_memory());
+    Outcome outcome{room, 0, 0, {}};
+    const auto executable = sim.device().compile(p, model, options);
+    // Weights are there: what is left is left beside them.
+    outcome.used = empty - device.room(model.get(), &p);
+    outcome.lookahead = executable->lookahead();
+    size_t done = 0;
+    for (const size_t chunk : {8, 3, 1}) {  // a prompt's kernels, and a token's
+      const StepRun run{std::span(tokens).subspan(done, chunk), static_cast<int>(done), pages,
+                        StepRun::Logits::kAll, nullptr};
+      const StepResult result = executable->wait(executable->submit({{&run, 1}, {}}));
+      outcome.logits.insert(outcome.logits.end(), result.logits.begin(), result.logits.end());
+      done += chunk;
+    }
+    EXPECT_EQ(sim.complaints(), "");
+    return outcome;
+  };
+  const Outcome by_host = outcome_of(program), in_vram = outcome_of(plain);
+  EXPECT_EQ(by_host.room, in_vram.room + table);
+  constexpr uint64_t kRows = 4 << 10, kPage = 4 << 10;  // those of a step, and what pages round up
+  EXPECT_LE(by_host.used + table, in_vram.used + kRows + kPage);
+  EXPECT_EQ(by_host.lookahead, 1);
+  EXPECT_GT(in_vram.lookahead, 1);
+  EXPECT_EQ(by_host.logits, in_vram.logits);  // to the bit
+}
+
 TEST(Cpu, ALookSeesWhatIsComputed) {
   const Ids tokens = random_tokens(20);
   const auto model = std::make_shared<formats::Model>(models::tiny_model("llama"));

@@ -1,9 +1,11 @@
 """Language models on the simulated card: text, logits, and what a token costs."""
 import json
 
+import gguf
 import numpy as np
 import pytest
 
+import families
 import forward
 import make_model
 from support import ALICE, GEMMA, SMOLLM2, run, run_json, tokens_of
@@ -89,6 +91,54 @@ def test_a_token_costs(path):
     assert decode["one_way_messages"] == 1
     assert decode["dispatches"] <= decode["tokens"] * (5 * layers_of(path) + 6)
     assert decode["vram_bytes_past_gl2"] <= 1.05 * decode["wanted_bytes"]
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q6_K", "BF16", "TQ2_0"])
+def test_tables_that_stay_with_the_host(kind, folder, tmp_path, monkeypatch):
+    """Gemma 4's embeddings by layer: the upload does without them, a token brings its row and no more, and the text
+    is the CPU's. Of a type without kernels (TQ2_0) rows come as F16."""
+    plain, path = folder / f"gemma4-{kind}.plain.gguf", folder / f"gemma4-{kind}.gguf"
+    given, table_type = families.File.given, gguf.GGMLQuantizationType[kind]
+
+    def write(file, name, values):
+        if name != "per_layer_token_embd.weight" or kind != "TQ2_0":
+            return given(file, name, values)
+        file.writer.add_tensor(name, gguf.quants.quantize(values, table_type), raw_dtype=table_type)
+
+    monkeypatch.setattr(families.File, "given", write)
+    families.maker("gemma4-e2b", "gemma4", 64, families.gemma4,
+                   dict(layers="lllg" "lglg", kv_heads=(1, 1), shared=4, per_layer=64))(plain)
+    if kind == "TQ2_0":
+        plain.rename(path)
+    else:
+        run("quantize", plain, path, kind)
+    inspected = run_json("inspect", path)
+    (table,) = (t for t in inspected["tensors"] if t["name"] == "per_layer_token_embd.weight")
+    assert table["type"] == kind
+    assert inspected["host_table_bytes"] == table["bytes"] > 0
+    assert "stay with the host where a card computes" in run("inspect", path).out
+
+    arguments = ("run", path, "-p", "the rain in the other on", "--raw", "--temp", 0, "-n", 24)
+    result = run(*arguments, "--device", "sim", "--strict", "--stats")
+    assert "strict: 0 rules broken" in result.err, result.err
+    assert result.out == run(*arguments, "--device", "cpu").out
+
+    counted = json.loads(run("bench", path, "--device", "sim", "--counters", "-p", 32, "-n", 8, "--json").out)
+    upload, decode = counted["upload"], counted["decode"]
+    over_the_link = upload["dma_bytes"] + upload["message_bytes"]
+    print(kind, table["bytes"], counted["weight_bytes"], over_the_link)
+    besides = 110000  # page tables, streams and vectors, less than the larger ones of these tables
+    assert over_the_link <= counted["weight_bytes"] - table["bytes"] + besides
+    assert table["bytes"] > besides or kind not in ("Q8_0", "BF16")
+    # Beside its record a step brings a row a token; kernels read some bytes of K formats several times.
+    row = table["shape"][1] * 2 if kind == "TQ2_0" else table["bytes"] / table["shape"][0]
+    a_token, of_prompt = decode["system_bytes_read"] / 8, counted["prompt"]["system_bytes_read"]
+    print(row, a_token, of_prompt)
+    times = 3 if kind == "Q6_K" else 1
+    assert row <= a_token <= times * row + 600
+    assert 32 * row <= of_prompt <= 32 * times * row + 2000
+    assert decode["round_trips"] == 0
+    assert decode["one_way_messages"] == decode["tokens"] == 8
 
 
 def test_over_the_socket(tmp_path):

@@ -528,6 +528,21 @@ def test_windows_files(write, tmp_path):
     assert dump(tmp_path / "model") == plain
 
 
+def test_infinity_is_a_number(tmp_path):
+    """Python writes it; where it is no sensible one it is refused as any other."""
+    plain = opened(tmp_path, "llama")
+    config = tmp_path / "model" / "config.json"
+    whole = config.read_bytes()
+    config.write_bytes(b'{"x \\" Infinity": "-Infinity", "limit": [0.0, Infinity], ' + whole[1:])
+    unknown = dump(tmp_path / "model")["unknown"]
+    assert unknown[0] == r'config.json: "x \" Infinity" = "-Infinity"' and unknown[1].startswith("config.json: limit = ")
+    config.write_bytes(whole[:-1] + b', "num_hidden_layers": Infinity}')
+    with pytest.raises(RuntimeError, match="num_hidden_layers"):
+        dump(tmp_path / "model")
+    config.write_bytes(whole)
+    assert dump(tmp_path / "model") == plain
+
+
 @pytest.mark.parametrize("data, message", [
     (b'{"a": 1,\n "x": NaN}', "line 2, column 7: NaN is no number of JSON's"),
     (b'{"x": -Infinity}', "line 1, column 8: Infinity is no number of JSON's"),

@@ -1,6 +1,7 @@
 """The card fails under a server: it hangs, its link is cut, its cable is pulled. Answers go on, or end with an error that says
 why; the server stays up and answers again when the card is back."""
 import contextlib
+import itertools
 import json
 import pathlib
 import sys
@@ -17,6 +18,10 @@ from test_doctor import report, served
 
 CHAT = "/v1/chat/completions"
 STREAMS = 8
+# What is computed again after the card was lost goes through other kernels, a prompt's instead of a token's, and
+# rounds otherwise: differences of two logits move by up to 0.015 with this random model. Texts are compared where
+# every token is better than the next by more than that.
+MARGIN = 0.06
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +60,36 @@ def said(server, number, length=24):
     return text, finish, error
 
 
-def together(server, length=24):
-    with ThreadPoolExecutor(STREAMS) as pool:
-        return list(pool.map(lambda number: said(server, number, length), range(STREAMS)))
+def margin(server, request):
+    """The least by which a token of the answer is better than the next one."""
+    (choice,) = server.json(CHAT, {**request, "logprobs": True, "top_logprobs": 2})["choices"]
+    best = [[top["logprob"] for top in token["top_logprobs"]] for token in choice["logprobs"]["content"]]
+    assert len(best) == request["max_tokens"]
+    return min(first - second for first, second in best)
 
 
 @pytest.fixture(scope="module")
-def want(model):
+def numbers(model):
+    """Of prompts whose answers no rounding changes."""
+    with serve(model, "--device", "cpu", "--ctx", 512) as server:
+        found = list(itertools.islice((n for n in range(64) if margin(server, body(n)) > MARGIN), STREAMS))
+    assert len(found) == STREAMS, found
+    return found
+
+
+@pytest.fixture(scope="module")
+def together(numbers):
+    """Asks a server for all answers at once."""
+
+    def ask(server, length=24):
+        with ThreadPoolExecutor(STREAMS) as pool:
+            return list(pool.map(lambda number: said(server, number, length), numbers))
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def want(model, together):
     with serve(model, "--device", "cpu", "--ctx", 512) as server:
         return together(server)
 
@@ -87,7 +115,7 @@ def boot_requests(model, firmware, tmp_path_factory):
     return max(number for number, line in enumerate(requests, 1) if " MMIO_WRITE " in line and " bar=2 " in line) + 1
 
 
-def test_a_hang(model, firmware, tmp_path, want, boot_requests):
+def test_a_hang(model, firmware, tmp_path, together, want, boot_requests):
     """One reset: the answers go on where they were, and are what they would have been."""
     path = tmp_path / "faults.json"
     path.write_text(json.dumps([{"what": "mec.queue-hang", "request": boot_requests, "count": 1}]))
@@ -106,7 +134,7 @@ def embedded(server):
 
 # The first request after the start makes a session or a step; later ones are steps.
 @pytest.mark.parametrize("fault, later", [("link.drop", 0), ("link.drop", 60), ("link.cut-reply", 40)])
-def test_the_link_is_cut(model, firmware, tmp_path, want, boot_requests, fault, later):
+def test_the_link_is_cut(model, firmware, tmp_path, together, want, boot_requests, fault, later):
     """The card is opened anew, and what was under way goes on: nobody sees more of it than a pause."""
     with on_card(model, firmware, tmp_path, [{"what": fault, "request": boot_requests + later, "count": 1}]) as server:
         rows = None
@@ -126,7 +154,7 @@ def test_the_link_is_cut(model, firmware, tmp_path, want, boot_requests, fault, 
         assert "device_failures_total 1" in server.call("/metrics")[2]
 
 
-def test_the_card_does_not_come_back(model, firmware, tmp_path, want, boot_requests):
+def test_the_card_does_not_come_back(model, firmware, tmp_path, together, want, boot_requests):
     """Answers wait, then end with an error that says why; the server stays, and says so, too."""
     rules = [{"what": "link.drop", "request": boot_requests + 5, "count": 100000}]
     with on_card(model, firmware, tmp_path, rules, "--wait-for-device", "2s") as server:
@@ -140,11 +168,11 @@ def test_the_card_does_not_come_back(model, firmware, tmp_path, want, boot_reque
 
 
 @pytest.mark.parametrize("before", [2, 20])
-def test_the_link_is_cut_while_a_model_is_brought_to_the_card(model, firmware, tmp_path, want, boot_requests, before):
+def test_the_link_is_cut_while_a_model_is_brought_to_the_card(model, firmware, tmp_path, numbers, want, boot_requests, before):
     rules = [{"what": "link.drop", "request": boot_requests - before, "count": 1}]
     with on_card(model, firmware, tmp_path, rules) as server:
         wait_until(lambda: "the device failed" in server.log())
-        wait_until(lambda: said(server, 0) == want[0])
+        wait_until(lambda: said(server, numbers[0]) == want[0])
         assert server.json("/health")["status"] == "ok"
 
 

@@ -4,6 +4,7 @@
 
 #include "devices/amd/executable.h"
 #include "devices/gpu/kernels/kernels.h"
+#include "program/cost.h"
 
 namespace outboard::devices::amd {
 
@@ -47,12 +48,13 @@ std::unique_ptr<Executable> AmdDevice::compile(program::Program program,
   return std::make_unique<AmdExecutable>(*this, std::move(program), std::move(model), options);
 }
 
-uint64_t AmdDevice::room(const formats::Model* model) const {
+uint64_t AmdDevice::room(const formats::Model* model, const program::Program* program) const {
   uint64_t free = card_->memory().free_bytes();
   if (weights_ != nullptr && weights_->model() == model) return free;
   // Those of another model go, if nobody uses them.
   if (weights_.use_count() == 1) free += weights_->bytes();
-  const uint64_t weights = model == nullptr ? 0 : model->tensor_bytes();
+  const uint64_t with_host = program == nullptr ? 0 : program::host_table_bytes(*program);
+  const uint64_t weights = model == nullptr ? 0 : model->tensor_bytes() - with_host;
   return std::max<uint64_t>(1, free - std::min(free, weights));
 }
 

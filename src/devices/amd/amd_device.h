@@ -35,7 +35,8 @@ class AmdDevice : public Device {
   static constexpr int kLookahead = 8;
   std::string description() const override;
   int lookahead() const override { return kLookahead; }
-  uint64_t room(const formats::Model* model) const override;
+  bool has_own_memory() const override { return true; }
+  uint64_t room(const formats::Model* model, const program::Program* program) const override;
   std::unique_ptr<Executable> compile(program::Program program,
                                       std::shared_ptr<const formats::Model> model,
                                       const CompileOptions& options) override;

@@ -7,6 +7,7 @@
 #include "devices/step_check.h"
 #include "hardware/amd/dwords.h"
 #include "hardware/amd/navi31/pm4_writer.h"
+#include "program/cost.h"
 #include "support/error.h"
 #include "support/round_up.h"
 
@@ -46,6 +47,7 @@ AmdExecutable::AmdExecutable(AmdDevice& device, program::Program program,
       model_(std::move(model)),
       options_(options),
       max_runs_(options.max_rows),
+      brings_rows_(!program::host_tables(program_).empty()),
       most_masks_(std::min(max_runs_, gpu::kernels::kMaxMasks)),
       mask_(static_cast<size_t>(program_.tokens + 31) / 32) {
   const auto context_pages =
@@ -71,7 +73,7 @@ void AmdExecutable::set_up() {
   c.best = SystemPiece(card, kSlots * runs * kMaxBest * sizeof(Candidate), "best tokens");
 
   const uint64_t mask_bytes = mask_.size() * 4;
-  masked_ = 0;
+  masked_ = brought_ = 0;
   c.masks = SystemPiece(card, static_cast<uint64_t>(most_masks_) * mask_bytes, "masks of tokens");
 
   // One buffer for what is small: the record, the ring of chosen tokens, flags.
@@ -108,6 +110,11 @@ void AmdExecutable::set_up() {
   const auto rows = static_cast<uint64_t>(layout_.max_rows);
   c.logits = DeviceBuffer(card, rows * row_bytes, "logits");
   m.sample.logits.address = value(c.logits.address());
+
+  if (brings_rows_) {
+    c.host_rows.emplace(card, program_, *model_, layout_.max_tokens);
+    m.host_tables = c.host_rows->tables();
+  }
 
   // A full page holds the states of a sequence, or those of a source.
   const auto page_tokens = static_cast<uint64_t>(options_.page_tokens);
@@ -233,6 +240,7 @@ MemoryUse AmdExecutable::memory() const {
   if (on_card_ == nullptr) return {};  // lost in a reset
   const OnCard& c = *on_card_;
   uint64_t buffers = c.control.bytes() + c.logits.bytes() + c.arena.bytes() + c.kept.bytes();
+  if (c.host_rows) buffers += c.host_rows->bytes();
   for (const auto& [shape, stream] : c.streams) buffers += stream->bytes();
   return {c.kv[0].bytes() + c.kv[1].bytes() + c.slots.bytes(), buffers};
 }
@@ -310,6 +318,15 @@ void AmdExecutable::write_masks(const Step& step) {
   }
 }
 
+// There is room for one step's, as for masks: nothing is queued ahead of its tokens.
+void AmdExecutable::write_host_rows(const Step& step) {
+  if (!brings_rows_) return;
+  const Pending& before = pending_[brought_ % kSlots];
+  if (brought_ != 0 && before.ticket == brought_) wait_for(before);
+  brought_ = submitted_ + 1;
+  on_card_->host_rows->write(step);
+}
+
 // So that the card starts what was queued up to the fence.
 void AmdExecutable::ring(driver::Fence fence) {
   if (fence <= rung_) return;
@@ -353,6 +370,7 @@ Ticket AmdExecutable::submit(const Step& step) {
     }
 
     write_masks(step);
+    write_host_rows(step);
     const auto slot = static_cast<int>(ticket % kSlots);
     const size_t used = gpu::write_record(step, slot, layout_, options_, record_);
     const OnCard& c = *on_card_;

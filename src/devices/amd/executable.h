@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "devices/amd/amd_device.h"
+#include "devices/amd/host_rows.h"
 #include "devices/amd/stream.h"
 #include "devices/amd/weights.h"
 #include "devices/device.h"
@@ -34,7 +35,8 @@ class AmdExecutable : public Executable {
   void write_page(PageKind kind, int32_t page, std::span<const std::byte> bytes) override;
   void read_slot(int32_t slot, std::span<std::byte> bytes) override;
   void write_slot(int32_t slot, std::span<const std::byte> bytes) override;
-  int lookahead() const override { return device_.lookahead(); }
+  // What the host brings for a token, it brings when it knows the token.
+  int lookahead() const override { return brings_rows_ ? 1 : device_.lookahead(); }
 
  private:
   // Records that can be under way.
@@ -44,12 +46,13 @@ class AmdExecutable : public Executable {
   // What belongs to a boot of the card, and is made anew after a reset.
   struct OnCard {
     std::shared_ptr<Weights> weights;
-    SystemPiece records;   // [kSlots, layout.bytes]
-    SystemPiece results;   // [kSlots, max_runs] int32
-    SystemPiece best;      // [kSlots, max_runs, kMaxBest] Candidate
-    SystemPiece masks;     // [most_masks_, mask_words] uint32, of the last step that has some
-    DeviceBuffer copies;   // [kSlots], arguments of copy_pages
-    DeviceBuffer control;  // the step's record, what was chosen, flags
+    SystemPiece records;  // [kSlots, layout.bytes]
+    SystemPiece results;  // [kSlots, max_runs] int32
+    SystemPiece best;     // [kSlots, max_runs, kMaxBest] Candidate
+    SystemPiece masks;    // [most_masks_, mask_words] uint32, of the last step that has some
+    std::optional<HostRows> host_rows;  // of the last step
+    DeviceBuffer copies;                // [kSlots], arguments of copy_pages
+    DeviceBuffer control;               // the step's record, what was chosen, flags
     DeviceBuffer logits;
     std::array<DeviceBuffer, 2> kv;  // by PageKind
     DeviceBuffer kept;               // rows, where the Program drafts
@@ -75,6 +78,7 @@ class AmdExecutable : public Executable {
   std::vector<uint32_t> copy_packets(int slot, const Step& step) const;
   std::vector<uint32_t> step_packets(const Step& step, const gpu::StreamShape& shape, int slot);
   void write_masks(const Step& step);
+  void write_host_rows(const Step& step);
   void ring(driver::Fence fence);
   void wait_for(const Pending& pending);
   std::span<const Candidate> read_best(const Pending& pending, uint64_t slot);
@@ -87,6 +91,7 @@ class AmdExecutable : public Executable {
   CompileOptions options_;
   gpu::kernels::StepLayout layout_;
   int max_runs_;
+  bool brings_rows_;
   std::unique_ptr<OnCard> on_card_;
   std::array<Pending, kSlots> pending_;
   Ticket submitted_ = 0;
@@ -99,7 +104,8 @@ class AmdExecutable : public Executable {
   std::vector<float> logits_;
   int most_masks_;
   std::vector<uint32_t> mask_;
-  Ticket masked_ = 0;  // the last step with masks
+  Ticket masked_ = 0;   // the last step with masks
+  Ticket brought_ = 0;  // the last step with rows of the host's
   std::vector<Candidate> best_;
 };
 

@@ -161,7 +161,8 @@ void Weights::place_matrices(const program::Program& program) {
   std::vector<WeightId> ids;
   for (const program::Op& op : program.ops) {
     for (const program::WeightOf& w : program::weight_uses(op))
-      if (w.use != program::WeightUse::kVector && w.use != program::WeightUse::kTable)
+      if (w.use != program::WeightUse::kVector && w.use != program::WeightUse::kTable &&
+          w.use != program::WeightUse::kHostRow)
         ids.push_back(w.id);
   }
   for (const WeightId id : ids) {
@@ -224,7 +225,7 @@ bool Weights::hold(const program::Program& program) const {
   using enum program::WeightUse;
   return std::ranges::all_of(program.ops, [&](const program::Op& op) {
     return std::ranges::all_of(program::weight_uses(op), [&](const program::WeightOf& w) {
-      if (w.id == program::kNone || w.use == kTable) return true;
+      if (w.id == program::kNone || w.use == kTable || w.use == kHostRow) return true;
       return w.use == kVector ? vector_offsets_.contains(w.id) : matrix_of_.contains(w.id);
     });
   });

@@ -19,7 +19,7 @@ class CpuDevice final : public devices::Device {
                        kernels_.name);
   }
 
-  uint64_t room(const formats::Model* model) const override {
+  uint64_t room(const formats::Model* model, const program::Program* /*program*/) const override {
     const uint64_t available = available_memory();
     const uint64_t weights = model == nullptr ? 0 : model->tensor_bytes();
     // Nothing at all is still known to be little.

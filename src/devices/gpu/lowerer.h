@@ -284,6 +284,8 @@ class Lowerer {
   // Zeros that a launch's workgroups count with which of them is the last; zeros again behind it.
   kernels::Ptr<uint32_t> counters();
   void begin();
+  void take_apart_host_rows(std::span<const Op> ops);
+  const StreamMemory::HostTable& host_table(program::WeightId id) const;
   void sample();
 
   // --- values that have no kernel of their own (lowering_rows.cpp) ---

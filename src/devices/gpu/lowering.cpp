@@ -52,7 +52,9 @@ void Lowerer::run() {
   const size_t end = shape_.encode  ? program_.encoder_ops
                      : shape_.draft ? program_.ops.size()
                                     : drafter;
-  for (size_t i = shape_.encode ? 0 : shape_.draft ? drafter : program_.encoder_ops; i < end; ++i) {
+  const size_t first = shape_.encode ? 0 : shape_.draft ? drafter : program_.encoder_ops;
+  take_apart_host_rows(std::span(program_.ops).subspan(first, end - first));
+  for (size_t i = first; i < end; ++i) {
     op_ = static_cast<int>(i);
     const Op& op = program_.ops[i];
     if (op.out != kNone && shape_.rows == 0 && has_rows(op.out)) continue;
@@ -135,6 +137,27 @@ void Lowerer::begin() {
   args.drafts = shape_.draft ? 1 : 0;
   accesses_.writes.push_back(record_range());
   launch("begin", args, {1, 1, 1});
+}
+
+// Beside `begin`, so that nothing waits for it in particular.
+void Lowerer::take_apart_host_rows(std::span<const Op> ops) {
+  for (const StreamMemory::HostTable& table : memory_.host_tables) {
+    if (std::ranges::none_of(ops, [&](const Op& op) {
+          const auto* embed = std::get_if<program::Embed>(&op.kind);
+          return embed != nullptr && embed->by_host && embed->table == table.id;
+        }))
+      continue;
+    kernels::RepackArgs args{};
+    args.blocks = pointer<const uint8_t>(table.blocks);
+    args.matrix = table.rows;
+    args.rows = shape_.tokens;
+    accesses_.writes.push_back(table.planes());
+    launch("repack", args, {kernels::repack_workgroups(args), 1, 1});
+  }
+}
+
+const StreamMemory::HostTable& Lowerer::host_table(program::WeightId id) const {
+  return *std::ranges::find(memory_.host_tables, id, &StreamMemory::HostTable::id);
 }
 
 void Lowerer::sample() {

@@ -59,6 +59,16 @@ struct StreamMemory {
     uint64_t keys = 0, values = 0;  // offsets into a page, bytes
   };
   std::vector<State> states;
+  // A table that stays with the host (program::Embed::by_host): rows of a step's tokens, as they
+  // lie in a file, in system memory, and where a stream takes them apart.
+  struct HostTable {
+    program::WeightId id;
+    uint64_t blocks;       // [max_tokens] rows
+    kernels::Matrix rows;  // [max_tokens, columns]
+    uint64_t bytes;        // of its planes
+    Range planes() const { return {rows.codes.address, bytes}; }
+  };
+  std::vector<HostTable> host_tables;
   const Pages& pages_of(const State& state) const { return pages[static_cast<size_t>(state.kind)]; }
   uint64_t slots = 0;                 // [slot][slot state], float32
   uint64_t slot_bytes = 0;            // a multiple of 16

@@ -23,7 +23,14 @@ View Lowerer::embed_rows(const program::Embed* tokens, const program::Embed* pos
                          ValueId id) {
   kernels::EmbedArgs args{};
   args.step = step();
-  if (tokens != nullptr) args.table = weights_.matrix(tokens->table);
+  if (tokens != nullptr && tokens->by_host) {
+    const StreamMemory::HostTable& table = host_table(tokens->table);
+    args.table = table.rows;
+    args.by_token = 1;
+    accesses_.reads.push_back(table.planes());
+  } else if (tokens != nullptr) {
+    args.table = weights_.matrix(tokens->table);
+  }
   if (positions != nullptr) args.positions = weights_.matrix(positions->table);
   args.scale = tokens != nullptr ? tokens->scale : 1;
   const View out = output_view(id);

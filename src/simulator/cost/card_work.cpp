@@ -66,6 +66,7 @@ nlohmann::ordered_json to_json(const CardWork& w, uint64_t wanted_bytes) {
           {"one_way_messages", w.one_way},
           {"message_bytes", w.message_bytes},
           {"dma_bytes", w.dma_bytes()},
+          {"system_bytes_read", c.system_read_bytes},  // by kernels
           {"dispatches", c.dispatches},
           {"waves", c.waves},
           {"instructions",

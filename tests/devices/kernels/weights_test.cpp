@@ -46,15 +46,18 @@ TEST_P(Weights, EmbedGivesWhatTheFileHolds) {
   args.scale = 2;
   args.stride = stride;
   args.out = KernelRunner::ptr(out);
-  runner.run("embed", args, {kRows, 1, 1});
-  for (int t = 0; t < kRows; ++t) {
-    for (int c = 0; c < m.columns; ++c) {
-      const double expected = 2 * m.at(kRows - 1 - t, c);
-      ASSERT_NEAR(out[t * stride + c], expected, 2 * dequantize_bound(m, expected))
-          << "row " << t << ", column " << c;
+  for (const bool by_token : {false, true}) {  // true: the table's rows are those of the tokens
+    args.by_token = by_token ? 1 : 0;
+    runner.run("embed", args, {kRows, 1, 1});
+    for (int t = 0; t < kRows; ++t) {
+      for (int c = 0; c < m.columns; ++c) {
+        const double expected = 2 * m.at(by_token ? t : kRows - 1 - t, c);
+        ASSERT_NEAR(out[t * stride + c], expected, 2 * dequantize_bound(m, expected))
+            << "row " << t << ", column " << c;
+      }
+      for (int c = m.columns; c < stride; ++c)
+        ASSERT_EQ(std::bit_cast<uint32_t>(out[t * stride + c]), 0xeeeeeeee);
     }
-    for (int c = m.columns; c < stride; ++c)
-      ASSERT_EQ(std::bit_cast<uint32_t>(out[t * stride + c]), 0xeeeeeeee);
   }
 }
 

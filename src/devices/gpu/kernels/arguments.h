@@ -198,11 +198,13 @@ struct BeginArgs {
 // --- embed: rows of tables. Workgroups: T. ---
 struct EmbedArgs {
   Step step;
-  Matrix table;      // row ids[t], times scale
+  Matrix table;      // row ids[t], times scale; with by_token row t
   Matrix positions;  // row positions[t] is added, where there is a matrix
   float scale;
   int32_t stride;
   Ptr<float> out;  // [T, stride]
+  int32_t by_token;
+  int32_t reserved;
 };
 
 // --- matvec_B, B = 1, 2, 4, 8 rows: out = matrix * input, for few rows. ---

@@ -38,7 +38,7 @@ KERNEL void prepare(PrepareArgs a) {
 // A thread makes 32 columns of one row at a time.
 KERNEL void embed(EmbedArgs a) {
   const int token = workgroup_x();
-  const int id = step_int(a.step, a.step.layout.ids, token);
+  const int id = a.by_token != 0 ? token : step_int(a.step, a.step.layout.ids, token);
   const int position =
       __builtin_elementwise_max(step_int(a.step, a.step.layout.positions, token), 0);
   const RowBuffer<> out(a.out + static_cast<int64_t>(token) * a.stride, a.table.columns);
