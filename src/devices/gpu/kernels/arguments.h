@@ -447,6 +447,17 @@ struct AttentionArgs {
 // attention_prompt: q as rope_kv left it; tokens of a run attend to all of its positions up to
 // their own. Workgroups: (ceil(T / 16), heads, ceil(value_dim / 256)). The T tokens of a stream lie
 // run by run, in order.
+// attention_tiles_64, _128: the same for keys and values of so many elements, values of their own,
+// pages of a multiple of four positions. Keys and values are read once for kTilesUnits times 16
+// queries. Workgroups: (attention_tiles(), kv_heads).
+constexpr int kTilesUnits = 4;  // one head of 16 tokens each
+#ifdef __AMDGCN__
+__attribute__((device))
+#endif
+constexpr int32_t
+attention_tiles(int32_t tokens, int32_t heads, int32_t kv_heads) {
+  return ((tokens + 15) / 16 * (heads / kv_heads) + kTilesUnits - 1) / kTilesUnits;
+}
 
 // Positions in a split: a multiple of 64, so that short contexts use few splits.
 #ifdef __AMDGCN__

@@ -1,6 +1,7 @@
 // Attention and what goes before it: norm and rope of each head, and the KV cache.
 #include "devices/gpu/kernels/attention_core.h"
 #include "devices/gpu/kernels/attention_prompt.h"
+#include "devices/gpu/kernels/attention_tiles.h"
 
 namespace outboard::devices::gpu::kernels {
 namespace {
@@ -218,6 +219,101 @@ DEVICE void prompt(const AttentionArgs& a, PromptLds& s, const PromptTokens& tok
   });
 }
 
+// What a workgroup of attention_tiles does; see AttentionArgs.
+template <int kDim>
+DEVICE void attend_in_tiles(const AttentionArgs& a, TilesLds<kDim>& s) {
+  const int group = a.heads / a.kv_heads;
+  const int share = wave() / kTilesUnits;
+  const int tiles = (a.tokens + kPromptTile - 1) / kPromptTile;
+  // Those that see most come first.
+  const int groups = static_cast<uint32_t>(tiles * group + kTilesUnits - 1) / kTilesUnits;
+  const int first_unit = (groups - 1 - workgroup_x()) * kTilesUnits;
+  const auto tile_of = [&](int unit) {
+    return static_cast<int>(static_cast<uint32_t>(unit) / static_cast<uint32_t>(group));
+  };
+  const int unit = first_unit + wave() % kTilesUnits;
+  const int head = workgroup_y() * group + unit - tile_of(unit) * group;
+
+  const auto run_of_token = [&](int token) {
+    if (position_of(a.step, token) < 0) return -1;
+    const int run = run_of(a.step, token);
+    return a.source != 0 ? source_run_of(a.step, run) : run;
+  };
+  const TilesTokens tokens(
+      tile_of(first_unit) * kPromptTile,
+      __builtin_elementwise_min((tile_of(first_unit + kTilesUnits - 1) + 1) * kPromptTile, a.tokens),
+      run_of_token);
+  // The last position that a token sees, and the first.
+  const auto last_of = [&](int token, int run) {
+    return a.source != 0 ? source_tokens_of(a.step, run) - 1 : position_of(a.step, token);
+  };
+  const auto first_of = [&](int last) {
+    const AttentionArgs& a = arguments<AttentionArgs>();
+    return a.source != 0 ? 0 : first_position(a, last);
+  };
+
+  // The lane's query.
+  TilesState<kDim> state;
+  int run = -1;
+  int last = -1;
+  int token = tile_of(unit) * kPromptTile + (lane() & 15);
+  if (token < a.tokens) run = run_of_token(token);
+  if (run >= 0) last = last_of(token, run);
+  const float factor = query_factor(a);
+#pragma unroll
+  for (int k = 0; k < kDim / 16; ++k) {
+    half16 q = 0;
+    if (run >= 0) {
+      const Ptr<const float8> from = reinterpret_cast<Ptr<const float8>>(
+          a.q + token * a.q_stride + head * kDim + 16 * k);
+#pragma unroll
+      for (int e = 0; e < 16; ++e) q[e] = static_cast<half>(from[e / 8][e % 8] * factor);
+    }
+    state.q[k] = q;
+    state.out[k] = float8{};
+  }
+
+  const Ptr<const int> pages =
+      in_record<int>(a.step, a.source != 0 ? a.step.layout.source_pages : a.pages);
+  for (int at = tokens.first(), next; at < tokens.end(); at = next) {
+    const int current = tokens.run_at(at);
+    next = tokens.end_of(at, current);
+    if (current < 0) continue;
+    Range range;
+    range.pages = pages + current * a.step.layout.pages_per_run;
+    range.kv_head = workgroup_y();
+    range.begin = first_of(last_of(at, current)) & -kTilesRows;
+    range.end = last_of(next - 1, current) + 1;
+    const Seen seen(run == current, first_of(last), last);
+    Brought<kDim> brought;
+    brought.load(a, range, range.begin);
+    barrier();  // who reads what an earlier run left there has done
+    brought.store(s, 0, range, range.begin);
+    barrier();
+    int buffer = 0;
+    for (int tile = range.begin; tile < range.end; tile += kTilesStep, buffer ^= 1) {
+      const int following = tile + kTilesStep;
+      if (following < range.end) brought.load(a, range, following);
+      const int own = tile + share * kPromptTile;
+      if (own <= seen.any_last && own + kPromptTile > seen.any_first)
+        tiles_step<kDim>(a, s, buffer, share, own, seen, state);
+      if (following >= range.end) break;
+      brought.store(s, buffer ^ 1, range, following);
+      barrier();
+    }
+  }
+
+  const float sink = a.sinks != nullptr ? a.sinks[head] * kLog2E : kNoScore;
+  merge_shares<kDim>(s, wave() % kTilesUnits, share, sink, state);
+  if (share > 0 || last < 0) return;
+  token = tile_of(unit) * kPromptTile + (lane_again() & 15);
+  const Ptr<float> out = a.out + token * a.out_stride + head * kDim + (lane_again() >> 4);
+#pragma unroll
+  for (int i = 0; i < kDim / 16; ++i)
+#pragma unroll
+    for (int e = 0; e < 8; ++e) out[16 * i + 2 * e] = state.out[i][e];
+}
+
 template <int kAtOnce>
 DEVICE void decode(const AttentionArgs& a, AttentionLds& s, const Decode& d) {
   if (d.count == 1)
@@ -329,6 +425,16 @@ KERNEL void rope_kv(AttentionArgs a) {
       store_kv(a, token, position, i - a.heads);
     }
   }
+}
+
+// See AttentionArgs.
+KERNEL EIGHT_WAVES void attention_tiles_64(AttentionArgs a) {
+  LDS TilesLds<64> s;
+  attend_in_tiles<64>(a, s);
+}
+KERNEL EIGHT_WAVES void attention_tiles_128(AttentionArgs a) {
+  LDS TilesLds<128> s;
+  attend_in_tiles<128>(a, s);
 }
 
 // See AttentionArgs.

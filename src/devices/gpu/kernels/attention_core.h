@@ -44,8 +44,9 @@ DEVICE int value_row(const AttentionArgs& a) {
   return a.values_in_keys != 0 ? a.key_dim : a.value_dim;
 }
 // Of a position's key (dim is key_dim) or value (value_row).
-DEVICE uint64_t row_in_cache(const AttentionArgs& a, Ptr<const int> pages, int kv_head,
-                             int position, int dim) {
+template <typename Pages>
+DEVICE uint64_t row_in_cache(const AttentionArgs& a, Pages pages, int kv_head, int position,
+                             int dim) {
   const int tokens = a.step.layout.page_tokens;
   const int page = pages[position >> __builtin_ctz(tokens)];
   const int slot = position & (tokens - 1);
