@@ -459,14 +459,16 @@ attention_tiles(int32_t tokens, int32_t heads, int32_t kv_heads) {
   return ((tokens + 15) / 16 * (heads / kv_heads) + kTilesUnits - 1) / kTilesUnits;
 }
 
-// Positions in a split: a multiple of 64, so that short contexts use few splits.
+// Positions in a split: a multiple of 64, so that short contexts use few splits; of longer ones a
+// multiple of 16, so that all have the same to do.
 #ifdef __AMDGCN__
 __attribute__((device))
 #endif
 constexpr int32_t
 split_positions(int32_t positions, int32_t splits) {
   const int32_t n = (positions + splits - 1) / splits;
-  return (n + 63) / 64 * 64;
+  const int32_t step = n <= 256 ? 64 : 16;
+  return (n + step - 1) / step * step;
 }
 
 // --- sample: the next token of each run, or its best. Workgroups: max_runs. ---

@@ -35,22 +35,40 @@ DEVICE int first_position(const AttentionArgs& a, int position) {
 }
 DEVICE uint16_t to_half(float x) { return bits_as<uint16_t>(static_cast<half>(x)); }
 
-// One KV head of a token, by one wave.
-DEVICE void store_kv(const AttentionArgs& a, int token, int position, int kv_head) {
-  const Ptr<const int> pages = pages_of(a, run_of(a.step, token));
-  const Ptr<uint16_t> key = a.cache.keys + row_in_cache(a, pages, kv_head, position, a.key_dim);
-  norm_and_turn(a.k + token * a.k_stride + kv_head * a.key_dim, a.key_dim, position, a.k_norm,
-                a.k_rope, [&](int i, float x) { key[i] = to_half(x); });
+// Where a KV head of a token is, and where it goes.
+struct KvHead {
+  Ptr<const float> k, v;
+  Ptr<uint16_t> key, value;
+
+  DEVICE KvHead(const AttentionArgs& a, Ptr<const int> pages, int token, int position, int kv_head)
+      : k(a.k + token * a.k_stride + kv_head * a.key_dim),
+        v(a.v + token * a.v_stride + kv_head * a.value_dim),
+        key(a.cache.keys + row_in_cache(a, pages, kv_head, position, a.key_dim)),
+        value(a.cache.values + row_in_cache(a, pages, kv_head, position, value_row(a))) {}
+};
+DEVICE void store_value(const AttentionArgs& a, const KvHead& kv, int position) {
   if (a.values_in_keys != 0) return;
-  const Ptr<uint16_t> value =
-      a.cache.values + row_in_cache(a, pages, kv_head, position, value_row(a));
-  const Ptr<const float> v = a.v + token * a.v_stride + kv_head * a.value_dim;
   if (a.v_norm.kind != NormKind::kNone) {
-    norm_and_turn(v, a.value_dim, position, a.v_norm, Rope{},
-                  [&](int i, float x) { value[i] = to_half(x); });
+    norm_and_turn(kv.v, a.value_dim, position, a.v_norm, Rope{},
+                  [&](int i, float x) { kv.value[i] = to_half(x); });
     return;
   }
-  for (int i = lane(); i < a.value_dim; i += 32) value[i] = to_half(v[i]);
+  constexpr int kAtOnce = 4;
+  for (int from = lane(); from < a.value_dim; from += 32 * kAtOnce) {
+    float v[kAtOnce];
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) v[k] = from + 32 * k < a.value_dim ? kv.v[from + 32 * k] : 0;
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+      if (from + 32 * k < a.value_dim) kv.value[from + 32 * k] = to_half(v[k]);
+  }
+}
+// One KV head of a token, by one wave.
+DEVICE void store_kv(const AttentionArgs& a, int token, int position, int kv_head) {
+  const KvHead kv(a, pages_of(a, run_of(a.step, token)), token, position, kv_head);
+  norm_and_turn(kv.k, a.key_dim, position, a.k_norm, a.k_rope,
+                [&](int i, float x) { kv.key[i] = to_half(x); });
+  store_value(a, kv, position);
 }
 
 // Elements a row of q has in LDS.
@@ -79,20 +97,35 @@ DEVICE float share_of(float maximum, float sum, float sink) {
   return factor * reciprocal(factor * sum + exp(sink - top));
 }
 
+// Keys are read so many times 32 elements at once; queries are padded to that.
+DEVICE int chunks_at_once(int key_dim) {
+  if (key_dim <= 32) return 1;
+  return key_dim <= 64 || key_dim > 512 ? 2 : 4;  // padded to kMaxHeadDim at most
+}
+// As many queries as there is code for.
+DEVICE int rounded_up(int count) { return count <= 2 ? count : count <= 4 ? 4 : kMaxQueries; }
+
+// The queries, normed and turned, into LDS; head: wave() has its query there already.
+DEVICE void bring_queries(const AttentionArgs& a, AttentionLds& s, const Decode& d, bool has_head,
+                          const Head& head) {
+  const int g = wave();
+  if (g >= rounded_up(d.count)) return;
+  const auto put = [&](int i, float x) { s.q[g][i] = x; };
+  if (g < d.count && has_head)
+    head.finish(a.key_dim, d.position, a.q_norm, a.q_rope, put);
+  else if (g < d.count)
+    norm_and_turn(a.q + d.token_of(g) * a.q_stride + d.head_of(g) * a.key_dim, a.key_dim,
+                  d.position, a.q_norm, a.q_rope, put);
+  const int end = padded(a.key_dim, chunks_at_once(a.key_dim));
+  for (int i = (g < d.count ? a.key_dim : 0) + lane(); i < end; i += 32) s.q[g][i] = 0;
+  if (lane() == 0) {
+    s.first[g] = d.range.begin;
+    s.last[g] = d.range.end - 1;
+  }
+}
+
 template <int kQueries, int kAtOnce>
 DEVICE void decode_heads(const AttentionArgs& a, AttentionLds& s, const Decode& d) {
-  if (wave() < kQueries) {
-    const int g = wave();
-    if (g < d.count)
-      norm_and_turn(a.q + d.token_of(g) * a.q_stride + d.head_of(g) * a.key_dim, a.key_dim,
-                    d.position, a.q_norm, a.q_rope, [&](int i, float x) { s.q[g][i] = x; });
-    for (int i = (g < d.count ? a.key_dim : 0) + lane(); i < padded(a.key_dim, kAtOnce); i += 32)
-      s.q[g][i] = 0;
-    if (lane() == 0) {
-      s.first[g] = d.range.begin;
-      s.last[g] = d.range.end - 1;
-    }
-  }
   attend<kQueries, kAtOnce>(a, s, d.range, [&](int g, int column, float sum) {
     if (g >= d.count) return;
     // Read again: there are not the registers to hold them.
@@ -323,7 +356,7 @@ DEVICE void decode(const AttentionArgs& a, AttentionLds& s, const Decode& d) {
   else if (d.count <= 4)
     decode_heads<4, kAtOnce>(a, s, d);
   else
-    decode_heads<8, kAtOnce>(a, s, d);
+    decode_heads<kMaxQueries, kAtOnce>(a, s, d);
 }
 
 // Of neighbours that share a source the first takes all, kMaxQueries at a time.
@@ -338,9 +371,10 @@ DEVICE int source_count(const AttentionArgs& a, int token) {
 }
 
 DEVICE void decode_sized(const AttentionArgs& a, AttentionLds& s, const Decode& d) {
-  if (a.key_dim <= 32)
+  const int chunks = chunks_at_once(a.key_dim);
+  if (chunks == 1)
     decode<1>(a, s, d);
-  else if (a.key_dim <= 64 || a.key_dim > 512)  // padded to kMaxHeadDim at most
+  else if (chunks == 2)
     decode<2>(a, s, d);
   else
     decode<4>(a, s, d);
@@ -350,6 +384,7 @@ DEVICE void decode_sized(const AttentionArgs& a, AttentionLds& s, const Decode& 
 
 // See AttentionArgs. Registers for 8 waves a SIMD: two workgroups a compute unit.
 KERNEL __attribute__((amdgpu_waves_per_eu(8))) void attention_decode(AttentionArgs a) {
+  fetch_arguments<AttentionArgs>();
   LDS AttentionLds s;
   Decode d;
   d.split = workgroup_x();
@@ -384,9 +419,27 @@ KERNEL __attribute__((amdgpu_waves_per_eu(8))) void attention_decode(AttentionAr
   d.range.end = __builtin_elementwise_min(d.range.begin + each, end);
   if (d.range.begin >= d.range.end) return;
 
+  // What the waves turn is on its way before they know where it goes.
+  const bool stores = !source && a.k != nullptr && d.range.end == end && wave() == 7;
+  const bool loads_head = !source && a.key_dim <= Head::kMost;
+  const bool has_query = loads_head && wave() < __builtin_elementwise_min(group, kMaxQueries);
+  const bool has_key = loads_head && stores && !has_query;
+  Head head;
+  if (has_query)
+    head.load(a.q + d.token * a.q_stride + (d.range.kv_head * group + wave()) * a.key_dim,
+              a.key_dim, a.q_rope);
+  else if (has_key)
+    head.load(a.k + d.token * a.k_stride + d.range.kv_head * a.key_dim, a.key_dim, a.k_rope);
+
   // Read back below like all others: it must not matter which step computed a key.
-  if (!source && a.k != nullptr && d.range.end == end && wave() == 7)
+  if (has_key) {
+    const KvHead kv(a, d.range.pages, d.token, d.position, d.range.kv_head);
+    head.finish(a.key_dim, d.position, a.k_norm, a.k_rope,
+                [&](int i, float x) { kv.key[i] = to_half(x); });
+    store_value(a, kv, d.position);
+  } else if (stores) {
     store_kv(a, d.token, d.position, d.range.kv_head);
+  }
 
   const int tokens = source ? source_count(a, d.token) : 1;
   d.next_token = source ? 1 : 0;
@@ -397,9 +450,13 @@ KERNEL __attribute__((amdgpu_waves_per_eu(8))) void attention_decode(AttentionAr
     d.count = source ? tokens : __builtin_elementwise_min(group - i, kMaxQueries);
     if (i > 0) barrier();
   };
-  for (int i = 0; i < group; i += heads_at_once) {
-    take(i);
+  take(0);
+  bring_queries(a, s, d, has_query, head);
+  for (int i = heads_at_once;; i += heads_at_once) {
     decode_sized(a, s, d);
+    if (i >= group) break;
+    take(i);
+    bring_queries(a, s, d, false, Head());
   }
   if (d.used == 1) return;
   const AttentionArgs& again = arguments<AttentionArgs>();

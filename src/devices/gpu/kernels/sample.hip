@@ -125,6 +125,7 @@ DEVICE void end_run(const SampleArgs& a, Ptr<const int> rows, int runs, int run)
 
 // See SampleArgs. A choice each; the first ones are the runs' own.
 KERNEL void sample(SampleArgs a) {
+  fetch_arguments<SampleArgs>();
   LDS SelectLds s;
   const int run = workgroup_x();
   const StepLayout& layout = a.step.layout;
