@@ -43,8 +43,7 @@ Stream::Stream(driver::Card& card, GpuAddress code, const gpu::Recorder& recorde
   for (const gpu::Recorder::Launch& l : recorder.launches()) {
     if (commands.size() + kMostDwords - conditions.back() > pm4::kMostSkipped) add_condition();
     // Registers are set while the launch before still runs; what is waited for is its end.
-    const pm4::Launch launch =
-        launch_of(*l.kernel, code, buffer_.address() + l.args, l.workgroups);
+    const pm4::Launch launch = launch_of(*l.kernel, code, buffer_.address() + l.args, l.workgroups);
     append(commands, writer.registers(launch));
     if (l.barrier) append(commands, pm4::barrier());
     if (l.vector) append(commands, pm4::acquire({.scalar = l.scalar, .vector = true}));

@@ -184,16 +184,16 @@ TEST(AttentionDecodeCost, ReadsKeysAndValuesOnce) {
 
 // A kernel's rows against the reference.
 template <typename Rows>
-void run_and_check(Layer& s, const Case& c, const char* kernel,
-                   std::array<uint32_t, 3> workgroups, const Rows& out, int stride) {
+void run_and_check(Layer& s, const Case& c, const char* kernel, std::array<uint32_t, 3> workgroups,
+                   const Rows& out, int stride) {
   std::ranges::fill(out, std::numeric_limits<float>::quiet_NaN());
   s.runner.run(kernel, s.args, workgroups);
   for (int t = 0; t < s.tokens; ++t)
     for (int head = 0; head < c.heads; ++head) {
       if (s.record().positions()[index(t)] < 0) continue;
       const auto* row = &out[index(t * stride + head * c.value_dim)];
-      ASSERT_NO_FATAL_FAILURE(s.expect_attention(
-          t, head, std::vector<double>(row, row + c.value_dim), kHalfUlp / 2))
+      ASSERT_NO_FATAL_FAILURE(
+          s.expect_attention(t, head, std::vector<double>(row, row + c.value_dim), kHalfUlp / 2))
           << kernel << ", token " << t << ", head " << head;
     }
 }
@@ -215,8 +215,8 @@ void run_prompt(Layer& s, const Case& c, const Rows& out, int stride) {
                      static_cast<uint32_t>(c.value_dim + 255) / 256},
                     out, stride));
   if (is_for_tiles(c))
-    run_and_check(s, c, c.key_dim == 64 ? "attention_tiles_64" : "attention_tiles_128",
-                  tiles_of(s), out, stride);
+    run_and_check(s, c, c.key_dim == 64 ? "attention_tiles_64" : "attention_tiles_128", tiles_of(s),
+                  out, stride);
 }
 
 class AttentionPrompt : public testing::TestWithParam<Case> {};

@@ -252,6 +252,7 @@ struct PrepareArgs {
 
 // --- matmul: out = matrix * rows with WMMA, for many rows. ---
 // Workgroups: matmul_workgroups() in planes.h. M: rows, a multiple of 16. Parts as in MatvecArgs.
+// matmul_few: the same for up to 16 rows, any number of them. Workgroups: few_workgroups().
 struct MatmulArgs {
   Ptr<const uint16_t> half;  // [M, half_stride]
   Ptr<const float> factor;   // [M]

@@ -272,10 +272,10 @@ DEVICE void attend_in_tiles(const AttentionArgs& a, TilesLds<kDim>& s) {
     const int run = run_of(a.step, token);
     return a.source != 0 ? source_run_of(a.step, run) : run;
   };
-  const TilesTokens tokens(
-      tile_of(first_unit) * kPromptTile,
-      __builtin_elementwise_min((tile_of(first_unit + kTilesUnits - 1) + 1) * kPromptTile, a.tokens),
-      run_of_token);
+  const TilesTokens tokens(tile_of(first_unit) * kPromptTile,
+                           __builtin_elementwise_min(
+                               (tile_of(first_unit + kTilesUnits - 1) + 1) * kPromptTile, a.tokens),
+                           run_of_token);
   // The last position that a token sees, and the first.
   const auto last_of = [&](int token, int run) {
     return a.source != 0 ? source_tokens_of(a.step, run) - 1 : position_of(a.step, token);
@@ -297,8 +297,8 @@ DEVICE void attend_in_tiles(const AttentionArgs& a, TilesLds<kDim>& s) {
   for (int k = 0; k < kDim / 16; ++k) {
     half16 q = 0;
     if (run >= 0) {
-      const Ptr<const float8> from = reinterpret_cast<Ptr<const float8>>(
-          a.q + token * a.q_stride + head * kDim + 16 * k);
+      const Ptr<const float8> from =
+          reinterpret_cast<Ptr<const float8>>(a.q + token * a.q_stride + head * kDim + 16 * k);
 #pragma unroll
       for (int e = 0; e < 16; ++e) q[e] = static_cast<half>(from[e / 8][e % 8] * factor);
     }

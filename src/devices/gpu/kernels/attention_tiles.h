@@ -56,7 +56,7 @@ DEVICE int lane_again() {
 class Scalars {
  public:
   DEVICE explicit Scalars(Ptr<const int> first)
-      : first_((Constant)reinterpret_cast<uint64_t>(first)) {}
+      : first_((Constant) reinterpret_cast<uint64_t>(first)) {}
   DEVICE int operator[](int i) const { return first_[i]; }
 
  private:
@@ -84,8 +84,8 @@ class Brought {
     // A lane's row, and its chunk: all of a line's lanes together.
 #pragma unroll
     for (int i = 0; i < kKeys; ++i)
-      key_[i] = load_half8(keys + static_cast<uint32_t>((lane() & 3) * kDim +
-                                                        ((lane() >> 2) + 8 * i) * 8));
+      key_[i] = load_half8(
+          keys + static_cast<uint32_t>((lane() & 3) * kDim + ((lane() >> 2) + 8 * i) * 8));
 #pragma unroll
     for (int r = 0; r < kTilesRows; ++r)
       value_[r] = *reinterpret_cast<Ptr<const Words>>(
@@ -256,8 +256,8 @@ class TilesTokens {
   int run_[2];
 };
 
-// The sums of a unit's waves put together, and a further score (kNoScore: none): in the first wave's
-// state, which is stored.
+// The sums of a unit's waves put together, and a further score (kNoScore: none): in the first
+// wave's state, which is stored.
 template <int kDim>
 DEVICE void merge_shares(TilesLds<kDim>& s, int unit, int share, float sink,
                          TilesState<kDim>& state) {
@@ -284,7 +284,8 @@ DEVICE void merge_shares(TilesLds<kDim>& s, int unit, int share, float sink,
       const float top = __builtin_fmaxf(__builtin_fmaxf(state.maximum, other.x), sink);
       own = exp2(state.maximum - top);
       theirs = exp2(other.x - top);
-      const float sum = own * state.sum + theirs * other.y + (sink > kNoScore ? exp2(sink - top) : 0);
+      const float sum =
+          own * state.sum + theirs * other.y + (sink > kNoScore ? exp2(sink - top) : 0);
       const float factor = sum > 0 ? 1 / sum : 0;
       own *= factor;
       theirs *= factor;

@@ -24,6 +24,7 @@ inline constexpr Occupancy kOccupancy[] = {
     {"matvec_4", 2},
     {"matvec_8", 2},
     {"matmul", 2},
+    {"matmul_few", 2},
     {"expert_matvec", 2},
     {"expert_matvec_narrow", 4},
     {"expert_down", 2},

@@ -99,8 +99,7 @@ class Head {
 
   // Calls store(index, value) for each element, normed and turned. All lanes of a wave together.
   template <typename Store>
-  DEVICE void finish(int dim, int position, const Norm& norm, const Rope& rope,
-                     Store store) const {
+  DEVICE void finish(int dim, int position, const Norm& norm, const Rope& rope, Store store) const {
     float squares = 0;
     if (norm.kind == NormKind::kRms) {
 #pragma unroll

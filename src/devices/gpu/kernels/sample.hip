@@ -168,8 +168,7 @@ KERNEL void sample(SampleArgs a) {
   a.chosen[at] = token;
   __hip_atomic_store(&a.results[at], token, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_SYSTEM);
   if (token == -1 || run >= header->runs) return;
-  if (token == kNotFinite || stops || ended != 0)
-    end_run(a, rows, header->runs, run);
+  if (token == kNotFinite || stops || ended != 0) end_run(a, rows, header->runs, run);
 }
 
 }  // namespace outboard::devices::gpu::kernels
