@@ -168,8 +168,17 @@ DEVICE void merge_splits(const AttentionArgs& a, AttentionLds& s, const Decode& 
         reinterpret_cast<Ptr<const float4>>(a.splits.sums) + first_split(query) * chunks + chunk;
     const float* shares = s.scores[0][query];
     float4 out = 0;
-#pragma unroll 8
-    for (int split = 0; split < d.used; ++split) out += shares[split] * sums[split * chunks];
+    // So many reads are under way; beyond the last split shares are zero.
+    constexpr int kAtOnce = 16;
+    static_assert(kMaxSplits % kAtOnce == 0 && kMaxSplits == 32);  // a lane a split
+    for (int split = 0; split < d.used; split += kAtOnce) {
+      float4 x[kAtOnce];
+#pragma unroll
+      for (int k = 0; k < kAtOnce; ++k)
+        x[k] = sums[__builtin_elementwise_min(split + k, d.used - 1) * chunks];
+#pragma unroll
+      for (int k = 0; k < kAtOnce; ++k) out += shares[split + k] * x[k];
+    }
     const Ptr<float> to = a.out + d.token_of(query) * a.out_stride + d.head_of(query) * a.value_dim;
     *reinterpret_cast<Ptr<float4>>(to + 4 * chunk) = out;
   }
