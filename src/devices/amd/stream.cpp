@@ -33,17 +33,21 @@ Stream::Stream(driver::Card& card, GpuAddress code, const gpu::Recorder& recorde
   // stream has it again where one can reach no further.
   std::vector<uint32_t> commands = pm4::nop(kConditionDwords - pm4::kSkipDwords);
   std::vector<size_t> conditions;  // where they begin
+  pm4::LaunchWriter writer;
   const auto add_condition = [&] {
     conditions.push_back(commands.size());
     append(commands, pm4::skip_unless(alive));
+    writer.forget();
   };
   add_condition();
   for (const gpu::Recorder::Launch& l : recorder.launches()) {
     if (commands.size() + kMostDwords - conditions.back() > pm4::kMostSkipped) add_condition();
+    // Registers are set while the launch before still runs; what is waited for is its end.
+    const pm4::Launch launch = launch_of(*l.kernel, code, buffer_.address() + l.args, l.workgroups);
+    append(commands, writer.registers(launch));
     if (l.barrier) append(commands, pm4::barrier());
     if (l.vector) append(commands, pm4::acquire({.scalar = l.scalar, .vector = true}));
-    append(commands,
-           pm4::dispatch(launch_of(*l.kernel, code, buffer_.address() + l.args, l.workgroups)));
+    append(commands, writer.start(launch));
   }
   dwords_ = static_cast<uint32_t>(commands.size());
   // Each skips to the next, the last to the end.

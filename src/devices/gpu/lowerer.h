@@ -404,6 +404,7 @@ class Lowerer {
   void put_keys(kernels::AttentionArgs& args, const AttentionInput& in);
   // Of decode steps.
   void attend_in_splits(kernels::AttentionArgs args, ValueId out);
+  bool tiles_share_keys(const kernels::AttentionArgs& args) const;
   void attend_in_tiles(kernels::AttentionArgs args, ValueId out);
   void lower(const program::Attention& op, ValueId out);
   void lower(const program::KvWrite& op, ValueId);

@@ -59,10 +59,28 @@ void Lowerer::attend_in_splits(kernels::AttentionArgs args, ValueId out) {
   views_[index(out)] = view;
 }
 
+// Whether units of 16 queries share keys and values, four a workgroup: where heads have the size
+// for it, and there are enough of them for the compute units. Of few, waves share the positions.
+bool Lowerer::tiles_share_keys(const kernels::AttentionArgs& args) const {
+  if (args.key_dim != args.value_dim || (args.key_dim != 64 && args.key_dim != 128)) return false;
+  if (args.values_in_keys != 0 || args.step.layout.page_tokens % 4 != 0) return false;
+  const int workgroups =
+      kernels::attention_tiles(shape_.tokens, args.heads, args.kv_heads) * args.kv_heads;
+  return 3 * workgroups >= 2 * memory_.compute_units;
+}
+
 void Lowerer::attend_in_tiles(kernels::AttentionArgs args, ValueId out) {
   const View view = output_view(out);
   args.out = pointer<float>(write(view));
   args.out_stride = view.stride;
+  if (tiles_share_keys(args)) {
+    launch(
+        args.key_dim == 64 ? "attention_tiles_64" : "attention_tiles_128", args,
+        {static_cast<uint32_t>(kernels::attention_tiles(shape_.tokens, args.heads, args.kv_heads)),
+         static_cast<uint32_t>(args.kv_heads), 1});
+    views_[index(out)] = view;
+    return;
+  }
   launch("attention_prompt", args,
          {static_cast<uint32_t>(shape_.tokens + 15) / 16, static_cast<uint32_t>(args.heads),
           static_cast<uint32_t>(args.value_dim + 255) / 256});

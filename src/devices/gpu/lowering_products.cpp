@@ -34,7 +34,9 @@ void Lowerer::lower(const program::Linear& linear, ValueId out) {
   for (auto each = products.all.begin(); each != products.all.end(); ++each)
     std::rotate(std::upper_bound(products.all.begin(), each, *each, is_heavier), each, each + 1);
   const int rows = rows_of(out);
-  if (rows <= kMatvecRows)
+  const bool many_sequences =
+      shape_.decode && rows >= kLeastFewRows && !kernels::matvec_holds(width_of(linear.x), rows);
+  if (rows <= kMatvecRows && !many_sequences)
     matvec(std::move(products), rows);
   else
     matmul(products, rows);
@@ -118,7 +120,10 @@ void Lowerer::matmul(const Products& products, int rows) {
     args.parts[args.part_count++] = part(p, view);
     finish(p, view);
   }
-  launch("matmul", args, {kernels::matmul_workgroups(args), 1, 1});
+  if (rows <= kernels::kFewTokens)
+    launch("matmul_few", args, {kernels::few_workgroups(args), 1, 1});
+  else
+    launch("matmul", args, {kernels::matmul_workgroups(args), 1, 1});
 }
 
 // Every head's row is a row of its own: of T tokens T * heads.

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 
 #include "tests/devices/kernels/test_attention.h"
 
@@ -181,19 +182,41 @@ TEST(AttentionDecodeCost, ReadsKeysAndValuesOnce) {
   EXPECT_LT(static_cast<double>(counters.lds_bank_conflicts) / pairs, 0.05);
 }
 
-// attention_prompt's rows against the reference.
+// A kernel's rows against the reference.
 template <typename Rows>
-void run_prompt(Layer& s, const Case& c, const Rows& out, int stride) {
-  s.runner.run("attention_prompt", s.args,
-               {static_cast<uint32_t>((s.tokens + 15) / 16), static_cast<uint32_t>(c.heads),
-                static_cast<uint32_t>(c.value_dim + 255) / 256});
+void run_and_check(Layer& s, const Case& c, const char* kernel, std::array<uint32_t, 3> workgroups,
+                   const Rows& out, int stride) {
+  std::ranges::fill(out, std::numeric_limits<float>::quiet_NaN());
+  s.runner.run(kernel, s.args, workgroups);
   for (int t = 0; t < s.tokens; ++t)
     for (int head = 0; head < c.heads; ++head) {
       if (s.record().positions()[index(t)] < 0) continue;
       const auto* row = &out[index(t * stride + head * c.value_dim)];
       ASSERT_NO_FATAL_FAILURE(
-          s.expect_attention(t, head, std::vector<double>(row, row + c.value_dim), kHalfUlp / 2));
+          s.expect_attention(t, head, std::vector<double>(row, row + c.value_dim), kHalfUlp / 2))
+          << kernel << ", token " << t << ", head " << head;
     }
+}
+
+bool is_for_tiles(const Case& c) {
+  return c.key_dim == c.value_dim && (c.key_dim == 64 || c.key_dim == 128) && !c.latent;
+}
+std::array<uint32_t, 3> tiles_of(const Layer& s) {
+  return {static_cast<uint32_t>(attention_tiles(s.tokens, s.c.heads, s.c.kv_heads)),
+          static_cast<uint32_t>(s.c.kv_heads), 1};
+}
+
+// Both kernels for prompts.
+template <typename Rows>
+void run_prompt(Layer& s, const Case& c, const Rows& out, int stride) {
+  ASSERT_NO_FATAL_FAILURE(
+      run_and_check(s, c, "attention_prompt",
+                    {static_cast<uint32_t>((s.tokens + 15) / 16), static_cast<uint32_t>(c.heads),
+                     static_cast<uint32_t>(c.value_dim + 255) / 256},
+                    out, stride));
+  if (is_for_tiles(c))
+    run_and_check(s, c, c.key_dim == 64 ? "attention_tiles_64" : "attention_tiles_128", tiles_of(s),
+                  out, stride);
 }
 
 class AttentionPrompt : public testing::TestWithParam<Case> {};
@@ -256,6 +279,36 @@ TEST(AttentionPromptCost, MultipliesWithWmma) {
   EXPECT_LT(static_cast<double>(counters.lds_bank_conflicts) / pairs, 0.03);
 }
 
+TEST(AttentionTilesCost, ReadsKeysOnceForAGroup) {
+  const Case c{.name = "llama 8B",
+               .runs = {{960, 64}},
+               .heads = 4,
+               .kv_heads = 1,
+               .key_dim = 128,
+               .value_dim = 128,
+               .rotary = 128};
+  Layer s(c);
+  const int stride = c.heads * c.value_dim;
+  s.args.out = KernelRunner::ptr(s.fill(stride));
+  s.args.out_stride = stride;
+  s.runner.run("rope_kv", s.args, {64, 1, 1});
+  const auto before = s.runner.counters();
+  s.runner.run("attention_tiles_128", s.args, tiles_of(s));
+  const auto& counters = s.runner.counters();
+  const double pairs = 64 * 992.0 * c.heads;
+  EXPECT_LT(static_cast<double>(counters.wmma - before.wmma), 1.05 * pairs / 256 * 16);
+  const double instructions = static_cast<double>(counters.instructions() - before.instructions());
+  // Some 0.8 where the context is long, and maxima are found early.
+  EXPECT_LT(instructions / pairs, 1.6);
+  // Stores of values meet in pairs.
+  const auto conflicts = counters.lds_bank_conflicts - before.lds_bank_conflicts;
+  EXPECT_LT(static_cast<double>(conflicts) / pairs, 0.04);
+  // Keys and values once a workgroup, beside q and what comes out.
+  const double lines = static_cast<double>(counters.gl2_reads - before.gl2_reads);
+  const double rows = 4 * 1024.0 * 2 * c.key_dim * 2 + 64.0 * c.heads * c.key_dim * 4;
+  EXPECT_LT(lines * 128, 1.3 * rows);
+}
+
 std::vector<Case> prompt_cases() {
   return {
       {.name = "one_token", .runs = {{0, 1}}},
@@ -296,6 +349,30 @@ std::vector<Case> prompt_cases() {
        .value_dim = 16,
        .rotary = 16},
       {.name = "softcap", .runs = {{10, 33}}, .softcap = 5},
+      {.name = "many_runs",
+       .runs = {{70, 90}, {3, 1}, {511, 1}, {0, 40}, {64, 64}},
+       .heads = 3,
+       .kv_heads = 3,
+       .page_tokens = 16,
+       .padding = 20},
+      {.name = "group_of_3", .runs = {{33, 100}}, .heads = 9, .kv_heads = 3, .padding = 28},
+      {.name = "group_of_7",
+       .runs = {{600, 33}},
+       .heads = 14,
+       .kv_heads = 2,
+       .key_dim = 128,
+       .value_dim = 128,
+       .page_tokens = 8,
+       .rotary = 128},
+      {.name = "window_of_128",
+       .runs = {{700, 70}, {20, 30}},
+       .heads = 4,
+       .kv_heads = 1,
+       .key_dim = 128,
+       .value_dim = 128,
+       .window = 37,
+       .rotary = 128,
+       .sinks = true},
       {.name = "chunks", .runs = {{300, 21}, {5, 21}}, .window = 96, .chunked = true},
       {.name = "sinks", .runs = {{200, 21}}, .window = 128, .sinks = true},
       {.name = "yarn", .runs = {{90, 21}}, .magnitude = 1.35F},

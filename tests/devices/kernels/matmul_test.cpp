@@ -102,14 +102,41 @@ TEST_P(MatmulTypes, ShapesThatDoNotDivide) {
   }
 }
 
+TEST_P(MatmulTypes, FewRows) {
+  std::mt19937 random(5);
+  const int64_t block = formats::type_info(GetParam()).block_elements;
+  const int columns[] = {block == 1 ? 77 : block == 32 ? 96 : 256, block == 1 ? 290 : 2304};
+  for (const auto& [rows, width, m] : {std::array{70, columns[0], 4},
+                                       {33, columns[1], 16},
+                                       {17, columns[1], 7},
+                                       {5, columns[0], 1}}) {
+    SCOPED_TRACE(fmt::format("{} x {} times {} rows", rows, width, m));
+    KernelRunner runner;
+    const TestMatrix matrix = make_matrix(runner, GetParam(), rows, width, random);
+    const HalfRows x = make_rows(runner, m, width, random);
+    const int stride = rows + 3;
+    const std::span<float> out = runner.allocate<float>(static_cast<size_t>(m * stride));
+    MatmulArgs args = make_args(x);
+    args.parts[0].matrix = matrix.matrix;
+    args.parts[0].out = KernelRunner::ptr(out);
+    args.parts[0].stride = stride;
+    args.part_count = 1;
+    runner.run("matmul_few", args, {few_workgroups(args), 1, 1});
+    for (int t = 0; t < m; ++t) {
+      for (int r = 0; r < rows; ++r) expect_product(matrix, x, r, t, 0, 0, out[t * stride + r]);
+      for (int r = rows; r < stride; ++r)
+        ASSERT_EQ(std::bit_cast<uint32_t>(out[t * stride + r]), 0xeeeeeeee);
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Types, MatmulTypes, testing::ValuesIn(kAllTypes),
                          [](const auto& type) { return type_name(type.param); });
 
-TEST(Matmul, PartsOfDifferentTypesWithBiasResidualAndSoftcap) {
+void multiply_parts(const char* kernel, int kM, uint32_t (*workgroups)(const MatmulArgs&)) {
   std::mt19937 random(6);
   KernelRunner runner;
   constexpr int kWidth = 256;
-  constexpr int kM = 32;
   const HalfRows x = make_rows(runner, kM, kWidth, random);
   MatmulArgs args = make_args(x);
   args.part_count = 4;
@@ -134,7 +161,7 @@ TEST(Matmul, PartsOfDifferentTypesWithBiasResidualAndSoftcap) {
     if (i != 1) args.parts[i].bias = KernelRunner::const_ptr(biases[i]);
     args.parts[i].accumulate = i == 0 ? 0 : 1;
   }
-  runner.run("matmul", args, {matmul_workgroups(args), 1, 1});
+  runner.run(kernel, args, {workgroups(args), 1, 1});
   for (int i = 0; i < 4; ++i) {
     for (int t = 0; t < kM; ++t) {
       for (int r = 0; r < rows[i]; ++r) {
@@ -145,6 +172,43 @@ TEST(Matmul, PartsOfDifferentTypesWithBiasResidualAndSoftcap) {
       }
     }
   }
+}
+
+TEST(Matmul, PartsOfDifferentTypesWithBiasResidualAndSoftcap) {
+  multiply_parts("matmul", 32, matmul_workgroups);
+}
+TEST(MatmulFew, PartsOfDifferentTypesWithBiasResidualAndSoftcap) {
+  multiply_parts("matmul_few", 11, few_workgroups);
+}
+
+TEST(MatmulFew, ReadsWeightsOnce) {
+  std::mt19937 random(8);
+  KernelRunner runner(false);
+  constexpr int kRows = 4096;
+  constexpr int kColumns = 4096;
+  constexpr int kM = 8;
+  const TestMatrix matrix = make_repeated_matrix(runner, TensorType::Q4_K, kRows, kColumns, random);
+  const HalfRows x = make_rows(runner, kM, kColumns, random);
+  const std::span<float> out = runner.allocate<float>(size_t{kM} * kRows);
+  MatmulArgs args = make_args(x);
+  args.parts[0].matrix = matrix.matrix;
+  args.parts[0].out = KernelRunner::ptr(out);
+  args.parts[0].stride = kRows;
+  args.part_count = 1;
+  const simulator::compute::Counters before = runner.counters();
+  runner.run("matmul_few", args, {few_workgroups(args), 1, 1});
+  const simulator::compute::Counters& after = runner.counters();
+  const auto bytes = static_cast<double>(planes(matrix.type, kRows, kColumns).bytes);
+  const auto missed = static_cast<double>(after.gl2_read_misses - before.gl2_read_misses) * 128;
+  EXPECT_LE(missed, 1.02 * bytes);
+  // Activations are asked for by each workgroup, by two waves at most. Lines of weights hold four
+  // steps' and may be gone before all have been: rows lie a power of two apart.
+  const auto read = static_cast<double>(after.gl2_reads - before.gl2_reads) * 128;
+  EXPECT_LE(read, 4 * bytes + few_workgroups(args) * 2 * 2.0 * kM * kColumns);
+  EXPECT_EQ(after.lds_bank_conflicts, before.lds_bank_conflicts);
+  const auto instructions = static_cast<double>(after.instructions() - before.instructions());
+  const double a_wmma = instructions / static_cast<double>(after.wmma - before.wmma);
+  EXPECT_LE(a_wmma, 64);
 }
 
 // No more WMMAs than rounding up to fragments needs, and no bank conflicts.

@@ -218,6 +218,44 @@ TEST(DriverCard, RunsAKernel) {
   EXPECT_EQ(simulated.violation_count(), 0U);
 }
 
+// Two launches whose arguments alone differ: of the second no more is written than those, and it is
+// written before the first has ended.
+TEST(DriverCard, LaunchesOneAfterTheOtherWriteWhatChanges) {
+  simulator::card::Card simulated(options_with());
+  const auto link = simulator::card::make_simulated_link(simulated);
+  Card card(*link, boot_options());
+  const Buffer code = card.memory().allocate(4096, "code");
+  const Buffer data = card.memory().allocate(4096, "data");
+  card.upload(code, 0, std::as_bytes(std::span(kStoreSeven)));
+  hw::pm4::Launch launch;
+  launch.program = code.address;
+  launch.rsrc2 = 16 << 1;
+  launch.user_data = {low(data.address), high(data.address)};
+  launch.user_data.resize(16);
+  hw::pm4::LaunchWriter writer;
+  std::vector<uint32_t> stream = hw::pm4::acquire({true, true, true, true});
+  append(stream, writer.registers(launch));
+  append(stream, writer.start(launch));
+  launch.user_data[0] += 8;
+  const std::vector<uint32_t> changed = writer.registers(launch);
+  EXPECT_EQ(changed.size(), 3U);  // a packet's head, the register, its value
+  append(stream, changed);
+  append(stream, hw::pm4::barrier());
+  append(stream, writer.start(launch));
+  EXPECT_TRUE(writer.registers(launch).empty());
+  writer.forget();
+  EXPECT_GT(writer.registers(launch).size(), 30U);
+  append(stream, hw::pm4::barrier());
+  card.wait(card.compute(), card.compute().submit(stream));
+  std::array<std::byte, 12> result{};
+  card.download(data, 0, result);
+  EXPECT_EQ(static_cast<int>(result[0]), 7);
+  EXPECT_EQ(static_cast<int>(result[8]), 7);
+  card.finalize();
+  EXPECT_EQ(complaints(simulated), "");
+  EXPECT_EQ(simulated.violation_count(), 0U);
+}
+
 // s_mov_b32 s20, 0x40000; loop: s_sub_u32 s20, s20, 1; s_cmp_lg_u32 s20, 0; s_cbranch_scc1 loop;
 // s_endpgm: some milliseconds of the simulated card.
 const std::vector<uint32_t> kCountDown = {0xbe9400ff, 0x00040000, 0x80948114,

@@ -254,6 +254,7 @@ struct PrepareArgs {
 
 // --- matmul: out = matrix * rows with WMMA, for many rows. ---
 // Workgroups: matmul_workgroups() in planes.h. M: rows, a multiple of 16. Parts as in MatvecArgs.
+// matmul_few: the same for up to 16 rows, any number of them. Workgroups: few_workgroups().
 struct MatmulArgs {
   Ptr<const uint16_t> half;  // [M, half_stride]
   Ptr<const float> factor;   // [M]
@@ -449,15 +450,28 @@ struct AttentionArgs {
 // attention_prompt: q as rope_kv left it; tokens of a run attend to all of its positions up to
 // their own. Workgroups: (ceil(T / 16), heads, ceil(value_dim / 256)). The T tokens of a stream lie
 // run by run, in order.
+// attention_tiles_64, _128: the same for keys and values of so many elements, values of their own,
+// pages of a multiple of four positions. Keys and values are read once for kTilesUnits times 16
+// queries. Workgroups: (attention_tiles(), kv_heads).
+constexpr int kTilesUnits = 4;  // one head of 16 tokens each
+#ifdef __AMDGCN__
+__attribute__((device))
+#endif
+constexpr int32_t
+attention_tiles(int32_t tokens, int32_t heads, int32_t kv_heads) {
+  return ((tokens + 15) / 16 * (heads / kv_heads) + kTilesUnits - 1) / kTilesUnits;
+}
 
-// Positions in a split: a multiple of 64, so that short contexts use few splits.
+// Positions in a split: a multiple of 64, so that short contexts use few splits; of longer ones a
+// multiple of 16, so that all have the same to do.
 #ifdef __AMDGCN__
 __attribute__((device))
 #endif
 constexpr int32_t
 split_positions(int32_t positions, int32_t splits) {
   const int32_t n = (positions + splits - 1) / splits;
-  return (n + 63) / 64 * 64;
+  const int32_t step = n <= 256 ? 64 : 16;
+  return (n + step - 1) / step * step;
 }
 
 // --- sample: the next token of each run, or its best. Workgroups: max_runs. ---

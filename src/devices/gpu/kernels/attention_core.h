@@ -21,7 +21,7 @@ struct alignas(16) AttentionLds {
       float q[kMaxQueries][kMaxHeadDim];    // zero beyond key_dim
       float scores[2][kMaxQueries][kTile];  // of this tile and the next
     };
-    float4 partial[kMerged][2 * kThreads + 4];  // queries' sums of each thread, at the end
+    float4 partial[kMerged * (2 * kThreads + 8)];  // queries' sums of each thread, at the end
   };
   struct Row {
     uint64_t key, value;  // elements from the cache's beginnings
@@ -44,8 +44,9 @@ DEVICE int value_row(const AttentionArgs& a) {
   return a.values_in_keys != 0 ? a.key_dim : a.value_dim;
 }
 // Of a position's key (dim is key_dim) or value (value_row).
-DEVICE uint64_t row_in_cache(const AttentionArgs& a, Ptr<const int> pages, int kv_head,
-                             int position, int dim) {
+template <typename Pages>
+DEVICE uint64_t row_in_cache(const AttentionArgs& a, Pages pages, int kv_head, int position,
+                             int dim) {
   const int tokens = a.step.layout.page_tokens;
   const int page = pages[position >> __builtin_ctz(tokens)];
   const int slot = position & (tokens - 1);
@@ -81,20 +82,31 @@ DEVICE void score(const AttentionArgs& a, AttentionLds& s, int last, int buffer)
     }
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j) {
+      // Of some queries at once: to wait for each alone takes time. Of eight there are not the
+      // registers.
+      constexpr int kTogether = kQueries < 8 ? kQueries : 1;
 #pragma unroll
-      for (int g = 0; g < kQueries; ++g) {
-        const float* q = &s.q[g][(c + 4 * j + quarter) * 8];
-        const float4 low = *reinterpret_cast<const float4*>(q);
-        const float4 high = *reinterpret_cast<const float4*>(q + 4);
+      for (int first = 0; first < kQueries; first += kTogether) {
+        float4 low[kTogether], high[kTogether];
 #pragma unroll
-        for (int set = 0; set < kSets; ++set) {
+        for (int g = 0; g < kTogether; ++g) {
+          const float* q = &s.q[first + g][(c + 4 * j + quarter) * 8];
+          low[g] = *reinterpret_cast<const float4*>(q);
+          high[g] = *reinterpret_cast<const float4*>(q + 4);
+        }
+        if (kTogether > 1) __builtin_amdgcn_sched_barrier(0);
 #pragma unroll
-          for (int e = 0; e < 4; ++e)
-            sums[g][set] = __builtin_fmaf(static_cast<float>(k[j][set][e]), low[e], sums[g][set]);
+        for (int g = 0; g < kTogether; ++g) {
 #pragma unroll
-          for (int e = 0; e < 4; ++e)
-            sums[g][set] =
-                __builtin_fmaf(static_cast<float>(k[j][set][e + 4]), high[e], sums[g][set]);
+          for (int set = 0; set < kSets; ++set) {
+            float& sum = sums[first + g][set];
+#pragma unroll
+            for (int e = 0; e < 4; ++e)
+              sum = __builtin_fmaf(static_cast<float>(k[j][set][e]), low[g][e], sum);
+#pragma unroll
+            for (int e = 0; e < 4; ++e)
+              sum = __builtin_fmaf(static_cast<float>(k[j][set][e + 4]), high[g][e], sum);
+          }
         }
       }
     }
@@ -144,6 +156,51 @@ DEVICE void soften(const AttentionArgs& a, AttentionLds& s, int g, const Range& 
     s.factor[g] = factor;
     s.maximum[g] = top;
     s.sum[g] = s.sum[g] * factor + sum;
+  }
+}
+
+// What the threads have summed up for the queries, put together: of threads that share a chunk of 8
+// columns, which are value_dim / 8 apart. kFolds: both halves of a wave take the same chunks, and
+// are put together first.
+template <int kQueries, bool kFolds, typename Store>
+DEVICE void merge_groups(const AttentionArgs& a, AttentionLds& s, float (&sums)[kQueries][8],
+                         Store store) {
+  constexpr int kParts = kFolds ? kThreads / 2 : kThreads;  // of sums of 8 columns
+  // Of some queries after the other. The second halves lie 64 bytes aside, so that reading falls
+  // on different banks.
+  constexpr int kEach = 2 * kParts + 4;
+  constexpr int kMost = kFolds ? 2 * kMerged : kMerged;
+  constexpr int kTogether = kQueries < kMost ? kQueries : kMost;
+  static_assert(kTogether * kEach <= sizeof(s.partial) / sizeof(s.partial[0]));
+  const int chunks = a.value_dim / 8;
+  const int groups = kParts / chunks;
+  const int part = kFolds ? wave() * 16 + (lane() & 15) : thread();
+  for (int first = 0; first < kQueries; first += kTogether) {
+    barrier();
+#pragma unroll
+    for (int q = 0; q < kQueries; ++q)
+      if (q >= first && q < first + kTogether) {
+        if (kFolds) {
+#pragma unroll
+          for (int e = 0; e < 8; ++e) sums[q][e] += other_row(sums[q][e]);
+          if (lane() >= 16) continue;
+        }
+        float4* to = s.partial + q % kTogether * kEach;
+        to[part] = float4{sums[q][0], sums[q][1], sums[q][2], sums[q][3]};
+        to[kParts + 4 + part] = float4{sums[q][4], sums[q][5], sums[q][6], sums[q][7]};
+      }
+    barrier();
+    for (int i = thread(); i < kTogether * a.value_dim; i += kThreads) {
+      const int among = static_cast<uint32_t>(i) / static_cast<uint32_t>(a.value_dim);
+      const int column = i - among * a.value_dim;
+      const float4* from =
+          s.partial + among * kEach + ((column & 4) != 0 ? kParts + 4 : 0) + column / 8;
+      float sum = 0;
+#pragma unroll 8
+      for (int group = 0; group < groups; ++group)
+        sum += reinterpret_cast<const float*>(&from[group * chunks])[column & 3];
+      store(first + among, column, sum);
+    }
   }
 }
 
@@ -211,30 +268,10 @@ DEVICE void attend(const AttentionArgs& a, AttentionLds& s, const Range& range, 
     }
   }
 
-  // The groups' sums, of some queries after the other. The second halves lie 64 bytes aside, so
-  // that reading falls on different banks.
-  constexpr int kTogether = kQueries < kMerged ? kQueries : kMerged;
-  for (int first = 0; first < kQueries; first += kTogether) {
-    barrier();
-#pragma unroll
-    for (int q = 0; q < kQueries; ++q)
-      if (q >= first && q < first + kTogether) {
-        float4* to = s.partial[q % kTogether];
-        to[thread()] = float4{sums[q][0], sums[q][1], sums[q][2], sums[q][3]};
-        to[kThreads + 4 + thread()] = float4{sums[q][4], sums[q][5], sums[q][6], sums[q][7]};
-      }
-    barrier();
-    for (int i = thread(); i < kTogether * a.value_dim; i += kThreads) {
-      const int among = static_cast<uint32_t>(i) / static_cast<uint32_t>(a.value_dim);
-      const int column = i - among * a.value_dim;
-      const float4* from = s.partial[among] + ((column & 4) != 0 ? kThreads + 4 : 0) + column / 8;
-      float sum = 0;
-#pragma unroll 8
-      for (int group = 0; group < groups; ++group)
-        sum += reinterpret_cast<const float*>(&from[group * chunks])[column & 3];
-      store(first + among, column, sum);
-    }
-  }
+  if (chunks <= 16 && 16 % static_cast<uint32_t>(chunks) == 0)
+    merge_groups<kQueries, true>(a, s, sums, store);
+  else
+    merge_groups<kQueries, false>(a, s, sums, store);
 }
 
 }  // namespace outboard::devices::gpu::kernels

@@ -44,6 +44,12 @@ DEVICE half16 join(half8 a, half8 b) {
 DEVICE float8 wmma(half16 a, half16 b, float8 c) {
   return __builtin_amdgcn_wmma_f32_16x16x16_f16_w32(a, b, c);
 }
+// Nothing else added: the compiler would have zeros in eight registers first.
+DEVICE float8 wmma(half16 a, half16 b) {
+  float8 out;
+  asm("v_wmma_f32_16x16x16_f16 %0, %1, %2, 0" : "=&v"(out) : "v"(a), "v"(b));
+  return out;
+}
 // Through a pointer to void: clang would carry over the alignment of what lies there.
 DEVICE half16 load_half16(const void* low, const void* high) {
   return join(*static_cast<const half8*>(low), *static_cast<const half8*>(high));

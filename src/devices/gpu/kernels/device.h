@@ -48,6 +48,21 @@ DEVICE const Args& arguments() {
   return *(const Args*)p;
 }
 
+// Has all of the kernel's arguments on their way at once: they are new to every cache, and else
+// each line of them would be waited for alone.
+template <typename Args>
+DEVICE void fetch_arguments() {
+  constexpr int kLine = 128;
+  constexpr int kLines = (sizeof(Args) + kLine - 1) / kLine;
+  const auto& a = arguments<Args>();
+  int v[kLines];
+#pragma unroll
+  for (int i = 0; i < kLines; ++i) v[i] = reinterpret_cast<const int*>(&a)[i * kLine / 4];
+  __builtin_amdgcn_sched_barrier(0);
+#pragma unroll
+  for (int i = 0; i < kLines; ++i) asm volatile("" ::"s"(v[i]));
+}
+
 // All waves of the workgroup; what was written to LDS before is seen after.
 DEVICE void barrier() {
   __builtin_amdgcn_fence(__ATOMIC_RELEASE, "workgroup");

@@ -23,6 +23,13 @@ union Tile {
   float factor[kMatmulTokens];  // when all products are done
 };
 
+// LDS that other lanes of this wave wrote is seen; LDS serves a wave in order.
+DEVICE void wave_sync() {
+  __builtin_amdgcn_fence(__ATOMIC_RELEASE, "wavefront");
+  __builtin_amdgcn_wave_barrier();
+  __builtin_amdgcn_fence(__ATOMIC_ACQUIRE, "wavefront");
+}
+
 DEVICE int swizzled(int row, int chunk) { return chunk ^ (row & 7); }
 
 // Row `row` of a fragment, columns [16 * k, 16 * (k + 1)).
@@ -121,7 +128,8 @@ template <bool experts>
 DEVICE void matmul(const MatmulArgs& a, Tile& tile, int row_tile, Work w, int first_out,
                    float factor) {
   int number = 0;
-  for (int tiles; number + 1 < a.part_count && row_tile >= (tiles = matmul_tiles_of(a.parts[number]));
+  for (int tiles;
+       number + 1 < a.part_count && row_tile >= (tiles = matmul_tiles_of(a.parts[number]));
        ++number)
     row_tile -= tiles;
   const Part& part = a.parts[number];
@@ -155,7 +163,129 @@ DEVICE void matmul(const MatmulArgs& a, Tile& tile, int row_tile, Work w, int fi
   }
 }
 
+// Of few rows of activations: a workgroup makes kFewRows rows of the matrix, of which each wave
+// takes 16 and a share of their columns. Weights are read once, and so fast as memory gives them.
+constexpr int kFewRowGroups = kFewRows / kFragment;
+constexpr int kFewShares = kWaves / kFewRowGroups;
+
+union FewTile {
+  struct {  // each wave's own
+    half8 weights[kWaves][kFragment][kStepChunks];
+    half8 activations[kWaves][kFewTokens][kStepChunks];
+  };
+  float4 sums[kFewShares - 1][kFewRowGroups][2][32];
+};
+
+template <WeightType type>
+DEVICE void multiply_few(const MatmulArgs& a, const Matrix& matrix, FewTile& tile, int first_row,
+                         int share, float8& sum) {
+  using F = Format<type>;
+  constexpr UnitBytes bytes = unit_bytes(type);
+  const int units = units_of(matrix.columns);
+  const int steps = static_cast<uint32_t>((units + 1) / 2 + kFewShares - 1) / kFewShares;
+  const int from = share * steps * 2;
+  const int to = __builtin_elementwise_min(from + steps * 2, units);
+  const int lane_row = lane() % kFragment;
+  const int own_unit = lane() / kFragment;
+  const uint32_t row = __builtin_elementwise_min(first_row + lane_row, matrix.rows - 1);
+  const uint64_t first = static_cast<uint64_t>(row) * units;
+  const Row planes = {matrix.codes + first * bytes.codes, matrix.high + first * bytes.high,
+                      matrix.scales + static_cast<uint64_t>(row) * scale_bytes(bytes, units)};
+  const auto load_weights = [&](int u) __attribute__((always_inline)) {
+    const uint32_t unit = __builtin_elementwise_min(u + own_unit, units - 1);
+    return F(planes, unit, unit % kSuperUnits);
+  };
+  // Eight lanes bring a row's columns of a step: whole lines, as rows that lie a power of two apart
+  // would push each other out of the cache. Rows that are not there repeat the last one's: nobody
+  // wants what comes of them.
+  constexpr int kEach = kFewTokens * kStepChunks / 32;
+  const int own_token = lane() / kStepChunks;
+  const int own_chunk = lane() % kStepChunks;
+  const auto load_activations = [&](int u, half8(&out)[kEach]) __attribute__((always_inline)) {
+    const int column = u * kUnit + own_chunk * 8;
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      if (i * (kFewTokens / kEach) >= a.m) break;
+      const int token = __builtin_elementwise_min(i * (kFewTokens / kEach) + own_token, a.m - 1);
+      out[i] = 0;
+      if (column < a.half_stride)
+        out[i] = *reinterpret_cast<Ptr<const half8>>(a.half + token * a.half_stride + column);
+    }
+  };
+  if (from >= to) return;
+  F weights = load_weights(from);
+  half8 brought[kEach] = {};
+  load_activations(from, brought);
+  auto& own = tile.weights[wave()];
+  auto& rows = tile.activations[wave()];
+  for (int u = from; u < to; u += 2) {
+    half8 part[4];
+    dequantize(weights, part);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) own[lane_row][swizzled(lane_row, 4 * own_unit + i)] = part[i];
+#pragma unroll
+    for (int i = 0; i < kEach; ++i) {
+      const int token = i * (kFewTokens / kEach) + own_token;
+      rows[token][swizzled(token, own_chunk)] = brought[i];
+    }
+    // What the next step multiplies is on its way while this one does.
+    if (u + 2 < to) {
+      weights = load_weights(u + 2);
+      load_activations(u + 2, brought);
+    }
+    wave_sync();
+#pragma unroll
+    for (int k = 0; k < kStep / kFragment; ++k)
+      sum = __builtin_amdgcn_wmma_f32_16x16x16_f16_w32(fragment(rows[lane_row], lane_row, k),
+                                                       fragment(own[lane_row], lane_row, k), sum);
+    wave_sync();
+  }
+}
+
 }  // namespace
+
+// As matmul, of up to kFewTokens rows of activations.
+KERNEL EIGHT_WAVES void matmul_few(MatmulArgs a) {
+  static LDS FewTile tile;
+  int row_tile = workgroup_x();
+  int number = 0;
+  for (int tiles; number + 1 < a.part_count && row_tile >= (tiles = few_tiles_of(a.parts[number]));
+       ++number)
+    row_tile -= tiles;
+  const Part& part = a.parts[number];
+  const int group = wave() % kFewRowGroups;
+  const int share = wave() / kFewRowGroups;
+  const int first_row = row_tile * kFewRows + group * kFragment;
+  float8 sum = {};
+  with_format(static_cast<WeightType>(part.matrix.type), [&]<WeightType type>() {
+    multiply_few<type>(a, part.matrix, tile, first_row, share, sum);
+  });
+  barrier();
+  if (share > 0) {
+    tile.sums[share - 1][group][0][lane()] = float4{sum[0], sum[1], sum[2], sum[3]};
+    tile.sums[share - 1][group][1][lane()] = float4{sum[4], sum[5], sum[6], sum[7]};
+  }
+  barrier();
+  if (share > 0) return;
+#pragma unroll
+  for (int other = 0; other < kFewShares - 1; ++other)
+#pragma unroll
+    for (int i = 0; i < 8; ++i) sum[i] += tile.sums[other][group][i / 4][lane()][i % 4];
+  // Lane l has row l % 16 of the wave's rows; number i of a sum is token 2 i + l / 16.
+  const int row = first_row + lane() % kFragment;
+  if (row >= part.matrix.rows) return;
+  const float bias = part.bias != nullptr ? part.bias[row] : 0;
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const int token = 2 * i + lane() / kFragment;
+    if (token >= a.m) continue;
+    const Ptr<float> out = part.out + static_cast<int64_t>(token) * part.stride + row;
+    float v = sum[i] * a.factor[token] + bias;
+    if (part.accumulate) v += *out;
+    if (a.softcap != 0) v = a.softcap * tanh(v / a.softcap);
+    *out = v;
+  }
+}
 
 KERNEL EIGHT_WAVES void matmul(MatmulArgs a) {
   static LDS Tile tile;

@@ -14,14 +14,17 @@ DEVICE void matvec_all(Tile<rows>& tile) {
 }  // namespace
 
 KERNEL EIGHT_WAVES void matvec_1(MatvecArgs) {
+  fetch_arguments<MatvecArgs>();
   static LDS Tile<1> tile;
   matvec_all(tile);
 }
 KERNEL EIGHT_WAVES void matvec_1_plain(MatvecArgs) {
+  fetch_arguments<MatvecArgs>();
   static LDS Tile<1> tile;
   matvec_plain(tile, 0, 0, kFromTheFirst);
 }
 KERNEL SIXTEEN_WAVES void matvec_1_narrow(MatvecArgs) {
+  fetch_arguments<MatvecArgs>();
   static LDS Tile<1, kNarrowUnits> tile;
   matvec_plain(tile, 0, 0, kFromTheFirst);
 }

@@ -14,6 +14,8 @@ struct Occupancy {
 inline constexpr Occupancy kOccupancy[] = {
     {"attention_decode", 2},
     {"attention_prompt", 1},
+    {"attention_tiles_64", 2},
+    {"attention_tiles_128", 2},
     {"rope_kv", 2},
     {"matvec_1", 2},
     {"matvec_1_plain", 2},
@@ -22,6 +24,7 @@ inline constexpr Occupancy kOccupancy[] = {
     {"matvec_4", 2},
     {"matvec_8", 2},
     {"matmul", 2},
+    {"matmul_few", 2},
     {"expert_matvec", 2},
     {"expert_matvec_narrow", 4},
     {"expert_down", 2},

@@ -109,6 +109,9 @@ constexpr uint32_t scale_bytes(const UnitBytes& unit, uint32_t units) {
 
 // Units of the input rows that a workgroup of `matvec` has in LDS, of all rows together.
 constexpr int32_t kTileUnits = 448;
+constexpr bool matvec_holds(int32_t columns, int32_t rows) {
+  return columns <= kTileUnits / rows / 32 * 32 * kUnit;
+}
 // Of `matvec_1_narrow`: so few that a compute unit has room for four workgroups.
 constexpr int32_t kNarrowUnits = 192;
 
@@ -152,6 +155,13 @@ constexpr int32_t matmul_tokens(int32_t row_tiles, int32_t m) {
 // Pairs of output rows that one wave of `expert_down` works through.
 constexpr int32_t expert_down_pairs_a_wave(const ExpertDownArgs& a) {
   return matvec_pairs_a_wave((a.matrix.rows + 1) / 2, a.used * a.matrix.columns, 4);
+}
+// A workgroup of `matmul_few` makes so many rows of a matrix, for up to kFewTokens rows of
+// activations.
+constexpr int32_t kFewRows = 32;
+constexpr int32_t kFewTokens = 16;
+constexpr int32_t few_tiles_of(const Part& part) {
+  return static_cast<int32_t>(static_cast<uint32_t>(part.matrix.rows + kFewRows - 1) / kFewRows);
 }
 // Slots in a tile of `expert_matmul`: as many as an expert has on average.
 constexpr int32_t expert_tile_slots(int32_t slots, int32_t experts) {

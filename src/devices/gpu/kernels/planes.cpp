@@ -132,6 +132,11 @@ uint32_t expert_down_workgroups(const ExpertDownArgs& args) {
   return static_cast<uint32_t>((pairs + a_workgroup - 1) / a_workgroup);
 }
 
+uint32_t few_workgroups(const MatmulArgs& args) {
+  int32_t tiles = 0;
+  for (const Part& part : args.parts) tiles += few_tiles_of(part);
+  return static_cast<uint32_t>(tiles);
+}
 uint32_t expert_matmul_workgroups(const ExpertMatmulArgs& args) {
   return static_cast<uint32_t>(matmul_row_tiles(args.matmul) * args.max_tiles);
 }

@@ -35,6 +35,7 @@ bool is_plain(const Input& input);
 // And which wave takes which rows of the matrices, in the arguments; copies: workgroups in y.
 uint32_t plan_matvec(MatvecArgs& args, int rows, int copies = 1);
 uint32_t matmul_workgroups(const MatmulArgs& args);
+uint32_t few_workgroups(const MatmulArgs& args);              // of matmul_few
 uint32_t expert_down_workgroups(const ExpertDownArgs& args);  // in x; T in y
 uint32_t expert_matmul_workgroups(const ExpertMatmulArgs& args);
 uint32_t elementwise_workgroups(const ElementwiseArgs& args);  // in x; rows in y

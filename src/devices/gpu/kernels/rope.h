@@ -19,13 +19,17 @@ DEVICE Pair pair_of(int i, const Rope& rope) {
   return {2 * i, 2 * i + 1};
 }
 
-// Turns of position * turns[i], between 0 and 1 or so: exact to float32 at any position.
-DEVICE float turns_at(Ptr<const float> turns, int i, int position) {
+// Turns of position * turns, between 0 and 1 or so: exact to float32 at any position.
+DEVICE float turns_at(float2 turns, int position) {
   const float p = static_cast<float>(position);
-  const float high = turns[2 * i];
-  const float whole = p * high;
-  const float rest = __builtin_fmaf(p, high, -whole) + p * turns[2 * i + 1];
+  const float whole = p * turns.x;
+  const float rest = __builtin_fmaf(p, turns.x, -whole) + p * turns.y;
   return __builtin_amdgcn_fractf(whole) + rest;
+}
+// Of pair i; none turns by nothing.
+DEVICE float2 turns_of(const Rope& rope, int i) {
+  if (2 * i >= rope.rotary) return float2{0, 0};
+  return reinterpret_cast<Ptr<const float2>>(rope.turns)[i];
 }
 
 // program::PositionScale.
@@ -47,13 +51,13 @@ class HeadTurn {
                                  position);
   }
 
-  // Pair i, whose elements are e.
-  DEVICE float2 of(int i, const Pair& pair, float2 e) const {
+  // Pair i, whose elements are e; turns: turns_of(i).
+  DEVICE float2 of(int i, const Pair& pair, float2 e, float2 turns_a_position) const {
     e *= factor_;
     const bool weighted = norm_.kind == NormKind::kRms && norm_.weight != nullptr;
     if (weighted && rope_.norm_after == 0) e *= weight(pair);
     if (2 * i < rope_.rotary) {
-      const float turns = turns_at(rope_.turns, i, position_);
+      const float turns = turns_at(turns_a_position, position_);
       const float cosine = __builtin_amdgcn_cosf(turns) * rope_.magnitude;
       const float sine = __builtin_amdgcn_sinf(turns) * rope_.magnitude;
       e = float2{e.x * cosine - e.y * sine, e.x * sine + e.y * cosine};
@@ -73,14 +77,58 @@ class HeadTurn {
   float factor_ = 1;
 };
 
+// A head of up to kMost elements in a wave's registers: asked for before it is known what becomes
+// of it.
+class Head {
+ public:
+  static constexpr int kPairs = 4;  // a lane
+  static constexpr int kMost = 2 * 32 * kPairs;
+
+  DEVICE void load(Ptr<const float> x, int dim, const Rope& rope) {
+#pragma unroll
+    for (int k = 0; k < kPairs; ++k) {
+      const int i = k * 32 + lane();
+      v_[k] = float2{0, 0};
+      turns_[k] = float2{0, 0};
+      if (2 * i >= dim) continue;
+      const Pair pair = pair_of(i, rope);
+      v_[k] = float2{x[pair.a], x[pair.b]};
+      turns_[k] = turns_of(rope, i);
+    }
+  }
+
+  // Calls store(index, value) for each element, normed and turned. All lanes of a wave together.
+  template <typename Store>
+  DEVICE void finish(int dim, int position, const Norm& norm, const Rope& rope, Store store) const {
+    float squares = 0;
+    if (norm.kind == NormKind::kRms) {
+#pragma unroll
+      for (int k = 0; k < kPairs; ++k) squares += v_[k].x * v_[k].x + v_[k].y * v_[k].y;
+      squares = wave_sum(squares);
+    }
+    const HeadTurn turn(dim, position, norm, rope, squares);
+#pragma unroll
+    for (int k = 0; k < kPairs; ++k) {
+      const int i = k * 32 + lane();
+      if (2 * i >= dim) continue;
+      const Pair pair = pair_of(i, rope);
+      const float2 e = turn.of(i, pair, v_[k], turns_[k]);
+      store(pair.a, e.x);
+      store(pair.b, e.y);
+    }
+  }
+
+ private:
+  float2 v_[kPairs], turns_[kPairs];
+};
+
 // Calls store(index, value) for each element of the head at x [dim], normed and turned. All lanes
-// of a wave together. Heads of up to 256 elements are read once; of larger ones, which are rare,
-// twice, so that nobody needs registers for them.
+// of a wave together. Heads of up to Head::kMost elements are read once; of larger ones, which are
+// rare, twice, so that nobody needs registers for them.
 template <typename Store>
 DEVICE void norm_and_turn(Ptr<const float> x, int dim, int position, const Norm& norm,
                           const Rope& rope, Store store) {
-  constexpr int kPairs = 4;  // a lane
-  if (dim > 2 * 32 * kPairs) {
+  if (dim > Head::kMost) {
     float squares = 0;
     if (norm.kind == NormKind::kRms) {
       for (int i = lane(); i < dim; i += 32) squares += x[i] * x[i];
@@ -90,34 +138,15 @@ DEVICE void norm_and_turn(Ptr<const float> x, int dim, int position, const Norm&
 #pragma unroll 1
     for (int i = lane(); 2 * i < dim; i += 32) {
       const Pair pair = pair_of(i, rope);
-      const float2 e = turn.of(i, pair, float2{x[pair.a], x[pair.b]});
+      const float2 e = turn.of(i, pair, float2{x[pair.a], x[pair.b]}, turns_of(rope, i));
       store(pair.a, e.x);
       store(pair.b, e.y);
     }
     return;
   }
-  float2 v[kPairs];
-  float squares = 0;
-#pragma unroll
-  for (int k = 0; k < kPairs; ++k) {
-    const int i = k * 32 + lane();
-    v[k] = float2{0, 0};
-    if (2 * i >= dim) continue;
-    const Pair pair = pair_of(i, rope);
-    v[k] = float2{x[pair.a], x[pair.b]};
-    squares += v[k].x * v[k].x + v[k].y * v[k].y;
-  }
-  if (norm.kind == NormKind::kRms) squares = wave_sum(squares);
-  const HeadTurn turn(dim, position, norm, rope, squares);
-#pragma unroll
-  for (int k = 0; k < kPairs; ++k) {
-    const int i = k * 32 + lane();
-    if (2 * i >= dim) continue;
-    const Pair pair = pair_of(i, rope);
-    const float2 e = turn.of(i, pair, v[k]);
-    store(pair.a, e.x);
-    store(pair.b, e.y);
-  }
+  Head head;
+  head.load(x, dim, rope);
+  head.finish(dim, position, norm, rope, store);
 }
 
 }  // namespace outboard::devices::gpu::kernels

@@ -109,12 +109,6 @@ DEVICE int choose(SelectLds& s, Ptr<const RunSampling> sampling, Ptr<const float
   return best.token;  // not reached: the best one's weight alone is more than 0
 }
 
-DEVICE bool is_stop(Ptr<const RunSampling> sampling, int token) {
-  for (int i = 0; i < sampling->stop_count && i < kMaxStops; ++i)
-    if (sampling->stops[i] == token) return true;
-  return false;
-}
-
 // Thread 0 of each run. `ended` of all runs is read after this run's own was written for all to
 // see, so the last run that ends sees that all have.
 DEVICE void end_run(const SampleArgs& a, Ptr<const int> rows, int runs, int run) {
@@ -131,6 +125,7 @@ DEVICE void end_run(const SampleArgs& a, Ptr<const int> rows, int runs, int run)
 
 // See SampleArgs. A choice each; the first ones are the runs' own.
 KERNEL void sample(SampleArgs a) {
+  fetch_arguments<SampleArgs>();
   LDS SelectLds s;
   const int run = workgroup_x();
   const StepLayout& layout = a.step.layout;
@@ -145,6 +140,15 @@ KERNEL void sample(SampleArgs a) {
   int token = -1;
   const int number = rows[run];
   const int best = ints(layout.best)[run];
+  // What is needed at the end comes meanwhile: a stop a lane, and whether the run had ended.
+  static_assert(kMaxStops <= 32);
+  int stop = -1;
+  int ended = 0;
+  if (number >= 0 && best == 0) {
+    if (lane() < __builtin_elementwise_min(sampling->stop_count, kMaxStops))
+      stop = sampling->stops[lane() % kMaxStops];
+    ended = __hip_atomic_load(&a.ended[run], __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT);
+  }
   if (number >= 0) {
     const Ptr<float> row = a.logits + static_cast<uint64_t>(number) * a.stride;
     if (best > 0) {
@@ -159,13 +163,12 @@ KERNEL void sample(SampleArgs a) {
       token = choose(s, sampling, row, a.vocabulary);
     }
   }
+  const bool stops = __builtin_amdgcn_ballot_w32(stop >= 0 && stop == token) != 0;
   if (thread() != 0) return;
   a.chosen[at] = token;
   __hip_atomic_store(&a.results[at], token, __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_SYSTEM);
   if (token == -1 || run >= header->runs) return;
-  if (token == kNotFinite || is_stop(sampling, token) ||
-      __hip_atomic_load(&a.ended[run], __ATOMIC_RELAXED, __HIP_MEMORY_SCOPE_AGENT) != 0)
-    end_run(a, rows, header->runs, run);
+  if (token == kNotFinite || stops || ended != 0) end_run(a, rows, header->runs, run);
 }
 
 }  // namespace outboard::devices::gpu::kernels

@@ -111,9 +111,27 @@ DEVICE void for_each(const SelectLds& s, const Candidates& c, F f) {
 
 // The greatest logit, its first token. With a NaN in the row the key is kNaN, and the token any.
 DEVICE Place find_best(SelectLds& s, Ptr<const float> row, int size) {
-  constexpr int kAtOnce = 4;  // loads under way
-  const Ptr<const float4> fours = reinterpret_cast<Ptr<const float4>>(row);
+  constexpr int kAtOnce = 8;  // loads; as many of the next turn are under way meanwhile
+  constexpr int kTurn = kAtOnce * kThreads;
+  const auto resource = __builtin_amdgcn_make_buffer_rsrc(const_cast<float*>((const float*)row), 0,
+                                                          4 * size, kRawBuffer);
   const int quads = size / 4;
+  const auto load = [&](int first, float4(&x)[kAtOnce]) __attribute__((always_inline)) {
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+      x[k] = bits_as<float4>(
+          __builtin_amdgcn_raw_buffer_load_b128(resource, 16 * first, 16 * kThreads * k, 0));
+    __builtin_amdgcn_sched_barrier(0);
+  };
+  // Beyond the end the last is looked at again.
+  const auto quad_of = [&](int first, int k) {
+    return __builtin_elementwise_min(first + k * kThreads, quads - 1);
+  };
+  const auto load_last = [&](int first, float4(&x)[kAtOnce]) __attribute__((always_inline)) {
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k)
+      x[k] = reinterpret_cast<Ptr<const float4>>(row)[quad_of(first, k)];
+  };
   float top = -__builtin_inff();
   int at = kNoToken;
   const auto look = [&](float x, int i) {
@@ -123,11 +141,7 @@ DEVICE Place find_best(SelectLds& s, Ptr<const float> row, int size) {
     }
   };
   int nan = 0;
-  int i = thread();
-  for (; i + (kAtOnce - 1) * kThreads < quads; i += kAtOnce * kThreads) {
-    float4 x[kAtOnce];
-#pragma unroll
-    for (int k = 0; k < kAtOnce; ++k) x[k] = fours[i + k * kThreads];
+  const auto look_at_all = [&](const float4(&x)[kAtOnce], int i) __attribute__((always_inline)) {
     float highest = highest_of(x[0]);
     bool broken = holds_nan(x[0]);
 #pragma unroll
@@ -137,21 +151,41 @@ DEVICE Place find_best(SelectLds& s, Ptr<const float> row, int size) {
     }
     look(highest, i);
     if (broken) nan = 1;
+  };
+  int from = 0;
+  float4 x[kAtOnce], next[kAtOnce];
+  if (kTurn <= quads) load(thread(), x);
+  while (from + 2 * kTurn <= quads) {
+    load(from + kTurn + thread(), next);
+    look_at_all(x, from + thread());
+    from += kTurn;
+    if (from + 2 * kTurn > quads) {
+      look_at_all(next, from + thread());
+      from += kTurn;
+      break;
+    }
+    load(from + kTurn + thread(), x);
+    look_at_all(next, from + thread());
+    from += kTurn;
   }
-  for (; i < quads; i += kThreads) {
-    const float4 x = fours[i];
-    look(highest_of(x), i);
-    if (holds_nan(x)) nan = 1;
+  if (from + kTurn <= quads) {
+    look_at_all(x, from + thread());
+    from += kTurn;
+  }
+  if (from < quads) {
+    load_last(from + thread(), x);
+    look_at_all(x, from + thread());
   }
   // Which of them: the first that is as great.
   if (at != kNoToken) {
-    int quad = at;
-    for (;; quad += kThreads) {
-      const float4 x = fours[quad];
-      const int e = x[0] == top ? 0 : x[1] == top ? 1 : x[2] == top ? 2 : 3;
-      at = quad * 4 + e;
-      if (x[e] == top) break;
-    }
+    load_last(at, x);
+    int first = kNoToken;
+#pragma unroll
+    for (int k = kAtOnce - 1; k >= 0; --k)
+#pragma unroll
+      for (int e = 3; e >= 0; --e)
+        if (x[k][e] == top) first = quad_of(at, k) * 4 + e;
+    at = first;
   }
   const int rest = quads * 4 + thread();
   if (rest < size) {

@@ -18,14 +18,6 @@ std::vector<uint32_t> packet(uint8_t opcode, size_t body) {
   return out;
 }
 
-void set_registers(std::vector<uint32_t>& to, uint32_t address,
-                   std::initializer_list<uint32_t> values) {
-  std::vector<uint32_t> out = packet(SET_SH_REG, values.size() + 1);
-  out[1] = address - SET_SH_REG_START;
-  std::copy(values.begin(), values.end(), out.begin() + 2);
-  append(to, out);
-}
-
 }  // namespace
 
 std::vector<uint32_t> barrier() {
@@ -49,26 +41,56 @@ std::vector<uint32_t> acquire(const Caches& caches) {
   return out;
 }
 
-std::vector<uint32_t> dispatch(const Launch& l) {
+std::vector<uint32_t> dispatch(const Launch& launch) {
+  LaunchWriter writer;
+  std::vector<uint32_t> out = writer.registers(launch);
+  append(out, writer.start(launch));
+  return out;
+}
+
+// Neighbours that differ go in one packet.
+void LaunchWriter::set(std::vector<uint32_t>& to, uint32_t address,
+                       std::span<const uint32_t> values) {
+  const auto differs = [&](size_t i) {
+    const auto held = held_.find(address + static_cast<uint32_t>(i));
+    return held == held_.end() || held->second != values[i];
+  };
+  for (size_t first = 0; first < values.size(); ++first) {
+    if (!differs(first)) continue;
+    size_t end = first;
+    while (end < values.size() && differs(end)) ++end;
+    std::vector<uint32_t> out = packet(SET_SH_REG, end - first + 1);
+    out[1] = address + static_cast<uint32_t>(first) - SET_SH_REG_START;
+    for (size_t i = first; i < end; ++i)
+      out[2 + i - first] = held_[address + static_cast<uint32_t>(i)] = values[i];
+    append(to, out);
+    first = end;
+  }
+}
+
+std::vector<uint32_t> LaunchWriter::registers(const Launch& l) {
   std::vector<uint32_t> out;
   const uint64_t program = value(l.program) >> kProgramShift;
   const uint64_t scratch = value(l.scratch) >> kProgramShift;
-  set_registers(out, gc::COMPUTE_PGM_LO::kAddress, {low(program), high(program)});
-  set_registers(out, gc::COMPUTE_PGM_RSRC1::kAddress, {l.rsrc1, l.rsrc2});
-  set_registers(out, gc::COMPUTE_PGM_RSRC3::kAddress, {l.rsrc3});
-  set_registers(out, gc::COMPUTE_TMPRING_SIZE::kAddress, {l.tmpring});
-  set_registers(out, gc::COMPUTE_DISPATCH_SCRATCH_BASE_LO::kAddress, {low(scratch), high(scratch)});
-  set_registers(out, gc::COMPUTE_START_X::kAddress,
-                {0, 0, 0, l.workgroup_size[0], l.workgroup_size[1], l.workgroup_size[2]});
-  for (size_t i = 0; i < l.user_data.size(); ++i) {
-    set_registers(out, gc::COMPUTE_USER_DATA_0::kAddress + static_cast<uint32_t>(i),
-                  {l.user_data[i]});
-  }
-  std::vector<uint32_t> start = packet(DISPATCH_DIRECT, 4);
-  std::copy(l.workgroups.begin(), l.workgroups.end(), start.begin() + 1);
+  const auto put = [&](uint32_t address, std::initializer_list<uint32_t> values) {
+    set(out, address, {values.begin(), values.size()});
+  };
+  put(gc::COMPUTE_PGM_LO::kAddress, {low(program), high(program)});
+  put(gc::COMPUTE_PGM_RSRC1::kAddress, {l.rsrc1, l.rsrc2});
+  put(gc::COMPUTE_PGM_RSRC3::kAddress, {l.rsrc3});
+  put(gc::COMPUTE_TMPRING_SIZE::kAddress, {l.tmpring});
+  put(gc::COMPUTE_DISPATCH_SCRATCH_BASE_LO::kAddress, {low(scratch), high(scratch)});
+  put(gc::COMPUTE_START_X::kAddress,
+      {0, 0, 0, l.workgroup_size[0], l.workgroup_size[1], l.workgroup_size[2]});
+  set(out, gc::COMPUTE_USER_DATA_0::kAddress, l.user_data);
+  return out;
+}
+
+std::vector<uint32_t> LaunchWriter::start(const Launch& l) const {
+  std::vector<uint32_t> out = packet(DISPATCH_DIRECT, 4);
+  std::copy(l.workgroups.begin(), l.workgroups.end(), out.begin() + 1);
   using I = gc::COMPUTE_DISPATCH_INITIATOR;
-  start[4] = I::COMPUTE_SHADER_EN(1) | I::FORCE_START_AT_000(1) | I::CS_W32_EN(l.wave32 ? 1 : 0);
-  append(out, start);
+  out[4] = I::COMPUTE_SHADER_EN(1) | I::FORCE_START_AT_000(1) | I::CS_W32_EN(l.wave32 ? 1 : 0);
   return out;
 }
 

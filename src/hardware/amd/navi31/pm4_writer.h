@@ -4,6 +4,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <span>
 #include <vector>
 
 #include "hardware/address.h"
@@ -34,6 +36,21 @@ struct Launch {
   bool wave32 = true;
 };
 std::vector<uint32_t> dispatch(const Launch& launch);
+
+// Launches one after the other of which a register is written only where it has another value than
+// before. Registers may be written while an earlier launch still runs: it has what it began with.
+class LaunchWriter {
+ public:
+  std::vector<uint32_t> registers(const Launch& launch);
+  std::vector<uint32_t> start(const Launch& launch) const;
+  // Whatever came between may have changed them.
+  void forget() { held_.clear(); }
+
+ private:
+  void set(std::vector<uint32_t>& to, uint32_t address, std::span<const uint32_t> values);
+
+  std::map<uint32_t, uint32_t> held_;  // registers that are known, by address
+};
 
 std::vector<uint32_t> write_word(GpuAddress address, uint32_t value);
 
