@@ -99,7 +99,7 @@ class Server:
     def events(self, path, body, **more):
         """Server-sent events: [(event or None, data)]; comments are left out."""
         status, headers, text = self.call(path, {**body, "stream": True}, **more)
-        assert status == 200, text
+        assert status == 200, f"{status}: {text}"
         assert headers["Content-Type"].startswith("text/event-stream")
         found = []
         for block in text.split("\n\n"):
