@@ -34,9 +34,8 @@ void Lowerer::lower(const program::Linear& linear, ValueId out) {
   for (auto each = products.all.begin(); each != products.all.end(); ++each)
     std::rotate(std::upper_bound(products.all.begin(), each, *each, is_heavier), each, each + 1);
   const int rows = rows_of(out);
-  const bool many_sequences =
-      shape_.decode && rows >= kLeastFewRows && !kernels::matvec_holds(width_of(linear.x), rows);
-  if (rows <= kMatvecRows && !many_sequences)
+  const bool is_wide = rows >= kLeastFewRows && !kernels::matvec_holds(width_of(linear.x), rows);
+  if (rows <= kMatvecRows && !is_wide)
     matvec(std::move(products), rows);
   else
     matmul(products, rows);
