@@ -35,8 +35,8 @@ struct StreamShape {
 
 // A matrix product of at most this many rows uses the kernel `matvec`, one of more rows `matmul`.
 constexpr int kMatvecRows = 8;
-// Of so many rows and more `matmul_few`, if their columns do not fit into LDS: matvec would bring them
-// again and again.
+// Of so many rows and more `matmul_few`, if their columns do not fit into LDS: matvec would bring
+// them again and again.
 constexpr int kLeastFewRows = 4;
 
 // Where weights lie on the card.
