@@ -173,6 +173,18 @@ struct ByRows<FormatIq4Nl> : HalfScales<FormatIq4Nl> {
   }
 };
 
+// Where the bytes i and i + 1 of each block's four of fifth bits are, eight times each, in the
+// first and the last 64 bytes of four blocks.
+constexpr int kLastOfQ5_0 = 88 - 64;
+constexpr ByteIndexes fifth_bits(int i) {
+  ByteIndexes indexes{};
+  for (int c = 0; c < 64; ++c) {
+    const int at = 22 * (c / 16) + 2 + i + c % 16 / 8;
+    indexes.at[c] = static_cast<uint8_t>(at < 64 ? at : 64 + at - kLastOfQ5_0);
+  }
+  return indexes;
+}
+
 // The fifth bits of four blocks are spread over two loads, as the scales are.
 template <>
 class ByRows<FormatQ5_0> {
@@ -183,9 +195,9 @@ class ByRows<FormatQ5_0> {
   template <int kStep>
   OUTBOARD_INLINE RowWeights row(int r, const uint8_t* p) {
     static constexpr ByteIndexes kNibbles = pieces_at(0, 4, 26, 48);
-    static constexpr ByteIndexes kBits[2] = {bits(0), bits(2)};
+    static constexpr ByteIndexes kBits[2] = {fifth_bits(0), fifth_bits(2)};
     const Ints first = load_64_bytes(p);
-    const Ints last = load_64_bytes(p + kLast);
+    const Ints last = load_64_bytes(p + kLastOfQ5_0);
     const Ints q = _mm512_inserti32x4(pick(kNibbles, last),
                                       _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + 6)), 0);
     RowWeights w = {{low_nibbles(q), bits_of(q, kHighNibbles)}};
@@ -209,16 +221,6 @@ class ByRows<FormatQ5_0> {
   OUTBOARD_INLINE Scales<1> scales(int k) const { return FormatQ5_0::scales(d_[k]); }
 
  private:
-  static constexpr int kLast = kBytes - 64;
-  // Bytes i and i + 1 of each block's four of fifth bits, for eight columns each.
-  static constexpr ByteIndexes bits(int i) {
-    ByteIndexes indexes{};
-    for (int c = 0; c < 64; ++c) {
-      const int at = 22 * (c / 16) + 2 + i + c % 16 / 8;
-      indexes.at[c] = static_cast<uint8_t>(at < 64 ? at : 64 + at - kLast);
-    }
-    return indexes;
-  }
   Ints eight_[2];
   Vec d_[4];
 };
