@@ -255,16 +255,19 @@ void fused_tokens(const uint8_t* tile, size_t stride, int64_t blocks, const std:
 // --- many tokens: unpacked once, used for all ---
 
 template <typename Format>
-void unpack_tile(const uint8_t* tile, size_t stride, int64_t blocks,
+void unpack_tile(const uint8_t* tile, size_t stride, int64_t blocks, size_t ahead,
                  PanelGroup<Format::kHalves>* panel) {
+  const uint8_t* next = tile + ahead;
   for (int64_t b = 0; b < blocks; ++b) {
     Format::template for_each_group<PanelLayout>(
         tile + static_cast<size_t>(b) * Format::kBytes, stride,
         [&](int group, const Weights& w, const Scales<Format::kHalves>& s)
             __attribute__((always_inline)) {
+              prefetch<Format::kBytes, Format::kGroups, false>(next, static_cast<size_t>(group));
               panel[group].weights = w;
               panel[group].scales = s;
             });
+    next += Format::kBytes * kLanes;
     panel += Format::kGroups;
   }
 }
@@ -358,22 +361,25 @@ OUTBOARD_INLINE const uint8_t* tile_at(const Job& job, size_t stride, int64_t ro
   return reinterpret_cast<const uint8_t*>(tile);
 }
 
+// From the tile of these rows to the one to fetch. Short tiles are fetched into the first-level
+// cache, long ones into the second. Of small blocks not the next tile unless it is long: its last
+// rows would come too late, for a tile's first step reads all its rows. With large blocks that step
+// takes long enough.
+template <typename Format>
+OUTBOARD_INLINE size_t bytes_ahead(const Job& job, size_t stride, int64_t row) {
+  const size_t fit = Format::kGroups > 1 ? 1 : 2 * kFarBytes / (stride * kLanes);
+  const int64_t distance = kLanes * (fit < 1 ? 1 : fit > 3 ? 3 : static_cast<int64_t>(fit));
+  return row + distance + kLanes <= job.row_end ? static_cast<size_t>(distance) * stride : 0;
+}
+
 // With few tokens: calls tile(near, weights, row, out, ahead) for all tiles of the job, where
 // `ahead` bytes behind the weights lies the tile to fetch, into the first-level cache if near.
 template <typename Format, typename Tile>
 OUTBOARD_INLINE void each_tile(const Job& job, size_t stride, Output out, Tile tile) {
-  // Short tiles are fetched into the first-level cache, long ones into the second. Of small
-  // blocks not the next tile unless it is long: its last rows would come too late, for a tile's
-  // first step reads all its rows. With large blocks that step takes long enough.
-  const size_t bytes = stride * kLanes;
-  const bool near = bytes <= kNearBytes;
-  const size_t fit = Format::kGroups > 1 ? 1 : 2 * kFarBytes / bytes;
-  const int64_t distance = kLanes * (fit < 1 ? 1 : fit > 3 ? 3 : static_cast<int64_t>(fit));
+  const bool near = stride * kLanes <= kNearBytes;
   for (int64_t row = job.row_begin; row < job.row_end; row += kLanes) {
     const uint8_t* weights = tile_at(job, stride, row, out);
-    const size_t ahead =
-        row + distance + kLanes <= job.row_end ? static_cast<size_t>(distance) * stride : 0;
-    tile(near, weights, row, out, ahead);
+    tile(near, weights, row, out, bytes_ahead<Format>(job, stride, row));
   }
 }
 
@@ -410,6 +416,7 @@ void run_packed(const Job& job, Output out) {
     const int64_t end = first + tiles * kLanes < job.row_end ? first + tiles * kLanes : job.row_end;
     for (int64_t row = first; row < end; row += kLanes) {
       unpack_tile<Format>(tile_at(job, stride, row, out), stride, blocks,
+                          bytes_ahead<Format>(job, stride, row),
                           panel + static_cast<size_t>((row - first) / kLanes) * panel_groups);
     }
     for (int token = 0; token < job.tokens;) {
