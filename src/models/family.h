@@ -1,6 +1,8 @@
 // What the families share: the numbers every decoder has, read and checked once.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <optional>
 #include <span>
 #include <string>
@@ -227,6 +229,31 @@ inline constexpr formats::HfRename kHfLayerTensors[] = {
     {"mlp.gate_proj", "ffn_gate"},       {"mlp.up_proj", "ffn_up"},
     {"mlp.down_proj", "ffn_down"},
 };
+
+// Of layers with attention and a Mamba-2 block side by side, or one of them.
+inline constexpr formats::HfRename kHfHybridLayerTensors[] = {
+    {"input_layernorm", "attn_norm"},
+    {"self_attn.q_proj", "attn_q"},
+    {"self_attn.k_proj", "attn_k"},
+    {"self_attn.v_proj", "attn_v"},
+    {"self_attn.o_proj", "attn_output"},
+    {"mamba.in_proj", "ssm_in"},
+    {"mamba.conv1d", "ssm_conv1d"},
+    {"mamba.A_log", "ssm_a"},
+    {"mamba.D", "ssm_d"},
+    {"mamba.dt_bias", "ssm_dt.bias"},
+    {"mamba.norm", "ssm_norm"},
+    {"mamba.out_proj", "ssm_out"},
+};
+// Both lists, one behind the other.
+template <size_t A, size_t B>
+constexpr std::array<formats::HfRename, A + B> joined(const formats::HfRename (&first)[A],
+                                                      const formats::HfRename (&second)[B]) {
+  std::array<formats::HfRename, A + B> all;
+  std::copy_n(first, A, all.begin());
+  std::copy_n(second, B, all.begin() + A);
+  return all;
+}
 
 // Each family's file defines its own.
 namespace families {

@@ -209,44 +209,22 @@ constexpr formats::HfRename kMixtureLayerTensors[] = {
 };
 constexpr formats::HfRename kHalves[] = {{"ffn_gate_shexp", "ffn_up_shexp"}};
 
-constexpr formats::HfRename kDenseHybridTensors[] = {
-    {"input_layernorm", "attn_norm"},
-    {"self_attn.q_proj", "attn_q"},
-    {"self_attn.k_proj", "attn_k"},
-    {"self_attn.v_proj", "attn_v"},
-    {"self_attn.o_proj", "attn_output"},
-    {"mamba.in_proj", "ssm_in"},
-    {"mamba.conv1d", "ssm_conv1d"},
-    {"mamba.A_log", "ssm_a"},
-    {"mamba.D", "ssm_d"},
-    {"mamba.dt_bias", "ssm_dt.bias"},
-    {"mamba.norm", "ssm_norm"},
-    {"mamba.out_proj", "ssm_out"},
-    {"post_attention_layernorm", "ffn_norm"},
-    {"shared_mlp.input_linear", "ffn_gate"},
-    {"shared_mlp.output_linear", "ffn_down"},
-};
+constexpr auto kDenseHybridTensors =
+    joined(kHfHybridLayerTensors, {
+                                      {"post_attention_layernorm", "ffn_norm"},
+                                      {"shared_mlp.input_linear", "ffn_gate"},
+                                      {"shared_mlp.output_linear", "ffn_down"},
+                                  });
 constexpr formats::HfRename kDenseHalves[] = {{"ffn_gate", "ffn_up"}};
-constexpr formats::HfRename kHybridMixtureTensors[] = {
-    {"input_layernorm", "attn_norm"},
-    {"self_attn.q_proj", "attn_q"},
-    {"self_attn.k_proj", "attn_k"},
-    {"self_attn.v_proj", "attn_v"},
-    {"self_attn.o_proj", "attn_output"},
-    {"mamba.in_proj", "ssm_in"},
-    {"mamba.conv1d", "ssm_conv1d"},
-    {"mamba.A_log", "ssm_a"},
-    {"mamba.D", "ssm_d"},
-    {"mamba.dt_bias", "ssm_dt.bias"},
-    {"mamba.norm", "ssm_norm"},
-    {"mamba.out_proj", "ssm_out"},
-    {"post_attention_layernorm", "ffn_norm"},
-    {"block_sparse_moe.router.layer", "ffn_gate_inp"},
-    {"block_sparse_moe.input_linear", "ffn_gate_up_exps"},
-    {"block_sparse_moe.output_linear", "ffn_down_exps"},
-    {"shared_mlp.input_linear", "ffn_gate_shexp"},
-    {"shared_mlp.output_linear", "ffn_down_shexp"},
-};
+constexpr auto kHybridMixtureTensors =
+    joined(kHfHybridLayerTensors, {
+                                      {"post_attention_layernorm", "ffn_norm"},
+                                      {"block_sparse_moe.router.layer", "ffn_gate_inp"},
+                                      {"block_sparse_moe.input_linear", "ffn_gate_up_exps"},
+                                      {"block_sparse_moe.output_linear", "ffn_down_exps"},
+                                      {"shared_mlp.input_linear", "ffn_gate_shexp"},
+                                      {"shared_mlp.output_linear", "ffn_down_shexp"},
+                                  });
 
 constexpr formats::HfFamily kFolders[] = {
     {.model_type = "granite",

@@ -435,24 +435,13 @@ constexpr formats::KnownField kFalconFields[] = {
 };
 constexpr formats::HfRename kFalconTensors[] = {
     {"embed_tokens", "token_embd"}, {"final_layernorm", "output_norm"}, {"lm_head", "output"}};
-constexpr formats::HfRename kFalconLayerTensors[] = {
-    {"input_layernorm", "attn_norm"},
-    {"self_attn.q_proj", "attn_q"},
-    {"self_attn.k_proj", "attn_k"},
-    {"self_attn.v_proj", "attn_v"},
-    {"self_attn.o_proj", "attn_output"},
-    {"mamba.in_proj", "ssm_in"},
-    {"mamba.conv1d", "ssm_conv1d"},
-    {"mamba.A_log", "ssm_a"},
-    {"mamba.D", "ssm_d"},
-    {"mamba.dt_bias", "ssm_dt.bias"},
-    {"mamba.norm", "ssm_norm"},
-    {"mamba.out_proj", "ssm_out"},
-    {"pre_ff_layernorm", "ffn_norm."},
-    {"feed_forward.gate_proj", "ffn_gate"},
-    {"feed_forward.up_proj", "ffn_up"},
-    {"feed_forward.down_proj", "ffn_down"},
-};
+constexpr auto kFalconLayerTensors =
+    joined(kHfHybridLayerTensors, {
+                                      {"pre_ff_layernorm", "ffn_norm."},
+                                      {"feed_forward.gate_proj", "ffn_gate"},
+                                      {"feed_forward.up_proj", "ffn_up"},
+                                      {"feed_forward.down_proj", "ffn_down"},
+                                  });
 constexpr formats::HfFamily kFalconFolders[] = {{.model_type = "falcon_h1",
                                                  .architecture = "falcon-h1",
                                                  .write = write_falcon,
