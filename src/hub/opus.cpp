@@ -148,8 +148,7 @@ fs::path pull_opus(const std::string& what, const fs::path& folder, const PullOp
       revision = revision_of(std::string(kOwner) + name);
       if (revision.empty()) fail("the hub does not tell it");
     } catch (const Error& e) {
-      tell(fmt::format("{} is here; whether there is a newer one is not known: {}", name,
-                       e.message()));
+      tell(nothing_known_of_newer(name, e.message()));
       return path;
     }
     if (revision == noted) {

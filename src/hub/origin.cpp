@@ -81,6 +81,10 @@ std::optional<Origin> origin_of(const fs::path& file, const std::string& address
                 {text_of("etag"), text_of("modified"), text_of("sha256")}};
 }
 
+std::string nothing_known_of_newer(std::string_view name, std::string_view why) {
+  return fmt::format("{} is here; whether there is a newer one is not known: {}", name, why);
+}
+
 bool is_here(const fs::path& file, const std::string& address,
              const std::function<void(std::string_view)>& on_notice) {
   std::error_code error;  // a store that can't be looked at has nothing; writing there will tell

@@ -44,6 +44,9 @@ struct Origin {
 // Nothing when it is not known: the file was put there by hand, or changed since.
 std::optional<Origin> origin_of(const std::filesystem::path& file, const std::string& address);
 
+// What is told where nobody answers whether there is a newer one than what is here.
+std::string nothing_known_of_newer(std::string_view name, std::string_view why);
+
 // For something that pull() was asked to get: true when it is here. Throws Error when a file of
 // that name came from elsewhere. Of one of unknown origin, on_notice is told and it is taken.
 bool is_here(const std::filesystem::path& file, const std::string& address,

@@ -231,8 +231,7 @@ fs::path pull_file(const Wanted& file, const fs::path& folder, const PullOptions
     } catch (const Error& e) {
       // Nobody answered whether there is a newer one: what is here is good.
       if (!is_update || fs::exists(path.string() + ".part")) throw;
-      tell(options, fmt::format("{} is here; whether there is a newer one is not known: {}",
-                                file.name, e.message()));
+      tell(options, nothing_known_of_newer(file.name, e.message()));
       return path;
     }
     if (result.outcome == Downloaded::kUpToDate) tell(options, file.name + " is up to date");
@@ -320,8 +319,7 @@ fs::path pull_hub_entry(const HubEntry& entry, const fs::path& folder, const Pul
   } catch (const Error& e) {
     const std::optional<fs::path> here = installed_path(name);
     if (options.force || !here || fs::exists(here->string() + ".part")) throw;
-    tell(options, fmt::format("{} is here; whether there is a newer one is not known: {}", name,
-                              e.message()));
+    tell(options, nothing_known_of_newer(name, e.message()));
     return *here;
   }
 }
